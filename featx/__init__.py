@@ -1,0 +1,1 @@
+"""featx: clip features from video."""

@@ -1,0 +1,118 @@
+"""Which frames make a clip: index arithmetic, no I/O and no torch.
+
+A video is first reduced to its *sampled frames*: all of them, or, with `fps`, the frame on
+screen at each tick of a clock of that rate. `frames`, `step` and `stride` count sampled frames.
+A clip is the half-open interval [start, start + span) with span = frames * step, so that clips
+with stride = span tile the video, as in the Res3D authors' protocol (8 frames at every second
+frame, starts at frames 1, 17, 33, ... counted from 1).
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterator, Sequence
+from dataclasses import asdict, dataclass
+from typing import Any, Literal, get_args
+
+from featx.errors import UsageError
+
+Tail = Literal["drop", "pad", "align"]
+
+
+@dataclass(frozen=True, kw_only=True)
+class ClipSpec:
+    """Which frames make a clip and where the next clip starts.
+
+    frames: frames in a clip, as the model sees them.
+    step: sampled frames from one frame of the clip to the next.
+    stride: sampled frames from one clip's start to the next one's; smaller than the span overlaps.
+    fps: resample to this many frames a second by presentation time; None keeps every frame.
+    tail: what to do with frames after the last whole clip: "drop" them, "pad" one more clip by
+        repeating the last frame, or "align" one more clip to the video's end.
+    """
+
+    frames: int
+    step: int = 1
+    stride: int
+    fps: float | None = None
+    tail: Tail = "drop"
+
+    def __post_init__(self) -> None:
+        for name in ("frames", "step", "stride"):
+            value = getattr(self, name)
+            if not isinstance(value, int) or isinstance(value, bool) or not 1 <= value <= 1_000_000:
+                raise UsageError(f"clip {name} is {value!r}: give a whole number from 1 to 1000000")
+        if self.span > 100_000:
+            raise UsageError(f"a clip of {self.frames} frames at step {self.step} spans {self.span} frames: the most is 100000")
+        if self.fps is not None and not (math.isfinite(self.fps) and 0.001 <= self.fps <= 1000):
+            raise UsageError(f"clip fps is {self.fps!r}: give a rate from 0.001 to 1000 frames a second, or leave it out")
+        if self.tail not in get_args(Tail):
+            raise UsageError(f"clip tail is {self.tail!r}: give one of {', '.join(get_args(Tail))}")
+
+    @property
+    def span(self) -> int:
+        """Sampled frames that one clip covers."""
+        return self.frames * self.step
+
+    def to_dict(self) -> dict[str, Any]:
+        """Return the settings as plain values, as they are stored in the feature file."""
+        return asdict(self)
+
+
+def starts(n_frames: int, spec: ClipSpec) -> list[int]:
+    """Return the first sampled frame of every clip of a video with `n_frames` sampled frames.
+
+    A video shorter than one clip gives one clip, which `clip_indices` loops (Hara et al. 2017,
+    section 3.2); an empty one gives none.
+    """
+    if n_frames <= 0:
+        return []
+    if n_frames < spec.span:
+        return [0]
+    whole = list(range(0, n_frames - spec.span + 1, spec.stride))
+    covered = whole[-1] + spec.span
+    if covered < n_frames:
+        following = whole[-1] + spec.stride
+        if spec.tail == "align":
+            whole.append(n_frames - spec.span)
+        elif spec.tail == "pad" and following < n_frames:
+            whole.append(following)
+    return whole
+
+
+def clip_indices(start: int, n_frames: int, spec: ClipSpec) -> list[int]:
+    """Return the sampled frames that the clip at `start` shows: `frames` indices below `n_frames`."""
+    wanted = range(start, start + spec.span, spec.step)
+    if n_frames < spec.span:
+        return [i % n_frames for i in wanted]
+    return [min(i, n_frames - 1) for i in wanted]
+
+
+def clip_end(start: int, n_frames: int, spec: ClipSpec) -> int:
+    """Return the end, exclusive, of the sampled frames that the clip at `start` covers."""
+    return min(start + spec.span, n_frames)
+
+
+def resample(times: Sequence[float], end: float, fps: float) -> list[int]:
+    """Return, for each tick at `times[0] + k / fps` before `end`, the frame then on screen.
+
+    times: presentation times in seconds, non-decreasing; end: when the last frame leaves the screen.
+    """
+    return [index for index, _ in resampler(zip(times, [*times[1:], end], strict=True), fps)]
+
+
+def resampler(intervals: Iterator[tuple[float, float]] | Any, fps: float) -> Iterator[tuple[int, int]]:
+    """Yield (source frame, tick) for every tick of a clock of `fps`, from frames' (shown, gone) times in seconds.
+
+    The first frame is always yielded, whatever its duration. A tick within a microsecond of a
+    frame's time counts as on it: 12.5 fps out of 25 takes every second frame exactly.
+    """
+    tick = 0
+    origin: float | None = None
+    for index, (shown, gone) in enumerate(intervals):
+        if origin is None:
+            origin = shown
+            gone = max(gone, shown + 2e-6)
+        while origin + tick / fps < gone - 1e-6:
+            yield index, tick
+            tick += 1

@@ -1,0 +1,23 @@
+"""The errors a user can cause."""
+
+from __future__ import annotations
+
+import difflib
+from collections.abc import Iterable
+
+
+class FeatxError(Exception):
+    """A mistake the user can mend: one sentence with the value and the remedy."""
+
+
+class UsageError(FeatxError):
+    """Wrong arguments or settings; nothing was done. Exit status 2."""
+
+
+def nearest(name: str, known: Iterable[str], *, limit: int = 3) -> str:
+    """Return `; did you mean …?` with the known names closest to `name`, or all of them when none is close."""
+    known = sorted(known)
+    close = difflib.get_close_matches(name, known, n=limit, cutoff=0.5)
+    if close:
+        return f"; did you mean {' or '.join(close)}?"
+    return f"; known: {', '.join(known)}" if known else ""
