@@ -10,7 +10,7 @@ frame, starts at frames 1, 17, 33, ... counted from 1).
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from typing import Any, Literal, get_args
 
@@ -42,8 +42,8 @@ class ClipSpec:
             value = getattr(self, name)
             if not isinstance(value, int) or isinstance(value, bool) or not 1 <= value <= 1_000_000:
                 raise UsageError(f"clip {name} is {value!r}: give a whole number from 1 to 1000000")
-        if self.span > 100_000:
-            raise UsageError(f"a clip of {self.frames} frames at step {self.step} spans {self.span} frames: the most is 100000")
+        if self.span > 10_000:  # a span of frames is held in memory
+            raise UsageError(f"a clip of {self.frames} frames at step {self.step} spans {self.span} frames: the most is 10000")
         if self.fps is not None and not (math.isfinite(self.fps) and 0.001 <= self.fps <= 1000):
             raise UsageError(f"clip fps is {self.fps!r}: give a rate from 0.001 to 1000 frames a second, or leave it out")
         if self.tail not in get_args(Tail):
@@ -93,26 +93,33 @@ def clip_end(start: int, n_frames: int, spec: ClipSpec) -> int:
     return min(start + spec.span, n_frames)
 
 
+class Ticks:
+    """A clock of `fps` ticks a second that starts with the first frame; tells which ticks fall on a frame.
+
+    A tick within a microsecond of a frame's time counts as on it: 12.5 fps out of 25 takes every
+    second frame exactly. The first frame always has a tick, whatever its duration.
+    """
+
+    def __init__(self, fps: float) -> None:
+        self._fps = fps
+        self._next = 0
+        self._origin: float | None = None
+
+    def on(self, time: float, end: float) -> int:
+        """Return how many ticks fall on the frame shown from `time` to `end` (seconds); call once a frame, in order."""
+        if self._origin is None:
+            self._origin = time
+            end = max(end, time + 2e-6)
+        before = self._next
+        self._next = max(before, math.ceil((end - 1e-6 - self._origin) * self._fps))
+        return self._next - before
+
+
 def resample(times: Sequence[float], end: float, fps: float) -> list[int]:
     """Return, for each tick at `times[0] + k / fps` before `end`, the frame then on screen.
 
     times: presentation times in seconds, non-decreasing; end: when the last frame leaves the screen.
     """
-    return [index for index, _ in resampler(zip(times, [*times[1:], end], strict=True), fps)]
-
-
-def resampler(intervals: Iterator[tuple[float, float]] | Any, fps: float) -> Iterator[tuple[int, int]]:
-    """Yield (source frame, tick) for every tick of a clock of `fps`, from frames' (shown, gone) times in seconds.
-
-    The first frame is always yielded, whatever its duration. A tick within a microsecond of a
-    frame's time counts as on it: 12.5 fps out of 25 takes every second frame exactly.
-    """
-    tick = 0
-    origin: float | None = None
-    for index, (shown, gone) in enumerate(intervals):
-        if origin is None:
-            origin = shown
-            gone = max(gone, shown + 2e-6)
-        while origin + tick / fps < gone - 1e-6:
-            yield index, tick
-            tick += 1
+    ticks = Ticks(fps)
+    shown = zip(times, [*times[1:], end], strict=True)
+    return [index for index, (time, gone) in enumerate(shown) for _ in range(ticks.on(time, gone))]

@@ -6,6 +6,9 @@ from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 from typing import TYPE_CHECKING, Any, Literal, get_args
 
+import numpy as np
+import numpy.typing as npt
+
 from featx.errors import UsageError
 
 if TYPE_CHECKING:
@@ -61,42 +64,38 @@ class Transform:
             max(self.resize, round(width * self.resize / short)),
         )
 
-    def stored_box(self, height: int, width: int) -> tuple[int, int, int, int]:
-        """Return (top, left, height, width) of what must be kept of a resized frame for all the crops."""
-        if self.crops == "center":
-            top, left = _center(height, width, self.crop)
-            return top, left, self.crop, self.crop
-        return 0, 0, height, width
+    def boxes(self, height: int, width: int) -> list[tuple[int, int]]:
+        """Return (top, left) of each crop of a resized frame: the centre, and for "ten" the four corners."""
+        bottom, right = height - self.crop, width - self.crop
+        center = (bottom // 2, right // 2)
+        return [center] if self.crops == "center" else [center, (0, 0), (0, right), (bottom, 0), (bottom, right)]
 
     @property
-    def n_views(self) -> int:
-        """How many crops, mirrored ones included, are averaged into one row."""
-        return 10 if self.crops == "ten" else 2 if self.flip else 1
+    def n_crops(self) -> int:
+        """How many crops of a frame are kept."""
+        return 5 if self.crops == "ten" else 1
 
-    def view(self, clips: torch.Tensor, number: int) -> torch.Tensor:
-        """Return view `number` of a batch as normalised model input, on the batch's device.
+    @property
+    def mirrors(self) -> tuple[bool, ...]:
+        """Which of (as it is, mirrored) are averaged into a row."""
+        return (False, True) if self.flip or self.crops == "ten" else (False,)
 
-        clips: (N, T, H, W, 3) uint8 -> (N, 3, T, crop, crop) float32, channels_last_3d in memory.
+    def cut(self, image: npt.NDArray[np.uint8]) -> npt.NDArray[np.uint8]:
+        """Cut a resized frame's crops: (H, W, 3) uint8 -> (n_crops, crop, crop, 3) uint8."""
+        side = self.crop
+        return np.stack([image[top : top + side, left : left + side] for top, left in self.boxes(*image.shape[:2])])
+
+    def normalise(self, clips: torch.Tensor, *, mirrored: bool = False) -> torch.Tensor:
+        """Make model input of cut clips, on their device.
+
+        clips: (N, T, crop, crop, 3) uint8 -> (N, 3, T, crop, crop) float32, channels_last_3d in memory.
         """
-        import torch
-
-        height, width = clips.shape[2:4]
-        mirrored = number >= self.n_views // 2 if self.n_views > 1 else False
-        corners = [_center(height, width, self.crop)]
-        if self.crops == "ten":
-            bottom, right = height - self.crop, width - self.crop
-            corners += [(0, 0), (0, right), (bottom, 0), (bottom, right)]
-        top, left = corners[number % len(corners)]
-        x = clips[:, :, top : top + self.crop, left : left + self.crop].to(torch.float32)
+        x = clips.float()
         x = (x - x.new_tensor(self.mean)) / x.new_tensor(self.std)
         if mirrored:
             x = x.flip(3)
         # (N, T, H, W, 3) permuted is channels_last_3d already: nothing is copied.
         return x.permute(0, 4, 1, 2, 3)
-
-
-def _center(height: int, width: int, crop: int) -> tuple[int, int]:
-    return (height - crop) // 2, (width - crop) // 2
 
 
 # Tran et al. 2017, section 3.2: frames scaled to 128 x 171, crops of 112 x 112; the authors'

@@ -1,0 +1,305 @@
+"""Video to clips: the work of one decoding process.
+
+A video is decoded once, in order. Frames are cut as they come, held for no longer than a clip's
+span, and every clip is written to a free slot of the memory shared with the parent. `main` is the
+process: it takes videos one at a time from its pipe and answers with the events below, so that
+whatever a file does to its decoder, it does to this process alone.
+"""
+
+from __future__ import annotations
+
+import ctypes
+import mmap
+import os
+import signal
+import sys
+from collections import deque
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from multiprocessing.connection import Connection
+from time import monotonic
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from featx.clips import ClipSpec, Ticks, clip_end, clip_indices, starts
+from featx.transforms import Transform
+from featx.video import DecoderChoice, NotExact, VideoError, VideoReader, open_video
+
+Clip = npt.NDArray[np.uint8]
+
+
+@dataclass(frozen=True)
+class DecodeSettings:
+    """What turns a video into clips, and the shared memory that they go to."""
+
+    clip: ClipSpec
+    transform: Transform
+    decoder: DecoderChoice
+    slots: int
+
+    @property
+    def clip_shape(self) -> tuple[int, int, int, int, int]:
+        """(n_crops, T, crop, crop, 3), uint8: what one slot holds."""
+        side = self.transform.crop
+        return (self.transform.n_crops, self.clip.frames, side, side, 3)
+
+    @property
+    def clip_bytes(self) -> int:
+        """Bytes of one slot."""
+        return int(np.prod(self.clip_shape))
+
+
+@dataclass(frozen=True)
+class Summary:
+    """What a video turned out to be, once it is decoded to its end; the attributes of its group in the feature file.
+
+    clip_frames: (T, 2) int64, [start, end) in source frames; clip_times: (T, 2) float64 seconds.
+    """
+
+    decoder: str
+    frames: int
+    fps: float
+    width: int
+    height: int
+    rotation: int
+    codec: str
+    duration_s: float
+    container_frames: int
+    damaged_frames: int
+    looped: bool
+    clip_frames: npt.NDArray[np.int64]
+    clip_times: npt.NDArray[np.float64]
+
+
+# What a worker tells its parent; `key` is the parent's number of the video.
+@dataclass(frozen=True)
+class ClipReady:
+    key: int
+    clip: int
+    slot: int
+
+
+@dataclass(frozen=True)
+class Progress:
+    key: int
+    frames: int
+    of: int
+
+
+@dataclass(frozen=True)
+class Restarted:
+    """The clips sent so far are void: another decoder begins the video anew."""
+
+    key: int
+    reason: str
+
+
+@dataclass(frozen=True)
+class Done:
+    key: int
+    summary: Summary
+
+
+@dataclass(frozen=True)
+class Failed:
+    key: int
+    reason: str
+
+
+Event = ClipReady | Progress | Restarted | Done | Failed
+
+
+@dataclass(frozen=True)
+class Job:
+    """One video to decode. wanted: clip numbers to send, None for all; without: clip numbers to leave out."""
+
+    key: int
+    path: str
+    decoder: DecoderChoice
+    wanted: frozenset[int] | None = None
+    without: frozenset[int] = frozenset()
+
+    def sends(self, clip: int) -> bool:
+        """Return whether this clip is to be sent."""
+        return clip not in self.without and (self.wanted is None or clip in self.wanted)
+
+
+def clips_of(
+    video: VideoReader, spec: ClipSpec, cut: Callable[[Clip], Clip], *, tick: Callable[[int], None] | None = None
+) -> Iterator[tuple[int, list[Clip]]]:
+    """Yield (number, its `spec.frames` cut frames) for every clip of a video, in order, decoding each frame once.
+
+    cut: (H, W, 3) uint8 -> what is kept of a frame. tick: called with the number of each frame decoded.
+    Where the clips lie is told by `summarise`, afterwards.
+    """
+    ticks = Ticks(spec.fps) if spec.fps is not None else None
+    window: deque[Clip | None] = deque(maxlen=spec.span)
+    n = 0  # sampled frames so far
+    number = 0
+    for frame in video:
+        if tick:
+            tick(frame.index)
+        shown = ticks.on(frame.time, frame.end) if ticks else 1
+        kept: Clip | None = None
+        for _ in range(shown):
+            if kept is None and _needed(n, spec):
+                kept = cut(frame.image())
+            window.append(kept)
+            n += 1
+            start = number * spec.stride
+            if start + spec.span == n:
+                yield number, [kept for kept in list(window)[:: spec.step] if kept is not None]
+                number += 1
+    rest = starts(n, spec)[number:]
+    first = n - len(window)  # the sampled frame that window[0] is
+    for start in rest:
+        yield number, [kept for i in clip_indices(start, n, spec) if (kept := window[i - first]) is not None]
+        number += 1
+
+
+def _needed(n: int, spec: ClipSpec) -> bool:
+    """Return whether sampled frame `n` can be part of a clip, before it is known how many there are."""
+    if spec.tail != "drop" or n < spec.span:
+        return True  # the last clip, or the loop of a short video, takes frames off the grid
+    last = n // spec.stride
+    first = max(0, -(-(n - spec.span + 1) // spec.stride))
+    return any((n - k * spec.stride) % spec.step == 0 for k in range(first, last + 1))
+
+
+def summarise(video: VideoReader, spec: ClipSpec) -> Summary:
+    """Return a decoded video's summary, with each clip's place in source frames and seconds."""
+    times = video.times
+    n_source = video.n_frames
+    if spec.fps is None:
+        sampled = np.arange(n_source)
+    else:
+        ticks = Ticks(spec.fps)
+        counts = [ticks.on(times[i], times[i + 1]) for i in range(n_source)]
+        sampled = np.repeat(np.arange(n_source), counts)
+    n = len(sampled)
+    first = starts(n, spec)
+    # A clip ends where the next sampled frame begins, so that adjacent clips share no source frame.
+    bounds = np.append(sampled, n_source)
+    frames = np.asarray([(bounds[s], max(bounds[clip_end(s, n, spec)], bounds[s] + 1)) for s in first], dtype=np.int64)
+    info = video.info
+    return Summary(
+        decoder=video.decoder,
+        frames=n_source,
+        fps=info.fps,
+        width=info.width,
+        height=info.height,
+        rotation=info.rotation,
+        codec=info.codec,
+        duration_s=float(times[-1] - times[0]),
+        container_frames=info.container_frames,
+        damaged_frames=video.damaged_frames,
+        looped=n < spec.span,
+        clip_frames=frames.reshape(-1, 2),
+        clip_times=times[frames.reshape(-1, 2)],
+    )
+
+
+class Worker:
+    """One decoding process's side of the pipe."""
+
+    def __init__(self, link: Connection, settings: DecodeSettings, memory: mmap.mmap, complaints: Callable[[], int]) -> None:
+        self._link = link
+        self._settings = settings
+        self._slots = np.frombuffer(memory, dtype=np.uint8).reshape(settings.slots, *settings.clip_shape)
+        self._free = list(range(settings.slots))
+        self._complaints = complaints
+        self._told = 0.0
+
+    def run(self) -> None:
+        """Decode videos until the parent closes the pipe."""
+        while (message := self._receive()) is not None:
+            if isinstance(message, Job):
+                self._video(message)
+            else:
+                self._free.append(message)
+
+    def _receive(self) -> Any:
+        try:
+            return self._link.recv()
+        except EOFError:
+            return None
+
+    def _video(self, job: Job) -> None:
+        decoder: DecoderChoice = job.decoder
+        while True:
+            try:
+                summary = self._decode(job, decoder)
+            except NotExact as reason:
+                decoder = "pyav"
+                self._link.send(Restarted(job.key, str(reason)))
+            except VideoError as error:
+                self._link.send(Failed(job.key, str(error)))
+                return
+            except MemoryError:
+                self._link.send(Failed(job.key, "decoding it takes more memory than there is"))
+                return
+            else:
+                self._link.send(Done(job.key, summary))
+                return
+
+    def _decode(self, job: Job, decoder: DecoderChoice) -> Summary:
+        spec, transform = self._settings.clip, self._settings.transform
+        video = open_video(
+            job.path,
+            frame_size=transform.frame_size,
+            decoder=decoder,
+            in_time_order=spec.fps is not None,
+            complaints=self._complaints,
+        )
+        of = video.info.container_frames or round(video.info.duration_s * video.info.fps)
+
+        def tick(frame: int) -> None:
+            if frame % 64 == 0 and monotonic() - self._told > 0.5:
+                self._told = monotonic()
+                self._link.send(Progress(job.key, frame, of))
+
+        for number, frames in clips_of(video, spec, transform.cut, tick=tick):
+            if job.sends(number):
+                slot = self._slot()
+                for t, crops in enumerate(frames):
+                    self._slots[slot, :, t] = crops
+                self._link.send(ClipReady(job.key, number, slot))
+        return summarise(video, spec)
+
+    def _slot(self) -> int:
+        while not self._free:
+            message = self._receive()
+            if message is None:
+                sys.exit(0)  # the parent is gone
+            self._free.append(message)
+        return self._free.pop()
+
+
+def main() -> None:
+    """Run a decoding process; its parent passes the descriptors of its pipe and of the shared memory."""
+    link_fd, memory_fd, parent = (int(a) for a in sys.argv[1:4])
+    _die_with(parent)
+    signal.signal(signal.SIGINT, signal.SIG_IGN)  # the parent decides what Ctrl-C means
+    link = Connection(link_fd)
+    try:
+        settings: DecodeSettings = link.recv()
+        memory = mmap.mmap(memory_fd, settings.slots * settings.clip_bytes)
+        Worker(link, settings, memory, _stderr_watch()).run()
+    except (BrokenPipeError, ConnectionResetError, EOFError):
+        pass  # the parent is gone, and so is the reason to go on
+    os._exit(0)  # decoders' own threads must not hold the process up
+
+
+def _stderr_watch() -> Callable[[], int]:
+    """Return a function that tells how many bytes were written to stderr, which the parent made a file."""
+    return lambda: os.lseek(2, 0, os.SEEK_END)
+
+
+def _die_with(parent: int) -> None:
+    """Have the kernel kill this process when its parent dies (Linux): a hung decoder would not notice by itself."""
+    if sys.platform == "linux":
+        ctypes.CDLL(None).prctl(1, signal.SIGKILL)
+    if os.getppid() != parent:
+        os._exit(0)

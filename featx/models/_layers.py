@@ -1,0 +1,66 @@
+"""What the families share: the backbone's conventions, conv + batch norm + ReLU, weight initialisation."""
+
+from __future__ import annotations
+
+import torch
+from torch import nn
+
+from featx.errors import UsageError
+
+Triple = tuple[int, int, int]  # time, height, width
+
+
+class Backbone(nn.Module):
+    """A network from clips to logits, x: (N, 3, T, H, W) -> (N, classes), whose named layers are submodules.
+
+    A layer's output is what the submodule of that name returns; where the papers' Caffe networks
+    apply a ReLU in place, that is the activation after the ReLU. `prob`, the softmax of the logits,
+    is no submodule: whoever extracts it computes it.
+    """
+
+    #: Name of the last linear layer, whose rows are the classes.
+    classifier: str
+
+    @property
+    def num_classes(self) -> int:
+        """Rows of the classifier."""
+        layer = self.get_submodule(self.classifier)
+        if not isinstance(layer, nn.Linear):
+            raise TypeError(f"{type(self).__name__}.{self.classifier} must be nn.Linear")
+        return layer.out_features
+
+    @torch.no_grad()
+    def initialise(self, generator: torch.Generator | None = None) -> None:
+        """Fill every parameter and buffer: He normal (fan out) for convolutions, N(0, 0.01) for linear layers, zero biases.
+
+        Source: the msra/FAN_OUT and gaussian fillers of the Res3D authors' network definition
+        (facebook/C3D, c3d_resnet18_ucf101_feature_extraction.prototxt). Without a generator the
+        numbers come from torch's global one.
+        """
+        for module in self.modules():
+            if isinstance(module, nn.Conv3d):
+                nn.init.kaiming_normal_(module.weight, mode="fan_out", nonlinearity="relu", generator=generator)
+            elif isinstance(module, nn.Linear):
+                nn.init.normal_(module.weight, std=0.01, generator=generator)
+            elif isinstance(module, nn.BatchNorm3d):
+                module.reset_parameters()
+            if isinstance(module, nn.Conv3d | nn.Linear) and module.bias is not None:
+                nn.init.zeros_(module.bias)
+
+
+class ConvBN(nn.Sequential):
+    """3D convolution without bias, batch norm, and a ReLU where asked; children `conv`, `bn`, `relu`."""
+
+    def __init__(self, inputs: int, outputs: int, kernel: Triple, stride: Triple, *, relu: bool) -> None:
+        super().__init__()
+        padding = (kernel[0] // 2, kernel[1] // 2, kernel[2] // 2)
+        self.conv = nn.Conv3d(inputs, outputs, kernel, stride, padding, bias=False)
+        self.bn = nn.BatchNorm3d(outputs)
+        if relu:
+            self.relu = nn.ReLU(inplace=True)
+
+
+def check_clips(x: torch.Tensor) -> None:
+    """Raise UsageError unless `x` is a batch of clips (N, 3, T, H, W)."""
+    if x.dim() != 5 or x.shape[1] != 3:
+        raise UsageError(f"a model takes clips of shape (N, 3, T, H, W), got {tuple(x.shape)}")
