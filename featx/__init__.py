@@ -1,1 +1,53 @@
-"""featx: clip features from video."""
+"""featx: clip features from video with 3D-CNNs, and the benchmarks that run on them."""
+
+from __future__ import annotations
+
+import importlib
+from typing import TYPE_CHECKING, Any
+
+__version__ = "0.1.0"
+
+# Resolved on first use, so that `import featx` and `featx --help` cost milliseconds, not torch.
+_PUBLIC = {
+    "ClipSpec": "featx.clips",
+    "FeatureExtractor": "featx.inference",
+    "FeatureStore": "featx.store",
+    "FeatxError": "featx.errors",
+    "Settings": "featx.extract",
+    "Transform": "featx.transforms",
+    "UsageError": "featx.errors",
+    "create_model": "featx.models",
+    "extract": "featx.extract",
+    "list_models": "featx.models",
+    "load_model": "featx.weights",
+    "merge": "featx.store",
+    "open_video": "featx.video",
+    "verify": "featx.verify",
+}
+
+__all__ = ["ClipSpec", "FeatureExtractor", "FeatureStore", "FeatxError", "Settings", "Transform", "UsageError"]
+__all__ += ["create_model", "extract", "list_models", "load_model", "merge", "open_video", "verify"]
+
+if TYPE_CHECKING:
+    from featx.clips import ClipSpec
+    from featx.errors import FeatxError, UsageError
+    from featx.extract import Settings, extract
+    from featx.inference import FeatureExtractor
+    from featx.models import create_model, list_models
+    from featx.store import FeatureStore, merge
+    from featx.transforms import Transform
+    from featx.verify import verify
+    from featx.video import open_video
+    from featx.weights import load_model
+
+
+def __getattr__(name: str) -> Any:
+    if name not in _PUBLIC:
+        raise AttributeError(f"module 'featx' has no attribute {name!r}")
+    value = getattr(importlib.import_module(_PUBLIC[name]), name)
+    globals()[name] = value  # featx.extract is the function, whatever was imported before
+    return value
+
+
+def __dir__() -> list[str]:
+    return sorted([*globals(), *_PUBLIC])

@@ -15,7 +15,7 @@ import signal
 import sys
 from collections import deque
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from multiprocessing.connection import Connection
 from time import monotonic
 from typing import Any
@@ -75,6 +75,11 @@ class Summary:
 
 # What a worker tells its parent; `key` is the parent's number of the video.
 @dataclass(frozen=True)
+class Hello:
+    """The process has started and can take videos."""
+
+
+@dataclass(frozen=True)
 class ClipReady:
     key: int
     clip: int
@@ -108,7 +113,7 @@ class Failed:
     reason: str
 
 
-Event = ClipReady | Progress | Restarted | Done | Failed
+Event = Hello | ClipReady | Progress | Restarted | Done | Failed
 
 
 @dataclass(frozen=True)
@@ -124,6 +129,10 @@ class Job:
     def sends(self, clip: int) -> bool:
         """Return whether this clip is to be sent."""
         return clip not in self.without and (self.wanted is None or clip in self.wanted)
+
+    def with_pyav(self) -> Job:
+        """Return the job begun anew with the exact decoder; what decord's clips gave is void."""
+        return replace(self, decoder="pyav", without=frozenset())
 
 
 def clips_of(
@@ -214,6 +223,7 @@ class Worker:
 
     def run(self) -> None:
         """Decode videos until the parent closes the pipe."""
+        self._link.send(Hello())
         while (message := self._receive()) is not None:
             if isinstance(message, Job):
                 self._video(message)
@@ -227,12 +237,11 @@ class Worker:
             return None
 
     def _video(self, job: Job) -> None:
-        decoder: DecoderChoice = job.decoder
         while True:
             try:
-                summary = self._decode(job, decoder)
+                summary = self._decode(job)
             except NotExact as reason:
-                decoder = "pyav"
+                job = job.with_pyav()
                 self._link.send(Restarted(job.key, str(reason)))
             except VideoError as error:
                 self._link.send(Failed(job.key, str(error)))
@@ -244,12 +253,12 @@ class Worker:
                 self._link.send(Done(job.key, summary))
                 return
 
-    def _decode(self, job: Job, decoder: DecoderChoice) -> Summary:
+    def _decode(self, job: Job) -> Summary:
         spec, transform = self._settings.clip, self._settings.transform
         video = open_video(
             job.path,
             frame_size=transform.frame_size,
-            decoder=decoder,
+            decoder=job.decoder,
             in_time_order=spec.fps is not None,
             complaints=self._complaints,
         )

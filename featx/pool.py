@@ -15,21 +15,21 @@ import sys
 import tempfile
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from multiprocessing.connection import Connection, wait
 from time import monotonic
 
 import numpy as np
 import numpy.typing as npt
 
-from featx.decode import ClipReady, DecodeSettings, Done, Event, Failed, Job, Restarted
+from featx.decode import ClipReady, DecodeSettings, Done, Event, Failed, Hello, Job, Restarted
 
 # The child takes the parent's import path before importing anything of ours, so that it runs the same featx.
 _START = "import sys; sys.path[:] = {path!r}; from featx.decode import main; main()"
 
 
 class WorkerLost(RuntimeError):
-    """Decoding processes end as soon as they start; `args[0]` says what the last one printed."""
+    """Decoding processes end as soon as they start; the message says what the last one printed."""
 
 
 @dataclass(frozen=True)
@@ -65,11 +65,9 @@ class _Process:
         self.link.send(settings)
         self.map = mmap.mmap(self.memory_fd, settings.slots * settings.clip_bytes)
         self.slots = np.frombuffer(self.map, dtype=np.uint8).reshape(settings.slots, *settings.clip_shape)
-        self.n_slots = settings.slots
-        self.free = settings.slots
         self.job: Job | None = None
         self.heard = monotonic()
-        self.fresh = True
+        self.started = False
 
     def printed(self) -> str:
         size = os.lseek(self.printed_fd, 0, os.SEEK_END)
@@ -140,11 +138,13 @@ class Pool:
                 yield from self._replace(process, hung=False)
                 continue
             process.heard = monotonic()
-            process.fresh = False
-            if isinstance(event, ClipReady):
-                process.free -= 1
+            if isinstance(event, Hello):
+                process.started = True
+                self._deaths_at_start = 0
+                yield event
+            elif isinstance(event, ClipReady):
                 yield ClipArrived(event.key, event.clip, process.slots[event.slot])
-                self._release(process, event.slot)
+                _try_send(process.link.send, event.slot)
             elif isinstance(event, Done | Failed):
                 process.job = None
                 self._assign(process)
@@ -164,10 +164,6 @@ class Pool:
         for process in self._processes:
             process.heard = monotonic()
 
-    def _release(self, process: _Process, slot: int) -> None:
-        process.free += 1
-        _try_send(process.link.send, slot)
-
     def _assign(self, process: _Process) -> None:
         if process.job is None and self._waiting:
             process.job = self._waiting.popleft()
@@ -175,23 +171,24 @@ class Pool:
             _try_send(process.link.send, process.job)
 
     def _replace(self, process: _Process, *, hung: bool) -> Iterator[Event]:
-        job, printed = process.job, process.printed()
-        at_start = process.fresh and job is None
+        job, started, printed = process.job, process.started, process.printed()
         place = self._processes.index(process)
         status = process.end()
-        self._deaths_at_start = self._deaths_at_start + 1 if at_start else 0
-        if self._deaths_at_start > 3:
-            self._processes.remove(process)
-            raise WorkerLost(printed or f"exit status {status}")
+        if not started:
+            self._deaths_at_start += 1
+            if self._deaths_at_start > 3:
+                del self._processes[place]
+                raise WorkerLost(f"decoding processes end as soon as they start (exit status {status}): {printed}")
         self._processes[place] = fresh = _Process(self._settings)
-        if job is not None:
+        if job is not None and not started:
+            self._waiting.appendleft(job)
+        elif job is not None:
             ended = f"signal {-status}" if status < 0 else f"exit status {status}"
             said = f": {printed}" if printed and not hung else ""
             reason = f"the decoder hangs (silent for {self._timeout:g} s)" if hung else f"the decoder crashed ({ended}){said}"
             if job.decoder == "decord":
+                self._waiting.appendleft(job.with_pyav())
                 yield Restarted(job.key, reason)
-                fresh.job = replace(job, decoder="pyav")
-                fresh.link.send(fresh.job)
             else:
                 yield Failed(job.key, reason)
         self._assign(fresh)

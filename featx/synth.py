@@ -11,7 +11,7 @@ import math
 import os
 import zlib
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from fractions import Fraction
 from pathlib import Path
@@ -20,7 +20,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple, cast
 import numpy as np
 from numpy.typing import NDArray
 
-from featx.errors import UsageError, nearest
+from featx.errors import FeatxError, UsageError, nearest
 
 if TYPE_CHECKING:
     from av.container import OutputContainer
@@ -280,7 +280,7 @@ def _add_stream(container: OutputContainer, *, fps: float, size: tuple[int, int]
     codec = "libx264" if "libx264" in av.codecs_available else "mpeg4"
     # No B-frames: packets come out in the order of display, one a frame. A fixed number of
     # threads: the bytes must not depend on how many cores there are.
-    options = {"preset": "veryfast", "crf": "23", "bf": "0"} if codec == "libx264" else {"q": "4", "bf": "0"}
+    options = {"preset": "veryfast", "crf": "23", "bf": "0"} if codec == "libx264" else {"qmin": "2", "qmax": "6", "bf": "0"}
     stream = cast("VideoStream", container.add_stream(codec, rate=_rate(fps), options=options))
     stream.height, stream.width = size
     stream.pix_fmt = "yuv420p"
@@ -293,19 +293,18 @@ def _add_stream(container: OutputContainer, *, fps: float, size: tuple[int, int]
 @contextmanager
 def _whole_file(path: Path) -> Iterator[Path]:
     """Yield a name to write to that becomes `path` when the block ends well and is removed when it does not."""
+    temporary = path.with_name(f".{path.name}.{os.getpid()}.partial")
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
-        temporary = path.with_name(f".{path.name}.{os.getpid()}.partial")
         temporary.touch()
-    except OSError as error:
-        raise UsageError(f"cannot write {path}: {error.strerror}; give a folder that you may write to") from error
-    try:
         yield temporary
-        if path.is_file() and path.read_bytes() == temporary.read_bytes():
-            return
-        temporary.replace(path)
+        if not path.is_file() or path.read_bytes() != temporary.read_bytes():
+            temporary.replace(path)
+    except OSError as error:
+        raise FeatxError(f"cannot write {path}: {error.strerror}; give a folder with room that you may write to") from error
     finally:
-        temporary.unlink(missing_ok=True)
+        with suppress(OSError):
+            temporary.unlink()
 
 
 def _motion(name: str) -> Motion:

@@ -3,15 +3,12 @@
 from featx.models import c3d, resnet3d
 from featx.models._layers import Backbone, ConvBN
 from featx.models._registry import ModelEntry, create_model, list_models, model_entry, register
-from featx.models.count import Counts, count
 
 __all__ = [
     "Backbone",
     "ConvBN",
-    "Counts",
     "ModelEntry",
     "c3d",
-    "count",
     "create_model",
     "list_models",
     "model_entry",

@@ -34,9 +34,7 @@ def _conv(inputs: int, outputs: int) -> nn.Sequential:
 
 
 def _linear(inputs: int, outputs: int, dropout: float) -> nn.Sequential:
-    return nn.Sequential(
-        OrderedDict(linear=nn.Linear(inputs, outputs), relu=nn.ReLU(inplace=True), dropout=nn.Dropout(dropout))
-    )
+    return nn.Sequential(OrderedDict(linear=nn.Linear(inputs, outputs), relu=nn.ReLU(inplace=True), dropout=nn.Dropout(dropout)))
 
 
 class C3D(Backbone):

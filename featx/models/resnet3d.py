@@ -91,20 +91,25 @@ class ResNet3D(Backbone):
         return logits
 
 
-# torchvision's preset for its video ResNets; it states mean and std for pixels in 0..1.
+# torchvision's preset for its video ResNets, (0.43216, 0.394666, 0.37645) and (0.22803, 0.22145, 0.216989) of pixels
+# in 0..1, times 255.
 KINETICS = Transform(
     resize=(128, 171),
     crop=112,
-    mean=(0.43216 * 255, 0.394666 * 255, 0.37645 * 255),
-    std=(0.22803 * 255, 0.22145 * 255, 0.216989 * 255),
+    mean=(110.2008, 100.63983, 95.99475),
+    std=(58.14765, 56.46975, 55.332195),
 )
 
 _TRAN = "Tran et al. 2017 (arXiv:1708.05038)"
 
 # Counted by featx.models.count with 101 classes, against the paper's table 3 (a clip of 8 x 112 x 112, a frame of 112 x 112):
-#   res3d  33.22 M parameters (paper 33.2), 20.41 G multiply-adds (paper 19.3)
-#   res2d  11.23 M parameters (paper 11.2),  1.73 G multiply-adds (paper 1.6)
-# 487 classes instead of UCF101's 101 add 0.2 M parameters.
+#   res3d  33.22 M parameters (paper 33.2), 20.45 G multiply-adds (paper 19.3)
+#   res2d  11.23 M parameters (paper 11.2),  1.74 G multiply-adds (paper 1.6)
+# 487 classes instead of UCF101's 101 add 0.2 M parameters. Where the multiply-adds differ: the 34-layer networks, which
+# table 3 has too, give 37.79 and 3.59 G (paper 36.7 and 3.5), so depth adds what the paper says, and the excess, 1.1 G and
+# 0.1 G, is the same at both depths. It lies in what the depths share: conv1 (0.71 G in 3D), the strided convolutions of
+# conv3_x ... conv5_x (1.21 G) and the projections (0.15 G). The paper does not say how it counted these.
+# r3d_18 at 16 x 112 x 112 gives 40.70 G.
 ROWS = (
     # name, configuration, classes, clip, transform, source
     (

@@ -1,0 +1,316 @@
+"""How fast the machine could be, how fast featx is, and what binds it: all measured in one run.
+
+Decoding alone (D clips/s, every core), the backbone alone on resident batches (B clips/s) and the
+whole extraction, feature file included, are measured in turn, several rounds of them, because
+machines drift. The ceiling is 1 / (1/D + 1/B) on CPU, where both share the cores, and min(D, B) on
+a GPU, where they overlap.
+"""
+
+from __future__ import annotations
+
+import os
+import statistics
+import tempfile
+import threading
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import asdict, dataclass, replace
+from itertools import count, cycle, islice
+from pathlib import Path
+from time import perf_counter
+from typing import Any
+
+from featx.decode import Done, Failed, Hello, Job, Summary
+from featx.engine import Engine, Rows, compute_threads
+from featx.errors import UsageError
+from featx.extract import Prepared, Settings, prepare
+from featx.journal import Journal
+from featx.pool import ClipArrived, Pool
+from featx.sources import find_videos
+from featx.store import publish
+
+
+@dataclass
+class Measured:
+    """One model's figures; rates are medians over the rounds, in clips/s.
+
+    fraction: end to end over the ceiling, the median of the rounds' own ratios, with the smallest and largest.
+    video_rate: seconds of video done in a second. matmul: what the processor reaches on large matrix products in
+    this precision, in 1e12 multiply-adds/s, and of_matmul: the backbone's share of it.
+    params and multiply_adds: of the network, millions and 1e9.
+    """
+
+    model: str
+    device: str
+    precision: str
+    batch_size: int
+    decode: float
+    backbone: float
+    end_to_end: float
+    ceiling: float
+    fraction: float
+    fraction_range: tuple[float, float]
+    binding: str
+    video_rate: float
+    matmul: float
+    of_matmul: float
+    params: float
+    multiply_adds: float
+
+
+def bench(
+    models: Sequence[str],
+    inputs: Sequence[str | os.PathLike[str]] = (),
+    *,
+    settings: Settings,
+    seconds: float = 10.0,
+    rounds: int = 3,
+    progress: Callable[[str], None] = lambda _: None,
+) -> list[Measured]:
+    """Measure models on videos, or on generated ones where none are given.
+
+    settings: its `model` is replaced by each of `models`. seconds: how long each measurement lasts.
+    Raises UsageError if a video cannot be read: a figure must not rest on videos that were left out.
+    """
+    if seconds <= 0 or rounds < 1:
+        raise UsageError(f"{rounds} rounds of {seconds:g} s: give at least 1 round of more than 0 s")
+    with tempfile.TemporaryDirectory(prefix="featx-bench-") as folder:
+        if inputs:
+            paths = [s.path for s in find_videos(inputs).sources]
+        else:
+            progress("generating videos")
+            paths = _generate(Path(folder, "videos"))
+        prepared = {name: prepare(replace(settings, model=name)) for name in models}
+        raw: dict[str, list[dict[str, float]]] = {name: [] for name in models}
+        for number in range(rounds):
+            for name, ready in prepared.items():
+                before = raw[name][-1] if raw[name] else None
+                raw[name].append(_round(ready, paths, Path(folder), seconds, before, f"{name} {number + 1}/{rounds}", progress))
+    return [_summary(name, prepared[name], raw[name]) for name in models]
+
+
+def _generate(folder: Path) -> list[str]:
+    from featx.synth import MOTIONS, write_videos
+
+    return [str(p) for p in write_videos(folder, per_class=1, seconds=8.0, classes=list(MOTIONS)[:8])]
+
+
+def _round(
+    ready: Prepared,
+    paths: list[str],
+    folder: Path,
+    seconds: float,
+    before: dict[str, float] | None,
+    label: str,
+    progress: Callable[[str], None],
+) -> dict[str, float]:
+    progress(f"{label}: matrix multiplication")
+    matmul = matmul_rate(ready, min(seconds, 2.0))
+    progress(f"{label}: decoding alone")
+    decode = decode_rate(ready, paths, seconds)
+    progress(f"{label}: backbone alone")
+    backbone = backbone_rate(ready, seconds)
+    top = _ceiling(ready, decode, backbone)
+    progress(f"{label}: end to end")
+    clips_a_video = before["clips_a_video"] if before else _clips_a_video(ready, paths)
+    videos = max(1, round((before["end_to_end"] if before else top) * seconds / clips_a_video))
+    whole = end_to_end(ready, list(islice(cycle(paths), videos)), folder)
+    return {"matmul": matmul, "decode": decode, "backbone": backbone, "ceiling": top, "clips_a_video": clips_a_video, **whole}
+
+
+def _ceiling(ready: Prepared, decode: float, backbone: float) -> float:
+    return min(decode, backbone) if ready.extractor.device.type == "cuda" else 1 / (1 / decode + 1 / backbone)
+
+
+def _jobs(ready: Prepared, paths: Sequence[str], repeat: bool) -> Iterator[Job]:
+    chosen = cycle(paths) if repeat else iter(paths)
+    return (Job(key, path, ready.decode.decoder) for key, path in zip(count(), chosen, strict=False))
+
+
+def _started(pool: Pool, workers: int) -> None:
+    """Wait until every decoding process is up, so that their start is not counted."""
+    while workers:
+        workers -= sum(isinstance(event, Hello) for event in pool.events(1.0))
+
+
+def _clips_a_video(ready: Prepared, paths: Sequence[str]) -> float:
+    clips = 0
+    with ready.pool() as pool:
+        pool.submit(_jobs(ready, paths, repeat=False))
+        while not pool.idle:
+            for event in pool.events(1.0):
+                if isinstance(event, Failed):
+                    raise UsageError(f"{paths[event.key]} cannot be read ({event.reason}): measure on videos that can")
+                clips += isinstance(event, ClipArrived)
+    return clips / len(paths)
+
+
+def decode_rate(ready: Prepared, paths: Sequence[str], seconds: float) -> float:
+    """Return clips/s of decoding alone, with every worker, over at least `seconds`."""
+    clips = 0
+    with ready.pool() as pool:
+        _started(pool, ready.workers)
+        # Jobs enough for any machine: a worker takes the next one when it has ended one.
+        pool.submit(islice(_jobs(ready, paths, repeat=True), max(1000, 100 * len(paths))))
+        began = perf_counter()
+        while (spent := perf_counter() - began) < seconds and not pool.idle:
+            clips += sum(isinstance(event, ClipArrived) for event in pool.events(0.1))
+    return clips / spent
+
+
+def _side_by_side(device_type: str, seconds: float, make: Callable[[], Callable[[], object]]) -> float:
+    """Return how many calls a second the engine's number of compute threads make, each with one thread of its own."""
+    import torch
+
+    threads, cuda = compute_threads(device_type), device_type == "cuda"
+    before = torch.get_num_threads()
+    ready, total = threading.Barrier(threads + 1), [0] * threads
+    ended = threading.Event()
+
+    def work(place: int) -> None:
+        if not cuda:
+            torch.set_num_threads(1)
+        with torch.inference_mode():
+            call = make()
+            call()
+            ready.wait()
+            while not ended.is_set():
+                call()
+                total[place] += 1
+        ready.wait()
+
+    running = [threading.Thread(target=work, args=(place,), daemon=True) for place in range(threads)]
+    for thread in running:
+        thread.start()
+    ready.wait()
+    began = perf_counter()
+    ended.wait(seconds)
+    ended.set()
+    ready.wait()
+    if cuda:
+        torch.cuda.synchronize()
+    spent = perf_counter() - began
+    for thread in running:
+        thread.join()
+    torch.set_num_threads(before)
+    return sum(total) / spent
+
+
+def backbone_rate(ready: Prepared, seconds: float) -> float:
+    """Return clips/s of the backbone alone, on batches that are in place already."""
+    import torch
+
+    extractor, decode = ready.extractor, ready.decode
+    side = decode.transform.crop
+
+    def make() -> Callable[[], object]:
+        x = torch.rand((ready.batch_size, 3, decode.clip.frames, side, side), device=extractor.device) * 4 - 2
+        x = x.to(memory_format=torch.channels_last_3d)
+
+        def call() -> None:
+            out = extractor(x)
+            if extractor.device.type == "cuda":
+                next(iter(out.values()))[:1].cpu()  # waits for this thread's stream
+
+        return call
+
+    return _side_by_side(extractor.device.type, seconds, make) * ready.batch_size
+
+
+def matmul_rate(ready: Prepared, seconds: float) -> float:
+    """Return multiply-adds/s of 2048 x 2048 matrix products (8192 on a GPU) in the backbone's precision."""
+    import torch
+
+    device = ready.extractor.device
+    side = 8192 if device.type == "cuda" else 2048
+    dtype = torch.bfloat16 if ready.extractor.precision == "bf16" else torch.float32
+
+    def make() -> Callable[[], object]:
+        a = torch.rand((side, side), device=device).to(dtype)
+        b = torch.rand((side, side), device=device).to(dtype)
+
+        def call() -> None:
+            c = a @ b
+            if device.type == "cuda":
+                c[:1, :1].cpu()
+
+        return call
+
+    return _side_by_side(device.type, seconds, make) * side**3
+
+
+class _TimedSink:
+    """The real sink's work, the journal on disk, and a note of what was done."""
+
+    def __init__(self, journal: Journal) -> None:
+        self._journal = journal
+        self.seconds = 0.0
+        self.failed_reason = ""
+
+    def rows(self, key: int, clips: list[int], rows: Rows) -> None:
+        self._journal.add(str(key), clips, rows, size=0)
+
+    def restarted(self, key: int) -> None:
+        self._journal.forget(str(key))
+
+    def done(self, key: int, summary: Summary) -> None:
+        self.seconds += summary.duration_s
+        self._journal.end(str(key), summary, path=str(key), size=0)
+
+    def failed(self, key: int, reason: str) -> None:
+        self.failed_reason = reason
+
+
+def end_to_end(ready: Prepared, paths: Sequence[str], folder: Path) -> dict[str, float]:
+    """Return clips/s and video seconds a second of an extraction, from files to a feature file in place, and what waited."""
+    out = folder / "out.h5"
+    journal = Journal(out)
+    sink = _TimedSink(journal)
+    with ready.pool() as pool:
+        _started(pool, ready.workers)
+        engine = Engine(ready.extractor, ready.decode, pool, sink, batch_size=ready.batch_size)
+        began = perf_counter()
+        stats = engine.run(_jobs(ready, paths, repeat=False))
+        journal.commit()
+        if stats.failed:
+            raise UsageError(f"a video cannot be read ({sink.failed_reason}): measure on videos that can")
+        publish(out, ready.recorded, entries=journal.entries, shapes=ready.extractor.shapes, failures=[])
+        spent = perf_counter() - began
+    journal.remove()
+    out.unlink()
+    waits = {"waited_decoding": stats.compute_waited, "waited_backbone": stats.decode_waited, "waited_writing": stats.sink_waited}
+    return {"end_to_end": stats.clips / spent, "video_rate": sink.seconds / spent, **waits}
+
+
+def _summary(name: str, ready: Prepared, rounds: list[dict[str, float]]) -> Measured:
+    from featx.models import create_model
+    from featx.models.count import count as count_model
+
+    def median(key: str) -> float:
+        return statistics.median(r[key] for r in rounds)
+
+    decode = ready.decode
+    counts = count_model(create_model(name, seed=0), (3, decode.clip.frames, decode.transform.crop, decode.transform.crop))
+    fractions = [r["end_to_end"] / r["ceiling"] for r in rounds]
+    return Measured(
+        model=name,
+        device=str(ready.extractor.device),
+        precision=ready.extractor.precision,
+        batch_size=ready.batch_size,
+        decode=median("decode"),
+        backbone=median("backbone"),
+        end_to_end=median("end_to_end"),
+        ceiling=median("ceiling"),
+        fraction=statistics.median(fractions),
+        fraction_range=(min(fractions), max(fractions)),
+        binding="decoding" if median("decode") < median("backbone") else "backbone",
+        video_rate=median("video_rate"),
+        matmul=median("matmul") / 1e12,
+        of_matmul=statistics.median(r["backbone"] * counts.multiply_adds / r["matmul"] for r in rounds),
+        params=counts.params / 1e6,
+        multiply_adds=counts.multiply_adds / 1e9,
+    )
+
+
+def to_json(measured: Sequence[Measured]) -> list[dict[str, Any]]:
+    """Return the figures as plain values."""
+    return [asdict(m) for m in measured]

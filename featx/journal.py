@@ -1,0 +1,285 @@
+"""Rows on their way to the feature file: an append-only folder of parts that no kill can tear.
+
+An HDF5 file that is being modified may be unreadable after a kill, so it is written once, at the
+end, from parts. A part holds the rows of any number of videos, or a stretch of one; it is written
+aside, synced and renamed, so that a part that has its name is whole. What a part says:
+
+    magic, then records: uint32 header length, JSON header, the arrays' bytes, uint32 CRC-32 of all three.
+    header: {"video": id, "kind": "rows", "arrays": [[name, dtype, shape], ...]}   array "clips": the rows' clip numbers
+            {"video": id, "kind": "done", "summary": {...}, "arrays": [...]}       everything there is has been written
+
+The folder is `<out>.parts`; a lock in it keeps two runs from writing the same file.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import errno
+import fcntl
+import json
+import os
+import shutil
+import socket
+import struct
+import zlib
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field, fields
+from pathlib import Path
+from time import monotonic
+from typing import Any, BinaryIO
+
+import numpy as np
+import numpy.typing as npt
+
+from featx.decode import Summary
+from featx.errors import FeatxError, UsageError
+
+_MAGIC = b"featx part 1\n"
+_COMMIT_BYTES = 64 << 20
+_COMMIT_SECONDS = 5.0
+
+Arrays = Mapping[str, npt.NDArray[Any]]
+
+
+@dataclass
+class Entry:
+    """What the parts hold of one video: stretches of rows (clip numbers and where their arrays lie), and its summary."""
+
+    stretches: list[tuple[npt.NDArray[np.int64], dict[str, Place]]] = field(default_factory=list)
+    summary: Summary | None = None
+    path: str = ""
+    size: int = -1  # bytes of the video's file, by which a later change is noticed
+
+    @property
+    def clips(self) -> frozenset[int]:
+        """The numbers of the clips whose rows are there."""
+        return frozenset(int(c) for clips, _ in self.stretches for c in clips)
+
+
+@dataclass(frozen=True)
+class Place:
+    """Where an array lies in a part."""
+
+    path: Path
+    offset: int
+    dtype: str
+    shape: tuple[int, ...]
+
+    def read(self) -> npt.NDArray[Any]:
+        """Return the array, mapped, not loaded."""
+        return np.memmap(self.path, dtype=self.dtype, mode="r", offset=self.offset, shape=self.shape)
+
+
+class Journal:
+    """The parts of one feature file under construction; the lock is held until `close`.
+
+    Raises UsageError if another run holds the lock, or if the folder cannot be written.
+    """
+
+    def __init__(self, out: Path) -> None:
+        self.folder = out.with_name(out.name + ".parts")
+        self._lock = _lock(self.folder)
+        self.entries: dict[str, Entry] = {}
+        self._pending: dict[str, list[tuple[list[int], Arrays]]] = {}
+        self._ended: dict[str, tuple[Summary, str]] = {}
+        self._sizes: dict[str, int] = {}
+        self._bytes = 0
+        self._committed = monotonic()
+        self._number = 0
+        for path in sorted(self.folder.glob("*.part")):
+            self._number = max(self._number, int(path.stem)) + 1
+            self._scan(path)
+        for torn in self.folder.glob("*.tmp"):
+            torn.unlink()
+
+    @property
+    def settings(self) -> dict[str, Any] | None:
+        """What the run that began these parts was asked for; None if nothing has begun."""
+        try:
+            found: dict[str, Any] = json.loads((self.folder / "settings.json").read_text())
+        except FileNotFoundError:
+            return None
+        return found
+
+    def begin(self, settings: Mapping[str, Any]) -> None:
+        """Write down the settings that all parts share."""
+        with disk_full(self.folder):
+            write_atomically(self.folder / "settings.json", json.dumps(settings, indent=1).encode())
+
+    def add(self, video: str, clips: list[int], rows: Arrays, *, size: int) -> None:
+        """Take rows of a video whose file has `size` bytes; they are safe after the next `commit`, every few seconds."""
+        self._sizes[video] = size
+        self._pending.setdefault(video, []).append((clips, rows))
+        self._bytes += sum(a.nbytes for a in rows.values())
+        self._commit_if_due()
+
+    def end(self, video: str, summary: Summary, *, path: str, size: int) -> None:
+        """Take note that the video read from `path` is whole."""
+        self._sizes[video] = size
+        self._ended[video] = summary, path
+        self._commit_if_due()
+
+    def forget(self, video: str) -> None:
+        """Drop what was added of a video, committed or not."""
+        self._pending.pop(video, None)
+        self._ended.pop(video, None)
+        if video in self.entries:
+            self._write([({"video": video, "kind": "forget"}, {})])
+
+    def commit(self) -> None:
+        """Make everything added so far safe: it survives a kill or a power cut from here on."""
+        records: list[tuple[dict[str, Any], Arrays]] = []
+        for video, parts in self._pending.items():
+            clips = np.concatenate([np.asarray(c, dtype=np.int64) for c, _ in parts])
+            order = np.argsort(clips, kind="stable")
+            arrays = {name: np.concatenate([rows[name] for _, rows in parts])[order] for name in parts[0][1]}
+            records.append(({"video": video, "kind": "rows", "size": self._sizes[video]}, {"clips": clips[order], **arrays}))
+        for video, (summary, path) in self._ended.items():
+            plain = {f.name: getattr(summary, f.name) for f in fields(Summary)}
+            arrays = {k: v for k, v in plain.items() if isinstance(v, np.ndarray)}
+            rest = {k: v for k, v in plain.items() if k not in arrays}
+            records.append(({"video": video, "kind": "done", "summary": rest, "path": path, "size": self._sizes[video]}, arrays))
+        if records:
+            self._write(records)
+        self._pending.clear()
+        self._ended.clear()
+        self._bytes = 0
+        self._committed = monotonic()
+
+    def close(self) -> None:
+        """Give the lock back."""
+        self._lock.close()
+
+    def remove(self) -> None:
+        """Delete the parts, once the feature file made of them is in place, and give the lock back."""
+        shutil.rmtree(self.folder)
+        self.close()
+
+    def _commit_if_due(self) -> None:
+        if self._bytes >= _COMMIT_BYTES or monotonic() - self._committed > _COMMIT_SECONDS:
+            self.commit()
+
+    def _write(self, records: list[tuple[dict[str, Any], Arrays]]) -> None:
+        path = self.folder / f"{self._number:08d}.part"
+        with disk_full(self.folder):
+            write_atomically(path, lambda file: _write_records(file, records))
+        self._number += 1
+        self._scan(path)
+
+    def _scan(self, path: Path) -> None:
+        for header, places in _read_records(path):
+            video = header["video"]
+            if header["kind"] == "forget":
+                self.entries.pop(video, None)
+                continue
+            entry = self.entries.setdefault(video, Entry())
+            entry.size = header["size"]
+            if header["kind"] == "rows":
+                clips = np.array(places.pop("clips").read())
+                entry.stretches.append((clips, places))
+            else:
+                entry.path = header["path"]
+                entry.summary = Summary(**header["summary"], **{k: np.array(p.read()) for k, p in places.items()})
+
+
+def _write_records(file: BinaryIO, records: list[tuple[dict[str, Any], Arrays]]) -> None:
+    file.write(_MAGIC)
+    for header, arrays in records:
+        header = {**header, "arrays": [[name, a.dtype.str, a.shape] for name, a in arrays.items()]}
+        text = json.dumps(header).encode()
+        crc = 0
+        for chunk in (struct.pack("<I", len(text)), text, *(np.ascontiguousarray(a).data.cast("B") for a in arrays.values() if a.size)):
+            crc = zlib.crc32(chunk, crc)
+            file.write(chunk)
+        file.write(struct.pack("<I", crc))
+
+
+def _read_records(path: Path) -> Iterator[tuple[dict[str, Any], dict[str, Place]]]:
+    with path.open("rb") as file:
+        if file.read(len(_MAGIC)) != _MAGIC:
+            raise FeatxError(f"{path} is not a part of a feature file: remove it, and rerun")
+        while length := file.read(4):
+            text = file.read(struct.unpack("<I", length)[0])
+            crc = zlib.crc32(text, zlib.crc32(length))
+            header = json.loads(text)
+            places = {}
+            for name, dtype, shape in header["arrays"]:
+                places[name] = Place(path, file.tell(), dtype, tuple(shape))
+                left = int(np.prod(shape)) * np.dtype(dtype).itemsize
+                while left > 0 and (chunk := file.read(min(left, 1 << 20))):
+                    crc = zlib.crc32(chunk, crc)
+                    left -= len(chunk)
+            if file.read(4) != struct.pack("<I", crc):
+                raise FeatxError(f"{path} is damaged (its checksum is wrong): remove it, and rerun")
+            yield header, places
+
+
+def write_atomically(path: Path, content: bytes | Any) -> None:
+    """Write a file so that, whenever the machine stops, it is there whole or not at all.
+
+    content: the bytes, or a function that writes them to the open file it is given.
+    """
+    temporary = path.with_name(path.name + ".tmp")
+    try:
+        with temporary.open("wb") as file:
+            if callable(content):
+                content(file)
+            else:
+                file.write(content)
+            file.flush()
+            os.fsync(file.fileno())
+        temporary.replace(path)
+    except BaseException:
+        with contextlib.suppress(OSError):
+            temporary.unlink()
+        raise
+    sync_folder(path.parent)
+
+
+def sync_folder(folder: Path) -> None:
+    """Make the names in a folder, a rename among them, survive a power cut."""
+    fd = os.open(folder, os.O_RDONLY)
+    try:
+        os.fsync(fd)
+    finally:
+        os.close(fd)
+
+
+@contextlib.contextmanager
+def disk_full(where: Path) -> Iterator[None]:
+    """Turn a write's failure for want of space, or of permission, into a sentence."""
+    try:
+        yield
+    except OSError as error:
+        if error.errno in (errno.ENOSPC, errno.EDQUOT):
+            raise FeatxError(
+                f"the disk is full at {where}; what was committed is safe: free some space and run the same command again"
+            ) from error
+        raise FeatxError(f"cannot write to {where}: {error.strerror or error}") from error
+
+
+def _lock(folder: Path) -> BinaryIO:
+    while True:
+        try:
+            folder.mkdir(parents=True, exist_ok=True)
+            file = (folder / "lock").open("a+b")
+        except OSError as error:
+            raise UsageError(f"cannot write to {folder.parent}: {error.strerror}; choose another output") from error
+        try:
+            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except OSError:
+            file.seek(0)
+            holder = file.read().decode(errors="replace").strip() or "another process"
+            file.close()
+            raise UsageError(f"{folder.name.removesuffix('.parts')} is being written by {holder}: wait for it, or choose another output") from None
+        # The run before may have removed the folder between our open and our lock.
+        try:
+            if os.path.samestat(os.fstat(file.fileno()), os.stat(folder / "lock")):
+                break
+        except FileNotFoundError:
+            pass
+        file.close()
+    file.truncate(0)
+    file.write(f"process {os.getpid()} on {socket.gethostname()}".encode())
+    file.flush()
+    return file

@@ -1,0 +1,132 @@
+"""Which files are meant: files, folders, patterns and lists to videos with ids."""
+
+from __future__ import annotations
+
+import glob
+import os
+import sys
+from collections import Counter
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from featx.errors import UsageError
+from featx.video import SUFFIXES
+
+LIST_SUFFIXES = frozenset({".txt", ".lst", ".list"})
+# Names inside a video's group; a video whose id ends in one, below another video's, keeps its suffix.
+_RESERVED = frozenset({"clip_frames", "clip_times"})
+
+
+@dataclass(frozen=True)
+class Source:
+    """A file to extract from. id: its group in the feature file; path: as given, to open it; text: the path as stored."""
+
+    id: str
+    path: str
+
+    @property
+    def text(self) -> str:
+        """The path as it is stored: bytes that are not UTF-8 are written as escapes."""
+        return as_text(self.path)
+
+
+@dataclass
+class Found:
+    """What the inputs came to. ignored: how many files in folders have which suffix that is not a video's."""
+
+    sources: list[Source] = field(default_factory=list)
+    ignored: Counter[str] = field(default_factory=Counter)
+
+
+def find_videos(inputs: Sequence[str | os.PathLike[str]], *, layers: Iterable[str] = (), root: str | None = None) -> Found:
+    """Resolve inputs to videos, sorted by id.
+
+    inputs: a file; a folder, searched recursively for video suffixes; a glob pattern; a text file
+        (.txt, .lst, .list), or "-" for standard input, with one path a line.
+    layers: names that ids must not be taken for. root: what ids are relative to; without it the
+        folder given, or, for single files, the deepest folder that holds them all.
+    Raises UsageError if an input does not exist, no video is found, or two videos get the same id.
+    """
+    found = Found()
+    paths: dict[str, str] = {}  # path -> root
+    singles: list[str] = []
+    for given in inputs:
+        text = os.fspath(given)
+        for path in _listed(text):
+            if os.path.isdir(path):
+                for file in _walk(path):
+                    suffix = os.path.splitext(file)[1].lower()
+                    if suffix in SUFFIXES:
+                        paths.setdefault(file, path)
+                    else:
+                        found.ignored[suffix or "no suffix"] += 1
+            elif os.path.lexists(path):
+                singles.append(path)
+            elif glob.has_magic(path) and (matches := sorted(glob.glob(path, recursive=True))):
+                singles += [m for m in matches if not os.path.isdir(m)]
+            else:
+                raise UsageError(f"no such file, folder or pattern: {path}")
+    if singles:
+        folders = [os.path.dirname(os.path.abspath(p)) for p in singles]
+        common = os.path.commonpath(folders)
+        for path in singles:
+            paths.setdefault(path, common)
+    if not paths:
+        ignored = f" ({sum(found.ignored.values())} other files are there)" if found.ignored else ""
+        given_text = ", ".join(map(os.fspath, inputs)) or "nothing"
+        raise UsageError(f"no videos found in {given_text}{ignored}: give files, folders, patterns or a list")
+    unique = {os.path.realpath(os.path.dirname(p)) + os.sep + os.path.basename(p): (p, r) for p, r in paths.items()}
+    found.sources = sorted(_named(list(unique.values()), layers, root), key=lambda s: s.id)
+    return found
+
+
+def as_text(path: str) -> str:
+    """Return a path as text that any encoder takes: bytes that are not UTF-8 are written as escapes."""
+    return os.fsencode(path).decode("utf-8", "backslashreplace")
+
+
+def _listed(given: str) -> list[str]:
+    if given == "-":
+        lines = sys.stdin.buffer.read()
+    elif os.path.splitext(given)[1].lower() in LIST_SUFFIXES and os.path.isfile(given):
+        lines = Path(given).read_bytes()
+    else:
+        return [given]
+    return [os.fsdecode(line.rstrip(b"\r")) for line in lines.split(b"\n") if line.strip()]
+
+
+def _walk(folder: str) -> list[str]:
+    files = []
+
+    def unreadable(error: OSError) -> None:
+        raise UsageError(f"cannot read folder {error.filename}: {error.strerror}")
+
+    for place, folders, names in os.walk(folder, followlinks=False, onerror=unreadable):
+        folders.sort()
+        # A folder named like a video is listed, and then fails with its reason.
+        names += [f for f in folders if os.path.splitext(f)[1].lower() in SUFFIXES and not os.listdir(os.path.join(place, f))]
+        files += [os.path.join(place, name) for name in sorted(names)]
+    return files
+
+
+def _named(paths: list[tuple[str, str]], layers: Iterable[str], root: str | None) -> list[Source]:
+    whole: list[tuple[str, str]] = []  # (id with its suffix, path)
+    for path, own_root in paths:
+        base = os.path.abspath(root if root is not None else own_root)
+        relative = os.path.relpath(os.path.abspath(path), base)
+        if relative.startswith(os.pardir + os.sep):
+            raise UsageError(f"{as_text(path)} is not below the root {base}: give a --root that holds every video")
+        whole.append((as_text(relative).replace(os.sep, "/"), path))
+    stems = Counter(os.path.splitext(name)[0] for name, _ in whole)
+    reserved = _RESERVED | set(layers)
+    named: dict[str, str] = {}
+    for name, path in whole:
+        stem = os.path.splitext(name)[0]
+        parent, _, last = stem.rpartition("/")
+        taken = stems[stem] > 1 or (last in reserved and parent in stems) or stem.startswith(".")
+        video_id = name if taken else stem
+        if video_id in named:
+            raise UsageError(f"{as_text(path)} and {as_text(named[video_id])} would both be {video_id!r}: give --root")
+        named[video_id] = path
+    return [Source(video_id, path) for video_id, path in named.items()]

@@ -1,0 +1,355 @@
+"""The feature file: one HDF5 file that any h5py user can read; schema, reader, writer, merge.
+
+    /                  attrs: format, format_version, featx_version, and JSON: model, weights, layers,
+                       clip, transform, precision, device, batch_size, decoder
+    /<video id>/       attrs: path, frames, fps, width, height, duration_s, looped, damaged_frames, complete, ...
+        <layer>        (T, D) float32, one row a clip in time order; attr `shape`: the unflattened (C, T, H, W)
+        clip_frames    (T, 2) int64, [start, end) in source frames
+        clip_times     (T, 2) float64, seconds, from the stream's own timestamps
+    /.videos           the ids, in order
+    /.failures         one row a video that could not be read: path, reason
+"""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import os
+from collections.abc import Iterable, Iterator, Mapping
+from pathlib import Path
+from typing import Any
+
+import h5py
+import numpy as np
+import numpy.typing as npt
+
+from featx.errors import FeatxError, UsageError, nearest
+from featx.journal import Entry, disk_full, sync_folder
+
+FORMAT = "featx-features"
+FORMAT_VERSION = 1
+# What makes two files' rows comparable; they must agree on resume and on merge.
+SETTINGS = ("model", "weights", "layers", "clip", "transform", "precision", "device", "batch_size", "decoder")
+_PLACES = ("clip_frames", "clip_times")
+_TEXT = h5py.string_dtype("utf-8")
+
+
+class Video:
+    """One video of a feature file, read on demand."""
+
+    def __init__(self, group: h5py.Group, video_id: str) -> None:
+        self._group = group
+        self.id = video_id
+
+    @property
+    def attrs(self) -> dict[str, Any]:
+        """The video's attributes as plain values: path, frames, fps, ..."""
+        return {k: v.item() if isinstance(v, np.generic) else v for k, v in self._group.attrs.items()}
+
+    @property
+    def layers(self) -> list[str]:
+        """The names of the layers that are stored."""
+        return [name for name, item in self._group.items() if isinstance(item, h5py.Dataset) and name not in _PLACES]
+
+    @property
+    def clip_frames(self) -> npt.NDArray[np.int64]:
+        """(T, 2) int64: [start, end) of each clip in source frames."""
+        return np.asarray(self._group["clip_frames"][()])
+
+    @property
+    def clip_times(self) -> npt.NDArray[np.float64]:
+        """(T, 2) float64: when each clip begins and ends, in seconds."""
+        return np.asarray(self._group["clip_times"][()])
+
+    def __len__(self) -> int:
+        return int(self._group["clip_frames"].shape[0])
+
+    def dataset(self, layer: str) -> h5py.Dataset:
+        """Return a layer's dataset, (T, D) float32, of which a slice reads just that; UsageError names the nearest."""
+        found = self._group.get(layer)
+        if not isinstance(found, h5py.Dataset):
+            raise UsageError(f"no layer {layer!r} in {self.id!r}{nearest(layer, self.layers)}")
+        return found
+
+    def __getitem__(self, layer: str) -> npt.NDArray[np.float32]:
+        return np.asarray(self.dataset(layer)[()])
+
+
+class FeatureStore:
+    """Read a feature file; a context manager.
+
+    Videos by id (`store["a/b"]`), by index (`store[0]`), in order (`for video in store`).
+    Raises UsageError if the file is not a feature file.
+    """
+
+    def __init__(self, path: str | os.PathLike[str]) -> None:
+        self.path = Path(path)
+        if not self.path.exists():
+            unfinished = self.path.with_name(self.path.name + ".parts")
+            hint = f"; {unfinished} holds an unfinished run: rerun its featx extract" if unfinished.exists() else ""
+            raise UsageError(f"no such file: {self.path}{hint}")
+        try:
+            self.file = h5py.File(self.path, "r")
+        except OSError as error:
+            raise UsageError(f"{self.path} is not a feature file: it cannot be read as HDF5") from error
+        if self.file.attrs.get("format") != FORMAT:
+            self.file.close()
+            raise UsageError(f"{self.path} is an HDF5 file, but not one that featx extract wrote")
+        if (version := int(self.file.attrs["format_version"])) > FORMAT_VERSION:
+            self.file.close()
+            raise UsageError(f"{self.path} has format version {version}, this featx reads up to {FORMAT_VERSION}: update featx")
+        self.ids: list[str] = [i.decode() if isinstance(i, bytes) else i for i in self.file[".videos"][()]]
+        self._known = frozenset(self.ids)
+
+    def __enter__(self) -> FeatureStore:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.close()
+
+    def close(self) -> None:
+        """Close the file."""
+        self.file.close()
+
+    def __len__(self) -> int:
+        return len(self.ids)
+
+    def __iter__(self) -> Iterator[Video]:
+        return (self._video(video_id) for video_id in self.ids)
+
+    def __contains__(self, video_id: object) -> bool:
+        return video_id in self._known
+
+    def __getitem__(self, which: str | int) -> Video:
+        if isinstance(which, int):
+            return self._video(self.ids[which])
+        if which not in self._known:
+            raise UsageError(f"no video {which!r} in {self.path}{nearest(which, self.ids) if len(self.ids) < 10_000 else ''}")
+        return self._video(which)
+
+    def _video(self, video_id: str) -> Video:
+        return Video(self.file[video_id], video_id)
+
+    @property
+    def settings(self) -> dict[str, Any]:
+        """How the rows were made: model, weights, layers, clip, transform, precision, device, batch_size, decoder."""
+        return {name: json.loads(self.file.attrs[name]) for name in SETTINGS}
+
+    @property
+    def layers(self) -> list[str]:
+        """The names of the layers that every video has."""
+        return list(self.settings["layers"])
+
+    @property
+    def failures(self) -> list[tuple[str, str]]:
+        """(path, reason) of every video that could not be read."""
+        return [(p.decode(), r.decode()) for p, r in self.file[".failures"][()]]
+
+    def matrix(self, layer: str, ids: Iterable[str] | None = None) -> tuple[npt.NDArray[np.float32], npt.NDArray[np.int64]]:
+        """Return all clips' rows of a layer, (N, D) float32, and the index in `ids` of each row's video, (N,) int64."""
+        chosen = list(self.ids if ids is None else ids)
+        sets = [self[i].dataset(layer) for i in chosen]
+        lengths = [d.shape[0] for d in sets]
+        out = np.empty((sum(lengths), sets[0].shape[1] if sets else 0), dtype=np.float32)
+        begin = 0
+        for dataset, length in zip(sets, lengths, strict=True):
+            if length:
+                dataset.read_direct(out, dest_sel=np.s_[begin : begin + length])
+            begin += length
+        return out, np.repeat(np.arange(len(chosen)), lengths)
+
+    def video_level(self, layer: str, ids: Iterable[str] | None = None) -> npt.NDArray[np.float32]:
+        """Return one row a video, (V, D) float32: the mean over its clips, L2-normalised (Res3D paper, section 5.1).
+
+        One video is read at a time; a mean of all zeros stays zero.
+        """
+        chosen = list(self.ids if ids is None else ids)
+        rows = []
+        for video_id in chosen:
+            mean = self[video_id][layer].mean(axis=0, dtype=np.float64)
+            norm = float(np.linalg.norm(mean))
+            rows.append((mean / norm if norm > 0 else mean).astype(np.float32))
+        return np.stack(rows) if rows else np.empty((0, 0), dtype=np.float32)
+
+
+class _Writer:
+    """A feature file being written aside; in its place once the `with` block ends without an exception."""
+
+    def __init__(self, out: Path, settings: Mapping[str, Any]) -> None:
+        self._out = out
+        self._temporary = out.with_name(f"{out.name}.parts") / "out.h5.tmp"
+        self._settings = settings
+        self._ids: list[str] = []
+
+    def __enter__(self) -> _Writer:
+        from featx import __version__
+
+        self._temporary.parent.mkdir(parents=True, exist_ok=True)
+        # v110: groups of many videos are indexed; read by HDF5 1.10 (2016) and later.
+        self.file = h5py.File(self._temporary, "w", libver=("v110", "v110"))
+        self.file.attrs.update(format=FORMAT, format_version=FORMAT_VERSION, featx_version=__version__)
+        for name in SETTINGS:
+            self.file.attrs[name] = json.dumps(self._settings[name])
+        return self
+
+    def __exit__(self, kind: object, *_: object) -> None:
+        try:
+            if kind is None:
+                self.file[".videos"] = np.asarray(self._ids, dtype=_TEXT)
+            self.file.close()
+        except BaseException:
+            self._discard()
+            raise
+        if kind is not None:
+            self._discard()
+            return
+        with self._temporary.open("rb") as file:
+            os.fsync(file.fileno())
+        self._temporary.replace(self._out)
+        sync_folder(self._out.parent)
+
+    def _discard(self) -> None:
+        with contextlib.suppress(OSError, RuntimeError):
+            self.file.close()
+        with contextlib.suppress(OSError):
+            self._temporary.unlink()
+
+    def copy(self, video: Video) -> None:
+        """Copy a video from another feature file."""
+        parent, _, name = video.id.rpartition("/")
+        source = video._group
+        into = self.file.require_group(parent) if parent else self.file
+        group = into.require_group(name)
+        for key, item in source.items():
+            if isinstance(item, h5py.Dataset):
+                source.file.copy(item, group, name=key)
+        for key, value in source.attrs.items():
+            group.attrs[key] = value
+        self._ids.append(video.id)
+
+    def add(self, video_id: str, entry: Entry, shapes: Mapping[str, tuple[int, ...]]) -> None:
+        """Write a video from the journal's parts, a stretch of rows at a time."""
+        summary = entry.summary
+        if summary is None:
+            raise FeatxError(f"{video_id!r} is not whole: rerun the extraction")
+        group = self.file.require_group(video_id)
+        n = len(summary.clip_frames)
+        missing = set(range(n)) - entry.clips
+        if missing:
+            raise FeatxError(f"{video_id!r} lacks the rows of {len(missing)} of its {n} clips: remove the parts folder and rerun")
+        for layer, shape in shapes.items():
+            dataset = group.create_dataset(layer, shape=(n, int(np.prod(shape))), dtype=np.float32)
+            dataset.attrs["shape"] = shape
+            for clips, places in entry.stretches:
+                rows = places[layer].read()
+                breaks = np.flatnonzero(np.diff(clips) != 1) + 1
+                for run in np.split(np.arange(len(clips)), breaks):
+                    dataset.write_direct(np.ascontiguousarray(rows[run[0] : run[-1] + 1]), dest_sel=np.s_[clips[run[0]] : clips[run[-1]] + 1])
+        group["clip_frames"] = summary.clip_frames
+        group["clip_times"] = summary.clip_times
+        plain = {k: v for k, v in vars(summary).items() if not isinstance(v, np.ndarray)}
+        group.attrs.update(path=entry.path, bytes=entry.size, **plain, complete=True)
+        self._ids.append(video_id)
+
+    def failures(self, rows: Iterable[tuple[str, str]]) -> None:
+        """Write the table of videos that could not be read."""
+        kind = np.dtype([("path", _TEXT), ("reason", _TEXT)])
+        self.file[".failures"] = np.asarray(list(rows), dtype=kind)
+
+
+def publish(
+    out: Path,
+    settings: Mapping[str, Any],
+    *,
+    entries: Mapping[str, Entry],
+    shapes: Mapping[str, tuple[int, ...]],
+    failures: Iterable[tuple[str, str]],
+    old: FeatureStore | None = None,
+) -> None:
+    """Write the feature file from the journal's entries, and from the file that stood there before, and put it in place.
+
+    shapes: layer -> its unflattened shape. Raises FeatxError if the disk is full.
+    """
+    before = [] if old is None else [i for i in old.ids if i not in entries]
+    need = sum(place.read().nbytes for e in entries.values() for _, places in e.stretches for place in places.values())
+    need += old.path.stat().st_size if old is not None and before else 0
+    free = os.statvfs(out.parent)
+    if need > free.f_bavail * free.f_frsize:
+        raise FeatxError(
+            f"{out} takes {need / 1e9:.1f} GB and {free.f_bavail * free.f_frsize / 1e9:.1f} GB are free: "
+            "free some space and run the same command again; nothing is lost"
+        )
+    with _hdf5_errors(out), _Writer(out, settings) as writer:
+        for video_id in sorted([*before, *entries]):
+            if video_id in entries:
+                writer.add(video_id, entries[video_id], shapes)
+            elif old is not None:
+                writer.copy(old[video_id])
+        writer.failures(failures)
+
+
+def merge(inputs: Iterable[str | os.PathLike[str]], out: str | os.PathLike[str]) -> int:
+    """Merge feature files made with the same settings into one, and return the number of its videos.
+
+    Raises UsageError if settings differ, if a video is in two files with different content, or if `out` exists.
+    """
+    target = Path(out)
+    if target.exists():
+        raise UsageError(f"{target} exists: choose another name")
+    with contextlib.ExitStack() as stack:
+        stores = [stack.enter_context(FeatureStore(p)) for p in inputs]
+        if not stores:
+            raise UsageError("no feature files to merge: give at least one")
+        owner: dict[str, FeatureStore] = {}
+        for store in stores:
+            if differing := differences(stores[0].settings, store.settings):
+                raise UsageError(f"{store.path} cannot be merged with {stores[0].path}: {differing}")
+            for video_id in store.ids:
+                if video_id in owner and not same_video(owner[video_id][video_id], store[video_id]):
+                    raise UsageError(f"{video_id!r} differs between {owner[video_id].path} and {store.path}: leave one out")
+                owner.setdefault(video_id, store)
+        paths = {store[i].attrs["path"] for i, store in owner.items()}
+        failures = {path: reason for store in stores for path, reason in store.failures if path not in paths}
+        target.parent.mkdir(parents=True, exist_ok=True)
+        with _hdf5_errors(target), _Writer(target, stores[0].settings) as writer:
+            for video_id in sorted(owner):
+                writer.copy(owner[video_id][video_id])
+            writer.failures(sorted(failures.items()))
+        target.with_name(target.name + ".parts").rmdir()
+        return len(owner)
+
+
+def same_video(a: Video, b: Video) -> bool:
+    """Return whether two videos' rows, places and attributes are equal to the bit."""
+    if a.attrs != b.attrs or a.layers != b.layers:
+        return False
+    return all(np.array_equal(a[name], b[name]) for name in (*a.layers, *_PLACES))
+
+
+def differences(ours: Mapping[str, Any], theirs: Mapping[str, Any]) -> str:
+    """Say how two files' settings differ, `name: ours -> theirs` each; empty if they agree."""
+
+    def flat(settings: Mapping[str, Any], prefix: str = "") -> Iterator[tuple[str, Any]]:
+        for name, value in settings.items():
+            if isinstance(value, Mapping):
+                yield from flat(value, f"{prefix}{name}.")
+            else:
+                yield prefix + name, value
+
+    # Through JSON, as they are stored: a tuple and a list are the same setting.
+    a, b = (dict(flat(json.loads(json.dumps({n: s.get(n) for n in SETTINGS})))) for s in (ours, theirs))
+    changed = [n for n in dict.fromkeys([*a, *b]) if a.get(n) != b.get(n) and n != "weights.file"]
+    return ", ".join(f"{n} is {_short(a.get(n))} there and {_short(b.get(n))} here" for n in changed)
+
+
+def _short(value: Any) -> str:
+    return ",".join(map(str, value)) if isinstance(value, list) else str(value)
+
+
+@contextlib.contextmanager
+def _hdf5_errors(out: Path) -> Iterator[None]:
+    with disk_full(out):
+        try:
+            yield
+        except RuntimeError as error:  # h5py reports a failed close so
+            raise FeatxError(f"cannot write {out}: {error}; nothing is lost: rerun") from error

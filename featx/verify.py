@@ -1,0 +1,209 @@
+"""Is a feature file what it says: every structural invariant, and a sample of its rows made again from the videos."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import h5py
+import numpy as np
+import numpy.typing as npt
+
+from featx.clips import ClipSpec, starts
+from featx.decode import Job, Summary
+from featx.engine import Engine, Rows
+from featx.errors import UsageError
+from featx.extract import Settings, prepare
+from featx.store import FeatureStore, Video, differences
+
+# Rows made on another processor, device or decoder version differ by rounding; a wrong clip, layer or weight by far more.
+SAME_COSINE = 0.999
+
+
+@dataclass
+class Verification:
+    """What was found. problems: one sentence each; clips: how many were made again; deviation: largest |new - stored|.
+
+    relative: the deviation over the largest magnitude of the stored rows of that layer; cosine: the smallest between a
+    stored row and its remake; unread: (video id, reason) for sampled videos that could not be read again.
+    """
+
+    path: str
+    videos: int
+    problems: list[str] = field(default_factory=list)
+    clips: int = 0
+    deviation: float = 0.0
+    relative: float = 0.0
+    cosine: float = 1.0
+    worst: str = ""
+    unread: list[tuple[str, str]] = field(default_factory=list)
+    notes: list[str] = field(default_factory=list)
+
+    @property
+    def ok(self) -> bool:
+        """Whether nothing is wrong."""
+        return not self.problems
+
+
+def verify(path: str | os.PathLike[str], *, clips: int = 32, seed: int = 0, weights: str | None = None) -> Verification:
+    """Check a feature file's structure, and make a random sample of `clips` clips again from their videos.
+
+    weights: the checkpoint's file, where it is not at its recorded place. Raises UsageError if the
+    file is not a feature file or the model it names cannot be made.
+    """
+    with FeatureStore(path) as store:
+        found = Verification(str(path), len(store))
+        found.problems += structure(store)
+        if clips and len(store) and not found.problems:
+            _remake(store, found, clips, np.random.default_rng(seed), weights)
+    return found
+
+
+def structure(store: FeatureStore) -> list[str]:
+    """Return every structural invariant of the feature file that does not hold, one sentence each."""
+    problems = []
+    settings = store.settings
+    if len(set(store.ids)) != len(store.ids):
+        problems.append("an id is listed twice in .videos")
+    if store.ids != sorted(store.ids):
+        problems.append("the ids in .videos are not sorted")
+    spec = ClipSpec(**settings["clip"])
+    shapes: dict[str, list[int]] = {}
+    for video_id in store.ids:
+        if not isinstance(store.file.get(video_id), h5py.Group):
+            problems.append(f"{video_id!r} is listed in .videos but is not there")
+            continue
+        problems += [f"{video_id!r}: {p}" for p in _video_problems(store[video_id], settings["layers"], spec, shapes)]
+    listed = set(store.ids)
+
+    def unlisted(name: str, item: object) -> None:
+        if isinstance(item, h5py.Group) and "complete" in item.attrs and name not in listed:
+            problems.append(f"{name!r} is there but not listed in .videos")
+
+    store.file.visititems(unlisted)
+    paths = {store[i].attrs.get("path") for i in store.ids if i in store.file}
+    problems += [f"{path!r} is listed as failed and has features too" for path, _ in store.failures if path in paths]
+    return problems
+
+
+def _video_problems(video: Video, layers: list[str], spec: ClipSpec, shapes: dict[str, list[int]]) -> Iterator[str]:
+    attrs = video.attrs
+    if attrs.get("complete") is not True:
+        yield "it is not marked complete"
+        return
+    frames, times = video.clip_frames, video.clip_times
+    n = len(frames)
+    if frames.shape != (n, 2) or times.shape != (n, 2) or n == 0:
+        yield f"clip_frames is {frames.shape} and clip_times {times.shape}: both should be (T, 2) with T at least 1"
+        return
+    if (frames[:, 0] >= frames[:, 1]).any() or frames.min() < 0 or frames.max() > attrs["frames"]:
+        yield f"a clip lies outside the video's {attrs['frames']} frames"
+    if (np.diff(frames[:, 0]) < 0).any() or (np.diff(times[:, 0]) < 0).any() or (times[:, 0] > times[:, 1]).any():
+        yield "its clips are not in time order"
+    if spec.fps is None:
+        expected = starts(attrs["frames"], spec)
+        if frames[:, 0].tolist() != expected:
+            yield f"its clips start elsewhere than its {attrs['frames']} frames and the clip settings say"
+    if sorted(video.layers) != sorted(layers):
+        yield f"its layers are {video.layers} where the file says {layers}"
+        return
+    for layer in layers:
+        data = video.dataset(layer)
+        shape = [int(x) for x in data.attrs["shape"]]
+        if data.dtype != np.float32 or data.shape != (n, int(np.prod(shape))):
+            yield f"{layer} is {data.dtype} {data.shape}, not float32 ({n}, {int(np.prod(shape))})"
+        elif shapes.setdefault(layer, shape) != shape:
+            yield f"{layer} has shape {shape}, other videos have {shapes[layer]}"
+        elif not all(np.isfinite(data[i : i + 256]).all() for i in range(0, n, 256)):
+            yield f"{layer} has values that are not finite"
+
+
+class _Compare:
+    def __init__(self, store: FeatureStore, ids: Mapping[int, str], found: Verification) -> None:
+        self._store, self._ids, self._found = store, ids, found
+
+    def rows(self, key: int, clips: list[int], rows: Rows) -> None:
+        video = self._store[self._ids[key]]
+        for layer, new in rows.items():
+            for clip, row in zip(clips, new, strict=True):
+                self._note(f"{layer} of clip {clip} of {video.id!r}", np.asarray(video.dataset(layer)[clip]), row)
+        self._found.clips += len(clips)
+
+    def _note(self, what: str, stored: npt.NDArray[np.float32], new: npt.NDArray[np.float32]) -> None:
+        deviation = float(np.abs(new - stored).max())
+        norms = float(np.linalg.norm(stored)) * float(np.linalg.norm(new))
+        cosine = float(np.dot(stored.astype(np.float64), new.astype(np.float64))) / norms if norms else float(deviation == 0)
+        found = self._found
+        if deviation > found.deviation:
+            found.deviation, found.worst = deviation, what
+        found.relative = max(found.relative, deviation / (float(np.abs(stored).max()) or 1.0))
+        found.cosine = min(found.cosine, cosine)
+        if cosine < SAME_COSINE:
+            found.problems.append(f"{what} comes out different now: cosine {cosine:.4f}, largest difference {deviation:.4g}")
+
+    def restarted(self, key: int) -> None:
+        pass
+
+    def done(self, key: int, summary: Summary) -> None:
+        video = self._store[self._ids[key]]
+        if not np.array_equal(summary.clip_frames, video.clip_frames) or not np.array_equal(summary.clip_times, video.clip_times):
+            self._found.problems.append(f"{video.id!r} decodes to other clips now: {summary.frames} frames, stored {video.attrs['frames']}")
+
+    def failed(self, key: int, reason: str) -> None:
+        self._found.unread.append((self._ids[key], reason))
+
+
+def _remake(store: FeatureStore, found: Verification, clips: int, rng: np.random.Generator, weights: str | None) -> None:
+    lengths = np.asarray([len(v) for v in store])
+    chosen = np.sort(rng.choice(lengths.sum(), size=min(clips, int(lengths.sum())), replace=False))
+    which = np.searchsorted(np.cumsum(lengths), chosen, side="right")
+    first = np.cumsum(lengths) - lengths
+    wanted: dict[int, set[int]] = {}
+    for video, clip in zip(which, chosen - first[which], strict=True):
+        wanted.setdefault(int(video), set()).add(int(clip))
+    prepared = prepare(recorded_settings(store.settings, found, weights))
+    if other := differences(store.settings, prepared.recorded):
+        found.notes.append(f"made again with other settings than the file's: {other}")
+    ids = {key: store.ids[key] for key in wanted}
+    jobs = []
+    for key, numbers in wanted.items():
+        attrs = store[key].attrs
+        if not os.path.exists(attrs["path"]):
+            found.unread.append((ids[key], f"{attrs['path']} is not there"))
+        else:
+            jobs.append(Job(key, attrs["path"], attrs["decoder"], wanted=frozenset(numbers)))
+    if jobs:
+        with prepared.pool() as pool:
+            Engine(prepared.extractor, prepared.decode, pool, _Compare(store, ids, found), batch_size=prepared.batch_size).run(jobs)
+    if not found.clips:
+        found.problems.append("not one of the sampled videos could be read again: run featx verify where the paths hold")
+
+
+def recorded_settings(recorded: Mapping[str, Any], found: Verification, weights: str | None) -> Settings:
+    """Return the settings that make the same rows again, on this machine's nearest device."""
+    import torch
+
+    clip, transform, info = recorded["clip"], recorded["transform"], recorded["weights"]
+    device = recorded["device"]
+    if device == "cuda" and not torch.cuda.is_available():
+        device = "cpu"
+        found.notes.append("made on a GPU, made again on the CPU: differences are rounding")
+    source = weights or info.get("file", info["name"])
+    if source == info.get("file") and not Path(source).exists():
+        raise UsageError(f"the checkpoint {source} is not there: give its file with --weights")
+    return Settings(
+        model=recorded["model"]["name"],
+        weights=source,
+        seed=info["seed"] or 0,
+        layers=recorded["layers"],
+        **{n: clip[n] for n in ("frames", "step", "stride", "fps", "tail")},
+        crops=transform["crops"],
+        flip=transform["flip"],
+        precision=recorded["precision"],
+        device=device,
+        batch_size=recorded["batch_size"],
+        decoder=recorded["decoder"]["choice"],
+    )
