@@ -15,6 +15,7 @@ from torch import nn
 
 from featx.errors import UsageError, nearest
 from featx.models import Backbone, ConvBN
+from featx.models._layers import Conv3d
 
 Precision = Literal["float32", "bf16"]
 
@@ -173,7 +174,7 @@ def fold_batch_norm(model: nn.Module, *, keep: Collection[str] = ()) -> None:
 
 
 @torch.no_grad()
-def _folded(conv: nn.Conv3d, bn: nn.BatchNorm3d) -> nn.Conv3d:
+def _folded(conv: Conv3d, bn: nn.BatchNorm3d) -> Conv3d:
     if bn.running_mean is None or bn.running_var is None:
         raise TypeError("a batch norm without running statistics cannot be folded")
     # The factor and the bias are computed in float64; the product is rounded once more, below float32's own step.
@@ -185,7 +186,7 @@ def _folded(conv: nn.Conv3d, bn: nn.BatchNorm3d) -> nn.Conv3d:
     if bn.bias is not None:
         bias = bias + bn.bias.double()
     with torch.device("meta"):
-        folded = nn.Conv3d(
+        folded = Conv3d(
             conv.in_channels,
             conv.out_channels,
             conv.kernel_size,  # type: ignore[arg-type]

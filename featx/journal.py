@@ -86,11 +86,15 @@ class Journal:
         self._bytes = 0
         self._committed = monotonic()
         self._number = 0
-        for path in sorted(self.folder.glob("*.part")):
-            self._number = max(self._number, int(path.stem)) + 1
-            self._scan(path)
-        for torn in self.folder.glob("*.tmp"):
-            torn.unlink()
+        try:
+            for path in sorted(self.folder.glob("*.part")):
+                self._number = int(path.stem) + 1
+                self._scan(path)
+            for torn in self.folder.glob("*.tmp"):
+                torn.unlink()
+        except BaseException:
+            self.close()
+            raise
 
     @property
     def settings(self) -> dict[str, Any] | None:

@@ -63,8 +63,9 @@ class _Process:
             )
         self.link = Connection(ours.detach())
         self.link.send(settings)
-        self.map = mmap.mmap(self.memory_fd, settings.slots * settings.clip_bytes)
-        self.slots = np.frombuffer(self.map, dtype=np.uint8).reshape(settings.slots, *settings.clip_shape)
+        # Unmapped when the last view of a clip is gone, which may be after the process.
+        memory = mmap.mmap(self.memory_fd, settings.slots * settings.clip_bytes)
+        self.slots = np.frombuffer(memory, dtype=np.uint8).reshape(settings.slots, *settings.clip_shape)
         self.job: Job | None = None
         self.heard = monotonic()
         self.started = False
@@ -75,12 +76,10 @@ class _Process:
         return lines[-1].strip() if lines else ""
 
     def end(self) -> int:
-        """Kill the process and give its memory back; return its exit status."""
+        """Kill the process and return its exit status."""
         self.process.kill()
         status = self.process.wait()
         self.link.close()
-        del self.slots
-        self.map.close()
         os.close(self.memory_fd)
         os.close(self.printed_fd)
         return status

@@ -123,7 +123,7 @@ def _draw_change(axes: Axes, times: Values, features: Values) -> None:
     axes.plot(between, change, color="tab:blue", marker=marker, markersize=3, linewidth=1.2)
     finite = change[np.isfinite(change)]
     axes.set_ylim(0, max(1e-6, 1.15 * float(finite.max())) if len(finite) else 1)
-    axes.ticklabel_format(axis="y", style="sci", scilimits=(-2, 3))
+    axes.ticklabel_format(axis="y", style="sci", scilimits=(-3, 3))
 
 
 def _draw_similarity(figure: Figure, axes: Axes, edges: Values, features: Values) -> None:

@@ -571,7 +571,7 @@ def _names(root: Path) -> Iterator[OddVideo]:
         "name_percent": "frame%03d.mp4",
         "name_colon": "concat:whole.mp4",
         "name_dash": "--help.mp4",
-        "name_dots": "....mp4",
+        "name_dots": "v1..2. .mp4",
         "name_long": "n" * 251 + ".mp4",
         "name_upper": "UPPER.MP4",
         "name_not_utf8": os.fsdecode(b"caf\xe9 \xff.mp4"),

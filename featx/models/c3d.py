@@ -14,7 +14,7 @@ from torch import nn
 
 from featx.clips import ClipSpec
 from featx.errors import UsageError
-from featx.models._layers import Backbone, check_clips
+from featx.models._layers import Backbone, Conv3d, check_clips
 from featx.models._registry import ModelEntry, register
 from featx.transforms import Transform
 
@@ -30,7 +30,7 @@ FC_WIDTH = 4096
 
 
 def _conv(inputs: int, outputs: int) -> nn.Sequential:
-    return nn.Sequential(OrderedDict(conv=nn.Conv3d(inputs, outputs, 3, padding=1), relu=nn.ReLU(inplace=True)))
+    return nn.Sequential(OrderedDict(conv=Conv3d(inputs, outputs, 3, padding=1), relu=nn.ReLU(inplace=True)))
 
 
 def _linear(inputs: int, outputs: int, dropout: float) -> nn.Sequential:

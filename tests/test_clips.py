@@ -1,0 +1,154 @@
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from featx.clips import ClipSpec, Ticks, clip_end, clip_indices, resample, starts
+from featx.errors import UsageError
+
+RES3D = ClipSpec(frames=8, step=2, stride=16)
+
+
+def spec(frames: int = 8, step: int = 2, stride: int = 16, **rest: object) -> ClipSpec:
+    return ClipSpec(frames=frames, step=step, stride=stride, **rest)
+
+
+@pytest.mark.parametrize(
+    ("n", "tail", "expected"),
+    [
+        (0, "drop", []),
+        (1, "drop", [0]),
+        (15, "drop", [0]),
+        (16, "drop", [0]),
+        (31, "drop", [0]),
+        (32, "drop", [0, 16]),
+        (100, "drop", [0, 16, 32, 48, 64, 80]),
+        (16, "pad", [0]),
+        (17, "pad", [0, 16]),
+        (32, "pad", [0, 16]),
+        (100, "pad", [0, 16, 32, 48, 64, 80, 96]),
+        (15, "pad", [0]),
+        (16, "align", [0]),
+        (17, "align", [0, 1]),
+        (100, "align", [0, 16, 32, 48, 64, 80, 84]),
+        (15, "align", [0]),
+    ],
+)
+def test_starts_of_adjacent_clips(n: int, tail: str, expected: list[int]) -> None:
+    assert starts(n, spec(tail=tail)) == expected
+
+
+@pytest.mark.parametrize(
+    ("stride", "n", "tail", "expected"),
+    [
+        (8, 40, "drop", [0, 8, 16, 24]),
+        (8, 44, "drop", [0, 8, 16, 24]),
+        (8, 44, "pad", [0, 8, 16, 24, 32]),
+        (8, 44, "align", [0, 8, 16, 24, 28]),
+        (1, 18, "drop", [0, 1, 2]),
+        (32, 90, "drop", [0, 32, 64]),
+        (32, 90, "pad", [0, 32, 64]),  # frames 80 to 89 lie in the gap between two clips
+        (32, 97, "pad", [0, 32, 64, 96]),
+        (32, 90, "align", [0, 32, 64, 74]),
+    ],
+)
+def test_starts_with_overlap_and_with_gaps(stride: int, n: int, tail: str, expected: list[int]) -> None:
+    assert starts(n, spec(stride=stride, tail=tail)) == expected
+
+
+@pytest.mark.parametrize(
+    ("start", "n", "expected"),
+    [
+        (0, 100, [0, 2, 4, 6, 8, 10, 12, 14]),
+        (84, 100, [84, 86, 88, 90, 92, 94, 96, 98]),
+        (96, 100, [96, 98, 99, 99, 99, 99, 99, 99]),  # padded: the last frame again
+        (0, 5, [0, 2, 4, 1, 3, 0, 2, 4]),  # looped
+        (0, 1, [0] * 8),
+        (0, 15, [0, 2, 4, 6, 8, 10, 12, 14]),
+    ],
+)
+def test_indices_of_a_clip(start: int, n: int, expected: list[int]) -> None:
+    assert clip_indices(start, n, RES3D) == expected
+
+
+def test_clip_end_stays_inside_the_video() -> None:
+    assert [clip_end(s, 100, RES3D) for s in (0, 84, 96)] == [16, 100, 100]
+    assert clip_end(0, 5, RES3D) == 5
+
+
+@given(
+    n=st.integers(1, 400),
+    frames=st.integers(1, 20),
+    step=st.integers(1, 5),
+    stride=st.integers(1, 60),
+    tail=st.sampled_from(["drop", "pad", "align"]),
+)
+def test_every_clip_is_well_formed(n: int, frames: int, step: int, stride: int, tail: str) -> None:
+    chosen = spec(frames, step, stride, tail=tail)
+    first = starts(n, chosen)
+    assert first[0] == 0
+    assert first == sorted(set(first))
+    for start in first:
+        indices = clip_indices(start, n, chosen)
+        assert len(indices) == frames
+        assert all(0 <= i < n for i in indices)
+        assert start < clip_end(start, n, chosen) <= n
+    # Whole clips are the same whatever the tail; "align" leaves no frame after the last clip.
+    whole = starts(n, spec(frames, step, stride))
+    assert first[: len(whole)] == whole
+    if tail == "align":
+        assert clip_end(first[-1], n, chosen) == n
+
+
+@pytest.mark.parametrize(
+    ("times", "end", "fps", "expected"),
+    [
+        ([0, 0.04, 0.08, 0.12], 0.16, 25, [0, 1, 2, 3]),
+        ([0, 0.04, 0.08, 0.12], 0.16, 12.5, [0, 2]),
+        ([0, 0.04, 0.08, 0.12], 0.16, 50, [0, 0, 1, 1, 2, 2, 3, 3]),
+        ([10, 10.04, 10.08], 10.12, 25, [0, 1, 2]),  # a stream that does not begin at zero
+        ([0, 0.1, 0.5, 0.52], 0.6, 10, [0, 1, 1, 1, 1, 2]),  # a frame that stays on screen is shown again
+        ([0, 0, 0, 0.1], 0.2, 10, [0, 3]),  # the first frame has the first tick, whatever its duration
+        ([5], 5, 25, [0]),  # no duration at all
+        ([0], 1, 4, [0, 0, 0, 0]),
+    ],
+)
+def test_resampling_takes_the_frame_on_screen(times: list[float], end: float, fps: float, expected: list[int]) -> None:
+    assert resample(times, end, fps) == expected
+
+
+@pytest.mark.parametrize(("source", "fps"), [(30000 / 1001, 15), (29.97, 10), (25, 24), (24, 25), (60, 12.5)])
+def test_resampling_keeps_the_duration(source: float, fps: float) -> None:
+    times = np.arange(1000) / source
+    chosen = resample(list(times), 1000 / source, fps)
+    assert len(chosen) == pytest.approx(1000 / source * fps, abs=1)
+    assert chosen == sorted(chosen)
+    ticks = np.arange(len(chosen)) / fps
+    late = ticks - times[chosen]
+    assert late.min() > -2e-6
+    assert late.max() < 1 / source + 2e-6
+
+
+def test_ticks_are_the_same_one_frame_at_a_time() -> None:
+    times = list(np.cumsum(np.random.default_rng(0).uniform(0, 0.1, 200)))
+    ticks = Ticks(12)
+    counts = [ticks.on(a, b) for a, b in zip(times, [*times[1:], times[-1] + 0.04], strict=True)]
+    assert [i for i, c in enumerate(counts) for _ in range(c)] == resample(times, times[-1] + 0.04, 12)
+
+
+@pytest.mark.parametrize(
+    ("wrong", "words"),
+    [
+        ({"frames": 0}, "frames is 0"),
+        ({"step": -1}, "step is -1"),
+        ({"stride": 0}, "stride is 0"),
+        ({"stride": 1.5}, "stride is 1.5"),
+        ({"fps": 0.0}, "fps is 0.0"),
+        ({"fps": float("nan")}, "fps is nan"),
+        ({"tail": "keep"}, "drop, pad, align"),
+        ({"frames": 5000, "step": 3}, "spans 15000 frames"),
+    ],
+)
+def test_impossible_specs_say_what_is_wrong(wrong: dict[str, object], words: str) -> None:
+    with pytest.raises(UsageError, match=words):
+        spec(**wrong)

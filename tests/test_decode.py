@@ -1,0 +1,94 @@
+"""Clips as a worker makes them, against the index arithmetic applied to all of the video's frames at once."""
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+from conftest import encode
+
+from featx.clips import ClipSpec, clip_end, clip_indices, resample, starts
+from featx.decode import clips_of, summarise
+from featx.video import open_video
+
+SPECS = [
+    ClipSpec(frames=8, step=2, stride=16),
+    ClipSpec(frames=8, step=2, stride=5, tail="pad"),
+    ClipSpec(frames=8, step=2, stride=16, tail="align"),
+    ClipSpec(frames=4, step=3, stride=7),
+    ClipSpec(frames=2, step=1, stride=9, tail="pad"),
+    ClipSpec(frames=1, step=1, stride=8),
+    ClipSpec(frames=8, step=2, stride=16, fps=50),
+    ClipSpec(frames=4, step=1, stride=4, fps=10, tail="align"),
+    ClipSpec(frames=16, step=4, stride=64),
+]
+
+
+@pytest.mark.parametrize("spec", SPECS, ids=str)
+@pytest.mark.parametrize("n", [1, 2, 15, 16, 17, 45])
+def test_clips_are_those_of_the_arithmetic(tmp_path: Path, spec: ClipSpec, n: int) -> None:
+    path = encode(tmp_path / "a.mp4", n)
+    everything = [(f.time, f.end, f.image()) for f in open_video(path)]
+    sampled = list(range(n))
+    if spec.fps is not None:
+        sampled = resample([t for t, _, _ in everything], everything[-1][1], spec.fps)
+
+    video = open_video(path, in_time_order=spec.fps is not None)
+    made = list(clips_of(video, spec, lambda image: image))
+    first = starts(len(sampled), spec)
+    assert [number for number, _ in made] == list(range(len(first)))
+    for (_, frames), start in zip(made, first, strict=True):
+        wanted = [everything[sampled[i]][2] for i in clip_indices(start, len(sampled), spec)]
+        np.testing.assert_array_equal(np.stack(frames), np.stack(wanted))
+
+    summary = summarise(video, spec)
+    assert summary.frames == n
+    assert summary.looped == (len(sampled) < spec.span)
+    bounds = [*sampled, n]
+    for start, (begin, end) in zip(first, summary.clip_frames, strict=True):
+        assert begin == sampled[start]
+        assert end == max(begin + 1, bounds[clip_end(start, len(sampled), spec)])
+    times = [t for t, _, _ in everything] + [everything[-1][1]]
+    np.testing.assert_allclose(summary.clip_times, np.asarray(times)[summary.clip_frames])
+    assert summary.duration_s == pytest.approx(n / 25)
+
+
+def test_adjacent_clips_share_no_frame_whatever_the_rate(tmp_path: Path) -> None:
+    path = encode(tmp_path / "a.mp4", 120)
+    for fps in (None, 12.5, 15, 24):
+        spec = ClipSpec(frames=4, step=2, stride=8, fps=fps)
+        video = open_video(path, in_time_order=True)
+        assert len(list(clips_of(video, spec, lambda image: image))) > 5
+        places = summarise(video, spec).clip_frames
+        assert (places[1:, 0] == places[:-1, 1]).all()
+
+
+def test_only_frames_that_a_clip_shows_are_converted(tmp_path: Path) -> None:
+    path = encode(tmp_path / "a.mp4", 96)
+    converted = []
+    spec = ClipSpec(frames=8, step=2, stride=16)
+    list(clips_of(open_video(path), spec, lambda image: converted.append(1) or image))
+    # All of the first span, which would be looped if the video ended in it, and half of the rest.
+    assert len(converted) == 16 + 40
+
+
+def test_memory_is_bounded_by_the_span(tmp_path: Path) -> None:
+    import weakref
+
+    path = encode(tmp_path / "a.mp4", 300)
+    alive: list[weakref.ref] = []
+    most = 0
+
+    class Kept(np.ndarray):
+        pass
+
+    def cut(image: np.ndarray) -> np.ndarray:
+        nonlocal most
+        kept = image[:4, :4].copy().view(Kept)
+        alive.append(weakref.ref(kept))
+        most = max(most, sum(r() is not None for r in alive))
+        return kept
+
+    for _ in clips_of(open_video(path), ClipSpec(frames=8, step=1, stride=2, tail="align"), cut):
+        pass
+    assert len(alive) == 300
+    assert most <= 8 + 2

@@ -1,0 +1,149 @@
+import dataclasses
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from featx.decode import Summary
+from featx.errors import FeatxError, UsageError
+from featx.journal import Journal, write_atomically
+
+
+def summary(n: int = 2) -> Summary:
+    return Summary(
+        decoder="pyav", frames=16 * n, fps=25.0, width=80, height=64, rotation=0, codec="h264", duration_s=0.64 * n,
+        container_frames=16 * n, damaged_frames=0, looped=False,
+        clip_frames=np.arange(2 * n, dtype=np.int64).reshape(n, 2), clip_times=np.arange(2.0 * n).reshape(n, 2),
+    )  # fmt: skip
+
+
+def rows(*values: float) -> dict[str, np.ndarray]:
+    return {"pool5": np.array([[v, -v] for v in values], np.float32), "fc": np.array([[v] * 3 for v in values], np.float32)}
+
+
+def test_what_is_committed_is_there_again(tmp_path: Path) -> None:
+    journal = Journal(tmp_path / "out.h5")
+    journal.begin({"model": "m"})
+    journal.add("a/b", [1, 0], rows(1, 0), size=7)
+    journal.commit()
+    journal.add("a/b", [2], rows(2), size=7)
+    journal.add("c", [0], rows(9), size=8)
+    journal.end("a/b", summary(3), path="x/a/b.mp4", size=7)
+    journal.commit()
+    journal.close()
+
+    again = Journal(tmp_path / "out.h5")
+    assert again.settings == {"model": "m"}
+    entry = again.entries["a/b"]
+    assert (entry.clips, entry.path, entry.size) == (frozenset({0, 1, 2}), "x/a/b.mp4", 7)
+    read = {int(c): p["pool5"].read()[i][0] for clips, p in entry.stretches for i, c in enumerate(clips)}
+    assert read == {0: 0, 1: 1, 2: 2}
+    for field in dataclasses.fields(Summary):
+        np.testing.assert_array_equal(getattr(entry.summary, field.name), getattr(summary(3), field.name))
+    assert again.entries["c"].summary is None
+    again.close()
+
+
+def test_what_is_not_committed_is_not(tmp_path: Path) -> None:
+    journal = Journal(tmp_path / "out.h5")
+    journal.add("a", [0], rows(1), size=1)
+    journal.close()
+    again = Journal(tmp_path / "out.h5")
+    assert again.entries == {}
+    again.close()
+
+
+def test_rows_are_committed_by_themselves_before_they_fill_the_memory(tmp_path: Path) -> None:
+    journal = Journal(tmp_path / "out.h5")
+    for clip in range(5):
+        journal.add("a", [clip], {"x": np.zeros((1, 5 << 20), np.float32)}, size=1)
+    assert len(list(journal.folder.glob("*.part"))) == 1
+    journal.close()
+
+
+def test_a_forgotten_video_starts_anew(tmp_path: Path) -> None:
+    journal = Journal(tmp_path / "out.h5")
+    journal.add("a", [0], rows(1), size=1)
+    journal.commit()
+    journal.add("a", [1], rows(2), size=1)
+    journal.forget("a")
+    journal.add("a", [0], rows(3), size=1)
+    journal.commit()
+    journal.close()
+    again = Journal(tmp_path / "out.h5")
+    again.close()
+    entry = again.entries["a"]
+    assert entry.clips == frozenset({0})
+    assert entry.stretches[0][1]["pool5"].read()[0][0] == 3
+
+
+def test_torn_and_damaged_parts(tmp_path: Path) -> None:
+    journal = Journal(tmp_path / "out.h5")
+    journal.add("a", [0], rows(1), size=1)
+    journal.commit()
+    journal.close()
+    (journal.folder / "00000001.part.tmp").write_bytes(b"featx part 1\n torn")
+    whole = Journal(tmp_path / "out.h5")
+    assert list(whole.entries) == ["a"]
+    assert not list(journal.folder.glob("*.tmp"))
+    whole.close()
+
+    part = journal.folder / "00000000.part"
+    data = bytearray(part.read_bytes())
+    data[-6] ^= 1
+    part.write_bytes(data)
+    with pytest.raises(FeatxError, match="checksum"):
+        Journal(tmp_path / "out.h5")
+
+
+def test_a_second_journal_says_who_holds_the_first(tmp_path: Path) -> None:
+    journal = Journal(tmp_path / "out.h5")
+    with pytest.raises(UsageError, match=f"out.h5 is being written by process {os.getpid()} on "):
+        Journal(tmp_path / "out.h5")
+    journal.close()
+    Journal(tmp_path / "out.h5").remove()
+    assert not journal.folder.exists()
+
+
+def test_a_lock_goes_with_its_process(tmp_path: Path) -> None:
+    script = f"from featx.journal import Journal; j = Journal(__import__('pathlib').Path({str(tmp_path / 'out.h5')!r})); import os; os._exit(9)"
+    assert subprocess.run([sys.executable, "-c", script], check=False).returncode == 9
+    Journal(tmp_path / "out.h5").close()
+
+
+def test_a_write_that_fails_leaves_the_old_file(tmp_path: Path) -> None:
+    path = tmp_path / "a"
+    path.write_bytes(b"old")
+
+    def fails(file) -> None:
+        file.write(b"new")
+        raise RuntimeError("half way")
+
+    with pytest.raises(RuntimeError):
+        write_atomically(path, fails)
+    assert path.read_bytes() == b"old"
+    assert [p.name for p in tmp_path.iterdir()] == ["a"]
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="mounting a small file system takes root")
+def test_a_full_disk_stops_cleanly_and_the_rest_is_safe(tmp_path: Path) -> None:
+    small = tmp_path / "small"
+    small.mkdir()
+    if subprocess.run(["mount", "-t", "tmpfs", "-o", "size=3m", "tmpfs", str(small)], check=False, capture_output=True).returncode:
+        pytest.skip("mounting is not allowed here")
+    try:
+        journal = Journal(small / "out.h5")
+        journal.add("a", [0], {"x": np.zeros((1, 300_000), np.float32)}, size=1)
+        journal.commit()
+        journal.add("b", [0], {"x": np.zeros((1, 900_000), np.float32)}, size=1)
+        with pytest.raises(FeatxError, match="disk is full.*run the same command again"):
+            journal.commit()
+        journal.close()
+        again = Journal(small / "out.h5")
+        assert list(again.entries) == ["a"]
+        again.close()
+    finally:
+        subprocess.run(["umount", "-l", str(small)], check=True)
