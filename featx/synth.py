@@ -369,7 +369,7 @@ def _paint(canvas: Array, sprite: Sprite, pose: Pose) -> None:
     # The smallest and the largest fade out, so that a size can wrap from one to the other without a jump.
     opacity = min(1.0, place * 14, (1 - place) * 14)
     radius = height * SMALLEST * (LARGEST / SMALLEST) ** place
-    center_x, center_y = (sprite.x + pose.x) * height % width, (sprite.y + pose.y) * height % height
+    center_x, center_y = (sprite.x + pose.x) * height, (sprite.y + pose.y) * height
     reach = 1.15 * radius + 2
     columns = _around(center_x, reach, width)
     rows = _around(center_y, reach, height)

@@ -34,6 +34,11 @@ SUFFIXES = frozenset(
     ".mpg .mts .mxf .nut .ogg .ogm .ogv .qt .rm .rmvb .ts .vob .webm .wmv .y4m".split()
 )
 
+# Codecs in which every packet is a frame to show, so that one without a frame is damage. Not so in VP8 and VP9, whose
+# alternate references are never shown; and MPEG-4 in AVI has packets of a few bytes for frames packed elsewhere.
+_FRAME_A_PACKET = frozenset({"h264", "hevc", "mjpeg", "mpeg1video", "mpeg2video", "mpeg4"})
+_PLACEHOLDER_BYTES = 16
+
 # Demuxers that make "video" of text, or open other files by name.
 _NOT_VIDEO = {"tty": "text", "hls": "a playlist", "concat": "a playlist", "dash": "a playlist", "sdp": "a session description"}
 
@@ -215,23 +220,29 @@ class _AvReader(VideoReader):
         import av
 
         stream.codec_context.thread_count = 1
+        counted = stream.codec_context.name in _FRAME_A_PACKET
+        owed = 0  # packets that were to give a frame, less the frames that came
         packets = container.demux(stream)
         while True:
             try:
                 packet = next(packets)
             except StopIteration:
-                return
+                break
             except av.error.FFmpegError:
                 self.damaged_frames += 1  # the container itself breaks off here
-                return
+                break
+            owed += counted and packet.size > _PLACEHOLDER_BYTES and not packet.is_discard
             try:
                 frames = packet.decode()
             except av.error.FFmpegError:
                 self.damaged_frames += 1
+                owed -= 1
                 continue
             for frame in frames:
                 self.damaged_frames += bool(frame.is_corrupt)
+                owed -= 1
                 yield frame
+        self.damaged_frames += max(0, owed)
 
     def _out_of_order(self) -> bool:
         return bool(self._stream.codec_context.has_b_frames) and self._container.format.name == "avi"
@@ -372,7 +383,10 @@ def _video_stream(container: Any) -> Any:
         others = sorted({s.type for s in container.streams})
         raise VideoError(f"no video stream, only {' and '.join(others)}" if others else "no stream of any kind")
     best = container.streams.best("video")
-    return best if best in streams else streams[0]
+    stream = best if best in streams else streams[0]
+    if stream.codec_context is None:
+        raise VideoError("its video stream names no codec that is known")
+    return stream
 
 
 @contextlib.contextmanager

@@ -12,7 +12,6 @@ import http.client
 import io
 import json
 import os
-import pickle
 import re
 import urllib.error
 import urllib.request
@@ -250,6 +249,7 @@ def _download(url: str, file: BinaryIO, *, by_hand: Path, progress: Progress | N
                 if progress is not None:
                     progress(done, total)
     except urllib.error.HTTPError as error:
+        error.close()
         if error.code == 416 and start:
             return  # nothing is left to send; the digest will tell whether it is right
         reason, done = f"the server answers {error.code} {error.reason}", start
@@ -398,7 +398,6 @@ def _file(weights: str | Path, registered: Mapping[str, Checkpoint]) -> Path:
 
 def _read(path: Path, checkpoint: Checkpoint | None = None) -> tuple[dict[str, torch.Tensor], dict[str, Any], str]:
     """Return the file's state dict, featx's description of it where it has one, and its sha256, checked before use."""
-    import safetensors
     import safetensors.torch
     import torch
 
@@ -417,7 +416,7 @@ def _read(path: Path, checkpoint: Checkpoint | None = None) -> tuple[dict[str, t
             described = json.loads(header.get("__metadata__", {}).get(METADATA_KEY, "{}"))
         else:
             state = torch.load(io.BytesIO(data), map_location="cpu", weights_only=True)
-    except (safetensors.SafetensorError, pickle.UnpicklingError, RuntimeError, EOFError, ValueError, KeyError, OSError) as error:
+    except Exception as error:  # noqa: BLE001  torch's unpickler raises whatever a damaged byte leads it to
         reason = str(error).strip().partition("\n")[0].partition(". ")[0]
         raise FeatxError(f"{path} cannot be read as a checkpoint ({type(error).__name__}: {reason})") from None
     for wrapper in ("state_dict", "model_state_dict", "model"):
@@ -437,6 +436,8 @@ def _preprocessing(
     if not described:
         info: dict[str, Any] = {"name": path.name, "source": "a file of the user's", "licence": None}
         return entry.transform, entry.clip, None, info
+    if described.get("format") != 1:
+        raise FeatxError(f"{path} has a description of format {described.get('format')!r}, not 1: a newer featx wrote it")
     try:
         told = dict(described["info"])
         labels = tuple(map(str, told["labels"])) if told.get("labels") else None

@@ -52,7 +52,7 @@ def by_hand(model: Backbone, x: torch.Tensor) -> dict[str, torch.Tensor]:
         x = x.contiguous(memory_format=torch.channels_last_3d)
         x = out["conv1"] = model.get_submodule("conv1")(x)
         for name in ["res2a", "res2b", "res3a", "res3b", "res4a", "res4b", "res5a", "res5b"]:
-            block = model.get_submodule(name)
+            block: Any = model.get_submodule(name)
             conv1, conv2, projection = block.conv1, block.conv2, block.projection
             y = conv2.bn(conv2.conv(torch.relu(conv1.bn(conv1.conv(x)))))
             out[f"{name}.conv2"] = y
@@ -235,9 +235,14 @@ def test_bf16_logits_are_float32s(res3d: Backbone) -> None:
 def test_c3d_runs_in_both_precisions() -> None:
     model = create_model("c3d", num_classes=3, seed=0)
     x = 50 * torch.randn(1, 3, 1, 97, 97, generator=torch.Generator().manual_seed(1))
-    taken = [FeatureExtractor(model, ["fc6", "pool5"], precision=p, device="cpu")(x) for p in ("float32", "bf16")]
-    for name in ("fc6", "pool5"):
+    names = ["fc6.linear", "fc6", "pool5"]
+    taken = [FeatureExtractor(model, names, precision=p, device="cpu")(x) for p in ("float32", "bf16")]
+    for name in names:
         assert torch.cosine_similarity(taken[0][name], taken[1][name]).min() > 0.999, name
+    for got in taken:
+        # A linear layer's output is as it is taken, in type and layout: only a real copy survives the ReLU in place.
+        assert (got["fc6.linear"] < 0).any()
+        assert torch.equal(got["fc6.linear"].relu(), got["fc6"])
 
 
 # ---- wrong use
@@ -340,7 +345,8 @@ def test_device(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def test_cuda_settings_are_exact_inside_and_restored_after() -> None:
-    cudnn, matmul = torch.backends.cudnn, torch.backends.cuda.matmul
+    cudnn: Any = torch.backends.cudnn
+    matmul = torch.backends.cuda.matmul
     new = hasattr(cudnn, "conv")
 
     def state() -> tuple[Any, ...]:

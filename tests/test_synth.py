@@ -141,6 +141,13 @@ def test_moves_go_their_way(name, direction):
     np.testing.assert_allclose([x1 - x0, y1 - y0], np.multiply(direction, expected), atol=0.2)
 
 
+@pytest.mark.parametrize("name", ["move_left", "move_right", "move_up", "move_down"])
+def test_what_leaves_on_one_side_enters_on_the_other(name):
+    """However far it went, all of the shape is in the frame: its area stays, but for the rim's partial pixels."""
+    areas = [centroid(one_shape(name, s))[2] for s in np.arange(0, 20, 0.37)]
+    assert max(areas) < 1.1 * min(areas)
+
+
 @pytest.mark.parametrize(("name", "sign"), [("rotate_cw", 1), ("rotate_ccw", -1)])
 def test_turns_go_their_way(name, sign):
     """The bright half's centre turns about the disc's; y points down, so that a growing angle is clockwise."""

@@ -1,0 +1,657 @@
+"""Checkpoints: the manifest, fetching, checking, loading, saving; no network but this machine's own."""
+
+from __future__ import annotations
+
+import hashlib
+import io
+import json
+import pickle
+import threading
+from collections.abc import Callable, Iterator
+from dataclasses import replace
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from pathlib import Path
+
+import pytest
+import safetensors
+import torch
+from torch import nn
+from torch.nn import functional as F
+
+from featx import weights
+from featx.clips import ClipSpec
+from featx.errors import FeatxError, UsageError
+from featx.models import create_model, list_models, model_entry
+from featx.models._registry import skeleton
+from featx.transforms import TRAN2017
+from featx.weights import Checkpoint, fetch, find, list_checkpoints, load_model, path_of, save_checkpoint, verify
+
+CLIP = ClipSpec(frames=4, step=3, stride=5, tail="pad")
+INFO = {"name": "mine", "source": "a test", "licence": "CC0-1.0", "metrics": {"top-1": 12.5}, "labels": ["hop", "skip", "jump"]}
+
+
+@pytest.fixture(autouse=True)
+def cache(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """Keep the user's cache out of every test."""
+    monkeypatch.setenv("FEATX_CACHE", str(tmp_path / "cache"))
+    monkeypatch.setenv("no_proxy", "*")
+    return tmp_path / "cache"
+
+
+def assert_one_sentence(error: BaseException) -> None:
+    assert "\n" not in str(error)
+    assert len(str(error)) < 600
+
+
+# ---- the manifest
+
+
+def test_the_manifest_is_sound() -> None:
+    names = [c.name for c in list_checkpoints()]
+    assert len(set(names)) == len(names)
+    for checkpoint in list_checkpoints():
+        assert checkpoint.architecture in list_models()
+        assert checkpoint.licence
+        assert checkpoint.source
+        assert checkpoint.metrics
+        assert checkpoint.labels is None or len(checkpoint.labels) == checkpoint.num_classes
+        if checkpoint.file is not None:
+            assert len(checkpoint.sha256) == 64
+            assert verify(checkpoint.name) == checkpoint.sha256
+
+
+def test_torchvisions_kinetics_checkpoint(cache: Path) -> None:
+    checkpoint = find("r3d_18-kinetics400")
+    entry = model_entry("r3d_18")
+    assert checkpoint.architecture == "r3d_18"
+    assert checkpoint.num_classes == 400
+    assert checkpoint.url is not None
+    # torch.hub's convention: the name carries the first digits of the sha256.
+    assert checkpoint.url.endswith(f"r3d_18-{checkpoint.sha256}.pth")
+    assert checkpoint.transform == entry.transform
+    assert checkpoint.clip == entry.clip
+    assert checkpoint.metrics["kinetics400 top-1 (%)"] == 63.2
+    assert path_of(checkpoint.name) == cache / "r3d_18-b3b3357e.pth"
+    # torchvision.transforms._presets.VideoClassification's numbers, for pixels in 0..1
+    assert [round(m / 255, 6) for m in checkpoint.transform.mean] == [0.43216, 0.394666, 0.37645]
+    assert [round(s / 255, 6) for s in checkpoint.transform.std] == [0.22803, 0.22145, 0.216989]
+
+
+def test_find_names_the_nearest() -> None:
+    with pytest.raises(UsageError, match="unknown checkpoint 'r3d_18-kinetics'; did you mean r3d_18-kinetics400"):
+        find("r3d_18-kinetics")
+
+
+@pytest.mark.parametrize("change", [{"sha256": "xyz"}, {"format": "caffe"}, {"file": "a.pth"}, {"url": None}])
+def test_a_bad_row_is_refused(change: dict[str, str]) -> None:
+    with pytest.raises(ValueError, match=r"checkpoint r3d_18-kinetics400: "):
+        replace(list_checkpoints()[0], **change)  # type: ignore[arg-type]
+
+
+def test_without_an_override_the_cache_is_the_platforms(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.delenv("FEATX_CACHE")
+    assert weights.cache_dir().name == "featx"
+
+
+# ---- fetching, from a server on this machine
+
+BODY = bytes(range(256)) * 12_000  # 3 MB
+
+
+class Server(ThreadingHTTPServer):
+    """Serves BODY with ranges; `cut` ends an answer after so many bytes, `status` answers with that error."""
+
+    daemon_threads = True
+    cut: int | None = None
+    status: int | None = None
+    ranges: bool = True
+    asked: list[str | None]
+
+
+class Handler(BaseHTTPRequestHandler):
+    server: Server
+
+    def do_GET(self) -> None:
+        wanted = self.headers.get("Range")
+        self.server.asked.append(wanted)
+        start = int(wanted.removeprefix("bytes=").rstrip("-")) if wanted and self.server.ranges else 0
+        if self.server.status:
+            return self.send_error(self.server.status)
+        if start >= len(BODY):
+            return self.send_error(416)
+        self.send_response(206 if start else 200)
+        if start:
+            self.send_header("Content-Range", f"bytes {start}-{len(BODY) - 1}/{len(BODY)}")
+        self.send_header("Content-Length", str(len(BODY) - start))
+        self.end_headers()
+        self.wfile.write(BODY[start : self.server.cut])
+        return None
+
+    def log_message(self, *args: object) -> None:
+        pass
+
+
+@pytest.fixture
+def server() -> Iterator[Server]:
+    with Server(("127.0.0.1", 0), Handler) as served:
+        served.asked = []
+        thread = threading.Thread(target=served.serve_forever, args=(0.01,))
+        thread.start()
+        yield served
+        served.shutdown()
+        thread.join()
+
+
+@pytest.fixture
+def registered(server: Server, monkeypatch: pytest.MonkeyPatch) -> Callable[..., Checkpoint]:
+    """Return a function that makes a checkpoint on the server the only registered one."""
+
+    def register(sha256: str = hashlib.sha256(BODY).hexdigest(), port: int = server.server_port) -> Checkpoint:
+        checkpoint = replace(find("r3d_18-kinetics400"), name="it", url=f"http://127.0.0.1:{port}/it.pth", sha256=sha256)
+        monkeypatch.setattr(weights, "list_checkpoints", lambda: [checkpoint])
+        return checkpoint
+
+    # find() is needed unpatched for the row to start from.
+    original = list_checkpoints
+    monkeypatch.setattr(weights, "list_checkpoints", original)
+    return register
+
+
+def test_fetch(server: Server, registered: Callable[..., Checkpoint], cache: Path) -> None:
+    registered()
+    with pytest.raises(FeatxError, match=r"is not here .*run `featx weights fetch it`"):
+        verify("it")
+    seen: list[tuple[int, int | None]] = []
+    path = fetch("it", progress=lambda done, total: seen.append((done, total)))
+    assert path == cache / "it.pth" == path_of("it")
+    assert path.read_bytes() == BODY
+    assert seen[-1] == (len(BODY), len(BODY))
+    assert [done for done, _ in seen] == sorted({done for done, _ in seen})
+    assert verify("it") == hashlib.sha256(BODY).hexdigest()
+    assert fetch("it") == path
+    assert server.asked == [None]  # the second fetch found it here
+    assert [p.name for p in cache.iterdir()] == ["it.pth"]
+
+
+def test_fetch_continues_where_it_broke_off(server: Server, registered: Callable[..., Checkpoint], cache: Path) -> None:
+    registered()
+    server.cut = 1_500_000
+    with pytest.raises(FeatxError, match=r"broke off after 1500000 bytes .* it continues there") as caught:
+        fetch("it")
+    assert_one_sentence(caught.value)
+    assert not path_of("it").exists()
+    server.cut = None
+    seen: list[tuple[int, int | None]] = []
+    assert fetch("it", progress=lambda done, total: seen.append((done, total))).read_bytes() == BODY
+    assert server.asked == [None, "bytes=1500000-"]
+    assert seen[0][0] > 1_500_000
+    assert seen[-1] == (len(BODY), len(BODY))
+
+
+def test_fetch_starts_again_where_the_server_knows_no_ranges(
+    server: Server, registered: Callable[..., Checkpoint], cache: Path
+) -> None:
+    registered()
+    cache.mkdir()
+    (cache / "it.pth.part").write_bytes(b"x" * 1000)
+    server.ranges = False
+    assert fetch("it").read_bytes() == BODY
+
+
+def test_a_complete_part_needs_no_more_bytes(server: Server, registered: Callable[..., Checkpoint], cache: Path) -> None:
+    registered()
+    cache.mkdir()
+    (cache / "it.pth.part").write_bytes(BODY)
+    assert fetch("it").read_bytes() == BODY
+
+
+@pytest.mark.parametrize("part", [b"", b"y" * 2000, b"y" * (len(BODY) + 5)])
+def test_a_wrong_file_is_deleted(registered: Callable[..., Checkpoint], cache: Path, part: bytes) -> None:
+    registered(sha256="0" * 64 if not part else hashlib.sha256(BODY).hexdigest())
+    cache.mkdir()
+    (cache / "it.pth.part").write_bytes(part)
+    with pytest.raises(FeatxError, match="is not it and was deleted: its sha256 is") as caught:
+        fetch("it")
+    assert_one_sentence(caught.value)
+    assert list(cache.iterdir()) == []
+
+
+def test_a_prefix_of_the_sha256_is_enough(registered: Callable[..., Checkpoint]) -> None:
+    full = hashlib.sha256(BODY).hexdigest()
+    registered(sha256=full[:8])
+    fetch("it")
+    assert verify("it") == full
+
+
+def test_a_spoilt_file_in_the_cache_is_not_used(registered: Callable[..., Checkpoint]) -> None:
+    registered()
+    fetch("it").write_bytes(BODY[:-1] + b"?")
+    for use in (verify, fetch, lambda name: load_model("r3d_18", name)):
+        with pytest.raises(FeatxError, match=r"is not it: its sha256 is .*; delete it and run `featx weights fetch it`"):
+            use("it")
+
+
+def test_no_network_says_what_to_put_where(server: Server, registered: Callable[..., Checkpoint], cache: Path) -> None:
+    registered(port=9)  # nothing listens there
+    with pytest.raises(
+        FeatxError, match=r"cannot download http://127.0.0.1:9/it.pth \(.+\): get it .* put it at .*it\.pth"
+    ) as caught:
+        fetch("it")
+    assert_one_sentence(caught.value)
+    assert str(cache / "it.pth") in str(caught.value)
+
+
+def test_the_servers_refusal_is_told(server: Server, registered: Callable[..., Checkpoint]) -> None:
+    registered()
+    server.status = 404
+    with pytest.raises(FeatxError, match="the server answers 404 Not Found"):
+        fetch("it")
+
+
+def test_one_download_at_a_time(registered: Callable[..., Checkpoint]) -> None:
+    registered()
+    refused: list[str] = []
+
+    def again(done: int, total: int | None) -> None:
+        if not refused:
+            with pytest.raises(FeatxError, match="another process is downloading") as caught:
+                fetch("it")
+            refused.append(str(caught.value))
+
+    assert fetch("it", progress=again).read_bytes() == BODY
+    assert refused
+
+
+def test_an_unwritable_cache(registered: Callable[..., Checkpoint], tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    registered()
+    (tmp_path / "file").write_text("")
+    monkeypatch.setenv("FEATX_CACHE", str(tmp_path / "file"))
+    with pytest.raises(FeatxError, match=r"cannot write .*file"):
+        fetch("it")
+
+
+# ---- torchvision's layout, against an independent forward pass
+
+
+def torchvision_state(classes: int) -> dict[str, torch.Tensor]:
+    """Return a state dict with the names and shapes of torchvision's r3d_18 and random numbers in every place.
+
+    Shapes: torchvision/models/video/resnet.py (BasicStem, BasicBlock, Conv3DSimple).
+    """
+    g = torch.Generator().manual_seed(3)
+    state: dict[str, torch.Tensor] = {}
+
+    def conv(name: str, outputs: int, inputs: int, *kernel: int) -> None:
+        fan = inputs * kernel[0] * kernel[1] * kernel[2]
+        state[f"{name}.weight"] = torch.randn(outputs, inputs, *kernel, generator=g) * (2 / fan) ** 0.5
+
+    def norm(name: str, width: int) -> None:
+        state[f"{name}.weight"] = 0.5 + torch.rand(width, generator=g)
+        state[f"{name}.bias"] = 0.3 * torch.randn(width, generator=g)
+        state[f"{name}.running_mean"] = 0.3 * torch.randn(width, generator=g)
+        state[f"{name}.running_var"] = 0.5 + torch.rand(width, generator=g)
+        state[f"{name}.num_batches_tracked"] = torch.tensor(1234)
+
+    conv("stem.0", 64, 3, 3, 7, 7)
+    norm("stem.1", 64)
+    inputs = 64
+    for layer, width in enumerate((64, 128, 256, 512), start=1):
+        for block in range(2):
+            at = f"layer{layer}.{block}"
+            conv(f"{at}.conv1.0", width, inputs, 3, 3, 3)
+            norm(f"{at}.conv1.1", width)
+            conv(f"{at}.conv2.0", width, width, 3, 3, 3)
+            norm(f"{at}.conv2.1", width)
+            if inputs != width:
+                conv(f"{at}.downsample.0", width, inputs, 1, 1, 1)
+                norm(f"{at}.downsample.1", width)
+            inputs = width
+    state["fc.weight"] = torch.randn(classes, 512, generator=g) * 0.05
+    state["fc.bias"] = torch.randn(classes, generator=g)
+    return state
+
+
+def torchvision_forward(s: dict[str, torch.Tensor], x: torch.Tensor) -> torch.Tensor:
+    """Run torchvision's r3d_18 straight from its state dict: x: (N, 3, T, H, W) -> (N, classes)."""
+
+    def conv_norm(
+        x: torch.Tensor, conv: str, norm: str, stride: int | tuple[int, ...], padding: int | tuple[int, ...]
+    ) -> torch.Tensor:
+        x = F.conv3d(x, s[f"{conv}.weight"], stride=stride, padding=padding)
+        return F.batch_norm(
+            x, s[f"{norm}.running_mean"], s[f"{norm}.running_var"], s[f"{norm}.weight"], s[f"{norm}.bias"], eps=1e-5
+        )
+
+    x = F.relu(conv_norm(x, "stem.0", "stem.1", (1, 2, 2), (1, 3, 3)))
+    for layer in (1, 2, 3, 4):
+        for block in (0, 1):
+            at = f"layer{layer}.{block}"
+            stride = 2 if layer > 1 and block == 0 else 1
+            y = F.relu(conv_norm(x, f"{at}.conv1.0", f"{at}.conv1.1", stride, 1))
+            y = conv_norm(y, f"{at}.conv2.0", f"{at}.conv2.1", 1, 1)
+            if f"{at}.downsample.0.weight" in s:
+                x = conv_norm(x, f"{at}.downsample.0", f"{at}.downsample.1", stride, 0)
+            x = F.relu(y + x)
+    return F.linear(x.mean(dim=(2, 3, 4)), s["fc.weight"], s["fc.bias"])
+
+
+@pytest.fixture(scope="module")
+def torchvision_file(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    path = tmp_path_factory.mktemp("torchvision") / "r3d_18.pth"
+    torch.save(torchvision_state(400), path)
+    return path
+
+
+def small_clips(n: int = 2) -> torch.Tensor:
+    return torch.randn(n, 3, 8, 40, 40, generator=torch.Generator().manual_seed(4))
+
+
+def test_torchvisions_layout_loads_and_agrees(torchvision_file: Path) -> None:
+    state = torchvision_state(400)
+    assert sum(v.numel() for k, v in state.items() if k.endswith(("weight", "bias"))) == 33_371_472
+    loaded = load_model("r3d_18", torchvision_file)
+    assert loaded.model.num_classes == 400
+    with torch.no_grad():
+        ours, theirs = loaded.model(small_clips()), torchvision_forward(state, small_clips())
+    # The same float32 operations in the same order; only the mean of 9 numbers a channel may sum otherwise.
+    torch.testing.assert_close(ours, theirs, rtol=1e-5, atol=1e-5)
+    assert theirs.std() > 0.1
+    assert loaded.weights_info == {
+        "name": "r3d_18.pth",
+        "sha256": hashlib.sha256(torchvision_file.read_bytes()).hexdigest(),
+        "source": "a file of the user's",
+        "licence": None,
+        "seed": None,
+    }
+    assert loaded.transform == model_entry("r3d_18").transform
+
+
+def test_against_torchvision_itself() -> None:
+    video = pytest.importorskip("torchvision.models.video", reason="torchvision is not installed: compared with F.conv3d alone")
+    theirs = video.r3d_18(weights=None)
+    theirs.load_state_dict(torchvision_state(400))
+    from featx.models._state import from_torchvision, with_weights
+
+    ours = with_weights("r3d_18", from_torchvision(torchvision_state(400)), where="memory")
+    with torch.no_grad():
+        torch.testing.assert_close(ours(small_clips()), theirs.eval()(small_clips()), rtol=1e-5, atol=1e-5)
+
+
+def test_the_registered_checkpoint_loads_once_fetched(
+    torchvision_file: Path, cache: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    digest = hashlib.sha256(torchvision_file.read_bytes()).hexdigest()
+    checkpoint = replace(find("r3d_18-kinetics400"), sha256=digest[:8])
+    monkeypatch.setattr(weights, "list_checkpoints", lambda: [checkpoint])
+    with pytest.raises(UsageError, match=r"is not here .*run `featx weights fetch r3d_18-kinetics400`"):
+        load_model("r3d_18", "r3d_18-kinetics400")
+    with pytest.raises(UsageError, match=r"no weights for r3d_18 .*`featx weights fetch r3d_18-kinetics400`, .*--weights random"):
+        load_model("r3d_18", None)
+    cache.mkdir()
+    path_of(checkpoint.name).symlink_to(torchvision_file)
+    loaded = load_model("r3d_18", None)
+    assert loaded.weights_info == {
+        "name": "r3d_18-kinetics400",
+        "sha256": digest,
+        "source": checkpoint.source,
+        "licence": checkpoint.licence,
+        "seed": None,
+    }
+    assert (loaded.transform, loaded.clip) == (checkpoint.transform, checkpoint.clip)
+    assert json.loads(json.dumps(loaded.weights_info)) == loaded.weights_info
+    with pytest.raises(UsageError, match="r3d_18-kinetics400 belongs to model r3d_18, not to res3d"):
+        load_model("res3d", "r3d_18-kinetics400")
+    with pytest.raises(UsageError, match="has 400 classes, not 10"):
+        load_model("r3d_18", None, num_classes=10)
+
+
+def test_torchvisions_file_for_another_model(torchvision_file: Path) -> None:
+    with pytest.raises(UsageError, match="holds weights of model r3d_18, not of res3d"):
+        load_model("res3d", torchvision_file)
+
+
+# ---- random weights
+
+
+def test_random_weights_are_explicit_and_repeatable() -> None:
+    state = torch.get_rng_state()
+    one, two = load_model("res2d", "random", seed=3, num_classes=4), load_model("res2d", "random", seed=3, num_classes=4)
+    other = load_model("res2d", "random", seed=4, num_classes=4)
+    assert torch.equal(torch.get_rng_state(), state)
+    assert one.weights_info == {"name": "random", "sha256": None, "source": "untrained", "licence": None, "seed": 3}
+    assert other.weights_info["seed"] == 4
+    assert not one.model.training
+    assert (one.transform, one.clip) == (TRAN2017, model_entry("res2d").clip)
+    name = "fc.weight"
+    assert torch.equal(one.model.get_parameter(name), two.model.get_parameter(name))
+    assert not torch.equal(one.model.get_parameter(name), other.model.get_parameter(name))
+
+
+@pytest.mark.parametrize("architecture", ["res3d", "c3d", "res2d"])
+def test_without_weights_the_choices_are_told(architecture: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(weights, "list_checkpoints", list)
+    with pytest.raises(UsageError, match=f"no weights for {architecture} .*--weights FILE.*--weights random --seed 0") as caught:
+        load_model(architecture, None)
+    assert_one_sentence(caught.value)
+
+
+# ---- our own files
+
+
+@pytest.fixture(scope="module")
+def own_file(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    path = tmp_path_factory.mktemp("own") / "mine.safetensors"
+    model = create_model("res2d", num_classes=3, seed=1)
+    save_checkpoint(path, model, architecture="res2d", transform=replace(TRAN2017, crop=96), clip=CLIP, info=INFO)
+    return path
+
+
+def test_a_saved_model_comes_back_whole(own_file: Path) -> None:
+    model = create_model("res2d", num_classes=3, seed=1).eval()
+    loaded = load_model("res2d", str(own_file))
+    assert [p.name for p in own_file.parent.iterdir()] == ["mine.safetensors"]
+    assert loaded.clip == CLIP
+    assert loaded.transform == replace(TRAN2017, crop=96)
+    assert loaded.labels == ("hop", "skip", "jump")
+    digest = hashlib.sha256(own_file.read_bytes()).hexdigest()
+    assert loaded.weights_info == {"name": "mine", "sha256": digest, "source": "a test", "licence": "CC0-1.0", "seed": None}
+    wanted, got = model.state_dict(), loaded.model.state_dict()
+    assert list(wanted) == list(got)
+    assert all(torch.equal(wanted[name], got[name]) for name in wanted)
+    assert all(p.requires_grad for p in loaded.model.parameters())
+    assert not loaded.model.training
+
+
+def test_saving_is_atomic_and_checked(own_file: Path, tmp_path: Path) -> None:
+    model = create_model("res2d", num_classes=3, seed=1)
+    path = tmp_path / "mine.safetensors"
+    digest = save_checkpoint(path, model, architecture="res2d", transform=replace(TRAN2017, crop=96), clip=CLIP, info=INFO)
+    assert path.read_bytes() == own_file.read_bytes()  # nothing of the time or the place goes in
+    assert digest == hashlib.sha256(path.read_bytes()).hexdigest()
+
+    def save(to: Path, architecture: str) -> None:
+        save_checkpoint(to, model, architecture=architecture, transform=TRAN2017, clip=CLIP, info={})
+
+    with pytest.raises(UsageError, match="the model is not res3d: "):
+        save(tmp_path / "a.safetensors", "res3d")
+    with pytest.raises(UsageError, match=r"must end in \.safetensors"):
+        save(tmp_path / "a.pth", "res2d")
+    with pytest.raises(FeatxError, match=r"cannot write .*nowhere"):
+        save(tmp_path / "nowhere" / "a.safetensors", "res2d")
+    assert [p.name for p in tmp_path.iterdir()] == ["mine.safetensors"]
+
+
+def test_a_full_disk_leaves_the_old_file(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    path = tmp_path / "mine.safetensors"
+    path.write_bytes(b"old")
+
+    def full(descriptor: int) -> None:
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr("os.fsync", full)
+    model = create_model("res2d", num_classes=3, seed=1)
+    with pytest.raises(FeatxError, match=r"cannot write .*mine\.safetensors: No space left"):
+        save_checkpoint(path, model, architecture="res2d", transform=TRAN2017, clip=CLIP, info={})
+    assert path.read_bytes() == b"old"
+    assert [p.name for p in tmp_path.iterdir()] == ["mine.safetensors"]
+
+
+def test_a_file_of_another_model_names_both(own_file: Path) -> None:
+    with pytest.raises(UsageError, match="holds weights of model res2d, not of c3d"):
+        load_model("c3d", own_file)
+    with pytest.raises(UsageError, match="has 3 classes, not 5"):
+        load_model("res2d", own_file, num_classes=5)
+    assert load_model("res2d", own_file, num_classes=3).model.num_classes == 3
+
+
+# ---- files that do not fit or are no checkpoints
+
+
+def small_state() -> dict[str, torch.Tensor]:
+    return dict(skeleton("res2d", num_classes=2).to_empty(device="cpu").state_dict())
+
+
+def test_plain_state_dicts_load(tmp_path: Path) -> None:
+    model = create_model("res2d", num_classes=2, seed=5).eval()
+    state = model.state_dict()
+    half = {f"module.{name}": value.half() if value.is_floating_point() else value for name, value in state.items()}
+    without = {name: value for name, value in state.items() if not name.endswith("num_batches_tracked")}
+    for content in (state, {"state_dict": state, "epoch": 3}, {"model": half}, without):
+        torch.save(content, tmp_path / "a.pt")
+        loaded = load_model("res2d", tmp_path / "a.pt").model
+        for name, value in loaded.state_dict().items():
+            tolerance = 1e-3 if content.keys() == {"model"} else 0
+            assert value.dtype == state[name].dtype
+            torch.testing.assert_close(value, state[name], rtol=tolerance, atol=tolerance)
+
+
+def test_what_does_not_fit_is_named(tmp_path: Path) -> None:
+    path = tmp_path / "a.pth"
+    state = small_state()
+    del state["res3a.projection.conv.weight"], state["res3b.conv1.bn.bias"]
+    state["extra"] = torch.zeros(1)
+    state["res5b.conv2.bn.weight"] = torch.zeros(7)
+    torch.save(state, path)
+    with pytest.raises(UsageError) as caught:
+        load_model("res2d", path)
+    assert_one_sentence(caught.value)
+    assert str(caught.value) == (
+        f"{path} does not fit res2d: it lacks res3a.projection.conv.weight and 1 more, it has besides extra,"
+        " res5b.conv2.bn.weight is torch.float32 (7,), not torch.float32 (512,)"
+    )
+
+
+class Payload:
+    """What a hostile pickle holds: unpickling it would create a file."""
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+
+    def __reduce__(self) -> tuple[object, ...]:
+        return Path.touch, (self.path,)
+
+
+def damaged(tmp_path: Path, own_file: Path) -> dict[str, bytes]:
+    buffer = io.BytesIO()
+    torch.save({"conv1.conv.weight": "text"}, buffer)
+    names = io.BytesIO()
+    torch.save([1, 2, 3], names)
+    evil = io.BytesIO()
+    torch.save({"a": Payload(tmp_path / "owned")}, evil)
+    header = {"__metadata__": {"featx": json.dumps({"architecture": "res2d", "clip": {"frames": 0}})}}
+    whole = own_file.read_bytes()
+    described = safetensors.serialize({}, metadata=header["__metadata__"])
+    return {
+        "empty.pth": b"",
+        "text.pth": b"this is no checkpoint",
+        "truncated.pth": buffer.getvalue()[:-40],
+        "strings.pth": buffer.getvalue(),
+        "list.pt": names.getvalue(),
+        "hostile.pth": evil.getvalue(),
+        "pickled.pt": pickle.dumps(Payload(tmp_path / "owned")),
+        "empty.safetensors": b"",
+        "text.safetensors": b"this is no checkpoint",
+        "truncated.safetensors": whole[: len(whole) // 2],
+        "nothing.safetensors": bytes(described),
+    }
+
+
+def test_what_is_no_checkpoint_is_told_in_one_sentence(tmp_path: Path, own_file: Path) -> None:
+    for name, content in damaged(tmp_path, own_file).items():
+        path = tmp_path / name
+        path.write_bytes(content)
+        with pytest.raises(FeatxError, match=name) as caught:
+            load_model("res2d", path)
+        assert_one_sentence(caught.value)
+    assert not (tmp_path / "owned").exists()
+
+
+@pytest.mark.parametrize(
+    "description",
+    ['{"format": 1, "architecture": "res2d", "info": {}}', "[]", "{", '{"format": 1, "clip": {"frames": 0}, "info": {}}', "3"],
+)
+def test_a_damaged_description(tmp_path: Path, description: str) -> None:
+    import safetensors.torch
+
+    path = tmp_path / "a.safetensors"
+    safetensors.torch.save_file(small_state(), path, {"featx": description})
+    with pytest.raises(FeatxError, match=r"damaged description|cannot be read as a checkpoint") as caught:
+        load_model("res2d", path)
+    assert_one_sentence(caught.value)
+
+
+def test_a_description_of_a_later_format(tmp_path: Path) -> None:
+    import safetensors.torch
+
+    safetensors.torch.save_file(small_state(), tmp_path / "a.safetensors", {"featx": '{"format": 2}'})
+    with pytest.raises(FeatxError, match="format 2, not 1: a newer featx wrote it"):
+        load_model("res2d", tmp_path / "a.safetensors")
+
+
+@pytest.mark.parametrize("suffix", [".pth", ".safetensors"])
+def test_no_damaged_byte_escapes_as_another_error(tmp_path: Path, suffix: str) -> None:
+    import random
+
+    import safetensors.torch
+
+    content = {"fc.weight": torch.arange(6.0).reshape(2, 3), "fc.bias": torch.ones(2)}
+    buffer = io.BytesIO()
+    torch.save(content, buffer, _use_new_zipfile_serialization=False)
+    whole = buffer.getvalue() if suffix == ".pth" else safetensors.torch.save(content, {"featx": '{"format": 1}'})
+    choice = random.Random(0)
+    path = tmp_path / f"a{suffix}"
+    for _ in range(150):
+        damaged_bytes = bytearray(whole)
+        for _ in range(choice.randint(1, 4)):
+            damaged_bytes[choice.randrange(len(whole))] = choice.randrange(256)
+        path.write_bytes(damaged_bytes[: choice.choice([len(whole), choice.randrange(len(whole))])])
+        with pytest.raises(FeatxError):  # what can still be read does not fit the model
+            load_model("res2d", path)
+
+
+def test_safetensors_without_our_description_take_the_models_preprocessing(tmp_path: Path) -> None:
+    import safetensors.torch
+
+    safetensors.torch.save_file(small_state(), tmp_path / "a.safetensors")
+    loaded = load_model("res2d", tmp_path / "a.safetensors")
+    assert loaded.clip == model_entry("res2d").clip
+    assert loaded.weights_info["name"] == "a.safetensors"
+    assert isinstance(loaded.model, nn.Module)
+
+
+@pytest.mark.parametrize(
+    ("given", "complaint"),
+    [
+        ("missing.pth", "there is no file"),
+        ("folder.pt", "there is no file"),
+        ("notes.txt", r"is no checkpoint: its name must end in \.safetensors, \.pth, \.pt"),
+        ("randm", "unknown weights .*randm'; did you mean random"),
+    ],
+)
+def test_wrong_names(tmp_path: Path, given: str, complaint: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    Path("folder.pt").mkdir()
+    Path("notes.txt").write_text("")
+    with pytest.raises(UsageError, match=complaint) as caught:
+        load_model("res2d", given)
+    assert_one_sentence(caught.value)
