@@ -19,7 +19,7 @@ from pathlib import Path
 from time import perf_counter
 from typing import Any
 
-from featx.decode import Done, Failed, Hello, Job, Summary
+from featx.decode import Failed, Hello, Job, Summary
 from featx.engine import Engine, Rows, compute_threads
 from featx.errors import UsageError
 from featx.extract import Prepared, Settings, prepare

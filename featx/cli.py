@@ -242,7 +242,8 @@ class _Progress:
         partly = sum(min(frames / of, 1.0) for frames, of in list(stats.frames.values()) if of)
         share = min(ended + partly, self.total - self._before)
         elapsed = now - stats.began
-        text = f"{self._before + ended}/{self.total} videos, {stats.clips} clips, {stats.clips / elapsed:.1f} clips/s, {stats.binding} binds"
+        rate = stats.clips / elapsed
+        text = f"{self._before + ended}/{self.total} videos, {stats.clips} clips, {rate:.1f} clips/s, {stats.binding} binds"
         if stats.failed:
             text += f", {stats.failed} failed"
         if self._bar is not None:
@@ -386,7 +387,10 @@ def bench(inputs: tuple[str, ...], models: tuple[str, ...], seconds: float, roun
         ("backbone alone, clips/s", *(f"{m.backbone:.1f}" for m in measured)),
         ("ceiling, clips/s", *(f"{m.ceiling:.1f}" for m in measured)),
         ("end to end, clips/s", *(f"{m.end_to_end:.1f}" for m in measured)),
-        ("end to end / ceiling", *(f"{m.fraction:.1%} ({m.fraction_range[0]:.1%} to {m.fraction_range[1]:.1%})" for m in measured)),
+        (
+            "end to end / ceiling",
+            *(f"{m.fraction:.1%} ({m.fraction_range[0]:.1%} to {m.fraction_range[1]:.1%})" for m in measured),
+        ),
         ("binds", *(m.binding for m in measured)),
         ("video seconds a second", *(f"{m.video_rate:.1f}" for m in measured)),
         ("matrix multiplication, 1e12 multiply-adds/s", *(f"{m.matmul:.3f}" for m in measured)),
@@ -449,13 +453,11 @@ def weights_list(as_json: bool) -> None:
         ]  # fmt: skip
         click.echo(json.dumps(rows, indent=1))
         return
-    click.echo(
-        table(
-            [(c.name, c.architecture, "here" if path.exists() else "to fetch", c.licence, "; ".join(f"{k}: {v}" for k, v in c.metrics.items()))
-             for c, path in found],
-            headers=("checkpoint", "model", "file", "licence", "metrics"),
-        )
-    )  # fmt: skip
+    lines = []
+    for c, path in found:
+        metrics = "; ".join(f"{name}: {value}" for name, value in c.metrics.items())
+        lines.append((c.name, c.architecture, "here" if path.exists() else "to fetch", c.licence, metrics))
+    click.echo(table(lines, headers=("checkpoint", "model", "file", "licence", "metrics")))
 
 
 @weights.command("fetch")

@@ -95,10 +95,6 @@ class _Batch:
         self.entries: list[tuple[int, int, int]] = []  # (key, attempt, clip)
 
 
-class _Stopped(Exception):  # noqa: N818 - a signal between threads
-    pass
-
-
 class Engine:
     """One run of the pipeline over any number of videos; `run` it once."""
 
@@ -241,7 +237,7 @@ class Engine:
         cuda = self._device.type == "cuda"
         if not cuda:
             torch.set_num_threads(1)
-        stream = torch.cuda.Stream(self._device) if cuda else None
+        stream = torch.cuda.Stream(self._device) if cuda else None  # type: ignore[no-untyped-call]
         with torch.inference_mode(), torch.cuda.stream(stream) if stream else contextlib.nullcontext():
             while True:
                 began = monotonic()

@@ -14,12 +14,12 @@ from typing import TYPE_CHECKING, Any
 from featx.clips import ClipSpec, Tail
 from featx.decode import DecodeSettings, Job, Summary
 from featx.engine import Engine, Rows, Stats, cpu_count
-from featx.errors import FeatxError, UsageError, nearest
+from featx.errors import FeatxError, UsageError
 from featx.journal import Journal
 from featx.pool import Pool, WorkerLost
 from featx.sources import Found, Source, as_text, find_videos
 from featx.store import FeatureStore, Video, differences, publish
-from featx.transforms import Crops, Transform
+from featx.transforms import Crops
 from featx.video import DecoderChoice, decoder_versions, has_decord
 
 if TYPE_CHECKING:
@@ -110,8 +110,8 @@ def prepare(settings: Settings) -> Prepared:
     entry = model_entry(settings.model)
     loaded = load_model(settings.model, settings.weights, seed=settings.seed)
     clip = _clip(loaded.clip, settings)
-    changed = {k: v for k, v in (("crops", settings.crops), ("flip", settings.flip)) if v is not None}
-    transform: Transform = replace(loaded.transform, **changed)
+    changed: dict[str, Any] = {k: v for k, v in (("crops", settings.crops), ("flip", settings.flip)) if v is not None}
+    transform = replace(loaded.transform, **changed)
     layers = list(dict.fromkeys(settings.layers or entry.layers))
     extractor = FeatureExtractor(
         loaded.model, layers, precision=precision, device=device, input_shape=(3, clip.frames, transform.crop, transform.crop)
@@ -277,7 +277,9 @@ def _same_source(source: Source, size: int, video: Video, out: Path) -> None:
     other = os.path.exists(before) and os.path.exists(source.path) and not os.path.samefile(before, source.path)
     if other or attrs["bytes"] != size:
         changed = f"is now {source.text}" if other else f"had {attrs['bytes']} bytes and now has {size}"
-        raise UsageError(f"{out} has features of {source.id!r} from another file ({before}, which {changed}): choose another output")
+        raise UsageError(
+            f"{out} has features of {source.id!r} from another file ({before}, which {changed}): choose another output"
+        )
 
 
 def _size(path: str) -> int:

@@ -32,7 +32,8 @@ class FeatureExtractor:
 
     layers: names as in the papers, or any module path of the model; `prob` is the softmax of the logits.
     precision: "float32" runs the plain network in float32 arithmetic, nothing folded, no TF32; "bf16"
-        folds batch norm in float64 and runs in bfloat16, except the classifier, whose logits are float32;
+        folds batch norm in float64 and runs in bfloat16, except the average pooling and the classifier,
+        which are float32;
         "auto" is bf16 where the device has it natively.
     device: "auto", "cpu", "cuda", "cuda:1" or a torch.device.
     input_shape: (3, T, H, W); with it, one blank clip is run at once, and `shapes` is known before the first call.
@@ -212,6 +213,11 @@ def _prepared(model: Backbone, *, keep: Collection[str], precision: Precision, d
         # A bf16 logit of 20 is off by up to 0.06, and so is the logarithm of prob: this one small layer stays in float32.
         classifier = copy.deepcopy(model.get_submodule(model.classifier))
         classifier.register_forward_pre_hook(_to_float32)
+        for module in model.modules():
+            if isinstance(
+                module, nn.AdaptiveAvgPool3d
+            ):  # costs nothing, and keeps the mean of 49 numbers from being rounded again
+                module.register_forward_pre_hook(_to_float32)
         fold_batch_norm(model, keep=keep)
         model.to(torch.bfloat16)
         model.set_submodule(model.classifier, classifier)

@@ -32,7 +32,9 @@ def summarise(store: FeatureStore) -> dict[str, Any]:
 def as_text(summary: dict[str, Any]) -> str:
     """Return the summary as text for a person."""
     clip, transform, weights = summary["clip"], summary["transform"], summary["weights"]
-    weights_text = f"random, seed {weights['seed']}: features of an untrained network" if weights["name"] == "random" else weights["name"]
+    weights_text = (
+        f"random, seed {weights['seed']}: features of an untrained network" if weights["name"] == "random" else weights["name"]
+    )
     rate = f" at {clip['fps']:g} fps" if clip["fps"] else ""
     size = transform["resize"]
     resize = f"{size[0]}x{size[1]}" if isinstance(size, list) else f"shorter side {size}"
@@ -41,10 +43,22 @@ def as_text(summary: dict[str, Any]) -> str:
         ("model", summary["model"]["name"]),
         ("weights", weights_text),
         *((key, str(weights[key])) for key in ("sha256", "source", "licence") if weights.get(key)),
-        ("clip", f"{clip['frames']} frames, one in {clip['step']}{rate}, a clip every {clip['stride']} frames, tail {clip['tail']}"),
-        ("frames", f"resized to {resize}, {transform['crops']} crop {transform['crop']}{', mirrored too' if transform['flip'] else ''}"),
-        ("computed", f"{summary['precision']} on {summary['device']}, {summary['batch_size']} clips at once; decoded by {decoder}"),
-        ("videos", f"{summary['videos']}, {summary['clips']} clips, {summary['frames']} frames, {_time(summary['seconds'])} of video"),
+        (
+            "clip",
+            f"{clip['frames']} frames, one in {clip['step']}{rate}, a clip every {clip['stride']} frames, tail {clip['tail']}",
+        ),
+        (
+            "frames",
+            f"resized to {resize}, {transform['crops']} crop {transform['crop']}{', mirrored too' if transform['flip'] else ''}",
+        ),
+        (
+            "computed",
+            f"{summary['precision']} on {summary['device']}, {summary['batch_size']} clips at once; decoded by {decoder}",
+        ),
+        (
+            "videos",
+            f"{summary['videos']}, {summary['clips']} clips, {summary['frames']} frames, {_time(summary['seconds'])} of video",
+        ),
     ]
     lines = [f"{summary['path']}: features written by featx {summary['featx_version']}, {summary['bytes'] / 1e6:.1f} MB", ""]
     lines += [f"{name:<9} {value}" for name, value in rows]

@@ -183,7 +183,8 @@ class Journal:
                 entry.stretches.append((clips, places))
             else:
                 entry.path = header["path"]
-                entry.summary = Summary(**header["summary"], **{k: np.array(p.read()) for k, p in places.items()})
+                arrays: dict[str, Any] = {k: np.array(p.read()) for k, p in places.items()}
+                entry.summary = Summary(**header["summary"], **arrays)
 
 
 def _write_records(file: BinaryIO, records: list[tuple[dict[str, Any], Arrays]]) -> None:
@@ -192,7 +193,8 @@ def _write_records(file: BinaryIO, records: list[tuple[dict[str, Any], Arrays]])
         header = {**header, "arrays": [[name, a.dtype.str, a.shape] for name, a in arrays.items()]}
         text = json.dumps(header).encode()
         crc = 0
-        for chunk in (struct.pack("<I", len(text)), text, *(np.ascontiguousarray(a).data.cast("B") for a in arrays.values() if a.size)):
+        contents: list[Any] = [memoryview(np.ascontiguousarray(a)).cast("B") for a in arrays.values() if a.size]  # type: ignore[arg-type]
+        for chunk in (struct.pack("<I", len(text)), text, *contents):
             crc = zlib.crc32(chunk, crc)
             file.write(chunk)
         file.write(struct.pack("<I", crc))
@@ -275,7 +277,8 @@ def _lock(folder: Path) -> BinaryIO:
             file.seek(0)
             holder = file.read().decode(errors="replace").strip() or "another process"
             file.close()
-            raise UsageError(f"{folder.name.removesuffix('.parts')} is being written by {holder}: wait for it, or choose another output") from None
+            name = folder.name.removesuffix(".parts")
+            raise UsageError(f"{name} is being written by {holder}: wait for it, or choose another output") from None
         # The run before may have removed the folder between our open and our lock.
         try:
             if os.path.samestat(os.fstat(file.fileno()), os.stat(folder / "lock")):

@@ -74,7 +74,7 @@ def find_videos(inputs: Sequence[str | os.PathLike[str]], *, layers: Iterable[st
             paths.setdefault(path, common)
     if not paths:
         ignored = f" ({sum(found.ignored.values())} other files are there)" if found.ignored else ""
-        given_text = ", ".join(map(os.fspath, inputs)) or "nothing"
+        given_text = ", ".join(os.fspath(given) for given in inputs) or "nothing"
         raise UsageError(f"no videos found in {given_text}{ignored}: give files, folders, patterns or a list")
     unique = {os.path.realpath(os.path.dirname(p)) + os.sep + os.path.basename(p): (p, r) for p, r in paths.items()}
     found.sources = sorted(_named(list(unique.values()), layers, root), key=lambda s: s.id)

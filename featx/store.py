@@ -1,13 +1,13 @@
 """The feature file: one HDF5 file that any h5py user can read; schema, reader, writer, merge.
 
-    /                  attrs: format, format_version, featx_version, and JSON: model, weights, layers,
-                       clip, transform, precision, device, batch_size, decoder
-    /<video id>/       attrs: path, frames, fps, width, height, duration_s, looped, damaged_frames, complete, ...
-        <layer>        (T, D) float32, one row a clip in time order; attr `shape`: the unflattened (C, T, H, W)
-        clip_frames    (T, 2) int64, [start, end) in source frames
-        clip_times     (T, 2) float64, seconds, from the stream's own timestamps
-    /.videos           the ids, in order
-    /.failures         one row a video that could not be read: path, reason
+/                  attrs: format, format_version, featx_version, and JSON: model, weights, layers,
+                   clip, transform, precision, device, batch_size, decoder
+/<video id>/       attrs: path, frames, fps, width, height, duration_s, looped, damaged_frames, complete, ...
+    <layer>        (T, D) float32, one row a clip in time order; attr `shape`: the unflattened (C, T, H, W)
+    clip_frames    (T, 2) int64, [start, end) in source frames
+    clip_times     (T, 2) float64, seconds, from the stream's own timestamps
+/.videos           the ids, in order
+/.failures         one row a video that could not be read: path, reason
 """
 
 from __future__ import annotations
@@ -244,7 +244,8 @@ class _Writer:
                 rows = places[layer].read()
                 breaks = np.flatnonzero(np.diff(clips) != 1) + 1
                 for run in np.split(np.arange(len(clips)), breaks):
-                    dataset.write_direct(np.ascontiguousarray(rows[run[0] : run[-1] + 1]), dest_sel=np.s_[clips[run[0]] : clips[run[-1]] + 1])
+                    stretch = np.ascontiguousarray(rows[run[0] : run[-1] + 1])
+                    dataset.write_direct(stretch, dest_sel=np.s_[clips[run[0]] : clips[run[-1]] + 1])
         group["clip_frames"] = summary.clip_frames
         group["clip_times"] = summary.clip_times
         plain = {k: v for k, v in vars(summary).items() if not isinstance(v, np.ndarray)}

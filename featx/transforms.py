@@ -47,7 +47,7 @@ class Transform:
     @classmethod
     def from_dict(cls, values: Mapping[str, Any]) -> Transform:
         """Rebuild a transform from `to_dict`'s values, lists or tuples alike."""
-        fixed = {k: tuple(v) if isinstance(v, list) else v for k, v in values.items()}
+        fixed: dict[str, Any] = {k: tuple(v) if isinstance(v, list) else v for k, v in values.items()}
         return cls(**fixed)
 
     def to_dict(self) -> dict[str, Any]:

@@ -150,7 +150,8 @@ class _Compare:
     def done(self, key: int, summary: Summary) -> None:
         video = self._store[self._ids[key]]
         if not np.array_equal(summary.clip_frames, video.clip_frames) or not np.array_equal(summary.clip_times, video.clip_times):
-            self._found.problems.append(f"{video.id!r} decodes to other clips now: {summary.frames} frames, stored {video.attrs['frames']}")
+            stored = video.attrs["frames"]
+            self._found.problems.append(f"{video.id!r} decodes to other clips now: {summary.frames} frames, stored {stored}")
 
     def failed(self, key: int, reason: str) -> None:
         self._found.unread.append((self._ids[key], reason))
@@ -177,7 +178,9 @@ def _remake(store: FeatureStore, found: Verification, clips: int, rng: np.random
             jobs.append(Job(key, attrs["path"], attrs["decoder"], wanted=frozenset(numbers)))
     if jobs:
         with prepared.pool() as pool:
-            Engine(prepared.extractor, prepared.decode, pool, _Compare(store, ids, found), batch_size=prepared.batch_size).run(jobs)
+            Engine(prepared.extractor, prepared.decode, pool, _Compare(store, ids, found), batch_size=prepared.batch_size).run(
+                jobs
+            )
     if not found.clips:
         found.problems.append("not one of the sampled videos could be read again: run featx verify where the paths hold")
 

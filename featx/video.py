@@ -16,7 +16,7 @@ import os
 import stat
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
-from functools import cache
+from functools import cache, partial
 from typing import Any, Literal, get_args
 
 import numpy as np
@@ -29,10 +29,11 @@ FrameSize = Callable[[int, int], tuple[int, int]]
 Image = npt.NDArray[np.uint8]
 
 # What a folder is searched for: the usual extensions of ffmpeg's video demuxers.
-SUFFIXES = frozenset(
-    ".3g2 .3gp .asf .avi .divx .dv .f4v .flv .h264 .hevc .ivf .m1v .m2t .m2ts .m2v .m4v .mjpeg .mkv .mov .mp4 .mpeg "
-    ".mpg .mts .mxf .nut .ogg .ogm .ogv .qt .rm .rmvb .ts .vob .webm .wmv .y4m".split()
-)
+SUFFIXES = frozenset({
+    ".3g2", ".3gp", ".asf", ".avi", ".divx", ".dv", ".f4v", ".flv", ".h264", ".hevc", ".ivf", ".m1v", ".m2t", ".m2ts",
+    ".m2v", ".m4v", ".mjpeg", ".mkv", ".mov", ".mp4", ".mpeg", ".mpg", ".mts", ".mxf", ".nut", ".ogg", ".ogm", ".ogv",
+    ".qt", ".rm", ".rmvb", ".ts", ".vob", ".webm", ".wmv", ".y4m",
+})  # fmt: skip
 
 # Codecs in which every packet is a frame to show, so that one without a frame is damage. Not so in VP8 and VP9, whose
 # alternate references are never shown; and MPEG-4 in AVI has packets of a few bytes for frames packed elsewhere.
@@ -47,8 +48,8 @@ class VideoError(FeatxError):
     """A file that cannot be read as video; the message is the reason, without the path."""
 
 
-class NotExact(Exception):  # noqa: N818 - not a failure: PyAV is to take the file instead
-    """What decord gave does not agree with the file's packet index."""
+class NotExact(Exception):
+    """What decord gave does not agree with the file's packet index: PyAV is to take it instead."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -201,7 +202,7 @@ class _AvReader(VideoReader):
 
         def image(frame: Any) -> Image:
             scaled = reformatter.reformat(frame, width=width, height=height, format="rgb24", interpolation="BILINEAR", **single)
-            pixels: Image = scaled.to_ndarray()
+            pixels: Image = np.asarray(scaled.to_ndarray(), dtype=np.uint8)
             return np.ascontiguousarray(np.rot90(pixels, turns)) if turns else pixels
 
         def frames() -> Iterator[Any]:
@@ -213,7 +214,7 @@ class _AvReader(VideoReader):
             for index, frame in enumerate(frames()):
                 time = self._time(frame, index) if known is None else float(known[index])
                 self._last_duration = self._duration(frame)
-                yield time, lambda frame=frame: image(frame)
+                yield time, partial(image, frame)
 
     def _decoded(self, container: Any, stream: Any) -> Iterator[Any]:
         """Yield every frame that decodes, counting in `damaged_frames` those marked corrupt and those that do not."""
@@ -278,7 +279,7 @@ class _DecordReader(VideoReader):
         height, width = frame_size(self.info.height, self.info.width) if frame_size else (self.info.height, self.info.width)
         try:
             self._source = decord.VideoReader(path, num_threads=1, width=width, height=height, fault_tol=-1)
-        except Exception as error:  # noqa: BLE001 - decord raises its own and bare RuntimeErrors alike
+        except Exception as error:
             raise NotExact(f"decord cannot open it: {_first_line(error)}") from error
 
     def _decode(self) -> Iterator[tuple[float, Callable[[], Image]]]:
@@ -287,11 +288,15 @@ class _DecordReader(VideoReader):
                 image = self._source.next().asnumpy()
             except StopIteration:
                 raise NotExact(f"decord gave {number} frames where the index has {len(self._index)}") from None
-            except Exception as error:  # noqa: BLE001 - as above
+            except Exception as error:
                 raise NotExact(f"decord failed at frame {number}: {_first_line(error)}") from error
             if self._complaints() != self._before:
                 raise NotExact(f"the decoder complained at frame {number}")
-            yield float(time), lambda image=image: image
+            yield float(time), partial(_same, image)
+
+
+def _same(image: Image) -> Image:
+    return image
 
 
 def _packet_index(path: str) -> tuple[VideoInfo, npt.NDArray[np.float64]]:

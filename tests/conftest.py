@@ -13,6 +13,7 @@ import pytest
 
 from featx.store import FeatureStore, same_video
 
+Result = subprocess.CompletedProcess[str]
 SHARED = Path(__file__).parents[2] / "shared" / "data"
 
 
@@ -54,9 +55,10 @@ def level(i: int) -> int:
     return (i * 7) % 190
 
 
-def featx(*args: object, timeout: float = 120, env: dict[str, str] | None = None, **options: object) -> subprocess.CompletedProcess[str]:
+def featx(*args: object, timeout: float = 120, env: dict[str, str] | None = None, **options: object) -> Result:
     """Run the command line as a user would, in a process of its own."""
-    return subprocess.run(command(*args), capture_output=True, text=True, timeout=timeout, env={**os.environ, **(env or {})}, **options)
+    env = {**os.environ, **(env or {})}
+    return subprocess.run(command(*args), capture_output=True, text=True, timeout=timeout, env=env, **options)
 
 
 def command(*args: object) -> list[str]:

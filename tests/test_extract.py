@@ -57,7 +57,9 @@ def test_rows_are_the_models_output_for_the_frames_they_name(videos: Path, tmp_p
 def test_the_file_says_what_is_in_it(videos: Path, tmp_path: Path) -> None:
     extract([videos / "a"], tmp_path / "out.h5", replace(SETTINGS, seed=3, batch_size=2))
     with h5py.File(tmp_path / "out.h5") as file:
-        recorded = {name: json.loads(file.attrs[name]) for name in ("model", "weights", "layers", "clip", "transform", "batch_size")}
+        recorded = {
+            name: json.loads(file.attrs[name]) for name in ("model", "weights", "layers", "clip", "transform", "batch_size")
+        }
         assert recorded["model"] == {"name": "res3d", "num_classes": 487}
         assert (recorded["weights"]["name"], recorded["weights"]["seed"]) == ("random", 3)
         assert recorded["layers"] == ["pool5"]

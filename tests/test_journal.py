@@ -109,7 +109,8 @@ def test_a_second_journal_says_who_holds_the_first(tmp_path: Path) -> None:
 
 
 def test_a_lock_goes_with_its_process(tmp_path: Path) -> None:
-    script = f"from featx.journal import Journal; j = Journal(__import__('pathlib').Path({str(tmp_path / 'out.h5')!r})); import os; os._exit(9)"
+    script = "import os; from pathlib import Path; from featx.journal import Journal\n"
+    script += f"j = Journal(Path({str(tmp_path / 'out.h5')!r})); os._exit(9)"
     assert subprocess.run([sys.executable, "-c", script], check=False).returncode == 9
     Journal(tmp_path / "out.h5").close()
 
@@ -132,14 +133,16 @@ def test_a_write_that_fails_leaves_the_old_file(tmp_path: Path) -> None:
 def test_a_full_disk_stops_cleanly_and_the_rest_is_safe(tmp_path: Path) -> None:
     small = tmp_path / "small"
     small.mkdir()
-    if subprocess.run(["mount", "-t", "tmpfs", "-o", "size=3m", "tmpfs", str(small)], check=False, capture_output=True).returncode:
+    if subprocess.run(
+        ["mount", "-t", "tmpfs", "-o", "size=3m", "tmpfs", str(small)], check=False, capture_output=True
+    ).returncode:
         pytest.skip("mounting is not allowed here")
     try:
         journal = Journal(small / "out.h5")
         journal.add("a", [0], {"x": np.zeros((1, 300_000), np.float32)}, size=1)
         journal.commit()
         journal.add("b", [0], {"x": np.zeros((1, 900_000), np.float32)}, size=1)
-        with pytest.raises(FeatxError, match="disk is full.*run the same command again"):
+        with pytest.raises(FeatxError, match=r"disk is full.*run the same command again"):
             journal.commit()
         journal.close()
         again = Journal(small / "out.h5")

@@ -1,4 +1,5 @@
 import json
+from collections.abc import Sequence
 from pathlib import Path
 
 import h5py
@@ -19,7 +20,14 @@ SETTINGS_VALUES = {
 SHAPES = {"pool5": (2, 1, 1, 1), "fc": (3,)}
 
 
-def write(out: Path, videos: dict[str, int], *, failures: list[tuple[str, str]] = [], settings: dict = SETTINGS_VALUES, scale: float = 1) -> Path:  # noqa: B006
+def write(
+    out: Path,
+    videos: dict[str, int],
+    *,
+    failures: Sequence[tuple[str, str]] = (),
+    settings: dict = SETTINGS_VALUES,
+    scale: float = 1,
+) -> Path:
     """A feature file of videos with so many clips, row i of video v being (i + len(v)) times the scale."""
     journal = Journal(out)
     old = FeatureStore(out) if out.exists() else None
