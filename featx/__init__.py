@@ -13,16 +13,16 @@ _PUBLIC = {
     "FeatureExtractor": "featx.inference",
     "FeatureStore": "featx.store",
     "FeatxError": "featx.errors",
-    "Settings": "featx.extract",
+    "Settings": "featx.extraction",
     "Transform": "featx.transforms",
     "UsageError": "featx.errors",
     "create_model": "featx.models",
-    "extract": "featx.extract",
+    "extract": "featx.extraction",
     "list_models": "featx.models",
     "load_model": "featx.weights",
     "merge": "featx.store",
     "open_video": "featx.video",
-    "verify": "featx.verify",
+    "verify": "featx.verification",
 }
 
 __all__ = ["ClipSpec", "FeatureExtractor", "FeatureStore", "FeatxError", "Settings", "Transform", "UsageError"]
@@ -31,12 +31,12 @@ __all__ += ["create_model", "extract", "list_models", "load_model", "merge", "op
 if TYPE_CHECKING:
     from featx.clips import ClipSpec
     from featx.errors import FeatxError, UsageError
-    from featx.extract import Settings, extract
+    from featx.extraction import Settings, extract
     from featx.inference import FeatureExtractor
     from featx.models import create_model, list_models
     from featx.store import FeatureStore, merge
     from featx.transforms import Transform
-    from featx.verify import verify
+    from featx.verification import verify
     from featx.video import open_video
     from featx.weights import load_model
 
@@ -45,7 +45,7 @@ def __getattr__(name: str) -> Any:
     if name not in _PUBLIC:
         raise AttributeError(f"module 'featx' has no attribute {name!r}")
     value = getattr(importlib.import_module(_PUBLIC[name]), name)
-    globals()[name] = value  # featx.extract is the function, whatever was imported before
+    globals()[name] = value
     return value
 
 

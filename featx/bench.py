@@ -22,7 +22,7 @@ from typing import Any
 from featx.decode import Failed, Hello, Job, Summary
 from featx.engine import Engine, Rows, compute_threads
 from featx.errors import UsageError
-from featx.extract import Prepared, Settings, prepare
+from featx.extraction import Prepared, Settings, prepare
 from featx.journal import Journal
 from featx.pool import ClipArrived, Pool
 from featx.sources import find_videos

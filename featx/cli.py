@@ -22,7 +22,7 @@ from featx.errors import FeatxError, UsageError
 
 if TYPE_CHECKING:
     from featx.engine import Stats
-    from featx.extract import Report
+    from featx.extraction import Report
 
 INTERRUPTED = 130
 GROUP = "featx.commands"
@@ -165,8 +165,8 @@ def extract(inputs: tuple[str, ...], out: str, layers: str | None, root: str | N
       featx extract --model res3d videos/ out.h5
       featx extract --model c3d --layers fc6,pool5 --stride 8 a.mp4 b.avi out.h5
     """
-    from featx.extract import Settings, to_json
-    from featx.extract import extract as run
+    from featx.extraction import Settings, to_json
+    from featx.extraction import extract as run
 
     names = [name.strip() for name in layers.split(",") if name.strip()] if layers is not None else None
     if names == []:
@@ -310,7 +310,7 @@ def verify(path: str, clips: int, seed: int, weights: str | None, as_json: bool)
     Example:
       featx verify out.h5
     """
-    from featx.verify import verify as run
+    from featx.verification import verify as run
 
     found = run(path, clips=clips, seed=seed, weights=weights)
     if as_json:
@@ -366,7 +366,7 @@ def bench(inputs: tuple[str, ...], models: tuple[str, ...], seconds: float, roun
     """
     from featx.bench import bench as run
     from featx.bench import to_json
-    from featx.extract import Settings
+    from featx.extraction import Settings
     from featx.report import table
 
     names = layers.split(",") if layers else None

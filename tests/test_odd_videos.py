@@ -10,7 +10,7 @@ from odd_videos import OddVideo, make_zoo
 
 from featx.sources import find_videos
 from featx.store import FeatureStore
-from featx.verify import structure
+from featx.verification import structure
 
 
 @pytest.fixture(scope="module")
@@ -94,7 +94,7 @@ def _says_damaged(attrs: dict) -> bool:
 
 
 def test_good_videos_beside_them_are_untouched(extracted, zoo, tmp_path: Path) -> None:
-    from featx.extract import Settings, extract
+    from featx.extraction import Settings, extract
 
     _, out = extracted
     folder = zoo[1] / "zoo"

@@ -10,7 +10,7 @@ from test_journal import summary
 from featx.errors import FeatxError, UsageError
 from featx.journal import Journal
 from featx.store import SETTINGS, FeatureStore, differences, merge, publish, same_video
-from featx.verify import structure
+from featx.verification import structure
 
 SETTINGS_VALUES = {
     **dict.fromkeys(SETTINGS, "x"),

@@ -16,7 +16,7 @@ from featx.clips import ClipSpec, starts
 from featx.decode import Job, Summary
 from featx.engine import Engine, Rows
 from featx.errors import UsageError
-from featx.extract import Settings, prepare
+from featx.extraction import Settings, prepare
 from featx.store import FeatureStore, Video, differences
 
 # Rows made on another processor, device or decoder version differ by rounding; a wrong clip, layer or weight by far more.

@@ -5,10 +5,10 @@ import h5py
 import numpy as np
 import pytest
 from conftest import encode, featx
-from test_extract import SETTINGS
+from test_extraction import SETTINGS
 
-from featx.extract import extract
-from featx.verify import verify
+from featx.extraction import extract
+from featx.verification import verify
 
 
 @pytest.fixture

@@ -16,10 +16,10 @@ import torch
 from conftest import SMALL, command, encode, featx, same_content
 
 from featx.errors import UsageError
-from featx.extract import Settings, extract
+from featx.extraction import Settings, extract
 from featx.journal import Journal
 from featx.store import FeatureStore
-from featx.verify import verify
+from featx.verification import verify
 
 SETTINGS = Settings(model="res3d", weights="random", layers=["pool5"], workers=2)
 
