@@ -13,8 +13,6 @@ The folder is `<out>.parts`; a lock in it keeps two runs from writing the same f
 
 from __future__ import annotations
 
-import contextlib
-import errno
 import fcntl
 import json
 import os
@@ -33,6 +31,7 @@ import numpy.typing as npt
 
 from featx.decode import Summary
 from featx.errors import FeatxError, UsageError
+from featx.files import disk_full, write_atomically
 
 _MAGIC = b"featx part 1\n"
 _COMMIT_BYTES = 64 << 20
@@ -218,50 +217,6 @@ def _read_records(path: Path) -> Iterator[tuple[dict[str, Any], dict[str, Place]
             if file.read(4) != struct.pack("<I", crc):
                 raise FeatxError(f"{path} is damaged (its checksum is wrong): remove it, and rerun")
             yield header, places
-
-
-def write_atomically(path: Path, content: bytes | Any) -> None:
-    """Write a file so that, whenever the machine stops, it is there whole or not at all.
-
-    content: the bytes, or a function that writes them to the open file it is given.
-    """
-    temporary = path.with_name(path.name + ".tmp")
-    try:
-        with temporary.open("wb") as file:
-            if callable(content):
-                content(file)
-            else:
-                file.write(content)
-            file.flush()
-            os.fsync(file.fileno())
-        temporary.replace(path)
-    except BaseException:
-        with contextlib.suppress(OSError):
-            temporary.unlink()
-        raise
-    sync_folder(path.parent)
-
-
-def sync_folder(folder: Path) -> None:
-    """Make the names in a folder, a rename among them, survive a power cut."""
-    fd = os.open(folder, os.O_RDONLY)
-    try:
-        os.fsync(fd)
-    finally:
-        os.close(fd)
-
-
-@contextlib.contextmanager
-def disk_full(where: Path) -> Iterator[None]:
-    """Turn a write's failure for want of space, or of permission, into a sentence."""
-    try:
-        yield
-    except OSError as error:
-        if error.errno in (errno.ENOSPC, errno.EDQUOT):
-            raise FeatxError(
-                f"the disk is full at {where}; what was committed is safe: free some space and run the same command again"
-            ) from error
-        raise FeatxError(f"cannot write to {where}: {error.strerror or error}") from error
 
 
 def _lock(folder: Path) -> BinaryIO:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import contextlib
 import io
 import math
 import os
@@ -14,7 +13,8 @@ from typing import TYPE_CHECKING, Any, cast
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from featx.errors import FeatxError, UsageError
+from featx.errors import UsageError
+from featx.files import disk_full, write_atomically
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -195,16 +195,9 @@ def _save(figure: Figure, path: Path, kind: str) -> None:
     content = io.BytesIO()
     with rc_context({"svg.hashsalt": "featx"}):
         figure.savefig(content, format=kind, metadata=anonymous[kind])
-    temporary = path.with_name(f".{path.name}.{os.getpid()}.partial")
-    try:
+    with disk_full(path):
         path.parent.mkdir(parents=True, exist_ok=True)
-        temporary.write_bytes(content.getvalue())
-        temporary.replace(path)
-    except OSError as error:
-        raise FeatxError(f"cannot write {path}: {error.strerror}; give a folder with room that you may write to") from error
-    finally:
-        with contextlib.suppress(OSError):
-            temporary.unlink()
+        write_atomically(path, content.getvalue())
 
 
 def _is_number(value: object) -> bool:

@@ -24,7 +24,8 @@ import numpy as np
 import numpy.typing as npt
 
 from featx.errors import FeatxError, UsageError, nearest
-from featx.journal import Entry, disk_full, sync_folder
+from featx.files import disk_full, sync_folder
+from featx.journal import Entry
 
 FORMAT = "featx-features"
 FORMAT_VERSION = 1

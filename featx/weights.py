@@ -6,24 +6,21 @@ as safetensors or with `torch.load(weights_only=True)`, neither of which runs co
 
 from __future__ import annotations
 
-import fcntl
 import hashlib
-import http.client
 import io
 import json
 import os
 import re
-import urllib.error
-import urllib.request
-from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from importlib import resources
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, BinaryIO, Literal, get_args
+from typing import TYPE_CHECKING, Any, Literal, get_args
 
 from featx.clips import ClipSpec
+from featx.download import Progress, download
 from featx.errors import FeatxError, UsageError, nearest
+from featx.files import disk_full, sha256_of, write_atomically
 from featx.transforms import Transform
 
 if TYPE_CHECKING:
@@ -32,7 +29,6 @@ if TYPE_CHECKING:
     from featx.models import Backbone, ModelEntry
 
 Format = Literal["featx", "torchvision-r3d"]
-Progress = Callable[[int, int | None], None]
 SUFFIXES = (".safetensors", ".pth", ".pt")
 METADATA_KEY = "featx"  # in a safetensors file's metadata: a JSON object, as save_checkpoint writes it
 
@@ -156,21 +152,13 @@ def verify(name: str) -> str:
     checkpoint, path = find(name), path_of(name)
     try:
         with path.open("rb") as file:
-            digest = _sha256(file)
+            digest = sha256_of(file)
     except FileNotFoundError:
         raise FeatxError(f"checkpoint {name} is not here ({path}): run `featx weights fetch {name}`") from None
     except OSError as error:
         raise FeatxError(f"cannot read {path}: {error.strerror}") from None
     _check_digest(checkpoint, path, digest)
     return digest
-
-
-def _sha256(file: BinaryIO) -> str:
-    digest = hashlib.sha256()
-    file.seek(0)
-    while chunk := file.read(1 << 20):
-        digest.update(chunk)
-    return digest.hexdigest()
 
 
 def _check_digest(checkpoint: Checkpoint, path: Path, digest: str) -> None:
@@ -195,91 +183,8 @@ def fetch(name: str, *, progress: Progress | None = None) -> Path:
     if checkpoint.url is None or path.exists():
         verify(name)
         return path
-    part = path.with_name(path.name + ".part")
-    try:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        with _locked(part) as file:
-            _download(checkpoint.url, file, by_hand=path, progress=progress)
-            file.flush()
-            os.fsync(file.fileno())
-            digest = _sha256(file)
-            if not digest.startswith(checkpoint.sha256):
-                part.unlink()
-                raise FeatxError(
-                    f"what {checkpoint.url} sent is not {name} and was deleted: its sha256 is {digest},"
-                    f" not {checkpoint.sha256}; run `featx weights fetch {name}` again"
-                )
-            os.replace(part, path)
-        _sync_folder(path.parent)
-    except OSError as error:
-        raise FeatxError(f"cannot write {part}: {error.strerror or error}") from None
+    download(checkpoint.url, path, name=name, sha256=checkpoint.sha256, progress=progress)
     return path
-
-
-@contextmanager
-def _locked(part: Path) -> Iterator[BinaryIO]:
-    """Open the unfinished download for appending, this process alone."""
-    with part.open("a+b") as file:
-        try:
-            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-            # Another process may have finished and renamed it between our open and our lock.
-            lost = not part.exists() or not os.path.samestat(os.fstat(file.fileno()), part.stat())
-        except BlockingIOError:
-            lost = True
-        if lost:
-            raise FeatxError(f"another process is downloading {part}: wait for it")
-        yield file
-
-
-def _download(url: str, file: BinaryIO, *, by_hand: Path, progress: Progress | None) -> None:
-    """Append to `file` what it lacks of the resource at `url`."""
-    start = file.seek(0, os.SEEK_END)
-    headers = {"User-Agent": "featx"} | ({"Range": f"bytes={start}-"} if start else {})
-    done = start
-    try:
-        with urllib.request.urlopen(urllib.request.Request(url, headers=headers), timeout=60) as response:
-            if not (response.status == 206 and response.headers.get("Content-Range", "").startswith(f"bytes {start}-")):
-                file.truncate(0)  # the server sends it from the beginning
-                start = done = 0
-            length = response.headers.get("Content-Length")
-            total = start + int(length) if length else None
-            while chunk := response.read(1 << 20):
-                _write(file, chunk)
-                done += len(chunk)
-                if progress is not None:
-                    progress(done, total)
-    except urllib.error.HTTPError as error:
-        error.close()
-        if error.code == 416 and start:
-            return  # nothing is left to send; the digest will tell whether it is right
-        reason, done = f"the server answers {error.code} {error.reason}", start
-    except urllib.error.URLError as error:
-        reason = str(getattr(error.reason, "strerror", None) or error.reason)
-    except (OSError, http.client.HTTPException) as error:
-        reason = str(error) or type(error).__name__
-    else:
-        if total is None or done >= total:
-            return
-        reason = "the connection was closed"
-    if done > start:
-        raise FeatxError(f"{url} broke off after {done} bytes ({reason}): run the same command again, it continues there")
-    raise FeatxError(f"cannot download {url} ({reason}): get it with another machine and put it at {by_hand}")
-
-
-def _write(file: BinaryIO, chunk: bytes) -> None:
-    try:
-        file.write(chunk)
-    except OSError as error:
-        raise FeatxError(f"cannot write {file.name}: {error.strerror}") from None
-
-
-def _sync_folder(folder: Path) -> None:
-    """Make a rename in `folder` survive a power cut."""
-    descriptor = os.open(folder, os.O_RDONLY)
-    try:
-        os.fsync(descriptor)
-    finally:
-        os.close(descriptor)
 
 
 # ---------------------------------------------------------------- how it becomes a model
@@ -357,18 +262,8 @@ def save_checkpoint(
         "info": dict(info),
     }
     data = safetensors.torch.save(state, {METADATA_KEY: json.dumps(description, sort_keys=True)})
-    aside = path.with_name(f".{path.name}.{os.getpid()}.tmp")
-    try:
-        with aside.open("wb") as file:
-            file.write(data)
-            file.flush()
-            os.fsync(file.fileno())
-        os.replace(aside, path)
-        _sync_folder(path.parent)
-    except OSError as error:
-        raise FeatxError(f"cannot write {path}: {error.strerror or error}") from None
-    finally:
-        aside.unlink(missing_ok=True)
+    with disk_full(path):
+        write_atomically(path, data)
     return hashlib.sha256(data).hexdigest()
 
 
