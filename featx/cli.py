@@ -62,7 +62,12 @@ def _broken(name: str, why: str) -> click.Command:
     def call() -> None:
         raise FeatxError(why)
 
-    return click.Command(name, callback=call, help=f"Not available: {why}", context_settings={"ignore_unknown_options": True})
+    return click.Command(
+        name,
+        callback=call,
+        help=f"Not available: {why}",
+        context_settings={"ignore_unknown_options": True, "allow_extra_args": True},
+    )
 
 
 @click.group(cls=_Commands, context_settings={"help_option_names": ["-h", "--help"]})

@@ -249,6 +249,11 @@ class Worker:
             except MemoryError:
                 self._link.send(Failed(job.key, "decoding it takes more memory than there is"))
                 return
+            except OSError as error:
+                if isinstance(error, BrokenPipeError | ConnectionResetError):
+                    raise
+                self._link.send(Failed(job.key, f"cannot be read: {error.strerror or error}"))
+                return
             else:
                 self._link.send(Done(job.key, summary))
                 return

@@ -75,14 +75,18 @@ class _Process:
         lines = os.pread(self.printed_fd, 2000, max(0, size - 2000)).decode("utf-8", "replace").strip().splitlines()
         return lines[-1].strip() if lines else ""
 
-    def end(self) -> int:
-        """Kill the process and return its exit status."""
-        self.process.kill()
-        status = self.process.wait()
+    def end(self, *, patience: float = 0.0) -> tuple[int, str]:
+        """Kill the process, unless it ends by itself within `patience` seconds, and return its exit status and last words."""
+        try:
+            status = self.process.wait(patience)
+        except subprocess.TimeoutExpired:
+            self.process.kill()
+            status = self.process.wait()
+        printed = self.printed()
         self.link.close()
         os.close(self.memory_fd)
         os.close(self.printed_fd)
-        return status
+        return status, printed
 
 
 class Pool:
@@ -170,9 +174,9 @@ class Pool:
             _try_send(process.link.send, process.job)
 
     def _replace(self, process: _Process, *, hung: bool) -> Iterator[Event]:
-        job, started, printed = process.job, process.started, process.printed()
         place = self._processes.index(process)
-        status = process.end()
+        job, started = process.job, process.started
+        status, printed = process.end(patience=0.0 if hung else 2.0)
         if not started:
             self._deaths_at_start += 1
             if self._deaths_at_start > 3:

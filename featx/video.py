@@ -277,6 +277,7 @@ class _DecordReader(VideoReader):
         self.info, self._index = _packet_index(path)
         self._last_duration = 1 / self.info.fps
         height, width = frame_size(self.info.height, self.info.width) if frame_size else (self.info.height, self.info.width)
+        self._shape = (height, width, 3)
         try:
             self._source = decord.VideoReader(path, num_threads=1, width=width, height=height, fault_tol=-1)
         except Exception as error:
@@ -290,6 +291,9 @@ class _DecordReader(VideoReader):
                 raise NotExact(f"decord gave {number} frames where the index has {len(self._index)}") from None
             except Exception as error:
                 raise NotExact(f"decord failed at frame {number}: {_first_line(error)}") from error
+            # decord takes a row's padded length over its width for the channels: 24 pixels in 96 bytes come out as 4.
+            if image.shape != self._shape:
+                raise NotExact(f"decord gave a frame of shape {image.shape} where {self._shape} was asked for")
             if self._complaints() != self._before:
                 raise NotExact(f"the decoder complained at frame {number}")
             yield float(time), partial(_same, image)

@@ -24,7 +24,7 @@ def test_extract_says_what_it_did(extracted, videos: Path) -> None:
     out, done = extracted
     assert done.returncode == 0
     assert "res3d (random weights, seed 0), layers pool5" in done.stderr
-    assert f"{out}: 6 videos, 8 clips in " in done.stdout
+    assert f"{out}: 6 videos, 9 clips in " in done.stdout
     assert " binds)" in done.stdout
     again = featx("extract", "--model", "res3d", *SMALL, videos, out)
     assert (again.returncode, again.stdout.strip()) == (0, f"{out}: nothing to do, all 6 videos are there")
@@ -37,18 +37,18 @@ def test_extract_for_machines(videos: Path, tmp_path: Path) -> None:
     )
     assert done.returncode == 1
     report = json.loads(done.stdout)
-    assert (report["new"], report["total"], report["clips"]) == (3, 4, 3)
+    assert (report["new"], report["total"], report["clips"]) == (3, 4, 4)
     assert [reason for _, reason in report["failures"]] == ["the file is empty (0 bytes)"]
 
 
 def test_info_for_people_and_for_machines(extracted, tmp_path: Path) -> None:
     out, _ = extracted
     text = featx("info", out).stdout
-    for words in ("res3d", "features of an untrained network", "pool5  512x1x1x1", "6, 8 clips, 180 frames"):
+    for words in ("res3d", "features of an untrained network", "pool5  512x1x1x1", "6, 9 clips, 180 frames"):
         assert words in text
     picture = tmp_path / "p.png"
     done = featx("info", out, "--json", "--plot", picture, "--video", "b/v5", "--layer", "pool5")
-    assert json.loads(done.stdout)["clips"] == 8
+    assert json.loads(done.stdout)["clips"] == 9
     assert picture.read_bytes().startswith(b"\x89PNG")
     for args, words in [
         (("--video", "b/v6"), "no video 'b/v6'"),
@@ -199,4 +199,4 @@ report = featx.extract([{str(videos)!r}], {out!r}, featx.Settings(model="res3d",
 print(report.clips, featx.FeatureStore({out!r}).video_level("pool5").shape, featx.list_models())
 """
     done = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, check=True)
-    assert done.stdout.startswith("8 (6, 512) ['c3d', 'r3d_18', 'res2d', 'res3d']")
+    assert done.stdout.startswith("9 (6, 512) ['c3d', 'r3d_18', 'res2d', 'res3d']")

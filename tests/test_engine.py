@@ -1,6 +1,7 @@
 """The pipeline between decoding and the sink, with a model whose answers are known."""
 
 import threading
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -9,7 +10,7 @@ import torch
 from conftest import encode
 from test_pool import SETTINGS
 
-from featx.decode import Job, Restarted, Summary
+from featx.decode import DecodeSettings, Job, Restarted, Summary
 from featx.engine import Engine, Rows, _by_key
 from featx.pool import Pool
 
@@ -59,9 +60,17 @@ class Memory:
         self.reasons[key] = reason
 
 
-def run(paths: list[Path], model: MeanColour, sink: object, *, batch_size: int = 8, decoder: str = "auto") -> object:
-    with Pool(SETTINGS, workers=2) as pool:
-        engine = Engine(model, SETTINGS, pool, sink, batch_size=batch_size)
+def run(
+    paths: list[Path],
+    model: MeanColour,
+    sink: object,
+    *,
+    batch_size: int = 8,
+    decoder: str = "auto",
+    settings: DecodeSettings = SETTINGS,
+) -> object:
+    with Pool(settings, workers=2) as pool:
+        engine = Engine(model, settings, pool, sink, batch_size=batch_size)
         return engine.run([Job(key, str(path), decoder) for key, path in enumerate(paths)])
 
 
@@ -130,8 +139,9 @@ def test_a_video_that_decord_gives_up_comes_from_pyav(tmp_path: Path) -> None:
     data[middle : middle + 2000] = np.random.default_rng(0).bytes(2000)
     (tmp_path / "damaged.mp4").write_bytes(data)
     by_decord, by_pyav = Memory(), Memory()
-    run([good, tmp_path / "damaged.mp4"], MeanColour(), by_decord, decoder="decord")
-    run([good, tmp_path / "damaged.mp4"], MeanColour(), by_pyav)
+    wide = replace(SETTINGS, transform=replace(SETTINGS.transform, resize=(32, 64)))
+    run([good, tmp_path / "damaged.mp4"], MeanColour(), by_decord, decoder="decord", settings=wide)
+    run([good, tmp_path / "damaged.mp4"], MeanColour(), by_pyav, settings=wide)
     assert [by_decord.summaries[k].decoder for k in (0, 1)] == ["decord", "pyav"]
     assert by_decord.summaries[1].damaged_frames == by_pyav.summaries[1].damaged_frames > 0
     assert by_decord.kept[1].keys() == by_pyav.kept[1].keys()

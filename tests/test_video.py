@@ -79,6 +79,8 @@ def test_decord_hands_over_what_it_cannot_decode_exactly(tmp_path: Path) -> None
     printed = iter(range(1000))
     with pytest.raises(NotExact):
         drain(tmp_path / "b.mp4", decoder="decord", complaints=lambda: next(printed))
+    with pytest.raises(NotExact, match=r"shape \(20, 24, 4\)"):  # rows of 72 bytes, padded to 96
+        drain(path, decoder="decord", frame_size=lambda h, w: (20, 24))
     avi = encode(tmp_path / "c.avi", 20, codec="mpeg4", options={"bf": "2"})
     with pytest.raises(NotExact, match="AVI"):
         drain(avi, decoder="decord")
