@@ -35,7 +35,11 @@ from featx.files import disk_full, write_atomically
 
 _MAGIC = b"featx part 1\n"
 _COMMIT_BYTES = 64 << 20
+# A run commits at least this often, and more often at first: whenever a twentieth of its time is at stake. A run that is
+# killed again and again within seconds of its start still gets on.
 _COMMIT_SECONDS = 5.0
+_COMMIT_SHARE = 0.05
+_COMMIT_SOONEST = 0.25
 
 Arrays = Mapping[str, npt.NDArray[Any]]
 
@@ -83,7 +87,7 @@ class Journal:
         self._ended: dict[str, tuple[Summary, str]] = {}
         self._sizes: dict[str, int] = {}
         self._bytes = 0
-        self._committed = monotonic()
+        self._began = self._committed = monotonic()
         self._number = 0
         try:
             for path in sorted(self.folder.glob("*.part")):
@@ -159,7 +163,9 @@ class Journal:
         self.close()
 
     def _commit_if_due(self) -> None:
-        if self._bytes >= _COMMIT_BYTES or monotonic() - self._committed > _COMMIT_SECONDS:
+        now = monotonic()
+        interval = min(_COMMIT_SECONDS, max(_COMMIT_SOONEST, _COMMIT_SHARE * (now - self._began)))
+        if self._bytes >= _COMMIT_BYTES or now - self._committed > interval:
             self.commit()
 
     def _write(self, records: list[tuple[dict[str, Any], Arrays]]) -> None:

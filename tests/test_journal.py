@@ -64,6 +64,24 @@ def test_rows_are_committed_by_themselves_before_they_fill_the_memory(tmp_path: 
     journal.close()
 
 
+def test_a_run_commits_sooner_when_young_to_get_on_though_killed_often(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    clock = [1000.0]
+    monkeypatch.setattr("featx.journal.monotonic", lambda: clock[0])
+    journal = Journal(tmp_path / "out.h5")
+    at = []
+    for tick in range(3000):
+        clock[0] = 1000.0 + tick / 10
+        before = len(list(journal.folder.glob("*.part")))
+        journal.add("a", [tick], rows(tick), size=1)
+        if len(list(journal.folder.glob("*.part"))) > before:
+            at.append(tick / 10)
+    journal.close()
+    gaps = np.diff([0.0, *at])
+    assert gaps[0] == pytest.approx(0.3)
+    assert gaps.max() <= 5.2
+    assert gaps[np.array(at) > 150].min() > 4.9
+
+
 def test_a_forgotten_video_starts_anew(tmp_path: Path) -> None:
     journal = Journal(tmp_path / "out.h5")
     journal.add("a", [0], rows(1), size=1)
