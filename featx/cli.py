@@ -228,7 +228,7 @@ class _Progress:
 
             self._bar = tqdm(
                 total=self.total - self._before,
-                bar_format="{percentage:3.0f}%|{bar}| {postfix} [{elapsed}<{remaining}]",
+                bar_format="{percentage:3.0f}%|{bar}| {desc} [{elapsed}<{remaining}]",
                 dynamic_ncols=True,
                 leave=False,
             )
@@ -248,11 +248,13 @@ class _Progress:
         share = min(ended + partly, self.total - self._before)
         elapsed = now - stats.began
         rate = stats.clips / elapsed
-        text = f"{self._before + ended}/{self.total} videos, {stats.clips} clips, {rate:.1f} clips/s, {stats.binding} binds"
+        text = f"{self._before + ended}/{self.total} videos, {stats.clips} clips"
+        if stats.clips:
+            text += f", {rate:.1f} clips/s, {stats.binding} binds"
         if stats.failed:
             text += f", {stats.failed} failed"
         if self._bar is not None:
-            self._bar.set_postfix_str(text, refresh=False)
+            self._bar.set_description_str(text, refresh=False)
             self._bar.n = share
             self._bar.refresh()
         else:
