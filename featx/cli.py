@@ -178,7 +178,15 @@ def extract(inputs: tuple[str, ...], out: str, layers: str | None, root: str | N
         raise UsageError(f"layers is {layers!r}: give names separated by commas, or leave it out")
     progress = _Progress()
     try:
-        report = run(inputs, out, Settings(layers=names, **settings), root=root, on_start=progress.start, on_progress=progress)
+        report = run(
+            inputs,
+            out,
+            Settings(layers=names, **settings),
+            root=root,
+            on_start=progress.start,
+            on_progress=progress,
+            on_publish=progress.publish,
+        )
     except KeyboardInterrupt:
         progress.close()
         safe = f"{progress.done()} of {progress.total} videos are done; " if progress.total else ""
@@ -260,6 +268,17 @@ class _Progress:
         else:
             left = elapsed / share * (self.total - self._before - share) if share else 0.0
             click.echo(f"{text}, {_duration(left)} left" if share else text, err=True)
+
+    def publish(self, written: int, total: int) -> None:
+        """Say how far the feature file is written, if that takes long enough to wonder."""
+        now = monotonic()
+        if now - self._last > (0.1 if self._bar is not None else 10.0):
+            self._last = now
+            text = f"writing the feature file, {written}/{total} videos"
+            if self._bar is not None:
+                self._bar.set_description_str(text)
+            else:
+                click.echo(text, err=True)
 
     def close(self) -> None:
         if self._bar is not None:

@@ -178,12 +178,14 @@ def extract(
     root: str | None = None,
     on_start: Callable[[Report], None] | None = None,
     on_progress: Callable[[Stats], None] | None = None,
+    on_publish: Callable[[int, int], None] | None = None,
 ) -> Report:
     """Extract clip features of videos into one feature file, continuing what an earlier run began.
 
     Videos that cannot be read are listed in the report and in the file with their reasons; the
-    others are not touched by them. Videos already in `out` stay. Raises UsageError for wrong
-    arguments, settings other than those of the rows already there, or a second run on the same file.
+    others are not touched by them. Videos already in `out` stay. on_start is called when it is known
+    what is to do, on_progress many times a second, on_publish at the end, with (videos written,
+    videos in all). Raises UsageError for wrong arguments, settings other than those of the rows already there, or a second run on the same file.
     """
     target = Path(out)
     _check_target(target)
@@ -220,7 +222,7 @@ def extract(
                     journal.commit()
         report.failures = sorted(sink.failures)
         report.new, report.clips, report.binding = stats.videos, stats.clips, stats.binding
-        _publish(target, prepared, journal, found, old, report)
+        _publish(target, prepared, journal, found, old, report, on_publish)
         if old is not None:
             old.close()
         journal.remove()
@@ -272,11 +274,10 @@ def _todo(
 
 
 def _same_source(source: Source, size: int, video: Video, out: Path) -> None:
-    attrs = video.attrs
-    before = attrs["path"]
+    before, size_before = video.attr("path"), video.attr("bytes")
     other = os.path.exists(before) and os.path.exists(source.path) and not os.path.samefile(before, source.path)
-    if other or attrs["bytes"] != size:
-        changed = f"is now {source.text}" if other else f"had {attrs['bytes']} bytes and now has {size}"
+    if other or size_before != size:
+        changed = f"is now {source.text}" if other else f"had {size_before} bytes and now has {size}"
         raise UsageError(
             f"{out} has features of {source.id!r} from another file ({before}, which {changed}): choose another output"
         )
@@ -289,7 +290,15 @@ def _size(path: str) -> int:
         return -1  # decoding it says why
 
 
-def _publish(target: Path, prepared: Prepared, journal: Journal, found: Found, old: FeatureStore | None, report: Report) -> None:
+def _publish(
+    target: Path,
+    prepared: Prepared,
+    journal: Journal,
+    found: Found,
+    old: FeatureStore | None,
+    report: Report,
+    on_progress: Callable[[int, int], None] | None,
+) -> None:
     tried = {s.text for s in found.sources}
     kept = [] if old is None else [f for f in old.failures if f[0] not in tried]
     publish(
@@ -299,6 +308,7 @@ def _publish(target: Path, prepared: Prepared, journal: Journal, found: Found, o
         shapes=prepared.extractor.shapes,
         failures=sorted([*kept, *report.failures]),
         old=old,
+        on_progress=on_progress,
     )
 
 

@@ -15,6 +15,7 @@ from __future__ import annotations
 
 import fcntl
 import json
+import math
 import os
 import shutil
 import socket
@@ -44,7 +45,7 @@ _COMMIT_SOONEST = 0.25
 Arrays = Mapping[str, npt.NDArray[Any]]
 
 
-@dataclass
+@dataclass(slots=True)
 class Entry:
     """What the parts hold of one video: stretches of rows (clip numbers and where their arrays lie), and its summary."""
 
@@ -59,7 +60,7 @@ class Entry:
         return frozenset(int(c) for clips, _ in self.stretches for c in clips)
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, slots=True)
 class Place:
     """Where an array lies in a part."""
 
@@ -67,6 +68,11 @@ class Place:
     offset: int
     dtype: str
     shape: tuple[int, ...]
+
+    @property
+    def nbytes(self) -> int:
+        """Bytes of the array."""
+        return math.prod(self.shape) * np.dtype(self.dtype).itemsize
 
     def read(self) -> npt.NDArray[Any]:
         """Return the array, mapped, not loaded."""
@@ -216,7 +222,7 @@ def _read_records(path: Path) -> Iterator[tuple[dict[str, Any], dict[str, Place]
             places = {}
             for name, dtype, shape in header["arrays"]:
                 places[name] = Place(path, file.tell(), dtype, tuple(shape))
-                left = int(np.prod(shape)) * np.dtype(dtype).itemsize
+                left = places[name].nbytes
                 while left > 0 and (chunk := file.read(min(left, 1 << 20))):
                     crc = zlib.crc32(chunk, crc)
                     left -= len(chunk)

@@ -15,7 +15,7 @@ from __future__ import annotations
 import contextlib
 import json
 import os
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -45,7 +45,12 @@ class Video:
     @property
     def attrs(self) -> dict[str, Any]:
         """The video's attributes as plain values: path, frames, fps, ..."""
-        return {k: v.item() if isinstance(v, np.generic) else v for k, v in self._group.attrs.items()}
+        return {name: self.attr(name) for name in self._group.attrs}
+
+    def attr(self, name: str) -> Any:
+        """Return one attribute as a plain value."""
+        value = self._group.attrs[name]
+        return value.item() if isinstance(value, np.generic) else value
 
     @property
     def layers(self) -> list[str]:
@@ -267,13 +272,15 @@ def publish(
     shapes: Mapping[str, tuple[int, ...]],
     failures: Iterable[tuple[str, str]],
     old: FeatureStore | None = None,
+    on_progress: Callable[[int, int], None] | None = None,
 ) -> None:
     """Write the feature file from the journal's entries, and from the file that stood there before, and put it in place.
 
-    shapes: layer -> its unflattened shape. Raises FeatxError if the disk is full.
+    shapes: layer -> its unflattened shape. on_progress: called with (videos written, videos in all).
+    Raises FeatxError if the disk is full.
     """
     before = [] if old is None else [i for i in old.ids if i not in entries]
-    need = sum(place.read().nbytes for e in entries.values() for _, places in e.stretches for place in places.values())
+    need = sum(place.nbytes for e in entries.values() for _, places in e.stretches for place in places.values())
     need += old.path.stat().st_size if old is not None and before else 0
     free = os.statvfs(out.parent)
     if need > free.f_bavail * free.f_frsize:
@@ -282,7 +289,10 @@ def publish(
             "free some space and run the same command again; nothing is lost"
         )
     with _hdf5_errors(out), _Writer(out, settings) as writer:
-        for video_id in sorted([*before, *entries]):
+        everything = sorted([*before, *entries])
+        for number, video_id in enumerate(everything):
+            if on_progress:
+                on_progress(number, len(everything))
             if video_id in entries:
                 writer.add(video_id, entries[video_id], shapes)
             elif old is not None:
