@@ -185,7 +185,8 @@ def extract(
     Videos that cannot be read are listed in the report and in the file with their reasons; the
     others are not touched by them. Videos already in `out` stay. on_start is called when it is known
     what is to do, on_progress many times a second, on_publish at the end, with (videos written,
-    videos in all). Raises UsageError for wrong arguments, settings other than those of the rows already there, or a second run on the same file.
+    videos in all). Raises UsageError for wrong arguments, for settings other than those of the rows
+    already there, or for a second run on the same file.
     """
     target = Path(out)
     _check_target(target)
