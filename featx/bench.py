@@ -23,10 +23,12 @@ from featx.decode import Failed, Hello, Job, Summary
 from featx.engine import Engine, Rows, compute_threads
 from featx.errors import UsageError
 from featx.extraction import Prepared, Settings, prepare
-from featx.journal import Journal
+from featx.journal import Journal, Origin
 from featx.pool import ClipArrived, Pool
-from featx.sources import find_videos
+from featx.sources import Stamp, find_videos
 from featx.store import publish
+
+_NO_ORIGIN = Origin("", Stamp(0, 0))
 
 
 @dataclass
@@ -71,7 +73,7 @@ def bench(
     settings: its `model` is replaced by each of `models`. seconds: how long each measurement lasts.
     Raises UsageError if a video cannot be read: a figure must not rest on videos that were left out.
     """
-    if seconds <= 0 or rounds < 1:
+    if not seconds > 0 or rounds < 1:
         raise UsageError(f"{rounds} rounds of {seconds:g} s: give at least 1 round of more than 0 s")
     with tempfile.TemporaryDirectory(prefix="featx-bench-") as folder:
         if inputs:
@@ -165,8 +167,18 @@ def _side_by_side(device_type: str, seconds: float, make: Callable[[], Callable[
     before = torch.get_num_threads()
     ready, total = threading.Barrier(threads + 1), [0] * threads
     ended = threading.Event()
+    errors: list[BaseException] = []
 
     def work(place: int) -> None:
+        try:
+            measure(place)
+        except threading.BrokenBarrierError:
+            pass
+        except BaseException as error:  # noqa: BLE001 - raised in the caller's thread
+            errors.append(error)
+            ready.abort()
+
+    def measure(place: int) -> None:
         if not cuda:
             torch.set_num_threads(1)
         with torch.inference_mode():
@@ -181,17 +193,22 @@ def _side_by_side(device_type: str, seconds: float, make: Callable[[], Callable[
     running = [threading.Thread(target=work, args=(place,), daemon=True) for place in range(threads)]
     for thread in running:
         thread.start()
-    ready.wait()
-    began = perf_counter()
-    ended.wait(seconds)
-    ended.set()
-    ready.wait()
-    if cuda:
-        torch.cuda.synchronize()
-    spent = perf_counter() - began
-    for thread in running:
-        thread.join()
-    torch.set_num_threads(before)
+    try:
+        ready.wait()
+        began = perf_counter()
+        ended.wait(seconds)
+        ended.set()
+        ready.wait()
+        if cuda:
+            torch.cuda.synchronize()
+        spent = perf_counter() - began
+    except threading.BrokenBarrierError:
+        raise errors[0] from None
+    finally:
+        ended.set()
+        for thread in running:
+            thread.join()
+        torch.set_num_threads(before)
     return sum(total) / spent
 
 
@@ -247,21 +264,21 @@ class _TimedSink:
         self.failed_reason = ""
 
     def rows(self, key: int, clips: list[int], rows: Rows) -> None:
-        self._journal.add(str(key), clips, rows, size=0)
+        self._journal.add(str(key), clips, rows, _NO_ORIGIN)
 
     def restarted(self, key: int) -> None:
         self._journal.forget(str(key))
 
-    def done(self, key: int, summary: Summary) -> None:
+    def done(self, key: int, summary: Summary, batch_size: int) -> None:
         self.seconds += summary.duration_s
-        self._journal.end(str(key), summary, path=str(key), size=0)
+        self._journal.end(str(key), summary, _NO_ORIGIN)
 
     def failed(self, key: int, reason: str) -> None:
         self.failed_reason = reason
 
 
 def end_to_end(ready: Prepared, paths: Sequence[str], folder: Path) -> dict[str, float]:
-    """Return clips/s and video seconds a second of an extraction, from files to a feature file in place, and what waited."""
+    """Return clips/s and video seconds a second of an extraction, from files to a feature file in place."""
     out = folder / "out.h5"
     journal = Journal(out)
     sink = _TimedSink(journal)
@@ -277,8 +294,7 @@ def end_to_end(ready: Prepared, paths: Sequence[str], folder: Path) -> dict[str,
         spent = perf_counter() - began
     journal.remove()
     out.unlink()
-    waits = {"waited_decoding": stats.compute_waited, "waited_backbone": stats.decode_waited, "waited_writing": stats.sink_waited}
-    return {"end_to_end": stats.clips / spent, "video_rate": sink.seconds / spent, **waits}
+    return {"end_to_end": stats.clips / spent, "video_rate": sink.seconds / spent}
 
 
 def _summary(name: str, ready: Prepared, rounds: list[dict[str, float]]) -> Measured:

@@ -86,7 +86,8 @@ def cli(debug: bool) -> None:
 def main() -> None:
     """Run the command line; exit status 0 all done, 1 something failed, 2 wrong usage, 130 interrupted."""
     debug = "--debug" in sys.argv[1:]
-    signal.signal(signal.SIGTERM, _interrupt)
+    for number in (signal.SIGINT, signal.SIGTERM):
+        signal.signal(number, _interrupt)
     try:
         status = cli.main(standalone_mode=False)
     except click.exceptions.Abort:
@@ -103,10 +104,18 @@ def main() -> None:
     except BrokenPipeError:
         sys.stderr.close()  # the reader of our output, `head` say, has left
         sys.exit(141)
+    except OSError as error:
+        if debug:
+            raise
+        where = f"{error.filename}: " if error.filename else ""
+        _fail(f"Error: {where}{error.strerror or error}", 1)
     sys.exit(status if isinstance(status, int) else 0)
 
 
 def _interrupt(*_: object) -> None:
+    """Stop, once: what is computed is being made safe then, which takes a second, and a second Ctrl-C must not cut that off."""
+    for number in (signal.SIGINT, signal.SIGTERM):
+        signal.signal(number, signal.SIG_IGN)
     raise KeyboardInterrupt
 
 
@@ -231,7 +240,7 @@ class _Progress:
         name = f"random weights, seed {weights['seed']}" if weights["name"] == "random" else weights["name"]
         click.echo(f"{settings['model']['name']} ({name}), layers {','.join(settings['layers'])}, {settings['precision']} on "
                    f"{settings['device']}: {report.total} videos, {report.done} done before", err=True)  # fmt: skip
-        if self.total > self._before and sys.stderr.isatty():
+        if self.total > self._before and _on_terminal():
             from tqdm import tqdm
 
             self._bar = tqdm(
@@ -286,6 +295,10 @@ class _Progress:
             self._bar = None
 
 
+def _on_terminal() -> bool:
+    return sys.stderr is not None and sys.stderr.isatty()
+
+
 def _duration(seconds: float) -> str:
     minutes, rest = divmod(round(seconds), 60)
     hours, minutes = divmod(minutes, 60)
@@ -326,7 +339,7 @@ def info(path: str, plot: str | None, video: str | None, layer: str | None, as_j
 @cli.command()
 @click.argument("path")
 @click.option("--clips", type=click.IntRange(0), default=32, show_default=True, help="How many random clips to make again.")
-@click.option("--seed", type=int, default=0, show_default=True, help="Of the choice of clips.")
+@click.option("--seed", type=click.IntRange(0), default=0, show_default=True, help="Of the choice of clips.")
 @click.option("--weights", help="The checkpoint's file, where it is not at its recorded place.")
 @_json_option
 def verify(path: str, clips: int, seed: int, weights: str | None, as_json: bool) -> int:
@@ -359,7 +372,8 @@ def verify(path: str, clips: int, seed: int, weights: str | None, as_json: bool)
 @cli.command()
 @click.argument("inputs", nargs=-1, required=True)
 @click.argument("out")
-def merge(inputs: tuple[str, ...], out: str) -> None:
+@_json_option
+def merge(inputs: tuple[str, ...], out: str, as_json: bool) -> None:
     """Merge feature files made with the same settings into one.
 
     \b
@@ -368,7 +382,9 @@ def merge(inputs: tuple[str, ...], out: str) -> None:
     """
     from featx.store import merge as run
 
-    click.echo(f"{out}: {run(inputs, out)} videos")
+    with _bar("video") as progress:
+        videos = run(inputs, out, on_progress=progress)
+    click.echo(json.dumps({"out": out, "videos": videos}) if as_json else f"{out}: {videos} videos")
 
 
 @cli.command()
@@ -402,7 +418,7 @@ def bench(inputs: tuple[str, ...], models: tuple[str, ...], seconds: float, roun
         settings=Settings(model=models[0], weights="random", layers=names, **settings),
         seconds=seconds,
         rounds=rounds,
-        progress=lambda text: click.echo(text, err=True) if sys.stderr.isatty() else None,
+        progress=lambda text: click.echo(text, err=True),
     )
     if as_json:
         click.echo(json.dumps(to_json(measured), indent=1))
@@ -435,8 +451,9 @@ def bench(inputs: tuple[str, ...], models: tuple[str, ...], seconds: float, roun
 @click.option("--fps", type=float, default=25.0, show_default=True, help="Frames a second.")
 @click.option("--size", default="320x240", show_default=True, help="Width x height in pixels, both even.")
 @click.option("--classes", help="Comma-separated motions; all.")
-@click.option("--seed", type=int, default=0, show_default=True, help="Other seeds give other videos.")
-def synth(directory: str, size: str, classes: str | None, **options: Any) -> None:
+@click.option("--seed", type=click.IntRange(0), default=0, show_default=True, help="Other seeds give other videos.")
+@_json_option
+def synth(directory: str, size: str, classes: str | None, as_json: bool, **options: Any) -> None:
     """Write generated videos: moving shapes and textures, a folder and a motion a class.
 
     \b
@@ -450,13 +467,21 @@ def synth(directory: str, size: str, classes: str | None, **options: Any) -> Non
     except ValueError:
         raise UsageError(f"size is {size!r}: give width x height, such as 320x240") from None
     names = [c.strip() for c in classes.split(",")] if classes else None
-    paths = write_videos(directory, size=(height, width), classes=names, **options)
-    click.echo(f"{directory}: {len(paths)} videos of {len({p.parent for p in paths})} classes")
+    with _bar("video") as progress:
+        paths = write_videos(directory, size=(height, width), classes=names, progress=progress, **options)
+    n_classes = len({p.parent for p in paths})
+    result = {"directory": directory, "videos": [str(p) for p in paths], "classes": n_classes}
+    click.echo(json.dumps(result, indent=1) if as_json else f"{directory}: {len(paths)} videos of {n_classes} classes")
 
 
 @cli.group()
 def weights() -> None:
-    """List, fetch and verify checkpoints."""
+    """List, fetch and verify checkpoints.
+
+    \b
+    Example:
+      featx weights list
+    """
 
 
 @weights.command("list")
@@ -488,7 +513,8 @@ def weights_list(as_json: bool) -> None:
 
 @weights.command("fetch")
 @click.argument("name")
-def weights_fetch(name: str) -> None:
+@_json_option
+def weights_fetch(name: str, as_json: bool) -> None:
     """Download a checkpoint to the cache, continuing what is there, and check its sha256.
 
     \b
@@ -497,16 +523,17 @@ def weights_fetch(name: str) -> None:
     """
     from featx.weights import fetch
 
-    with _download_bar() as progress:
+    with _bar("B", scale=True) as progress:
         path = fetch(name, progress=progress)
-    click.echo(f"{name}: {path}")
+    click.echo(json.dumps({"name": name, "path": str(path)}) if as_json else f"{name}: {path}")
 
 
 @contextmanager
-def _download_bar() -> Iterator[Callable[[int, int | None], None]]:
+def _bar(unit: str, *, scale: bool = False) -> Iterator[Callable[[int, int | None], None]]:
+    """A bar on a terminal, nothing in a log; call what it yields with (done, in all)."""
     from tqdm import tqdm
 
-    with tqdm(unit="B", unit_scale=True, disable=not sys.stderr.isatty(), leave=False) as bar:
+    with tqdm(unit=unit, unit_scale=scale, disable=not _on_terminal(), leave=False) as bar:
 
         def progress(so_far: int, total: int | None) -> None:
             bar.total = total
@@ -518,7 +545,8 @@ def _download_bar() -> Iterator[Callable[[int, int | None], None]]:
 
 @weights.command("verify")
 @click.argument("name")
-def weights_verify(name: str) -> None:
+@_json_option
+def weights_verify(name: str, as_json: bool) -> None:
     """Check a checkpoint's file against its registered sha256.
 
     \b
@@ -527,4 +555,6 @@ def weights_verify(name: str) -> None:
     """
     from featx.weights import path_of, verify
 
-    click.echo(f"{name}: {path_of(name)} is what it should be, sha256 {verify(name)}")
+    digest, path = verify(name), str(path_of(name))
+    result = {"name": name, "path": path, "sha256": digest}
+    click.echo(json.dumps(result) if as_json else f"{name}: {path} is what it should be, sha256 {digest}")

@@ -28,6 +28,8 @@ from featx.transforms import Transform
 from featx.video import DecoderChoice, NotExact, VideoError, VideoReader, open_video
 
 Clip = npt.NDArray[np.uint8]
+# Seconds that one frame may fill when a video is resampled.
+MOST_ON_SCREEN = 600.0
 
 
 @dataclass(frozen=True)
@@ -118,29 +120,32 @@ Event = Hello | ClipReady | Progress | Restarted | Done | Failed
 
 @dataclass(frozen=True)
 class Job:
-    """One video to decode. wanted: clip numbers to send, None for all; without: clip numbers to leave out."""
+    """One video to decode.
+
+    wanted: clip numbers to send, None for all; without: those to leave out; again: this is the second try.
+    """
 
     key: int
     path: str
     decoder: DecoderChoice
     wanted: frozenset[int] | None = None
     without: frozenset[int] = frozenset()
+    again: bool = False
 
     def sends(self, clip: int) -> bool:
         """Return whether this clip is to be sent."""
         return clip not in self.without and (self.wanted is None or clip in self.wanted)
 
-    def with_pyav(self) -> Job:
-        """Return the job begun anew with the exact decoder; what decord's clips gave is void."""
-        return replace(self, decoder="pyav", without=frozenset())
+    def anew(self) -> Job:
+        """Return the job begun anew with the exact decoder; what its clips gave before is void."""
+        return replace(self, decoder="pyav", without=frozenset(), again=True)
 
 
-def clips_of(
-    video: VideoReader, spec: ClipSpec, cut: Callable[[Clip], Clip], *, tick: Callable[[int], None] | None = None
-) -> Iterator[tuple[int, list[Clip]]]:
+def clips_of(video: VideoReader, spec: ClipSpec, cut: Callable[[Clip], Clip]) -> Iterator[tuple[int, list[Clip]]]:
     """Yield (number, its `spec.frames` cut frames) for every clip of a video, in order, decoding each frame once.
 
-    cut: (H, W, 3) uint8 -> what is kept of a frame. tick: called with the number of each frame decoded.
+    cut: (H, W, 3) uint8 -> what is kept of a frame. Raises VideoError if, resampled, one frame would
+    fill more than MOST_ON_SCREEN seconds: a broken timestamp would otherwise make any number of clips.
     Where the clips lie is told by `summarise`, afterwards.
     """
     ticks = Ticks(spec.fps) if spec.fps is not None else None
@@ -148,8 +153,9 @@ def clips_of(
     n = 0  # sampled frames so far
     number = 0
     for frame in video:
-        if tick:
-            tick(frame.index)
+        if ticks and frame.end - frame.time > MOST_ON_SCREEN:
+            gap = frame.end - frame.time
+            raise VideoError(f"frame {frame.index} stays on screen for {gap:.0f} s by its timestamps: extract it without --fps")
         shown = ticks.on(frame.time, frame.end) if ticks else 1
         kept: Clip | None = None
         for _ in range(shown):
@@ -196,7 +202,7 @@ def summarise(video: VideoReader, spec: ClipSpec) -> Summary:
     return Summary(
         decoder=video.decoder,
         frames=n_source,
-        fps=info.fps,
+        fps=_rate(info.fps, n_source, float(times[-1] - times[0])),
         width=info.width,
         height=info.height,
         rotation=info.rotation,
@@ -208,6 +214,12 @@ def summarise(video: VideoReader, spec: ClipSpec) -> Summary:
         clip_frames=frames.reshape(-1, 2),
         clip_times=times[frames.reshape(-1, 2)],
     )
+
+
+def _rate(claimed: float, frames: int, seconds: float) -> float:
+    """Return the frame rate: the container's, unless the frames' own times belie it by more than a hundredth."""
+    measured = frames / seconds if seconds > 0 else claimed
+    return claimed if abs(measured - claimed) <= 0.01 * claimed else measured
 
 
 class Worker:
@@ -241,7 +253,7 @@ class Worker:
             try:
                 summary = self._decode(job)
             except NotExact as reason:
-                job = job.with_pyav()
+                job = job.anew()
                 self._link.send(Restarted(job.key, str(reason)))
             except VideoError as error:
                 self._link.send(Failed(job.key, str(error)))
@@ -269,12 +281,14 @@ class Worker:
         )
         of = video.info.container_frames or round(video.info.duration_s * video.info.fps)
 
-        def tick(frame: int) -> None:
-            if frame % 64 == 0 and monotonic() - self._told > 0.5:
-                self._told = monotonic()
-                self._link.send(Progress(job.key, frame, of))
+        def alive() -> None:
+            now = monotonic()
+            if now - self._told > 0.5:
+                self._told = now
+                self._link.send(Progress(job.key, video.n_frames, of))
 
-        for number, frames in clips_of(video, spec, transform.cut, tick=tick):
+        video.on_packet = alive
+        for number, frames in clips_of(video, spec, transform.cut):
             if job.sends(number):
                 slot = self._slot()
                 for t, crops in enumerate(frames):

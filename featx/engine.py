@@ -16,7 +16,7 @@ import contextlib
 import os
 import queue
 import threading
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, field
 from time import monotonic
 from typing import TYPE_CHECKING, Any, Protocol
@@ -25,6 +25,7 @@ import numpy as np
 import numpy.typing as npt
 
 from featx.decode import DecodeSettings, Done, Failed, Job, Progress, Restarted, Summary
+from featx.errors import FeatxError
 from featx.pool import ClipArrived, Pool, PoolEvent
 
 if TYPE_CHECKING:
@@ -44,8 +45,8 @@ class Sink(Protocol):
     def restarted(self, key: int) -> None:
         """Forget the video's rows: it is decoded anew."""
 
-    def done(self, key: int, summary: Summary) -> None:
-        """Take note that the video is decoded and all its rows have been given."""
+    def done(self, key: int, summary: Summary, batch_size: int) -> None:
+        """Take note that the video is decoded and all its rows have been given, computed `batch_size` clips at once."""
 
     def failed(self, key: int, reason: str) -> None:
         """Take note that the video cannot be read."""
@@ -120,9 +121,12 @@ class Engine:
         self._empty: queue.Queue[_Batch] = queue.Queue()
         for _ in range(n_compute + 1):
             self._empty.put(_Batch(batch_size, settings, self._device))
-        self._full: queue.Queue[_Batch | None] = queue.Queue()
-        self._results: queue.Queue[Any] = queue.Queue(maxsize=4 * n_compute)
+        self._full: queue.Queue[_Batch] = queue.Queue()
+        # Few: rows of an early layer can take hundreds of megabytes a batch.
+        self._results: queue.Queue[Any] = queue.Queue(maxsize=n_compute)
         self._stop = threading.Event()
+        self._no_more_batches = threading.Event()
+        self._no_more_rows = threading.Event()
         self._error: BaseException | None = None
         self._attempt: dict[int, int] = {}
         self._sent: dict[int, int] = {}
@@ -136,24 +140,34 @@ class Engine:
         threads_before = torch.get_num_threads()
         for thread in (*self._compute, self._delivery):
             thread.start()
+        interrupt: BaseException | None = None
         try:
             self._feed(jobs)
-            for _ in self._compute:
-                self._full.put(None)
         except BaseException:
             self._stop.set()
-            for _ in self._compute:
-                self._full.put(None)
             raise
         finally:
-            for thread in self._compute:
-                thread.join()
-            self._results.put(None)
-            self._delivery.join()
+            interrupt = self._join()
             torch.set_num_threads(threads_before)
         if self._error is not None:
             raise self._error
+        if interrupt is not None:
+            raise interrupt
         return self.stats
+
+    def _join(self) -> BaseException | None:
+        """End the threads, the compute threads first; an interrupt meanwhile is kept for later, or rows would be lost."""
+        interrupt: BaseException | None = None
+        for ended, threads in ((self._no_more_batches, self._compute), (self._no_more_rows, [self._delivery])):
+            ended.set()
+            for thread in threads:
+                while thread.is_alive():
+                    try:
+                        thread.join(0.1)
+                    except KeyboardInterrupt as error:
+                        self._stop.set()
+                        interrupt = error
+        return interrupt
 
     # The caller's thread: events to batches.
 
@@ -178,7 +192,7 @@ class Engine:
         batch.entries.append((event.key, self._attempt.get(event.key, 0), event.clip))
         self._sent[event.key] = self._sent.get(event.key, 0) + 1
         self.stats.decoded_clips += 1
-        if len(batch.entries) < self.batch_size:
+        if len(batch.entries) < len(batch.array):
             return batch
         self._full.put(batch)
         return None
@@ -206,7 +220,7 @@ class Engine:
             self._put_result(event)
         elif isinstance(event, Done):
             self.stats.frames.pop(event.key, None)
-            self._put_result((event, self._sent.pop(event.key, 0), self._attempt.get(event.key, 0)))
+            self._put_result((event, self._sent.pop(event.key, 0)))
         elif isinstance(event, Failed):
             self.stats.frames.pop(event.key, None)
             self._sent.pop(event.key, None)
@@ -239,18 +253,22 @@ class Engine:
             torch.set_num_threads(1)
         stream = torch.cuda.Stream(self._device) if cuda else None  # type: ignore[no-untyped-call]
         with torch.inference_mode(), torch.cuda.stream(stream) if stream else contextlib.nullcontext():
-            while True:
+            while not self._stop.is_set():
                 began = monotonic()
-                batch = self._full.get()
-                self.stats.compute_waited += monotonic() - began
-                if batch is None or self._stop.is_set():
-                    return
+                try:
+                    batch = self._full.get(timeout=0.05)
+                except queue.Empty:
+                    if self._no_more_batches.is_set():
+                        return
+                    continue
+                finally:
+                    self.stats.compute_waited += (monotonic() - began) / len(self._compute)
                 rows = self._features(batch.clips, len(batch.entries))
                 entries, batch.entries = batch.entries, []
                 self._empty.put(batch)
                 began = monotonic()
                 self._results.put((entries, rows))
-                self.stats.sink_waited += monotonic() - began
+                self.stats.sink_waited += (monotonic() - began) / len(self._compute)
 
     def _features(self, clips: torch.Tensor, filled: int) -> Rows:
         """(B, n_crops, T, crop, crop, 3) uint8 -> layer -> (filled, D) float32; halves the batch when memory runs out."""
@@ -261,11 +279,15 @@ class Engine:
             try:
                 parts = [self._forward(_padded(clips[i : i + size], size)) for i in range(0, filled, size)]
                 return {name: np.concatenate([p[name] for p in parts])[:filled] for name in parts[0]}
-            except torch.OutOfMemoryError:
-                if size == 1:
+            except RuntimeError as error:  # of which torch.OutOfMemoryError is one; on CPU there is no kind of its own
+                if not isinstance(error, torch.OutOfMemoryError) and "allocate memory" not in str(error):
                     raise
+                if size == 1:
+                    raise FeatxError("not even one clip at a time fits in memory: choose smaller clips or crops") from error
+            # Out of the except block, where the failed forward pass's tensors are still held.
+            if self._device.type == "cuda":
                 torch.cuda.empty_cache()
-                self.batch_size = min(self.batch_size, size // 2)
+            self.batch_size = min(self.batch_size, size // 2)
 
     def _forward(self, clips: torch.Tensor) -> Rows:
         transform = self._settings.transform
@@ -287,11 +309,11 @@ class Engine:
 
         def finish(key: int) -> None:
             if key in ended and delivered.get(key, 0) == ended[key][1]:
-                self._sink.done(key, ended.pop(key)[0])
+                self._sink.done(key, ended.pop(key)[0], self.batch_size)
                 delivered.pop(key, None)
                 self.stats.videos += 1
 
-        while (item := self._results.get()) is not None:
+        for item in self._results_until_the_end():
             if isinstance(item, Restarted | Failed):
                 attempts[item.key] = attempts.get(item.key, 0) + 1
                 delivered.pop(item.key, None)
@@ -300,7 +322,7 @@ class Engine:
                     self._sink.failed(item.key, item.reason)
                     self.stats.failed += 1
             elif isinstance(item[0], Done):
-                done, sent, _ = item
+                done, sent = item
                 ended[done.key] = (done.summary, sent)
                 finish(done.key)
             else:
@@ -311,21 +333,23 @@ class Engine:
                     self.stats.clips += len(places)
                     finish(key)
 
+    def _results_until_the_end(self) -> Iterator[Any]:
+        while True:
+            try:
+                yield self._results.get(timeout=0.05)
+            except queue.Empty:
+                if self._no_more_rows.is_set():
+                    return
+
     def _guard(self, loop: Callable[[], None]) -> None:
         try:
             loop()
         except BaseException as error:  # noqa: BLE001 - handed to the caller's thread, which raises it
             self._error = self._error or error
-            self._drain()
-
-    def _drain(self) -> None:
-        """Keep the other threads from waiting for this one for ever."""
-        self._stop.set()
-        for _ in self._compute:
-            self._full.put(None)
-        if threading.current_thread() is self._delivery:
-            while self._results.get() is not None:
-                pass
+            self._stop.set()
+            if threading.current_thread() is self._delivery:
+                for _ in self._results_until_the_end():
+                    pass  # the others must not wait for room for ever
 
 
 def _by_key(entries: list[tuple[int, int, int]], attempts: dict[int, int]) -> dict[int, list[int]]:

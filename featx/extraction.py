@@ -9,20 +9,22 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from time import monotonic
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, get_args
 
 from featx.clips import ClipSpec, Tail
 from featx.decode import DecodeSettings, Job, Summary
 from featx.engine import Engine, Rows, Stats, cpu_count
 from featx.errors import FeatxError, UsageError
-from featx.journal import Journal
+from featx.journal import Journal, Origin
 from featx.pool import Pool, WorkerLost
-from featx.sources import Found, Source, as_text, find_videos
+from featx.sources import Found, Source, Stamp, as_text, check_ids, find_videos
 from featx.store import FeatureStore, Video, differences, publish
 from featx.transforms import Crops
 from featx.video import DecoderChoice, decoder_versions, has_decord
 
 if TYPE_CHECKING:
+    import torch
+
     from featx.inference import FeatureExtractor
 
 # Clips a worker may be ahead of the batches: enough to work on while a batch is copied.
@@ -70,6 +72,7 @@ class Prepared:
     workers: int
     timeout: float
     recorded: dict[str, Any]
+    computed_by: str
 
     def pool(self) -> Pool:
         """Start the decoding processes."""
@@ -103,7 +106,9 @@ def prepare(settings: Settings) -> Prepared:
     for name, value in (("batch size", settings.batch_size), ("workers", settings.workers)):
         if value is not None and not 1 <= value <= 4096:
             raise UsageError(f"{name} is {value}: give a whole number from 1 to 4096")
-    if settings.timeout <= 0:
+    if settings.decoder not in get_args(DecoderChoice):
+        raise UsageError(f"decoder is {settings.decoder!r}: give one of {', '.join(get_args(DecoderChoice))}")
+    if not settings.timeout > 0:
         raise UsageError(f"timeout is {settings.timeout:g}: give a number of seconds above 0")
     device = resolve_device(settings.device)
     precision = resolve_precision(settings.precision, device)
@@ -112,14 +117,16 @@ def prepare(settings: Settings) -> Prepared:
     clip = _clip(loaded.clip, settings)
     changed: dict[str, Any] = {k: v for k, v in (("crops", settings.crops), ("flip", settings.flip)) if v is not None}
     transform = replace(loaded.transform, **changed)
-    layers = list(dict.fromkeys(settings.layers or entry.layers))
+    chosen = settings.layers.split(",") if isinstance(settings.layers, str) else settings.layers
+    layers = list(dict.fromkeys(chosen or entry.layers))
     extractor = FeatureExtractor(
         loaded.model, layers, precision=precision, device=device, input_shape=(3, clip.frames, transform.crop, transform.crop)
     )
+    decoder: DecoderChoice = "pyav" if settings.decoder == "auto" else settings.decoder
     batch_size = settings.batch_size or (32 if device.type == "cuda" else 8)
     return Prepared(
         extractor=extractor,
-        decode=DecodeSettings(clip, transform, settings.decoder, SLOTS),
+        decode=DecodeSettings(clip, transform, decoder, SLOTS),
         batch_size=batch_size,
         workers=settings.workers or cpu_count(),
         timeout=settings.timeout,
@@ -132,9 +139,18 @@ def prepare(settings: Settings) -> Prepared:
             "precision": precision,
             "device": device.type,
             "batch_size": batch_size,
-            "decoder": {"choice": settings.decoder, **decoder_versions(settings.decoder)},
+            "decoder": {"choice": decoder, **decoder_versions(decoder)},
         },
+        computed_by=computed_by(device),
     )
+
+
+def computed_by(device: torch.device) -> str:
+    """Return what computes here, in words: rows are equal to the bit only where this is."""
+    import torch
+
+    name = torch.cuda.get_device_name(device) if device.type == "cuda" else torch.backends.cpu.get_cpu_capability()
+    return f"torch {torch.__version__}, {name}"
 
 
 def _file_of(weights: str | None) -> dict[str, str]:
@@ -152,26 +168,34 @@ def _clip(preset: ClipSpec, settings: Settings) -> ClipSpec:
 
 
 class _JournalSink:
-    def __init__(self, journal: Journal, sources: dict[int, Source], sizes: dict[int, int]) -> None:
-        self._journal, self._sources, self._sizes = journal, sources, sizes
+    def __init__(self, journal: Journal, prepared: Prepared, todo: dict[int, tuple[Source, Stamp]]) -> None:
+        self._journal, self._prepared, self._todo = journal, prepared, todo
         self.failures: list[tuple[str, str]] = []
 
     def rows(self, key: int, clips: list[int], rows: Rows) -> None:
-        self._journal.add(self._sources[key].id, clips, rows, size=self._sizes[key])
+        source, stamp = self._todo[key]
+        self._journal.add(source.id, clips, rows, Origin(source.text, stamp))
 
     def restarted(self, key: int) -> None:
-        self._journal.forget(self._sources[key].id)
+        self._journal.forget(self._todo[key][0].id)
 
-    def done(self, key: int, summary: Summary) -> None:
-        source = self._sources[key]
-        self._journal.end(source.id, summary, path=source.text, size=self._sizes[key])
+    def done(self, key: int, summary: Summary, batch_size: int) -> None:
+        source, stamp = self._todo[key]
+        if source.stamp() != stamp:
+            self._journal.forget(source.id)
+            self.failures.append((source.text, "the file was changed while it was read: run the same command again"))
+            return
+        by = self._prepared.computed_by
+        if batch_size != self._prepared.batch_size:
+            by += f", batches of {batch_size} when memory ran out"
+        self._journal.end(source.id, summary, Origin(source.text, stamp, source.fingerprint(), by))
 
     def failed(self, key: int, reason: str) -> None:
-        self.failures.append((self._sources[key].text, reason))
+        self.failures.append((self._todo[key][0].text, reason))
 
 
 def extract(
-    inputs: Sequence[str | os.PathLike[str]],
+    inputs: Sequence[str | os.PathLike[str]] | str | os.PathLike[str],
     out: str | os.PathLike[str],
     settings: Settings,
     *,
@@ -188,42 +212,40 @@ def extract(
     videos in all). Raises UsageError for wrong arguments, for settings other than those of the rows
     already there, or for a second run on the same file.
     """
-    target = Path(out)
+    target = Path(os.path.realpath(out))  # a link stays one
     _check_target(target)
     prepared = prepare(settings)
     found = find_videos(inputs, layers=prepared.recorded["layers"], root=root)
-    report = Report(str(target), len(found.sources), ignored=dict(found.ignored), settings=prepared.recorded)
+    report = Report(os.fspath(out), len(found.sources), ignored=dict(found.ignored), settings=prepared.recorded)
     with contextlib.ExitStack() as stack:
         journal = Journal(target)
         stack.callback(journal.close)
         old = stack.enter_context(FeatureStore(target)) if target.exists() else None
         _same_settings(target, prepared.recorded, old, journal)
-        jobs, sources, sizes = _todo(found, old, journal, settings.decoder)
+        check_ids([*(s.id for s in found.sources), *(old.ids if old else ()), *journal.entries], prepared.recorded["layers"])
+        jobs, todo = _todo(found, old, journal, prepared)
         report.done = len(found.sources) - len(jobs)
         if on_start:
             on_start(report)
         began = monotonic()
-        if not jobs and old is not None and not _unpublished(journal):
-            stack.pop_all().close()
-            journal.remove()
-            return report
-        journal.begin(prepared.recorded)
-        sink = _JournalSink(journal, sources, sizes)
-        stats = Stats()
+        sink = _JournalSink(journal, prepared, todo)
         if jobs:
-            with prepared.pool() as pool:
-                engine = Engine(
-                    prepared.extractor, prepared.decode, pool, sink, batch_size=prepared.batch_size, on_progress=on_progress
-                )
-                try:
-                    stats = engine.run(jobs)
-                except WorkerLost as error:
-                    raise FeatxError(f"{error}; what was committed is safe: rerun") from error
-                finally:
-                    journal.commit()
+            journal.begin({**prepared.recorded, "computed_by": prepared.computed_by})
+            stats = _run(prepared, jobs, journal, sink, on_progress)
+            report.new, report.clips, report.binding = len(jobs) - len(sink.failures), stats.clips, stats.binding
         report.failures = sorted(sink.failures)
-        report.new, report.clips, report.binding = stats.videos, stats.clips, stats.binding
-        _publish(target, prepared, journal, found, old, report, on_publish)
+        entries = {i: e for i, e in journal.entries.items() if e.whole and (old is None or i not in old)}
+        failures = sorted([*_kept_failures(found, old), *report.failures])
+        if entries or old is None or failures != old.failures:
+            publish(
+                target,
+                prepared.recorded,
+                entries=entries,
+                shapes=prepared.extractor.shapes,
+                failures=failures,
+                old=old,
+                on_progress=on_publish,
+            )
         if old is not None:
             old.close()
         journal.remove()
@@ -232,8 +254,25 @@ def extract(
     return report
 
 
-def _unpublished(journal: Journal) -> bool:
-    return any(e.summary is not None for e in journal.entries.values())
+def _run(
+    prepared: Prepared, jobs: list[Job], journal: Journal, sink: _JournalSink, on_progress: Callable[[Stats], None] | None
+) -> Stats:
+    with prepared.pool() as pool:
+        engine = Engine(prepared.extractor, prepared.decode, pool, sink, batch_size=prepared.batch_size, on_progress=on_progress)
+        try:
+            return engine.run(jobs)
+        except WorkerLost as error:
+            raise FeatxError(f"{error}; what was committed is safe: rerun") from error
+        finally:
+            journal.commit()
+
+
+def _kept_failures(found: Found, old: FeatureStore | None) -> list[tuple[str, str]]:
+    """Return the failures of earlier runs that this one has not tried again, however their paths were spelled."""
+    if old is None:
+        return []
+    tried = {os.path.realpath(s.path) for s in found.sources} | {s.text for s in found.sources}
+    return [(path, why) for path, why in old.failures if path not in tried and os.path.realpath(path) not in tried]
 
 
 def _check_target(target: Path) -> None:
@@ -253,64 +292,68 @@ def _same_settings(target: Path, ours: dict[str, Any], old: FeatureStore | None,
 
 
 def _todo(
-    found: Found, old: FeatureStore | None, journal: Journal, decoder: DecoderChoice
-) -> tuple[list[Job], dict[int, Source], dict[int, int]]:
+    found: Found, old: FeatureStore | None, journal: Journal, prepared: Prepared
+) -> tuple[list[Job], dict[int, tuple[Source, Stamp]]]:
     jobs: list[Job] = []
-    sources: dict[int, Source] = {}
-    sizes: dict[int, int] = {}
+    todo: dict[int, tuple[Source, Stamp]] = {}
+    decoder = prepared.decode.decoder
+    begun_by = (journal.settings or {}).get("computed_by")
+    elsewhere = _ids_by_path(found, old, journal)
     for key, source in enumerate(found.sources):
-        size = _size(source.path)
-        if old is not None and source.id in old:
-            _same_source(source, size, old[source.id], old.path)
+        stamp = source.stamp()
+        # The same file may have another id when other inputs are given with it, or others share its name.
+        known = source.id
+        if (old is None or known not in old) and known not in journal.entries:
+            known = elsewhere.get(os.path.realpath(source.path), known)
+        if old is not None and known in old:
+            _same_source(source, stamp, old[known], old.path)
             continue
-        entry = journal.entries.get(source.id)
-        if entry is not None and entry.size != size:
-            journal.forget(source.id)
+        entry = journal.entries.get(known)
+        if entry is not None and entry.whole and entry.origin is not None:
+            if entry.origin.stamp == stamp:
+                _same_path(source, entry.origin.path, journal.folder)
+                continue
+            journal.forget(known)
             entry = None
-        if entry is not None and entry.summary is not None:
-            continue
-        sources[key], sizes[key] = source, size
+        # Half a video is only gone on with by what began it, from the same file. decord's half might be followed by PyAV's.
+        half = entry is not None and entry.origin == Origin(source.text, stamp) and known == source.id
+        if entry is not None and not (half and begun_by == prepared.computed_by and decoder == "pyav"):
+            journal.forget(known)
+            entry = None
+        todo[key] = source, stamp
         jobs.append(Job(key, source.path, decoder, without=entry.clips if entry else frozenset()))
-    return jobs, sources, sizes
+    return jobs, todo
 
 
-def _same_source(source: Source, size: int, video: Video, out: Path) -> None:
-    before, size_before = video.attr("path"), video.attr("bytes")
-    other = os.path.exists(before) and os.path.exists(source.path) and not os.path.samefile(before, source.path)
-    if other or size_before != size:
-        changed = f"is now {source.text}" if other else f"had {size_before} bytes and now has {size}"
-        raise UsageError(
-            f"{out} has features of {source.id!r} from another file ({before}, which {changed}): choose another output"
-        )
+def _ids_by_path(found: Found, old: FeatureStore | None, journal: Journal) -> dict[str, str]:
+    """Return under which id a file's rows are there already, by its real path; nothing if every video has its id there."""
+    if old is not None and all(s.id in old for s in found.sources):
+        return {}
+    paths = {video.attr("path"): video.id for video in old or ()}
+    paths |= {e.origin.path: i for i, e in journal.entries.items() if e.whole and e.origin is not None}
+    return {os.path.realpath(path): video_id for path, video_id in paths.items()}
 
 
-def _size(path: str) -> int:
+def _same_path(source: Source, before: str, where: Path) -> None:
+    if os.path.exists(before) and os.path.exists(source.path) and not os.path.samefile(before, source.path):
+        raise UsageError(f"{where} has features of {source.id!r} from {before}, not from {source.text}: choose another output")
+
+
+def _same_source(source: Source, stamp: Stamp, video: Video, out: Path) -> None:
+    _same_path(source, video.attr("path"), out)
+    changed = stamp.size != video.attr("bytes")
+    if not changed and _touched_after(source.path, out):
+        changed = source.fingerprint() != video.attr("fingerprint")
+    if changed:
+        raise UsageError(f"{out} has features of {source.id!r} from before {source.text} was changed: choose another output")
+
+
+def _touched_after(path: str, out: Path) -> bool:
     try:
-        return os.stat(path).st_size
+        status = os.stat(path)
     except OSError:
-        return -1  # decoding it says why
-
-
-def _publish(
-    target: Path,
-    prepared: Prepared,
-    journal: Journal,
-    found: Found,
-    old: FeatureStore | None,
-    report: Report,
-    on_progress: Callable[[int, int], None] | None,
-) -> None:
-    tried = {s.text for s in found.sources}
-    kept = [] if old is None else [f for f in old.failures if f[0] not in tried]
-    publish(
-        target,
-        prepared.recorded,
-        entries={i: e for i, e in journal.entries.items() if e.summary is not None},
-        shapes=prepared.extractor.shapes,
-        failures=sorted([*kept, *report.failures]),
-        old=old,
-        on_progress=on_progress,
-    )
+        return False
+    return max(status.st_mtime, status.st_ctime) >= out.stat().st_mtime
 
 
 def to_json(report: Report) -> str:

@@ -62,6 +62,8 @@ class FeatureExtractor:
             self._model.get_submodule(name).register_forward_hook(self._tap(name))
         if input_shape is not None:
             self(torch.zeros((1, *input_shape)))
+        if self.device.type == "cuda":
+            torch.cuda.synchronize(self.device)  # other streams may be used next, and do not wait for the weights by themselves
 
     @property
     def shapes(self) -> dict[str, tuple[int, ...]]:

@@ -22,7 +22,7 @@ import socket
 import struct
 import zlib
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass, field, fields
+from dataclasses import asdict, dataclass, field, fields
 from pathlib import Path
 from time import monotonic
 from typing import Any, BinaryIO
@@ -32,7 +32,8 @@ import numpy.typing as npt
 
 from featx.decode import Summary
 from featx.errors import FeatxError, UsageError
-from featx.files import disk_full, write_atomically
+from featx.files import disk_full, sync_folder, write_atomically
+from featx.sources import Stamp
 
 _MAGIC = b"featx part 1\n"
 _COMMIT_BYTES = 64 << 20
@@ -45,14 +46,31 @@ _COMMIT_SOONEST = 0.25
 Arrays = Mapping[str, npt.NDArray[Any]]
 
 
+@dataclass(frozen=True, slots=True)
+class Origin:
+    """Where a video's rows are from. path: as stored; stamp: by which a change of the file is noticed.
+
+    Known only when the video has ended: fingerprint: of the file's content; computed_by: what computed the rows, in words.
+    """
+
+    path: str
+    stamp: Stamp
+    fingerprint: str = ""
+    computed_by: str = ""
+
+
 @dataclass(slots=True)
 class Entry:
     """What the parts hold of one video: stretches of rows (clip numbers and where their arrays lie), and its summary."""
 
     stretches: list[tuple[npt.NDArray[np.int64], dict[str, Place]]] = field(default_factory=list)
     summary: Summary | None = None
-    path: str = ""
-    size: int = -1  # bytes of the video's file, by which a later change is noticed
+    origin: Origin | None = None
+
+    @property
+    def whole(self) -> bool:
+        """Whether the video has ended and the rows of all its clips are there."""
+        return self.summary is not None and len(self.clips) == len(self.summary.clip_frames)
 
     @property
     def clips(self) -> frozenset[int]:
@@ -90,17 +108,21 @@ class Journal:
         self._lock = _lock(self.folder)
         self.entries: dict[str, Entry] = {}
         self._pending: dict[str, list[tuple[list[int], Arrays]]] = {}
-        self._ended: dict[str, tuple[Summary, str]] = {}
-        self._sizes: dict[str, int] = {}
+        self._ended: dict[str, Summary] = {}
+        self._origins: dict[str, Origin] = {}
         self._bytes = 0
         self._began = self._committed = monotonic()
         self._number = 0
         try:
-            for path in sorted(self.folder.glob("*.part")):
-                self._number = int(path.stem) + 1
-                self._scan(path)
+            shutil.rmtree(self._done_with, ignore_errors=True)  # a removal that was cut off
             for torn in self.folder.glob("*.tmp"):
                 torn.unlink()
+            parts = sorted(p for p in self.folder.glob("*.part") if p.stem.isdecimal())
+            if parts and self.settings is None:
+                raise FeatxError(f"{self.folder} holds rows without the settings they were made with: remove it, and rerun")
+            for path in parts:
+                self._number = int(path.stem) + 1
+                self._scan(path)
         except BaseException:
             self.close()
             raise
@@ -118,18 +140,19 @@ class Journal:
         """Write down the settings that all parts share."""
         with disk_full(self.folder):
             write_atomically(self.folder / "settings.json", json.dumps(settings, indent=1).encode())
+            sync_folder(self.folder.parent)
 
-    def add(self, video: str, clips: list[int], rows: Arrays, *, size: int) -> None:
-        """Take rows of a video whose file has `size` bytes; they are safe after the next `commit`, every few seconds."""
-        self._sizes[video] = size
+    def add(self, video: str, clips: list[int], rows: Arrays, origin: Origin) -> None:
+        """Take rows of a video; they are safe after the next `commit`, which comes every few seconds."""
+        self._origins[video] = origin
         self._pending.setdefault(video, []).append((clips, rows))
         self._bytes += sum(a.nbytes for a in rows.values())
         self._commit_if_due()
 
-    def end(self, video: str, summary: Summary, *, path: str, size: int) -> None:
-        """Take note that the video read from `path` is whole."""
-        self._sizes[video] = size
-        self._ended[video] = summary, path
+    def end(self, video: str, summary: Summary, origin: Origin) -> None:
+        """Take note that the video is whole."""
+        self._origins[video] = origin
+        self._ended[video] = summary
         self._commit_if_due()
 
     def forget(self, video: str) -> None:
@@ -146,27 +169,45 @@ class Journal:
             clips = np.concatenate([np.asarray(c, dtype=np.int64) for c, _ in parts])
             order = np.argsort(clips, kind="stable")
             arrays = {name: np.concatenate([rows[name] for _, rows in parts])[order] for name in parts[0][1]}
-            records.append(({"video": video, "kind": "rows", "size": self._sizes[video]}, {"clips": clips[order], **arrays}))
-        for video, (summary, path) in self._ended.items():
+            records.append(
+                ({"video": video, "kind": "rows", "origin": asdict(self._origins[video])}, {"clips": clips[order], **arrays})
+            )
+        for video, summary in self._ended.items():
             plain = {f.name: getattr(summary, f.name) for f in fields(Summary)}
             arrays = {k: v for k, v in plain.items() if isinstance(v, np.ndarray)}
             rest = {k: v for k, v in plain.items() if k not in arrays}
-            records.append(({"video": video, "kind": "done", "summary": rest, "path": path, "size": self._sizes[video]}, arrays))
+            header = {"video": video, "kind": "done", "summary": rest, "origin": asdict(self._origins[video])}
+            records.append((header, arrays))
         if records:
             self._write(records)
         self._pending.clear()
         self._ended.clear()
+        self._origins.clear()
         self._bytes = 0
         self._committed = monotonic()
 
     def close(self) -> None:
-        """Give the lock back."""
+        """Give the lock back; a folder in which nothing was begun goes with it."""
+        if self._lock.closed:
+            return
+        if [p.name for p in self.folder.glob("*")] == ["lock"]:
+            self.remove()
         self._lock.close()
 
     def remove(self) -> None:
-        """Delete the parts, once the feature file made of them is in place, and give the lock back."""
-        shutil.rmtree(self.folder)
-        self.close()
+        """Delete the parts, once the feature file made of them is in place, and give the lock back.
+
+        They go all at once, by a rename: a run after a kill in between must not find some without the others.
+        """
+        shutil.rmtree(self._done_with, ignore_errors=True)
+        self.folder.rename(self._done_with)
+        sync_folder(self.folder.parent)
+        self._lock.close()
+        shutil.rmtree(self._done_with, ignore_errors=True)
+
+    @property
+    def _done_with(self) -> Path:
+        return self.folder.with_name(self.folder.name + ".done")
 
     def _commit_if_due(self) -> None:
         now = monotonic()
@@ -188,12 +229,12 @@ class Journal:
                 self.entries.pop(video, None)
                 continue
             entry = self.entries.setdefault(video, Entry())
-            entry.size = header["size"]
+            origin = header["origin"]
+            entry.origin = Origin(**{**origin, "stamp": Stamp(**origin["stamp"])})
             if header["kind"] == "rows":
                 clips = np.array(places.pop("clips").read())
                 entry.stretches.append((clips, places))
             else:
-                entry.path = header["path"]
                 arrays: dict[str, Any] = {k: np.array(p.read()) for k, p in places.items()}
                 entry.summary = Summary(**header["summary"], **arrays)
 
@@ -212,6 +253,13 @@ def _write_records(file: BinaryIO, records: list[tuple[dict[str, Any], Arrays]])
 
 
 def _read_records(path: Path) -> Iterator[tuple[dict[str, Any], dict[str, Place]]]:
+    try:
+        yield from _records(path)
+    except (ValueError, KeyError, TypeError, struct.error) as error:  # what is not a record cannot be read as one
+        raise FeatxError(f"{path} is damaged ({type(error).__name__}): remove it, and rerun") from error
+
+
+def _records(path: Path) -> Iterator[tuple[dict[str, Any], dict[str, Place]]]:
     with path.open("rb") as file:
         if file.read(len(_MAGIC)) != _MAGIC:
             raise FeatxError(f"{path} is not a part of a feature file: remove it, and rerun")

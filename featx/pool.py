@@ -93,8 +93,8 @@ class Pool:
     """Decoding processes; use as a context, `submit` jobs, and read `events` until it is `idle`.
 
     timeout: seconds without a sign of life, while it has room to work in, after which a decoder is
-    taken to hang. A job whose process dies or hangs under decord is tried once more with PyAV, and
-    is `Failed` otherwise; a new process takes the dead one's place.
+    taken to hang. A video whose process dies, or hangs under decord, is tried once more, and is
+    `Failed` then; a new process takes the dead one's place.
     """
 
     def __init__(self, settings: DecodeSettings, *, workers: int, timeout: float = 120.0) -> None:
@@ -159,7 +159,8 @@ class Pool:
             for process in list(self._processes):
                 silent = monotonic() - process.heard
                 # A full pipe of events waits for us, not for the decoder.
-                if process.job is not None and silent > self._timeout and not process.link.poll():
+                patience = self._timeout if process.started else max(self._timeout, 60.0)
+                if process.job is not None and silent > patience and not process.link.poll():
                     yield from self._replace(process, hung=True)
 
     def excuse(self) -> None:
@@ -189,8 +190,9 @@ class Pool:
             ended = f"signal {-status}" if status < 0 else f"exit status {status}"
             said = f": {printed}" if printed and not hung else ""
             reason = f"the decoder hangs (silent for {self._timeout:g} s)" if hung else f"the decoder crashed ({ended}){said}"
-            if job.decoder == "decord":
-                self._waiting.appendleft(job.with_pyav())
+            # A crash may be somebody else's doing, the kernel's out-of-memory killer's say: the video is tried once more.
+            if job.decoder == "decord" or not (hung or job.again):
+                self._waiting.appendleft(job.anew())
                 yield Restarted(job.key, reason)
             else:
                 yield Failed(job.key, reason)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import glob
+import hashlib
 import os
 import sys
 from collections import Counter
@@ -16,6 +17,17 @@ from featx.video import SUFFIXES
 LIST_SUFFIXES = frozenset({".txt", ".lst", ".list"})
 # Names inside a video's group; a video whose id ends in one, below another video's, keeps its suffix.
 _RESERVED = frozenset({"clip_frames", "clip_times"})
+_PIECE = 64 << 10
+# Names at the top of the file.
+_OWN = frozenset({".videos", ".failures"})
+
+
+@dataclass(frozen=True)
+class Stamp:
+    """By which a file that changed is told from one that did not: bytes, and nanoseconds of its last change."""
+
+    size: int
+    modified: int
 
 
 @dataclass(frozen=True)
@@ -27,8 +39,29 @@ class Source:
 
     @property
     def text(self) -> str:
-        """The path as it is stored: bytes that are not UTF-8 are written as escapes."""
-        return as_text(self.path)
+        """The path as it is stored: absolute, bytes that are not UTF-8 written as escapes."""
+        return as_text(os.path.abspath(self.path))
+
+    def stamp(self) -> Stamp:
+        """Return the file's size and time of change; decoding says why, where it cannot be told."""
+        try:
+            status = os.stat(self.path)
+        except OSError:
+            return Stamp(-1, -1)
+        return Stamp(status.st_size, status.st_mtime_ns)
+
+    def fingerprint(self) -> str:
+        """Return a sha256 over the file's size and its first, middle and last 64 KiB; empty if it cannot be read."""
+        try:
+            with open(self.path, "rb") as file:
+                size = os.fstat(file.fileno()).st_size
+                digest = hashlib.sha256(str(size).encode())
+                for start in (0, max(0, size // 2 - _PIECE // 2), max(0, size - _PIECE)):
+                    file.seek(start)
+                    digest.update(file.read(_PIECE))
+        except OSError:
+            return ""
+        return digest.hexdigest()
 
 
 @dataclass
@@ -39,7 +72,9 @@ class Found:
     ignored: Counter[str] = field(default_factory=Counter)
 
 
-def find_videos(inputs: Sequence[str | os.PathLike[str]], *, layers: Iterable[str] = (), root: str | None = None) -> Found:
+def find_videos(
+    inputs: Sequence[str | os.PathLike[str]] | str | os.PathLike[str], *, layers: Iterable[str] = (), root: str | None = None
+) -> Found:
     """Resolve inputs to videos, sorted by id.
 
     inputs: a file; a folder, searched recursively for video suffixes; a glob pattern; a text file
@@ -48,23 +83,25 @@ def find_videos(inputs: Sequence[str | os.PathLike[str]], *, layers: Iterable[st
         folder given, or, for single files, the deepest folder that holds them all.
     Raises UsageError if an input does not exist, no video is found, or two videos get the same id.
     """
+    if isinstance(inputs, str | os.PathLike):
+        inputs = [inputs]
     found = Found()
     paths: dict[str, str] = {}  # path -> root
     singles: list[str] = []
     for given in inputs:
         text = os.fspath(given)
-        for path in _listed(text):
+        listed = _listed(text)
+        for path in [text] if listed is None else listed:
             if os.path.isdir(path):
-                for file in _walk(path):
-                    suffix = os.path.splitext(file)[1].lower()
-                    if suffix in SUFFIXES:
-                        paths.setdefault(file, path)
-                    else:
-                        found.ignored[suffix or "no suffix"] += 1
-            elif os.path.lexists(path):
-                singles.append(path)
+                for file in _videos(path, found.ignored):
+                    paths.setdefault(file, path)
+            elif os.path.lexists(path) or listed:
+                singles.append(path)  # what a list names and is not there fails with its reason, like any other file
             elif glob.has_magic(path) and (matches := sorted(glob.glob(path, recursive=True))):
+                # "**" names what is in a folder beside the folder: the files are enough then.
+                folders_too = "**" not in path
                 singles += [m for m in matches if not os.path.isdir(m)]
+                singles += [f for m in matches if folders_too and os.path.isdir(m) for f in _videos(m, found.ignored)]
             else:
                 raise UsageError(f"no such file, folder or pattern: {path}")
     if singles:
@@ -86,28 +123,56 @@ def as_text(path: str) -> str:
     return os.fsencode(path).decode("utf-8", "backslashreplace")
 
 
-def _listed(given: str) -> list[str]:
+def _listed(given: str) -> list[str] | None:
+    """Return the paths in a list; None if what is given is none."""
     if given == "-":
         lines = sys.stdin.buffer.read()
     elif os.path.splitext(given)[1].lower() in LIST_SUFFIXES and os.path.isfile(given):
         lines = Path(given).read_bytes()
     else:
-        return [given]
+        return None
+    lines = lines.removeprefix(b"\xef\xbb\xbf")
     return [os.fsdecode(line.rstrip(b"\r")) for line in lines.split(b"\n") if line.strip()]
 
 
-def _walk(folder: str) -> list[str]:
-    files = []
+def _videos(folder: str, ignored: Counter[str]) -> list[str]:
+    """Return the files below a folder that have a video's suffix, and count the others; links to folders are followed, once."""
+    files: list[str] = []
+    seen: set[str] = set()
 
     def unreadable(error: OSError) -> None:
         raise UsageError(f"cannot read folder {error.filename}: {error.strerror}")
 
-    for place, folders, names in os.walk(folder, followlinks=False, onerror=unreadable):
+    for place, folders, names in os.walk(folder, followlinks=True, onerror=unreadable):
+        real = os.path.realpath(place)
+        if real in seen:
+            folders.clear()
+            continue
+        seen.add(real)
         folders.sort()
-        # A folder named like a video is listed, and then fails with its reason.
-        names += [f for f in folders if os.path.splitext(f)[1].lower() in SUFFIXES and not os.listdir(os.path.join(place, f))]
-        files += [os.path.join(place, name) for name in sorted(names)]
+        # An empty folder named like a video is listed, and then fails with its reason.
+        names += [f for f in folders if _is_video(f) and not os.listdir(os.path.join(place, f))]
+        files += [os.path.join(place, name) for name in sorted(names) if _is_video(name)]
+        ignored.update(os.path.splitext(name)[1].lower() or "no suffix" for name in names if not _is_video(name))
     return files
+
+
+def _is_video(name: str) -> bool:
+    return os.path.splitext(name)[1].lower() in SUFFIXES
+
+
+def check_ids(ids: Iterable[str], layers: Iterable[str]) -> None:
+    """Raise UsageError if a folder in one id would stand where a dataset of another id's group does."""
+    ids = set(ids)
+    reserved = _RESERVED | set(layers)
+    for video_id in ids:
+        parts = video_id.split("/")
+        if parts[0] in _OWN and len(parts) > 1:
+            raise UsageError(f"{video_id!r} is below a folder named {parts[0]}, which the feature file uses itself: give --root")
+        for i in range(1, len(parts)):
+            if parts[i] in reserved and "/".join(parts[:i]) in ids:
+                owner = "/".join(parts[:i])
+                raise UsageError(f"{video_id!r} would stand where {parts[i]} of {owner!r} does: rename one of them")
 
 
 def _named(paths: list[tuple[str, str]], layers: Iterable[str], root: str | None) -> list[Source]:

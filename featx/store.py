@@ -13,6 +13,7 @@
 from __future__ import annotations
 
 import contextlib
+import errno
 import json
 import os
 from collections.abc import Callable, Iterable, Iterator, Mapping
@@ -25,7 +26,8 @@ import numpy.typing as npt
 
 from featx.errors import FeatxError, UsageError, nearest
 from featx.files import disk_full, sync_folder
-from featx.journal import Entry
+from featx.journal import Entry, Journal, Origin
+from featx.sources import check_ids
 
 FORMAT = "featx-features"
 FORMAT_VERSION = 1
@@ -96,15 +98,29 @@ class FeatureStore:
             raise UsageError(f"no such file: {self.path}{hint}")
         try:
             self.file = h5py.File(self.path, "r")
+        except PermissionError as error:
+            raise UsageError(f"cannot read {self.path}: {error.strerror}") from error
         except OSError as error:
             raise UsageError(f"{self.path} is not a feature file: it cannot be read as HDF5") from error
-        if self.file.attrs.get("format") != FORMAT:
+        try:
+            self._load()
+        except (KeyError, TypeError, ValueError, OSError, RuntimeError) as error:  # as many as h5py has for a damaged file
             self.file.close()
+            raise UsageError(f"{self.path} is damaged: {str(error).splitlines()[0]}") from error
+        except BaseException:
+            self.file.close()
+            raise
+
+    def _load(self) -> None:
+        if self.file.attrs.get("format") != FORMAT:
             raise UsageError(f"{self.path} is an HDF5 file, but not one that featx extract wrote")
         if (version := int(self.file.attrs["format_version"])) > FORMAT_VERSION:
-            self.file.close()
             raise UsageError(f"{self.path} has format version {version}, this featx reads up to {FORMAT_VERSION}: update featx")
-        self.ids: list[str] = [i.decode() if isinstance(i, bytes) else i for i in self.file[".videos"][()]]
+        # How the rows were made: model, weights, layers, clip, transform, precision, device, batch_size, decoder.
+        self.settings: dict[str, Any] = {name: json.loads(self.file.attrs[name]) for name in SETTINGS}
+        # (path, reason) of every video that could not be read.
+        self.failures: list[tuple[str, str]] = [(p.decode(), r.decode()) for p, r in self.file[".failures"][()]]
+        self.ids: list[str] = [i.decode() for i in self.file[".videos"][()]]
         self._known = frozenset(self.ids)
 
     def __enter__(self) -> FeatureStore:
@@ -137,19 +153,9 @@ class FeatureStore:
         return Video(self.file[video_id], video_id)
 
     @property
-    def settings(self) -> dict[str, Any]:
-        """How the rows were made: model, weights, layers, clip, transform, precision, device, batch_size, decoder."""
-        return {name: json.loads(self.file.attrs[name]) for name in SETTINGS}
-
-    @property
     def layers(self) -> list[str]:
         """The names of the layers that every video has."""
         return list(self.settings["layers"])
-
-    @property
-    def failures(self) -> list[tuple[str, str]]:
-        """(path, reason) of every video that could not be read."""
-        return [(p.decode(), r.decode()) for p, r in self.file[".failures"][()]]
 
     def matrix(self, layer: str, ids: Iterable[str] | None = None) -> tuple[npt.NDArray[np.float32], npt.NDArray[np.int64]]:
         """Return all clips' rows of a layer, (N, D) float32, and the index in `ids` of each row's video, (N,) int64."""
@@ -236,7 +242,7 @@ class _Writer:
     def add(self, video_id: str, entry: Entry, shapes: Mapping[str, tuple[int, ...]]) -> None:
         """Write a video from the journal's parts, a stretch of rows at a time."""
         summary = entry.summary
-        if summary is None:
+        if summary is None or entry.origin is None:
             raise FeatxError(f"{video_id!r} is not whole: rerun the extraction")
         group = self.file.require_group(video_id)
         n = len(summary.clip_frames)
@@ -255,13 +261,18 @@ class _Writer:
         group["clip_frames"] = summary.clip_frames
         group["clip_times"] = summary.clip_times
         plain = {k: v for k, v in vars(summary).items() if not isinstance(v, np.ndarray)}
-        group.attrs.update(path=entry.path, bytes=entry.size, **plain, complete=True)
+        group.attrs.update(**_origin_attrs(entry.origin), **plain, complete=True)
         self._ids.append(video_id)
 
     def failures(self, rows: Iterable[tuple[str, str]]) -> None:
         """Write the table of videos that could not be read."""
         kind = np.dtype([("path", _TEXT), ("reason", _TEXT)])
         self.file[".failures"] = np.asarray(list(rows), dtype=kind)
+
+
+def _origin_attrs(origin: Origin) -> dict[str, Any]:
+    size, fingerprint = origin.stamp.size, origin.fingerprint
+    return {"path": origin.path, "bytes": size, "fingerprint": fingerprint, "computed_by": origin.computed_by}
 
 
 def publish(
@@ -285,7 +296,7 @@ def publish(
     free = os.statvfs(out.parent)
     if need > free.f_bavail * free.f_frsize:
         raise FeatxError(
-            f"{out} takes {need / 1e9:.1f} GB and {free.f_bavail * free.f_frsize / 1e9:.1f} GB are free: "
+            f"{out} takes {need / 1e6:.0f} MB and {free.f_bavail * free.f_frsize / 1e6:.0f} MB are free: "
             "free some space and run the same command again; nothing is lost"
         )
     with _hdf5_errors(out), _Writer(out, settings) as writer:
@@ -300,10 +311,16 @@ def publish(
         writer.failures(failures)
 
 
-def merge(inputs: Iterable[str | os.PathLike[str]], out: str | os.PathLike[str]) -> int:
+def merge(
+    inputs: Iterable[str | os.PathLike[str]],
+    out: str | os.PathLike[str],
+    *,
+    on_progress: Callable[[int, int], None] | None = None,
+) -> int:
     """Merge feature files made with the same settings into one, and return the number of its videos.
 
-    Raises UsageError if settings differ, if a video is in two files with different content, or if `out` exists.
+    on_progress: called with (videos written, videos in all). Raises UsageError if settings differ, if a
+    video is in two files with different content, if `out` exists or if another run is writing it.
     """
     target = Path(out)
     if target.exists():
@@ -320,14 +337,19 @@ def merge(inputs: Iterable[str | os.PathLike[str]], out: str | os.PathLike[str])
                 if video_id in owner and not same_video(owner[video_id][video_id], store[video_id]):
                     raise UsageError(f"{video_id!r} differs between {owner[video_id].path} and {store.path}: leave one out")
                 owner.setdefault(video_id, store)
-        paths = {store[i].attrs["path"] for i, store in owner.items()}
+        paths = {store[i].attr("path") for i, store in owner.items()}
         failures = {path: reason for store in stores for path, reason in store.failures if path not in paths}
-        target.parent.mkdir(parents=True, exist_ok=True)
+        check_ids(owner, stores[0].layers)
+        journal = Journal(target)
+        stack.callback(journal.close)
+        if journal.settings is not None:
+            raise UsageError(f"{journal.folder} holds an unfinished run of featx extract: finish it, or choose another name")
         with _hdf5_errors(target), _Writer(target, stores[0].settings) as writer:
-            for video_id in sorted(owner):
+            for number, video_id in enumerate(sorted(owner)):
+                if on_progress:
+                    on_progress(number, len(owner))
                 writer.copy(owner[video_id][video_id])
             writer.failures(sorted(failures.items()))
-        target.with_name(target.name + ".parts").rmdir()
         return len(owner)
 
 
@@ -363,5 +385,9 @@ def _hdf5_errors(out: Path) -> Iterator[None]:
     with disk_full(out):
         try:
             yield
-        except RuntimeError as error:  # h5py reports a failed close so
-            raise FeatxError(f"cannot write {out}: {error}; nothing is lost: rerun") from error
+        except (OSError, RuntimeError) as error:  # HDF5 tells errno only in a text of many lines
+            if "errno = 28" in str(error) or "No space left" in str(error):
+                raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC)) from error
+            if isinstance(error, OSError) and error.errno:
+                raise
+            raise FeatxError(f"cannot write {out}: {str(error).splitlines()[0]}; nothing is lost: rerun") from error

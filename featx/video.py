@@ -94,6 +94,9 @@ class VideoReader:
     decoder: str
     info: VideoInfo
 
+    #: Called for every packet, in a first pass for the times too: a sign of life.
+    on_packet: Callable[[], None] | None = None
+
     def __init__(self) -> None:
         self.damaged_frames = 0
         self._starts: list[float] = []
@@ -232,6 +235,8 @@ class _AvReader(VideoReader):
             except av.error.FFmpegError:
                 self.damaged_frames += 1  # the container itself breaks off here
                 break
+            if self.on_packet is not None:
+                self.on_packet()
             owed += counted and packet.size > _PLACEHOLDER_BYTES and not packet.is_discard
             try:
                 frames = packet.decode()
@@ -294,6 +299,8 @@ class _DecordReader(VideoReader):
             # decord takes a row's padded length over its width for the channels: 24 pixels in 96 bytes come out as 4.
             if image.shape != self._shape:
                 raise NotExact(f"decord gave a frame of shape {image.shape} where {self._shape} was asked for")
+            if self.on_packet is not None:
+                self.on_packet()
             if self._complaints() != self._before:
                 raise NotExact(f"the decoder complained at frame {number}")
             yield float(time), partial(_same, image)

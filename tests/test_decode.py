@@ -8,7 +8,7 @@ from conftest import encode
 
 from featx.clips import ClipSpec, clip_end, clip_indices, resample, starts
 from featx.decode import clips_of, summarise
-from featx.video import open_video
+from featx.video import VideoError, open_video
 
 SPECS = [
     ClipSpec(frames=8, step=2, stride=16),
@@ -92,3 +92,17 @@ def test_memory_is_bounded_by_the_span(tmp_path: Path) -> None:
         pass
     assert len(alive) == 300
     assert most <= 8 + 2
+
+
+def test_a_broken_timestamp_does_not_make_any_number_of_clips(tmp_path: Path) -> None:
+    path = encode(tmp_path / "a.mp4", 40, pts=[40 * i + (100_000_000 if i > 20 else 0) for i in range(40)])
+    spec = ClipSpec(frames=1, step=1, stride=16, fps=25)
+    with pytest.raises(VideoError, match="frame 20 stays on screen for 100000 s"):
+        list(clips_of(open_video(path, in_time_order=True), spec, lambda image: image))
+    assert len(list(clips_of(open_video(path), ClipSpec(frames=8, step=1, stride=8), lambda image: image))) == 5
+
+
+def test_a_rate_that_the_frames_times_belie_is_not_repeated(tmp_path: Path) -> None:
+    video = open_video(encode(tmp_path / "a.mp4", 40, pts=[115 * i for i in range(40)]))
+    list(video)
+    assert summarise(video, ClipSpec(frames=8, step=1, stride=8)).fps == pytest.approx(1000 / 115, rel=0.03)

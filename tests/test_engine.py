@@ -1,6 +1,7 @@
 """The pipeline between decoding and the sink, with a model whose answers are known."""
 
 import threading
+import time
 from dataclasses import replace
 from pathlib import Path
 
@@ -10,8 +11,9 @@ import torch
 from conftest import encode
 from test_pool import SETTINGS
 
-from featx.decode import DecodeSettings, Job, Restarted, Summary
+from featx.decode import DecodeSettings, Job, Summary
 from featx.engine import Engine, Rows, _by_key
+from featx.errors import FeatxError
 from featx.pool import Pool
 
 
@@ -41,6 +43,7 @@ class Memory:
         self.summaries: dict[int, Summary] = {}
         self.reasons: dict[int, str] = {}
         self.threads: set[int] = set()
+        self.batch_sizes: set[int] = set()
 
     def rows(self, key: int, clips: list[int], rows: Rows) -> None:
         self.threads.add(threading.get_ident())
@@ -52,7 +55,8 @@ class Memory:
     def restarted(self, key: int) -> None:
         self.kept.pop(key, None)
 
-    def done(self, key: int, summary: Summary) -> None:
+    def done(self, key: int, summary: Summary, batch_size: int) -> None:
+        self.batch_sizes.add(batch_size)
         assert len(self.kept.get(key, {})) == len(summary.clip_frames), "the end before the last row"
         self.summaries[key] = summary
 
@@ -100,13 +104,15 @@ def test_out_of_device_memory_halves_the_batch_and_goes_on(paths: list[Path]) ->
     model = MeanColour(most=2)
     run(paths, model, halved)
     assert {8, 4, 2} == set(model.sizes)
+    assert whole.batch_sizes == {8}
+    assert 2 in halved.batch_sizes, "the sink is told, for the file to say so"
     for key, rows in whole.kept.items():
         for clip, row in rows.items():
             np.testing.assert_allclose(halved.kept[key][clip], row, rtol=1e-5)
 
 
 def test_out_of_memory_for_one_clip_is_an_error(paths: list[Path]) -> None:
-    with pytest.raises(torch.OutOfMemoryError):
+    with pytest.raises(FeatxError, match="not even one clip"):
         run(paths, MeanColour(most=0), Memory())
 
 
@@ -149,8 +155,33 @@ def test_a_video_that_decord_gives_up_comes_from_pyav(tmp_path: Path) -> None:
         np.testing.assert_array_equal(by_decord.kept[1][clip], row)
 
 
+def test_an_interrupt_while_the_last_batches_are_computed_loses_no_row(paths: list[Path]) -> None:
+    import signal
+
+    class Slow(MeanColour):
+        def __call__(self, x: torch.Tensor) -> dict[str, torch.Tensor]:
+            time.sleep(0.2)
+            return super().__call__(x)
+
+    sink, model = Memory(), Slow()
+    with Pool(SETTINGS, workers=2) as pool:
+        engine = Engine(model, SETTINGS, pool, sink, batch_size=4)
+        joining = engine._join
+
+        def join() -> BaseException | None:
+            for delay in (0.05, 0.15):
+                threading.Timer(delay, signal.raise_signal, [signal.SIGINT]).start()
+            return joining()
+
+        engine._join = join
+        with pytest.raises(KeyboardInterrupt):
+            engine.run([Job(key, str(path), "pyav") for key, path in enumerate(paths)])
+    delivered = sum(len(rows) for rows in sink.kept.values())
+    assert delivered == engine.stats.clips
+    assert not any(thread.is_alive() for thread in (*engine._compute, engine._delivery))
+
+
 def test_torchs_threads_are_what_they_were(paths: list[Path]) -> None:
     before = torch.get_num_threads()
     run(paths[:1], MeanColour(), Memory())
     assert torch.get_num_threads() == before
-    assert Restarted(0, "x").key == 0

@@ -16,8 +16,9 @@ import torch
 from conftest import SMALL, command, encode, featx, same_content
 
 from featx.errors import UsageError
-from featx.extraction import Settings, extract
-from featx.journal import Journal
+from featx.extraction import Settings, computed_by, extract
+from featx.journal import Journal, Origin
+from featx.sources import Stamp
 from featx.store import FeatureStore
 from featx.verification import verify
 
@@ -219,62 +220,100 @@ def test_outputs_that_cannot_be_written_are_refused_before_any_work(videos: Path
     assert (tmp_path / "text").read_text() == "precious"
 
 
-def test_interrupted_it_says_how_to_go_on(tmp_path: Path) -> None:
-    for i in range(8):
-        encode(tmp_path / "v" / f"{i}.mp4", 200, seed=i)
-    args = ("extract", "--model", "res3d", *SMALL, tmp_path / "v", tmp_path / "out.h5")
-    for sign in (signal.SIGINT, signal.SIGTERM):
-        process = subprocess.Popen(command(*args), stderr=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
-        parts = tmp_path / "out.h5.parts"
-        deadline = time.monotonic() + 60
-        while not (parts / "settings.json").exists() and time.monotonic() < deadline:
-            time.sleep(0.02)
-        time.sleep(1.0)
+def _start(*args: object) -> subprocess.Popen[str]:
+    return subprocess.Popen(command(*args), stderr=subprocess.PIPE, stdout=subprocess.DEVNULL, text=True)
+
+
+def _wait_for_part(out: Path, process: subprocess.Popen[str], *, more_than: int = 0) -> None:
+    """Wait until a run has made something safe, or has ended."""
+    parts = out.with_name(out.name + ".parts")
+    deadline = time.monotonic() + 120
+    while process.poll() is None and len(list(parts.glob("*.part"))) <= more_than:
+        assert time.monotonic() < deadline
+        time.sleep(0.01)
+
+
+@pytest.mark.parametrize(
+    "signals", [[signal.SIGINT], [signal.SIGTERM], [signal.SIGINT, signal.SIGINT], [signal.SIGTERM, signal.SIGINT]]
+)
+def test_interrupted_it_says_how_to_go_on(tmp_path: Path, signals: list[signal.Signals]) -> None:
+    encode(tmp_path / "v" / "a.mp4", 4000)
+    out = tmp_path / "out.h5"
+    process = _start("extract", "--model", "res3d", *SMALL, tmp_path / "v", out)
+    _wait_for_part(out, process)
+    for sign in signals:
         process.send_signal(sign)
-        _, err = process.communicate(timeout=60)
-        assert process.returncode == 130, err
-        assert "run the same command again" in err
-        assert not (tmp_path / "out.h5").exists()
-        assert list(parts.glob("*.part")), "what was computed is kept"
-    assert featx(*args).returncode == 0
-    extract([tmp_path / "v"], tmp_path / "whole.h5", SETTINGS)
-    same_content(tmp_path / "whole.h5", tmp_path / "out.h5")
+        time.sleep(0.1)
+    _, err = process.communicate(timeout=60)
+    assert process.returncode == 130, err
+    assert "run the same command again" in err
+    assert "terminate" not in err
+    assert not out.exists()
+    assert list((tmp_path / "out.h5.parts").glob("*.part")), "what was computed is kept"
 
 
 def test_killed_at_random_instants_the_reruns_end_in_the_same_content(tmp_path: Path) -> None:
-    """SIGKILL ten times within what a whole run takes; the parts must add up to the uninterrupted run's bits."""
+    """SIGKILL again and again, each time after something new was made safe, until a run comes to its end."""
     for i in range(8):
         encode(tmp_path / "v" / f"{i}.mp4", 90 + 10 * i, seed=i)
     encode(tmp_path / "v" / "long.mp4", 900, seed=9)
     (tmp_path / "v" / "bad.mp4").write_bytes(b"no video")
     args = ("extract", "--model", "res3d", *SMALL, tmp_path / "v")
-    began = time.monotonic()
     assert featx(*args, tmp_path / "whole.h5").returncode == 1
-    whole = time.monotonic() - began
     rng = random.Random(0)
-    killed = 0
-    for _ in range(10):
-        process = subprocess.Popen(command(*args, tmp_path / "out.h5"), stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
-        try:
-            process.wait(rng.uniform(0.3, 1.0) * whole)
-        except subprocess.TimeoutExpired:
-            process.kill()
-            process.wait()
-            killed += 1
-    assert killed > 0
-    assert featx(*args, tmp_path / "out.h5").returncode == 1
-    same_content(tmp_path / "whole.h5", tmp_path / "out.h5")
+    out, killed = tmp_path / "out.h5", 0
+    while killed < 8 and not out.exists():
+        process = _start(*args, out)
+        _wait_for_part(out, process, more_than=len(list((tmp_path / "out.h5.parts").glob("*.part"))))
+        time.sleep(rng.uniform(0, 0.3))
+        killed += process.poll() is None
+        process.kill()
+        process.communicate()
+    assert killed > 2
+    assert featx(*args, out).returncode == 1
+    same_content(tmp_path / "whole.h5", out)
     assert not (tmp_path / "out.h5.parts").exists()
+
+
+class Killed(BaseException):
+    """Stands for SIGKILL at a chosen line: nothing after it happens."""
+
+
+@pytest.mark.parametrize("place", ["featx.extraction.publish", "featx.extraction.Journal.remove", "shutil.rmtree"])
+def test_killed_while_publishing_or_cleaning_up(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, place: str) -> None:
+    for i in range(3):
+        encode(tmp_path / "v" / f"{i}.mp4", 40, seed=i)
+    extract([tmp_path / "v"], tmp_path / "whole.h5", SETTINGS)
+
+    def kill(*args: object, **options: object) -> None:
+        raise Killed
+
+    monkeypatch.setattr(place, kill)
+    with pytest.raises(Killed):
+        extract([tmp_path / "v"], tmp_path / "out.h5", SETTINGS)
+    monkeypatch.undo()
+    assert (tmp_path / "out.h5").exists() == (place != "featx.extraction.publish")
+    encode(tmp_path / "v" / "3.mp4", 40, seed=3)
+    again = extract([tmp_path / "v"], tmp_path / "out.h5", SETTINGS)
+    assert (again.new, again.clips, again.failures) == (1, 2, [])
+    extract([tmp_path / "v"], tmp_path / "whole.h5", SETTINGS)
+    same_content(tmp_path / "whole.h5", tmp_path / "out.h5")
+    assert sorted(p.name for p in tmp_path.iterdir()) == ["out.h5", "v", "whole.h5"]
+
+
+def _origin(path: Path, *, later: int = 0) -> Origin:
+    status = path.stat()
+    return Origin(str(path), Stamp(status.st_size, status.st_mtime_ns + later))
 
 
 def test_a_long_video_goes_on_where_it_was(tmp_path: Path) -> None:
     path = encode(tmp_path / "v" / "long.mp4", 640)
     whole = extract([path], tmp_path / "whole.h5", SETTINGS)
     journal = Journal(tmp_path / "out.h5")
-    journal.begin(whole.settings)
+    journal.begin({**whole.settings, "computed_by": computed_by(torch.device("cpu"))})
     with FeatureStore(tmp_path / "whole.h5") as store:
         rows = store[0]["pool5"][:30]
-    journal.add("long", list(range(30)), {"pool5": rows}, size=path.stat().st_size)
+    journal.add("long", list(range(30)), {"pool5": rows}, _origin(path))
     journal.commit()
     journal.close()
     rest = extract([path], tmp_path / "out.h5", SETTINGS)
@@ -286,9 +325,92 @@ def test_a_video_that_changed_between_two_runs_is_begun_anew(tmp_path: Path) -> 
     path = encode(tmp_path / "v" / "a.mp4", 64)
     whole = extract([path], tmp_path / "whole.h5", SETTINGS)
     journal = Journal(tmp_path / "out.h5")
-    journal.begin(whole.settings)
-    journal.add("a", [0, 1], {"pool5": np.full((2, 512), 7, np.float32)}, size=path.stat().st_size + 1)
+    journal.begin({**whole.settings, "computed_by": computed_by(torch.device("cpu"))})
+    journal.add("a", [0, 1], {"pool5": np.full((2, 512), 7, np.float32)}, _origin(path, later=1))
     journal.commit()
     journal.close()
     assert extract([path], tmp_path / "out.h5", SETTINGS).clips == 4
     same_content(tmp_path / "whole.h5", tmp_path / "out.h5")
+
+
+def test_a_finished_video_that_was_replaced_by_one_of_the_same_size_is_noticed(tmp_path: Path) -> None:
+    path = encode(tmp_path / "v" / "a.mp4", 40)
+    extract([path], tmp_path / "out.h5", SETTINGS)
+    os.utime(path)  # touched, not changed
+    assert extract([path], tmp_path / "out.h5", SETTINGS).new == 0
+    content = bytearray(path.read_bytes())
+    content[-1] ^= 1
+    path.write_bytes(content)
+    with pytest.raises(UsageError, match="was changed"):
+        extract([path], tmp_path / "out.h5", SETTINGS)
+
+
+def test_a_video_keeps_its_one_place_when_others_come(tmp_path: Path) -> None:
+    first = encode(tmp_path / "c" / "d" / "a.mp4", 20)
+    extract([first], tmp_path / "out.h5", SETTINGS)
+    second = encode(tmp_path / "c" / "e" / "b.mp4", 20, seed=1)
+    third = encode(tmp_path / "c" / "d" / "a.avi", 20, codec="mpeg4", seed=2)
+    report = extract([first, second, third], tmp_path / "out.h5", SETTINGS)
+    assert (report.new, report.done) == (2, 3)
+    with FeatureStore(tmp_path / "out.h5") as store:
+        assert sorted(Path(v.attrs["path"]) for v in store) == sorted([first, second, third])
+        assert "a" in store
+
+
+def test_a_folder_that_would_stand_where_a_layer_does_is_refused_before_any_work(tmp_path: Path) -> None:
+    encode(tmp_path / "v" / "a" / "pool5" / "x.mp4", 20)
+    extract([tmp_path / "v"], tmp_path / "out.h5", SETTINGS)
+    encode(tmp_path / "v" / "a.mp4", 20)
+    with pytest.raises(UsageError, match="would stand where pool5 of 'a' does"):
+        extract([tmp_path / "v"], tmp_path / "out.h5", SETTINGS)
+
+
+def test_a_failure_goes_when_the_video_is_mended_however_its_path_is_spelled(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "v").mkdir()
+    (tmp_path / "v" / "bad.mp4").write_bytes(b"")
+    assert len(extract([tmp_path / "v"], tmp_path / "out.h5", SETTINGS).failures) == 1
+    before = (tmp_path / "out.h5").stat()
+    assert len(extract([tmp_path / "v"], tmp_path / "out.h5", SETTINGS).failures) == 1
+    assert (tmp_path / "out.h5").stat().st_ino == before.st_ino, "nothing new: the file is left as it is"
+    encode(tmp_path / "v" / "bad.mp4", 20)
+    monkeypatch.chdir(tmp_path / "v")
+    assert extract(".", "../out.h5", SETTINGS).failures == []
+    with FeatureStore(tmp_path / "out.h5") as store:
+        assert (store.ids, store.failures) == (["bad"], [])
+
+
+def test_an_output_that_is_a_link_stays_one(tmp_path: Path) -> None:
+    encode(tmp_path / "v" / "a.mp4", 20)
+    (tmp_path / "big").mkdir()
+    (tmp_path / "out.h5").symlink_to("big/real.h5")
+    extract([tmp_path / "v"], tmp_path / "out.h5", SETTINGS)
+    assert (tmp_path / "out.h5").is_symlink()
+    assert [p.name for p in (tmp_path / "big").iterdir()] == ["real.h5"]
+
+
+def test_merge_and_extract_do_not_write_the_same_file(tmp_path: Path) -> None:
+    from featx.store import merge
+
+    encode(tmp_path / "v" / "a.mp4", 20)
+    extract([tmp_path / "v"], tmp_path / "a.h5", SETTINGS)
+    journal = Journal(tmp_path / "out.h5")
+    with pytest.raises(UsageError, match="is being written by process"):
+        merge([tmp_path / "a.h5"], tmp_path / "out.h5")
+    journal.begin({})
+    journal.close()
+    with pytest.raises(UsageError, match="unfinished run"):
+        merge([tmp_path / "a.h5"], tmp_path / "out.h5")
+    assert not (tmp_path / "out.h5").exists()
+
+
+def test_refused_settings_leave_no_litter(tmp_path: Path) -> None:
+    encode(tmp_path / "v" / "a.mp4", 20)
+    extract([tmp_path / "v"], tmp_path / "out.h5", SETTINGS)
+    with pytest.raises(UsageError):
+        extract([tmp_path / "v"], tmp_path / "out.h5", replace(SETTINGS, seed=1))
+    (tmp_path / "text").write_text("x")
+    with pytest.raises(UsageError):
+        extract([tmp_path / "v"], tmp_path / "text", SETTINGS)
+    assert sorted(p.name for p in tmp_path.iterdir()) == ["out.h5", "text", "v"]

@@ -9,7 +9,11 @@ import pytest
 
 from featx.decode import Summary
 from featx.errors import FeatxError, UsageError
-from featx.journal import Journal, write_atomically
+from featx.files import write_atomically
+from featx.journal import Journal, Origin
+from featx.sources import Stamp
+
+ORIGIN = Origin("x/a/b.mp4", Stamp(7, 123), "abc", "torch")
 
 
 def summary(n: int = 2) -> Summary:
@@ -27,29 +31,29 @@ def rows(*values: float) -> dict[str, np.ndarray]:
 def test_what_is_committed_is_there_again(tmp_path: Path) -> None:
     journal = Journal(tmp_path / "out.h5")
     journal.begin({"model": "m"})
-    journal.add("a/b", [1, 0], rows(1, 0), size=7)
+    journal.add("a/b", [1, 0], rows(1, 0), ORIGIN)
     journal.commit()
-    journal.add("a/b", [2], rows(2), size=7)
-    journal.add("c", [0], rows(9), size=8)
-    journal.end("a/b", summary(3), path="x/a/b.mp4", size=7)
+    journal.add("a/b", [2], rows(2), ORIGIN)
+    journal.add("c", [0], rows(9), ORIGIN)
+    journal.end("a/b", summary(3), ORIGIN)
     journal.commit()
     journal.close()
 
     again = Journal(tmp_path / "out.h5")
     assert again.settings == {"model": "m"}
     entry = again.entries["a/b"]
-    assert (entry.clips, entry.path, entry.size) == (frozenset({0, 1, 2}), "x/a/b.mp4", 7)
+    assert (entry.clips, entry.origin, entry.whole) == (frozenset({0, 1, 2}), ORIGIN, True)
     read = {int(c): p["pool5"].read()[i][0] for clips, p in entry.stretches for i, c in enumerate(clips)}
     assert read == {0: 0, 1: 1, 2: 2}
     for field in dataclasses.fields(Summary):
         np.testing.assert_array_equal(getattr(entry.summary, field.name), getattr(summary(3), field.name))
-    assert again.entries["c"].summary is None
+    assert not again.entries["c"].whole
     again.close()
 
 
 def test_what_is_not_committed_is_not(tmp_path: Path) -> None:
     journal = Journal(tmp_path / "out.h5")
-    journal.add("a", [0], rows(1), size=1)
+    journal.add("a", [0], rows(1), ORIGIN)
     journal.close()
     again = Journal(tmp_path / "out.h5")
     assert again.entries == {}
@@ -59,7 +63,7 @@ def test_what_is_not_committed_is_not(tmp_path: Path) -> None:
 def test_rows_are_committed_by_themselves_before_they_fill_the_memory(tmp_path: Path) -> None:
     journal = Journal(tmp_path / "out.h5")
     for clip in range(5):
-        journal.add("a", [clip], {"x": np.zeros((1, 5 << 20), np.float32)}, size=1)
+        journal.add("a", [clip], {"x": np.zeros((1, 5 << 20), np.float32)}, ORIGIN)
     assert len(list(journal.folder.glob("*.part"))) == 1
     journal.close()
 
@@ -72,7 +76,7 @@ def test_a_run_commits_sooner_when_young_to_get_on_though_killed_often(tmp_path:
     for tick in range(3000):
         clock[0] = 1000.0 + tick / 10
         before = len(list(journal.folder.glob("*.part")))
-        journal.add("a", [tick], rows(tick), size=1)
+        journal.add("a", [tick], rows(tick), ORIGIN)
         if len(list(journal.folder.glob("*.part"))) > before:
             at.append(tick / 10)
     journal.close()
@@ -84,11 +88,12 @@ def test_a_run_commits_sooner_when_young_to_get_on_though_killed_often(tmp_path:
 
 def test_a_forgotten_video_starts_anew(tmp_path: Path) -> None:
     journal = Journal(tmp_path / "out.h5")
-    journal.add("a", [0], rows(1), size=1)
+    journal.begin({})
+    journal.add("a", [0], rows(1), ORIGIN)
     journal.commit()
-    journal.add("a", [1], rows(2), size=1)
+    journal.add("a", [1], rows(2), ORIGIN)
     journal.forget("a")
-    journal.add("a", [0], rows(3), size=1)
+    journal.add("a", [0], rows(3), ORIGIN)
     journal.commit()
     journal.close()
     again = Journal(tmp_path / "out.h5")
@@ -100,7 +105,8 @@ def test_a_forgotten_video_starts_anew(tmp_path: Path) -> None:
 
 def test_torn_and_damaged_parts(tmp_path: Path) -> None:
     journal = Journal(tmp_path / "out.h5")
-    journal.add("a", [0], rows(1), size=1)
+    journal.begin({})
+    journal.add("a", [0], rows(1), ORIGIN)
     journal.commit()
     journal.close()
     (journal.folder / "00000001.part.tmp").write_bytes(b"featx part 1\n torn")
@@ -115,6 +121,49 @@ def test_torn_and_damaged_parts(tmp_path: Path) -> None:
     part.write_bytes(data)
     with pytest.raises(FeatxError, match="checksum"):
         Journal(tmp_path / "out.h5")
+
+
+@pytest.mark.parametrize("damage", [b"\xff" * 40, b"", b"\xff\xff\xff\x7f"])
+def test_a_part_whose_headers_are_damaged_is_named(tmp_path: Path, damage: bytes) -> None:
+    journal = Journal(tmp_path / "out.h5")
+    journal.begin({})
+    journal.add("a", [0], rows(1), ORIGIN)
+    journal.commit()
+    journal.close()
+    part = journal.folder / "00000000.part"
+    content = part.read_bytes()
+    part.write_bytes(content[:13] + damage + content[13 + len(damage) :] if damage else content[:50])
+    with pytest.raises(FeatxError, match=r"00000000\.part is damaged"):
+        Journal(tmp_path / "out.h5")
+
+
+def test_parts_without_their_settings_are_not_believed(tmp_path: Path) -> None:
+    journal = Journal(tmp_path / "out.h5")
+    journal.add("a", [0], rows(1), ORIGIN)
+    journal.commit()
+    journal.close()
+    with pytest.raises(FeatxError, match="without the settings"):
+        Journal(tmp_path / "out.h5")
+
+
+def test_parts_go_all_at_once(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    journal = Journal(tmp_path / "out.h5")
+    journal.begin({})
+    journal.add("a", [0], rows(1), ORIGIN)
+    journal.commit()
+    monkeypatch.setattr("shutil.rmtree", lambda *args, **options: None)  # killed before the first file is deleted
+    journal.remove()
+    assert not journal.folder.exists()
+    monkeypatch.undo()
+    again = Journal(tmp_path / "out.h5")
+    assert again.entries == {}
+    again.close()
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_a_journal_in_which_nothing_began_leaves_nothing(tmp_path: Path) -> None:
+    Journal(tmp_path / "out.h5").close()
+    assert list(tmp_path.iterdir()) == []
 
 
 def test_a_second_journal_says_who_holds_the_first(tmp_path: Path) -> None:
@@ -157,9 +206,10 @@ def test_a_full_disk_stops_cleanly_and_the_rest_is_safe(tmp_path: Path) -> None:
         pytest.skip("mounting is not allowed here")
     try:
         journal = Journal(small / "out.h5")
-        journal.add("a", [0], {"x": np.zeros((1, 300_000), np.float32)}, size=1)
+        journal.begin({})
+        journal.add("a", [0], {"x": np.zeros((1, 300_000), np.float32)}, ORIGIN)
         journal.commit()
-        journal.add("b", [0], {"x": np.zeros((1, 900_000), np.float32)}, size=1)
+        journal.add("b", [0], {"x": np.zeros((1, 900_000), np.float32)}, ORIGIN)
         with pytest.raises(FeatxError, match=r"disk is full.*run the same command again"):
             journal.commit()
         journal.close()

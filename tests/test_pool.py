@@ -70,19 +70,33 @@ def test_only_wanted_clips_are_sent(tmp_path: Path) -> None:
 def test_a_process_that_dies_or_hangs_costs_its_video_alone(tmp_path: Path, how: signal.Signals) -> None:
     paths = [encode(tmp_path / f"{i}.mp4", 400, seed=i) for i in range(6)]
     ended: dict[int, object] = {}
+    hit: list[int] = []
     with Pool(SETTINGS, workers=1, timeout=2.0) as pool:
-        hit = None
         for event in all_events(pool, jobs_for(paths)):
-            if isinstance(event, ClipArrived) and event.key == 2 and hit is None:
-                hit = pool.pids()[0]
-                os.kill(hit, how)
+            if isinstance(event, ClipArrived) and event.key == 2 and pool.pids()[0] not in hit:
+                hit.append(pool.pids()[0])
+                os.kill(hit[-1], how)
             if isinstance(event, Done | Failed):
                 ended[event.key] = event
-        assert hit not in pool.pids()
+        assert not set(hit) & set(pool.pids())
     assert ended.keys() == set(range(6))
     assert [key for key, event in ended.items() if isinstance(event, Failed)] == [2]
     reason = ended[2].reason
     assert "hangs (silent for 2 s)" in reason if how == signal.SIGSTOP else f"crashed (signal {how.value})" in reason
+    assert len(hit) == (1 if how == signal.SIGSTOP else 2), "a crash is given a second try, a hang is not"
+
+
+def test_a_process_that_is_killed_once_costs_nothing(tmp_path: Path) -> None:
+    path = encode(tmp_path / "a.mp4", 400)
+    kinds = []
+    with Pool(SETTINGS, workers=1) as pool:
+        for event in all_events(pool, jobs_for([path])):
+            if isinstance(event, ClipArrived) and event.clip == 20 and "Restarted" not in kinds:
+                os.kill(pool.pids()[0], signal.SIGKILL)
+            kinds.append(type(event).__name__)
+    assert kinds.count("Restarted") == 1
+    assert kinds[-1] == "Done"
+    assert kinds[kinds.index("Restarted") :].count("ClipArrived") == 100
 
 
 def test_a_caller_that_is_busy_is_no_reason_to_call_a_decoder_hung(tmp_path: Path) -> None:

@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 
 from featx.errors import UsageError
-from featx.sources import Found, find_videos
+from featx.sources import Found, Source, check_ids, find_videos
 
 
 def touch(*paths: Path) -> None:
@@ -115,3 +115,55 @@ def test_a_root_must_hold_every_video_and_ids_must_differ(tmp_path: Path) -> Non
     with pytest.raises(UsageError, match=r"would both be 'x\.mp4'"):
         find_videos([tmp_path / "a", tmp_path / "b"])
     assert ids(find_videos([tmp_path / "a", tmp_path / "b"], root=str(tmp_path))) == ["a/x", "b/x"]
+
+
+def test_links_to_folders_are_followed_once(tmp_path: Path) -> None:
+    touch(tmp_path / "elsewhere" / "a.mp4", tmp_path / "data" / "b.mp4")
+    (tmp_path / "data" / "class").symlink_to(tmp_path / "elsewhere")
+    (tmp_path / "data" / "class" / "loop").symlink_to(tmp_path / "data")
+    assert ids(find_videos([tmp_path / "data"])) == ["b", "class/a"]
+
+
+def test_folders_that_a_pattern_names_are_searched(tmp_path: Path) -> None:
+    touch(tmp_path / "x" / "a.mp4", tmp_path / "y" / "b.mp4", tmp_path / "y" / "c.txt", tmp_path / "d.mp4")
+    found = find_videos([str(tmp_path / "*")])
+    assert ids(found) == ["d", "x/a", "y/b"]
+    assert found.ignored == {".txt": 1}
+    assert ids(find_videos([str(tmp_path / "**" / "*.mp4")])) == ["d", "x/a", "y/b"]
+
+
+def test_what_a_list_names_and_is_not_there_costs_itself_alone(tmp_path: Path) -> None:
+    touch(tmp_path / "a.mp4")
+    listed = tmp_path / "list.txt"
+    listed.write_bytes(b"\xef\xbb\xbf" + f"{tmp_path}/a.mp4\n{tmp_path}/gone.mp4\n".encode())
+    assert ids(find_videos([listed])) == ["a", "gone"]
+    listed.write_text("")
+    with pytest.raises(UsageError, match="no videos found"):
+        find_videos([listed])
+
+
+def test_one_path_need_not_be_in_a_list(tmp_path: Path) -> None:
+    touch(tmp_path / "a.mp4")
+    assert ids(find_videos(str(tmp_path))) == ids(find_videos(tmp_path)) == ["a"]
+
+
+def test_ids_that_would_stand_where_a_layer_does_are_refused() -> None:
+    check_ids(["a", "a/b", "pool5/a", "b/pool5"], ["pool5"])
+    for wrong, words in [
+        (["a", "a/pool5/x"], "'a/pool5/x' would stand where pool5 of 'a' does"),
+        ([".videos/a"], "below a folder named"),
+    ]:
+        with pytest.raises(UsageError, match=words):
+            check_ids(wrong, ["pool5"])
+
+
+def test_a_fingerprint_tells_files_of_one_size_apart(tmp_path: Path) -> None:
+    path = tmp_path / "a.mp4"
+    content = bytearray(1_000_000)
+    seen = set()
+    for place in (None, 0, 500_000, 999_999):
+        if place is not None:
+            content[place] ^= 1
+        path.write_bytes(content)
+        seen.add(Source("a", str(path)).fingerprint())
+    assert len(seen) == 4

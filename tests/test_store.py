@@ -5,10 +5,11 @@ from pathlib import Path
 import h5py
 import numpy as np
 import pytest
-from test_journal import summary
+from test_journal import ORIGIN, summary
 
 from featx.errors import FeatxError, UsageError
-from featx.journal import Journal
+from featx.journal import Journal, Origin
+from featx.sources import Stamp
 from featx.store import SETTINGS, FeatureStore, differences, merge, publish, same_video
 from featx.verification import structure
 
@@ -32,15 +33,16 @@ def write(
     journal = Journal(out)
     old = FeatureStore(out) if out.exists() else None
     for video, n in videos.items():
+        origin = Origin(f"v/{video}.mp4", Stamp(5, 0), "abc", "torch")
         order = np.random.default_rng(n).permutation(n)
         for half in np.array_split(order, 2):
             value = ((half + len(video)) * scale).astype(np.float32)[:, None]
             if len(half):
-                journal.add(video, half.tolist(), {"pool5": np.repeat(value, 2, 1), "fc": np.repeat(value, 3, 1)}, size=5)
+                journal.add(video, half.tolist(), {"pool5": np.repeat(value, 2, 1), "fc": np.repeat(value, 3, 1)}, origin)
                 journal.commit()
         made = summary(n)
         object.__setattr__(made, "clip_frames", np.stack([np.arange(n) * 16, np.arange(1, n + 1) * 16], 1))
-        journal.end(video, made, path=f"v/{video}.mp4", size=5)
+        journal.end(video, made, origin)
     journal.commit()
     publish(out, settings, entries=journal.entries, shapes=SHAPES, failures=failures, old=old)
     if old:
@@ -156,8 +158,8 @@ def test_unknown_videos_and_layers_name_the_nearest(tmp_path: Path) -> None:
 
 def test_a_video_without_all_its_rows_is_not_published(tmp_path: Path) -> None:
     journal = Journal(tmp_path / "a.h5")
-    journal.add("a", [0], {"pool5": np.zeros((1, 2), np.float32), "fc": np.zeros((1, 3), np.float32)}, size=1)
-    journal.end("a", summary(2), path="a", size=1)
+    journal.add("a", [0], {"pool5": np.zeros((1, 2), np.float32), "fc": np.zeros((1, 3), np.float32)}, ORIGIN)
+    journal.end("a", summary(2), ORIGIN)
     journal.commit()
     with pytest.raises(FeatxError, match="lacks the rows of 1 of its 2 clips"):
         publish(tmp_path / "a.h5", SETTINGS_VALUES, entries=journal.entries, shapes=SHAPES, failures=[])

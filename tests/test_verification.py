@@ -47,9 +47,38 @@ def test_videos_that_are_gone_or_changed_are_said(out: Path) -> None:
     assert verify(out, clips=0).ok
 
 
-def test_rounding_is_reported_not_condemned(out: Path) -> None:
+def test_rows_of_another_clip_are_found_however_alike_the_clips_are(out: Path) -> None:
+    with h5py.File(out, "a") as file:
+        rows = file["1/pool5"][()]
+        file["1/pool5"][()] = np.roll(rows, 1, axis=0)
+    assert len(verify(out).problems) == 3
+
+
+def test_rounding_is_a_problem_only_where_the_same_machine_computed_the_rows(out: Path) -> None:
     with h5py.File(out, "a") as file:
         file["1/pool5"][0] *= np.float32(1 + 1e-6)
+    assert len(verify(out).problems) == 1
+    with h5py.File(out, "a") as file:
+        file["1"].attrs["computed_by"] = "torch 1.0, an abacus"
     found = verify(out)
     assert found.ok
     assert 0 < found.relative < 1e-5
+    with h5py.File(out, "a") as file:
+        file["1/pool5"][0] *= 2
+    assert any("comes out different" in problem for problem in verify(out).problems)
+
+
+def test_attributes_are_held_against_the_video(out: Path) -> None:
+    with h5py.File(out, "a") as file:
+        file["1"].attrs["damaged_frames"] = 3
+    assert any("damaged_frames is 3 there and 0 now" in problem for problem in verify(out).problems)
+
+
+@pytest.mark.parametrize("gone", [".videos", ".failures", "1/clip_frames", "1/pool5"])
+def test_what_is_missing_is_said_in_a_sentence(out: Path, gone: str) -> None:
+    with h5py.File(out, "a") as file:
+        del file[gone]
+    done = featx("verify", out)
+    assert done.returncode in (1, 2)
+    assert "Traceback" not in done.stderr
+    assert "damaged" in done.stderr or "problem: " in done.stdout
