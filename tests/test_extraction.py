@@ -169,10 +169,10 @@ def test_another_video_under_the_same_id_is_refused(tmp_path: Path) -> None:
     encode(tmp_path / "v" / "a.mp4", 20)
     encode(tmp_path / "w" / "a.mp4", 20)
     extract([tmp_path / "v"], tmp_path / "out.h5", SETTINGS)
-    with pytest.raises(UsageError, match="from another file"):
+    with pytest.raises(UsageError, match=r"has features of 'a' from .*, not from"):
         extract([tmp_path / "w"], tmp_path / "out.h5", SETTINGS)
     encode(tmp_path / "v" / "a.mp4", 40)
-    with pytest.raises(UsageError, match="bytes and now has"):
+    with pytest.raises(UsageError, match="was changed"):
         extract([tmp_path / "v"], tmp_path / "out.h5", SETTINGS)
 
 
@@ -233,9 +233,10 @@ def _wait_for_part(out: Path, process: subprocess.Popen[str], *, more_than: int 
         time.sleep(0.01)
 
 
-@pytest.mark.parametrize(
-    "signals", [[signal.SIGINT], [signal.SIGTERM], [signal.SIGINT, signal.SIGINT], [signal.SIGTERM, signal.SIGINT]]
-)
+TWICE = [signal.SIGINT, signal.SIGINT]
+
+
+@pytest.mark.parametrize("signals", [[signal.SIGINT], [signal.SIGTERM], TWICE, [signal.SIGTERM, signal.SIGINT]], ids=str)
 def test_interrupted_it_says_how_to_go_on(tmp_path: Path, signals: list[signal.Signals]) -> None:
     encode(tmp_path / "v" / "a.mp4", 4000)
     out = tmp_path / "out.h5"
@@ -286,7 +287,8 @@ def test_killed_while_publishing_or_cleaning_up(tmp_path: Path, monkeypatch: pyt
     extract([tmp_path / "v"], tmp_path / "whole.h5", SETTINGS)
 
     def kill(*args: object, **options: object) -> None:
-        raise Killed
+        if place != "shutil.rmtree" or Path(str(args[0])).exists():
+            raise Killed
 
     monkeypatch.setattr(place, kill)
     with pytest.raises(Killed):
