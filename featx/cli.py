@@ -9,19 +9,17 @@ from __future__ import annotations
 import json
 import signal
 import sys
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable
 from importlib.metadata import EntryPoint, entry_points
-from time import monotonic
 from typing import TYPE_CHECKING, Any
 
 import click
 
 from featx import __version__
 from featx.errors import FeatxError, UsageError
+from featx.terminal import Progress, bar
 
 if TYPE_CHECKING:
-    from featx.engine import Stats
     from featx.extraction import Report
 
 INTERRUPTED = 130
@@ -185,7 +183,7 @@ def extract(inputs: tuple[str, ...], out: str, layers: str | None, root: str | N
     names = [name.strip() for name in layers.split(",") if name.strip()] if layers is not None else None
     if names == []:
         raise UsageError(f"layers is {layers!r}: give names separated by commas, or leave it out")
-    progress = _Progress()
+    progress = Progress()
     try:
         report = run(
             inputs,
@@ -223,88 +221,6 @@ def _print_report(report: Report) -> None:
         click.echo(f"{report.out}: nothing to do, all {report.total} videos are there")
 
 
-class _Progress:
-    """A bar on a terminal, a line every ten seconds in a log."""
-
-    def __init__(self) -> None:
-        self.total = 0
-        self._before = 0
-        self._stats: Stats | None = None
-        self._last = monotonic()
-        self._bar: Any = None
-
-    def start(self, report: Report) -> None:
-        self.total, self._before = report.total, report.done
-        settings = report.settings
-        weights = settings["weights"]
-        name = f"random weights, seed {weights['seed']}" if weights["name"] == "random" else weights["name"]
-        click.echo(f"{settings['model']['name']} ({name}), layers {','.join(settings['layers'])}, {settings['precision']} on "
-                   f"{settings['device']}: {report.total} videos, {report.done} done before", err=True)  # fmt: skip
-        if self.total > self._before and _on_terminal():
-            from tqdm import tqdm
-
-            self._bar = tqdm(
-                total=self.total - self._before,
-                bar_format="{percentage:3.0f}%|{bar}| {desc} [{elapsed}<{remaining}]",
-                dynamic_ncols=True,
-                leave=False,
-            )
-
-    def done(self) -> int:
-        return self._before + (self._stats.videos if self._stats else 0)
-
-    def __call__(self, stats: Stats) -> None:
-        self._stats = stats
-        now = monotonic()
-        if now - self._last < (0.1 if self._bar is not None else 10.0):
-            return
-        self._last = now
-        ended = stats.videos + stats.failed
-        # A long video counts by how far it is decoded.
-        partly = sum(min(frames / of, 1.0) for frames, of in list(stats.frames.values()) if of)
-        share = min(ended + partly, self.total - self._before)
-        elapsed = now - stats.began
-        rate = stats.clips / elapsed
-        text = f"{self._before + ended}/{self.total} videos, {stats.clips} clips"
-        if stats.clips:
-            text += f", {rate:.1f} clips/s, {stats.binding} binds"
-        if stats.failed:
-            text += f", {stats.failed} failed"
-        if self._bar is not None:
-            self._bar.set_description_str(text, refresh=False)
-            self._bar.n = share
-            self._bar.refresh()
-        else:
-            left = elapsed / share * (self.total - self._before - share) if share else 0.0
-            click.echo(f"{text}, {_duration(left)} left" if share else text, err=True)
-
-    def publish(self, written: int, total: int) -> None:
-        """Say how far the feature file is written, if that takes long enough to wonder."""
-        now = monotonic()
-        if now - self._last > (0.1 if self._bar is not None else 10.0):
-            self._last = now
-            text = f"writing the feature file, {written}/{total} videos"
-            if self._bar is not None:
-                self._bar.set_description_str(text)
-            else:
-                click.echo(text, err=True)
-
-    def close(self) -> None:
-        if self._bar is not None:
-            self._bar.close()
-            self._bar = None
-
-
-def _on_terminal() -> bool:
-    return sys.stderr is not None and sys.stderr.isatty()
-
-
-def _duration(seconds: float) -> str:
-    minutes, rest = divmod(round(seconds), 60)
-    hours, minutes = divmod(minutes, 60)
-    return f"{hours}:{minutes:02d}:{rest:02d}" if hours else f"{minutes}:{rest:02d}"
-
-
 @cli.command()
 @click.argument("path")
 @click.option("--plot", metavar="PICTURE", help="Draw a video's features over time to a .png, .svg or .pdf.")
@@ -319,6 +235,8 @@ def info(path: str, plot: str | None, video: str | None, layer: str | None, as_j
       featx info out.h5
       featx info out.h5 --plot features.png --video Biking/v_Biking_g01_c01
     """
+    if plot is None and (video or layer):
+        raise UsageError("--video and --layer choose what --plot draws: give --plot PICTURE too")
     from featx.info import as_text, summarise
     from featx.store import FeatureStore
 
@@ -382,7 +300,7 @@ def merge(inputs: tuple[str, ...], out: str, as_json: bool) -> None:
     """
     from featx.store import merge as run
 
-    with _bar("video") as progress:
+    with bar("video") as progress:
         videos = run(inputs, out, on_progress=progress)
     click.echo(json.dumps({"out": out, "videos": videos}) if as_json else f"{out}: {videos} videos")
 
@@ -467,7 +385,7 @@ def synth(directory: str, size: str, classes: str | None, as_json: bool, **optio
     except ValueError:
         raise UsageError(f"size is {size!r}: give width x height, such as 320x240") from None
     names = [c.strip() for c in classes.split(",")] if classes else None
-    with _bar("video") as progress:
+    with bar("video") as progress:
         paths = write_videos(directory, size=(height, width), classes=names, progress=progress, **options)
     n_classes = len({p.parent for p in paths})
     result = {"directory": directory, "videos": [str(p) for p in paths], "classes": n_classes}
@@ -523,24 +441,9 @@ def weights_fetch(name: str, as_json: bool) -> None:
     """
     from featx.weights import fetch
 
-    with _bar("B", scale=True) as progress:
+    with bar("B", scale=True) as progress:
         path = fetch(name, progress=progress)
     click.echo(json.dumps({"name": name, "path": str(path)}) if as_json else f"{name}: {path}")
-
-
-@contextmanager
-def _bar(unit: str, *, scale: bool = False) -> Iterator[Callable[[int, int | None], None]]:
-    """A bar on a terminal, nothing in a log; call what it yields with (done, in all)."""
-    from tqdm import tqdm
-
-    with tqdm(unit=unit, unit_scale=scale, disable=not _on_terminal(), leave=False) as bar:
-
-        def progress(so_far: int, total: int | None) -> None:
-            bar.total = total
-            bar.n = so_far
-            bar.refresh()
-
-        yield progress
 
 
 @weights.command("verify")

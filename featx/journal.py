@@ -13,6 +13,7 @@ The folder is `<out>.parts`; a lock in it keeps two runs from writing the same f
 
 from __future__ import annotations
 
+import errno
 import fcntl
 import json
 import math
@@ -288,7 +289,10 @@ def _lock(folder: Path) -> BinaryIO:
             raise UsageError(f"cannot write to {folder.parent}: {error.strerror}; choose another output") from error
         try:
             fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except OSError:
+        except OSError as error:
+            if error.errno not in (errno.EWOULDBLOCK, errno.EACCES):
+                file.close()
+                raise UsageError(f"cannot lock {folder}: {error.strerror}; choose an output on another file system") from error
             file.seek(0)
             holder = file.read().decode(errors="replace").strip() or "another process"
             file.close()

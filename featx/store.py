@@ -74,7 +74,7 @@ class Video:
 
     def dataset(self, layer: str) -> h5py.Dataset:
         """Return a layer's dataset, (T, D) float32, of which a slice reads just that; UsageError names the nearest."""
-        found = self._group.get(layer)
+        found = self._group.get(layer) if layer not in _PLACES else None
         if not isinstance(found, h5py.Dataset):
             raise UsageError(f"no layer {layer!r} in {self.id!r}{nearest(layer, self.layers)}")
         return found
@@ -357,7 +357,9 @@ def same_video(a: Video, b: Video) -> bool:
     """Return whether two videos' rows, places and attributes are equal to the bit."""
     if a.attrs != b.attrs or a.layers != b.layers:
         return False
-    return all(np.array_equal(a[name], b[name]) for name in (*a.layers, *_PLACES))
+    if not np.array_equal(a.clip_frames, b.clip_frames) or not np.array_equal(a.clip_times, b.clip_times):
+        return False
+    return all(np.array_equal(a[layer], b[layer]) for layer in a.layers)
 
 
 def differences(ours: Mapping[str, Any], theirs: Mapping[str, Any]) -> str:

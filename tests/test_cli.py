@@ -80,6 +80,7 @@ def test_verify_and_merge(extracted, tmp_path: Path) -> None:
         (["extract", "--model", "res3d", "--weights", "random", ".", "out.h5"], "no videos found in ."),
         (["info", "nowhere.h5"], "no such file: nowhere.h5"),
         (["verify", "text.h5"], "text.h5 is not a feature file"),
+        (["info", "text.h5", "--layer", "pool5"], "give --plot PICTURE too"),
         (["merge", "text.h5", "out.h5"], "text.h5 is not a feature file"),
         (["synth", "--size", "big", "d"], "size is 'big'"),
         (["weights", "fetch", "r3d"], "unknown checkpoint 'r3d'"),

@@ -153,7 +153,9 @@ def test_unknown_videos_and_layers_name_the_nearest(tmp_path: Path) -> None:
         with pytest.raises(UsageError, match="did you mean biking/v1"):
             store["biking/v2"]
         with pytest.raises(UsageError, match="did you mean pool5"):
-            store[0]["pool4"]
+            store[0]["POOL4"]
+        with pytest.raises(UsageError, match="no layer 'clip_times'"):
+            store[0]["clip_times"]
 
 
 def test_a_video_without_all_its_rows_is_not_published(tmp_path: Path) -> None:
