@@ -99,7 +99,7 @@ class FeatureStore:
         try:
             self.file = h5py.File(self.path, "r")
         except PermissionError as error:
-            raise UsageError(f"cannot read {self.path}: {error.strerror}") from error
+            raise UsageError(f"cannot read {self.path}: {os.strerror(errno.EACCES)}") from error
         except OSError as error:
             raise UsageError(f"{self.path} is not a feature file: it cannot be read as HDF5") from error
         try:
