@@ -71,7 +71,7 @@ def test_a_process_that_dies_or_hangs_costs_its_video_alone(tmp_path: Path, how:
     paths = [encode(tmp_path / f"{i}.mp4", 400, seed=i) for i in range(6)]
     ended: dict[int, object] = {}
     hit: list[int] = []
-    with Pool(SETTINGS, workers=1, timeout=2.0) as pool:
+    with Pool(SETTINGS, workers=1, timeout=4.0) as pool:
         for event in all_events(pool, jobs_for(paths)):
             if isinstance(event, ClipArrived) and event.key == 2 and pool.pids()[0] not in hit:
                 hit.append(pool.pids()[0])
@@ -82,7 +82,7 @@ def test_a_process_that_dies_or_hangs_costs_its_video_alone(tmp_path: Path, how:
     assert ended.keys() == set(range(6))
     assert [key for key, event in ended.items() if isinstance(event, Failed)] == [2]
     reason = ended[2].reason
-    assert "hangs (silent for 2 s)" in reason if how == signal.SIGSTOP else f"crashed (signal {how.value})" in reason
+    assert "hangs (silent for 4 s)" in reason if how == signal.SIGSTOP else f"crashed (signal {how.value})" in reason
     assert len(hit) == (1 if how == signal.SIGSTOP else 2), "a crash is given a second try, a hang is not"
 
 
@@ -101,12 +101,12 @@ def test_a_process_that_is_killed_once_costs_nothing(tmp_path: Path) -> None:
 
 def test_a_caller_that_is_busy_is_no_reason_to_call_a_decoder_hung(tmp_path: Path) -> None:
     paths = [encode(tmp_path / f"{i}.mp4", 200, seed=i) for i in range(2)]
-    with Pool(SETTINGS, workers=1, timeout=0.5) as pool:
+    with Pool(SETTINGS, workers=1, timeout=1.5) as pool:
         kinds = set()
         for event in all_events(pool, jobs_for(paths)):
             kinds.add(type(event).__name__)
-            if isinstance(event, ClipArrived) and event.clip % 10 == 3:
-                time.sleep(0.7)
+            if isinstance(event, ClipArrived) and event.clip in (3, 30):
+                time.sleep(2.0)
                 pool.excuse()
     assert "Failed" not in kinds
     assert "Done" in kinds
