@@ -165,13 +165,21 @@ def clips_of(video: VideoReader, spec: ClipSpec, cut: Callable[[Clip], Clip]) ->
             n += 1
             start = number * spec.stride
             if start + spec.span == n:
-                yield number, [kept for kept in list(window)[:: spec.step] if kept is not None]
+                yield number, _held(list(window)[:: spec.step])
                 number += 1
     rest = starts(n, spec)[number:]
     first = n - len(window)  # the sampled frame that window[0] is
     for start in rest:
-        yield number, [kept for i in clip_indices(start, n, spec) if (kept := window[i - first]) is not None]
+        yield number, _held([window[i - first] for i in clip_indices(start, n, spec)])
         number += 1
+
+
+def _held(frames: list[Clip | None]) -> list[Clip]:
+    """Return a clip's frames; RuntimeError, rather than a clip with holes, if `_needed` was wrong about one."""
+    held = [frame for frame in frames if frame is not None]
+    if len(held) != len(frames):
+        raise RuntimeError("a frame that a clip shows was not kept")
+    return held
 
 
 def _needed(n: int, spec: ClipSpec) -> bool:

@@ -174,7 +174,7 @@ class _JournalSink:
 
     def rows(self, key: int, clips: list[int], rows: Rows) -> None:
         source, stamp = self._todo[key]
-        self._journal.add(source.id, clips, rows, Origin(source.text, stamp))
+        self._journal.add(source.id, clips, rows, Origin(source.text, stamp, computed_by=self._prepared.computed_by))
 
     def restarted(self, key: int) -> None:
         self._journal.forget(self._todo[key][0].id)
@@ -230,7 +230,7 @@ def extract(
         began = monotonic()
         sink = _JournalSink(journal, prepared, todo)
         if jobs:
-            journal.begin({**prepared.recorded, "computed_by": prepared.computed_by})
+            journal.begin(prepared.recorded)
             stats = _run(prepared, jobs, journal, sink, on_progress)
             report.new, report.clips, report.binding = len(jobs) - len(sink.failures), stats.clips, stats.binding
         report.failures = sorted(sink.failures)
@@ -297,7 +297,6 @@ def _todo(
     jobs: list[Job] = []
     todo: dict[int, tuple[Source, Stamp]] = {}
     decoder = prepared.decode.decoder
-    begun_by = (journal.settings or {}).get("computed_by")
     elsewhere = _ids_by_path(found, old, journal)
     for key, source in enumerate(found.sources):
         stamp = source.stamp()
@@ -316,8 +315,8 @@ def _todo(
             journal.forget(known)
             entry = None
         # Half a video is only gone on with by what began it, from the same file. decord's half might be followed by PyAV's.
-        half = entry is not None and entry.origin == Origin(source.text, stamp) and known == source.id
-        if entry is not None and not (half and begun_by == prepared.computed_by and decoder == "pyav"):
+        origin = Origin(source.text, stamp, computed_by=prepared.computed_by)
+        if entry is not None and not (entry.origin == origin and known == source.id and decoder == "pyav"):
             journal.forget(known)
             entry = None
         todo[key] = source, stamp

@@ -51,7 +51,7 @@ Arrays = Mapping[str, npt.NDArray[Any]]
 class Origin:
     """Where a video's rows are from. path: as stored; stamp: by which a change of the file is noticed.
 
-    Known only when the video has ended: fingerprint: of the file's content; computed_by: what computed the rows, in words.
+    computed_by: what computed the rows, in words. fingerprint: of the file's content, known when the video has ended.
     """
 
     path: str

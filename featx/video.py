@@ -14,6 +14,7 @@ import contextlib
 import errno
 import os
 import stat
+from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from functools import cache, partial
@@ -84,7 +85,7 @@ class Frame:
     image: Callable[[], Image]
 
 
-class VideoReader:
+class VideoReader(ABC):
     """Frames of one video, decoded once, in order; made by `open_video`.
 
     After the iteration: `n_frames`, `damaged_frames`, and `times`, (n_frames + 1,) float64 seconds,
@@ -127,8 +128,9 @@ class VideoReader:
 
     _monotonic = False
 
+    @abstractmethod
     def _decode(self) -> Iterator[tuple[float, Callable[[], Image]]]:
-        raise NotImplementedError
+        """Yield each frame's time in seconds and what gives its image; set `_last_duration` to the last one's."""
 
 
 def open_video(

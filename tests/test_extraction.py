@@ -303,16 +303,17 @@ def test_killed_while_publishing_or_cleaning_up(tmp_path: Path, monkeypatch: pyt
     assert sorted(p.name for p in tmp_path.iterdir()) == ["out.h5", "v", "whole.h5"]
 
 
-def _origin(path: Path, *, later: int = 0) -> Origin:
+def _origin(path: Path, *, later: int = 0, by: str = "") -> Origin:
     status = path.stat()
-    return Origin(str(path), Stamp(status.st_size, status.st_mtime_ns + later))
+    stamp = Stamp(status.st_size, status.st_mtime_ns + later)
+    return Origin(str(path), stamp, computed_by=by or computed_by(torch.device("cpu")))
 
 
 def test_a_long_video_goes_on_where_it_was(tmp_path: Path) -> None:
     path = encode(tmp_path / "v" / "long.mp4", 640)
     whole = extract([path], tmp_path / "whole.h5", SETTINGS)
     journal = Journal(tmp_path / "out.h5")
-    journal.begin({**whole.settings, "computed_by": computed_by(torch.device("cpu"))})
+    journal.begin(whole.settings)
     with FeatureStore(tmp_path / "whole.h5") as store:
         rows = store[0]["pool5"][:30]
     journal.add("long", list(range(30)), {"pool5": rows}, _origin(path))
@@ -323,12 +324,13 @@ def test_a_long_video_goes_on_where_it_was(tmp_path: Path) -> None:
     same_content(tmp_path / "whole.h5", tmp_path / "out.h5")
 
 
-def test_a_video_that_changed_between_two_runs_is_begun_anew(tmp_path: Path) -> None:
+@pytest.mark.parametrize("changed", [{"later": 1}, {"by": "torch 1.0, an abacus"}], ids=str)
+def test_half_a_video_from_another_file_or_machine_is_begun_anew(tmp_path: Path, changed: dict) -> None:
     path = encode(tmp_path / "v" / "a.mp4", 64)
     whole = extract([path], tmp_path / "whole.h5", SETTINGS)
     journal = Journal(tmp_path / "out.h5")
-    journal.begin({**whole.settings, "computed_by": computed_by(torch.device("cpu"))})
-    journal.add("a", [0, 1], {"pool5": np.full((2, 512), 7, np.float32)}, _origin(path, later=1))
+    journal.begin(whole.settings)
+    journal.add("a", [0, 1], {"pool5": np.full((2, 512), 7, np.float32)}, _origin(path, **changed))
     journal.commit()
     journal.close()
     assert extract([path], tmp_path / "out.h5", SETTINGS).clips == 4
