@@ -1,9 +1,8 @@
 """Decoded frames behind one small interface; the only importer of PyAV and decord.
 
 `open_video` gives a reader: iterate it once for every frame in presentation order, then ask it
-what it saw. PyAV is what "auto" takes: measured on 371 real files (see CONTRIBUTING.md) it decodes
-twice as many frames per processor second as decord, because a frame that no clip needs is never
-converted, and it tells damaged frames from sound ones. decord can be asked for; it repeats frames
+what it saw. PyAV is what "auto" takes: it decodes nearly twice as fast as decord (measured; see
+CONTRIBUTING.md), because a frame that no clip needs is never converted, and it tells damaged frames from sound ones. decord can be asked for; it repeats frames
 where packets and frames do not match and hides concealed damage, so what it decodes is held
 against the file's packet index and `NotExact` says when the two do not agree.
 """
