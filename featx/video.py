@@ -2,9 +2,9 @@
 
 `open_video` gives a reader: iterate it once for every frame in presentation order, then ask it
 what it saw. PyAV is what "auto" takes: it decodes nearly twice as fast as decord (measured; see
-CONTRIBUTING.md), because a frame that no clip needs is never converted, and it tells damaged frames from sound ones. decord can be asked for; it repeats frames
-where packets and frames do not match and hides concealed damage, so what it decodes is held
-against the file's packet index and `NotExact` says when the two do not agree.
+CONTRIBUTING.md), because a frame that no clip needs is never converted, and it tells damaged frames
+from sound ones. decord can be asked for; it repeats frames where packets and frames do not match and
+hides concealed damage, so what it decodes is held against the file's packet index and `NotExact` says when the two do not agree.
 """
 
 from __future__ import annotations
