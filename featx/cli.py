@@ -133,6 +133,12 @@ def _options(*options: Callable[[Any], Any]) -> Callable[[Any], Any]:
 
 # Choices are spelled out here: importing the modules that own them would make --help slow. A test holds them together.
 _json_option = click.option("--json", "as_json", is_flag=True, help="Print the result as JSON.")
+_input_options = _options(
+    click.option("--input", type=click.Choice(["rgb", "flow", "rgbf"]),
+                 help="RGB frames, optical flow, or RGB where something moves; the checkpoint's."),
+    click.option("--flow", type=click.Choice(["auto", "tvl1", "dis", "farneback"]),
+                 help="Flow's method; the checkpoint's, or auto: TV-L1 where OpenCV has it, else DIS, 100 times as fast."),
+)  # fmt: skip
 _machine_options = _options(
     click.option("--precision", type=click.Choice(["auto", "bf16", "float32"]), default="auto", show_default=True,
                  help="auto is bf16 where the processor has it; float32 is exact."),
@@ -159,6 +165,8 @@ _machine_options = _options(
               help="Frames after the last whole clip: drop them, pad a clip, or align one more to the end; drop.")  # fmt: skip
 @click.option("--crops", type=click.Choice(["center", "ten"]), help="The centre, or the mean over ten crops; center.")
 @click.option("--flip/--no-flip", default=None, help="Average with the mirror image.")
+@_input_options
+@click.option("--flow-cache", metavar="DIR", help="Keep flow here, once computed, for other models; 4 bytes a pixel and frame.")
 @_machine_options
 @click.option("--timeout", type=float, default=120.0, show_default=True, help="Seconds until a silent decoder is given up.")
 @click.option("--root", help="Folder that video ids are relative to; the folder given.")
@@ -170,12 +178,13 @@ def extract(inputs: tuple[str, ...], out: str, layers: str | None, root: str | N
     standard input, with one path a line. Killed or interrupted, the same command continues where
     it was. A video that cannot be read is listed with its reason and costs the others nothing.
 
-    Exit status: 0 all done, 1 some videos failed, 2 wrong usage, 130 interrupted.
+    Exit status: 0 all done, 1 some videos failed or a file is damaged, 2 wrong usage, 130 interrupted.
 
     \b
     Example:
       featx extract --model res3d videos/ out.h5
       featx extract --model c3d --layers fc6,pool5 --stride 8 a.mp4 b.avi out.h5
+      featx extract --model res3d --weights my.safetensors --input rgbf --flow dis videos/ out.h5
     """
     from featx.extraction import Settings, to_json
     from featx.extraction import extract as run
@@ -206,6 +215,8 @@ def extract(inputs: tuple[str, ...], out: str, layers: str | None, root: str | N
 
 
 def _print_report(report: Report) -> None:
+    for note in report.notes:
+        click.echo(f"note: {note}", err=True)
     for path, reason in report.failures:
         click.echo(f"failed: {path}: {reason}", err=True)
     if report.ignored:
@@ -215,7 +226,7 @@ def _print_report(report: Report) -> None:
         rate = report.clips / report.seconds if report.seconds else 0.0
         before = f", {report.done - report.new} were there before" if report.done > report.new else ""
         failed = f", {len(report.failures)} failed" if report.failures else ""
-        click.echo(f"{report.out}: {report.new} videos, {report.clips} clips in {report.seconds:.1f} s "
+        click.echo(f"{report.out}: {report.new} videos; {report.clips} clips computed in {report.seconds:.1f} s "
                    f"({rate:.1f} clips/s, {report.binding} binds){before}{failed}")  # fmt: skip
     else:
         click.echo(f"{report.out}: nothing to do, all {report.total} videos are there")
@@ -308,6 +319,7 @@ def merge(inputs: tuple[str, ...], out: str, as_json: bool) -> None:
 @cli.command()
 @click.argument("inputs", nargs=-1)
 @click.option("--model", "models", multiple=True, default=["res3d"], show_default=True, help="A model; give it again to compare.")
+@_input_options
 @_machine_options
 @click.option("--layers", help="Comma-separated layers to extract; the model's own.")
 @click.option("--seconds", type=float, default=10.0, show_default=True, help="How long each measurement lasts.")
@@ -357,6 +369,7 @@ def bench(inputs: tuple[str, ...], models: tuple[str, ...], seconds: float, roun
         ("backbone / matrix multiplication", *(f"{m.of_matmul:.1%}" for m in measured)),
         ("parameters, millions", *(f"{m.params:.1f}" for m in measured)),
         ("multiply-adds a clip, 1e9", *(f"{m.multiply_adds:.1f}" for m in measured)),
+        ("input", *(m.input for m in measured)),
         ("precision, device, batch", *(f"{m.precision}, {m.device}, {m.batch_size}" for m in measured)),
     ]
     click.echo(table(rows[1:], headers=rows[0]))
@@ -392,9 +405,48 @@ def synth(directory: str, size: str, classes: str | None, as_json: bool, **optio
     click.echo(json.dumps(result, indent=1) if as_json else f"{directory}: {len(paths)} videos of {n_classes} classes")
 
 
+@cli.command()
+@click.argument("name", required=False)
+@click.option("--family", help="Only this family's models: asymmetric, c3d, hara, semi-cnn, torchvision or tran2017.")
+@click.option("--check", is_flag=True, help="Compare every size and cost that the papers print with ours.")
+@_json_option
+def models(name: str | None, family: str | None, check: bool, as_json: bool) -> int:
+    """List the models, show one's layers, or compare all with the papers.
+
+    Parameters and multiply-adds are those with the model's own number of classes and its own clips;
+    any layer named here can be given to `extract --layers`.
+
+    Exit status: 1 when --check finds a figure that neither agrees nor is explained.
+
+    \b
+    Example:
+      featx models --family hara
+      featx models res3d
+      featx models --check
+    """
+    from featx import catalogue
+
+    if (name is not None) + (family is not None) + check > 1:
+        raise UsageError("give one of a model's name, --family and --check")
+    if check:
+        from featx.models.printed import compare
+
+        found = compare()
+        shown = [{**vars(c), "printed": vars(c.printed), "difference": c.difference} for c in found]
+        click.echo(json.dumps(shown, indent=1) if as_json else catalogue.check_text(found))
+        return 0 if all(c.agrees or c.reason for c in found) else 1
+    if name is not None:
+        model = catalogue.describe(name)
+        click.echo(json.dumps(catalogue.to_json(model), indent=1) if as_json else catalogue.layers_text(model))
+        return 0
+    all_models = catalogue.describe_all(family)
+    click.echo(json.dumps([catalogue.to_json(m) for m in all_models], indent=1) if as_json else catalogue.list_text(all_models))
+    return 0
+
+
 @cli.group()
 def weights() -> None:
-    """List, fetch and verify checkpoints.
+    """List, fetch and verify checkpoints; make one of an image network's.
 
     \b
     Example:
@@ -424,7 +476,7 @@ def weights_list(as_json: bool) -> None:
         return
     lines = []
     for c, path in found:
-        metrics = "; ".join(f"{name}: {value}" for name, value in c.metrics.items())
+        metrics = "; ".join(f"{name}: {value}" for name, value in c.metrics.items() if name != "protocol")
         lines.append((c.name, c.architecture, "here" if path.exists() else "to fetch", c.licence, metrics))
     click.echo(table(lines, headers=("checkpoint", "model", "file", "licence", "metrics")))
 
@@ -461,3 +513,30 @@ def weights_verify(name: str, as_json: bool) -> None:
     digest, path = verify(name), str(path_of(name))
     result = {"name": name, "path": path, "sha256": digest}
     click.echo(json.dumps(result) if as_json else f"{name}: {path} is what it should be, sha256 {digest}")
+
+
+@weights.command("from-2d")
+@click.argument("model")
+@click.argument("state")
+@click.argument("out")
+@click.option("--num-classes", type=int, help="Rows of the classifier; the model's own number by default.")
+@click.option("--seed", type=int, default=0, show_default=True, help="Of the layers that are not taken over.")
+@_json_option
+def weights_from_2d(model: str, state: str, out: str, num_classes: int | None, seed: int, as_json: bool) -> None:
+    """Make a checkpoint to train from: spatial layers of an ImageNet network, the rest untrained.
+
+    MODEL is a semi-CNN, STATE a file of its 2D counterpart's weights under torchvision's names, OUT a .safetensors file.
+
+    \b
+    Example:
+      featx weights from-2d semi_resnet18 resnet18-f37072fd.pth semi_resnet18.safetensors --num-classes 101
+    """
+    from featx.weights import from_2d
+
+    made = from_2d(model, state, out, num_classes=num_classes, seed=seed)
+    if as_json:
+        click.echo(json.dumps({"path": out, "model": model, "network": made.network, "parameters": made.parameters,
+                               "layers": made.layers, "sha256": made.sha256, "source": made.source}))  # fmt: skip
+        return
+    click.echo(f"{out}: {model} with {made.parameters:,} parameters of {made.network} in {', '.join(made.layers)}")
+    click.echo(f"{made.source}: train it before its features mean anything")

@@ -8,13 +8,14 @@ whatever a file does to its decoder, it does to this process alone.
 
 from __future__ import annotations
 
+import contextlib
 import ctypes
 import mmap
 import os
 import signal
 import sys
 from collections import deque
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, replace
 from multiprocessing.connection import Connection
 from time import monotonic
@@ -24,8 +25,10 @@ import numpy as np
 import numpy.typing as npt
 
 from featx.clips import ClipSpec, Ticks, clip_end, clip_indices, starts
+from featx.flow import Flow, OpticalFlow, with_flow
+from featx.flow_cache import FlowCache, Mismatch, Stamp, Writer, stamp_of
 from featx.transforms import Transform
-from featx.video import DecoderChoice, NotExact, VideoError, VideoReader, open_video
+from featx.video import DecoderChoice, Frame, NotExact, VideoError, VideoReader, open_video
 
 Clip = npt.NDArray[np.uint8]
 # Seconds that one frame may fill when a video is resampled.
@@ -34,12 +37,16 @@ MOST_ON_SCREEN = 600.0
 
 @dataclass(frozen=True)
 class DecodeSettings:
-    """What turns a video into clips, and the shared memory that they go to."""
+    """What turns a video into clips, and the shared memory that they go to.
+
+    flow_cache: a folder that `flow_cache.check_folder` gave, in which flow is kept; None keeps none.
+    """
 
     clip: ClipSpec
     transform: Transform
     decoder: DecoderChoice
     slots: int
+    flow_cache: str | None = None
 
     @property
     def clip_shape(self) -> tuple[int, int, int, int, int]:
@@ -104,6 +111,14 @@ class Restarted:
 
 
 @dataclass(frozen=True)
+class Noted:
+    """Something to tell the user that is not a failure."""
+
+    key: int
+    note: str
+
+
+@dataclass(frozen=True)
 class Done:
     key: int
     summary: Summary
@@ -115,7 +130,7 @@ class Failed:
     reason: str
 
 
-Event = Hello | ClipReady | Progress | Restarted | Done | Failed
+Event = Hello | ClipReady | Progress | Restarted | Noted | Done | Failed
 
 
 @dataclass(frozen=True)
@@ -141,15 +156,18 @@ class Job:
         return replace(self, decoder="pyav", without=frozenset(), again=True)
 
 
-def clips_of(video: VideoReader, spec: ClipSpec, cut: Callable[[Clip], Clip]) -> Iterator[tuple[int, list[Clip]]]:
+def clips_of(
+    video: Iterable[Frame], spec: ClipSpec, cut: Callable[[Clip], Clip], sends: Callable[[int], bool] = lambda _: True
+) -> Iterator[tuple[int, list[Clip]]]:
     """Yield (number, its `spec.frames` cut frames) for every clip of a video, in order, decoding each frame once.
 
-    cut: (H, W, 3) uint8 -> what is kept of a frame. Raises VideoError if, resampled, one frame would
+    video: its frames, in order. cut: (H, W, 3) uint8 -> what is kept of a frame. sends: which clips are
+    wanted; no flow is computed for the others. Raises VideoError if, resampled, one frame would
     fill more than MOST_ON_SCREEN seconds: a broken timestamp would otherwise make any number of clips.
     Where the clips lie is told by `summarise`, afterwards.
     """
     ticks = Ticks(spec.fps) if spec.fps is not None else None
-    window: deque[Clip | None] = deque(maxlen=spec.span)
+    window: deque[Callable[[], Clip] | None] = deque(maxlen=spec.span)
     n = 0  # sampled frames so far
     number = 0
     for frame in video:
@@ -157,26 +175,28 @@ def clips_of(video: VideoReader, spec: ClipSpec, cut: Callable[[Clip], Clip]) ->
             gap = frame.end - frame.time
             raise VideoError(f"frame {frame.index} stays on screen for {gap:.0f} s by its timestamps: extract it without --fps")
         shown = ticks.on(frame.time, frame.end) if ticks else 1
-        kept: Clip | None = None
+        kept: Callable[[], Clip] | None = None
         for _ in range(shown):
             if kept is None and _needed(n, spec):
-                kept = cut(frame.image())
+                kept = frame.keep(cut)
             window.append(kept)
             n += 1
             start = number * spec.stride
             if start + spec.span == n:
-                yield number, _held(list(window)[:: spec.step])
+                if sends(number):
+                    yield number, _held(list(window)[:: spec.step])
                 number += 1
     rest = starts(n, spec)[number:]
     first = n - len(window)  # the sampled frame that window[0] is
     for start in rest:
-        yield number, _held([window[i - first] for i in clip_indices(start, n, spec)])
+        if sends(number):
+            yield number, _held([window[i - first] for i in clip_indices(start, n, spec)])
         number += 1
 
 
-def _held(frames: list[Clip | None]) -> list[Clip]:
+def _held(frames: list[Callable[[], Clip] | None]) -> list[Clip]:
     """Return a clip's frames; RuntimeError, rather than a clip with holes, if `_needed` was wrong about one."""
-    held = [frame for frame in frames if frame is not None]
+    held = [frame() for frame in frames if frame is not None]
     if len(held) != len(frames):
         raise RuntimeError("a frame that a clip shows was not kept")
     return held
@@ -240,6 +260,11 @@ class Worker:
         self._free = list(range(settings.slots))
         self._complaints = complaints
         self._told = 0.0
+        method = settings.transform.flow
+        self._flow = OpticalFlow(method) if method is not None else None
+        self._cache = settings.flow_cache
+        self._stamp: Stamp | None = None  # of the video's file before it was opened, where flow is kept
+        self._cached = True  # whether this video's flow may be read from there
 
     def run(self) -> None:
         """Decode videos until the parent closes the pipe."""
@@ -257,12 +282,18 @@ class Worker:
             return None
 
     def _video(self, job: Job) -> None:
+        self._cached = True
         while True:
             try:
                 summary = self._decode(job)
             except NotExact as reason:
                 job = job.anew()
                 self._link.send(Restarted(job.key, str(reason)))
+            except Mismatch as reason:
+                job = replace(job, without=frozenset())
+                self._cached = False
+                self._link.send(Restarted(job.key, str(reason)))
+                self._link.send(Noted(job.key, f"{job.path}: {reason}: the flow is computed again"))
             except VideoError as error:
                 self._link.send(Failed(job.key, str(error)))
                 return
@@ -280,6 +311,7 @@ class Worker:
 
     def _decode(self, job: Job) -> Summary:
         spec, transform = self._settings.clip, self._settings.transform
+        self._stamp = stamp_of(job.path) if self._cache is not None else None
         video = open_video(
             job.path,
             frame_size=transform.frame_size,
@@ -295,14 +327,44 @@ class Worker:
                 self._told = now
                 self._link.send(Progress(job.key, video.n_frames, of))
 
+        def cut(image: Clip) -> Clip:
+            alive()  # a clip's flow may take many seconds
+            return transform.cut(image)
+
         video.on_packet = alive
-        for number, frames in clips_of(video, spec, transform.cut):
-            if job.sends(number):
+        with self._input(video, job, alive) as shown:
+            for number, frames in clips_of(shown, spec, cut, job.sends):
                 slot = self._slot()
                 for t, crops in enumerate(frames):
                     self._slots[slot, :, t] = crops
                 self._link.send(ClipReady(job.key, number, slot))
         return summarise(video, spec)
+
+    @contextlib.contextmanager
+    def _input(self, video: VideoReader, job: Job, alive: Callable[[], None]) -> Iterator[Iterable[Frame]]:
+        """Give the frames whose images are the model's input; flow is read from the cache, or kept there at the end."""
+        transform, flow = self._settings.transform, self._flow
+        if flow is None:
+            yield video
+            return
+        if self._cache is None or self._stamp is None:
+            yield with_flow(video, transform.input, flow)
+            return
+        size = transform.frame_size(video.info.height, video.info.width)
+        cache = FlowCache(self._cache, job.path, video, size, flow.method, alive, stamp=self._stamp)
+        stored, why = cache.open() if self._cached else (None, "")
+        if stored is not None:
+            with contextlib.closing(stored):
+                yield with_flow(video, transform.input, flow, stored=stored)
+                stored.check(video.n_frames)
+                if not cache.unchanged():
+                    raise Mismatch("the file was changed while it was read")
+            return
+        if why:
+            self._link.send(Noted(job.key, why))
+        with contextlib.closing(_Keeper(cache, lambda text: self._link.send(Noted(job.key, text)))) as keeper:
+            yield with_flow(video, transform.input, flow, keep=keeper.add)
+            keeper.commit()
 
     def _slot(self) -> int:
         while not self._free:
@@ -311,6 +373,39 @@ class Worker:
                 sys.exit(0)  # the parent is gone
             self._free.append(message)
         return self._free.pop()
+
+
+class _Keeper:
+    """Writes a video's flow to the cache as long as that can be written; the rows do not depend on it."""
+
+    def __init__(self, cache: FlowCache, note: Callable[[str], None]) -> None:
+        self._note = note
+        self._writer: Writer | None = None
+        with self._told():
+            self._writer = cache.write()
+
+    @contextlib.contextmanager
+    def _told(self) -> Iterator[None]:
+        try:
+            yield
+        except OSError as error:
+            self._note(f"flow is not kept in the cache ({error.strerror or error}); the rows do not depend on it")
+            self.close()
+
+    def add(self, flow: Flow) -> None:
+        if self._writer is not None:
+            with self._told():
+                self._writer.add(flow)
+
+    def commit(self) -> None:
+        if self._writer is not None:
+            with self._told():
+                self._writer.commit()
+
+    def close(self) -> None:
+        if self._writer is not None:
+            self._writer.close()
+            self._writer = None
 
 
 def main() -> None:

@@ -24,7 +24,7 @@ from typing import TYPE_CHECKING, Any, Protocol
 import numpy as np
 import numpy.typing as npt
 
-from featx.decode import DecodeSettings, Done, Failed, Job, Progress, Restarted, Summary
+from featx.decode import DecodeSettings, Done, Failed, Job, Noted, Progress, Restarted, Summary
 from featx.errors import FeatxError
 from featx.pool import ClipArrived, Pool, PoolEvent
 
@@ -54,13 +54,17 @@ class Sink(Protocol):
 
 @dataclass
 class Stats:
-    """How a run stands. seconds waited: by compute for clips, by decoding for compute, by compute for the sink."""
+    """How a run stands. seconds waited: by compute for clips, by decoding for compute, by compute for the sink.
+
+    notes: what the user should know that is not a failure.
+    """
 
     videos: int = 0
     failed: int = 0
     clips: int = 0
     decoded_clips: int = 0
     frames: dict[int, tuple[int, int]] = field(default_factory=dict)
+    notes: list[str] = field(default_factory=list)
     began: float = field(default_factory=monotonic)
     compute_waited: float = 0.0
     decode_waited: float = 0.0
@@ -160,6 +164,7 @@ class Engine:
         interrupt: BaseException | None = None
         for ended, threads in ((self._no_more_batches, self._compute), (self._no_more_rows, [self._delivery])):
             ended.set()
+            began = monotonic()
             for thread in threads:
                 while thread.is_alive():
                     try:
@@ -167,6 +172,11 @@ class Engine:
                     except KeyboardInterrupt as error:
                         self._stop.set()
                         interrupt = error
+            # Whoever is done waits for the rest: of a short run this is most of what there is to tell which stage binds.
+            if threads is self._compute:
+                self.stats.decode_waited += monotonic() - began
+            else:
+                self.stats.sink_waited += monotonic() - began
         return interrupt
 
     # The caller's thread: events to batches.
@@ -214,6 +224,9 @@ class Engine:
     def _note(self, event: PoolEvent) -> None:
         if isinstance(event, Progress):
             self.stats.frames[event.key] = (event.frames, event.of)
+        elif isinstance(event, Noted):
+            if event.note not in self.stats.notes:
+                self.stats.notes.append(event.note)
         elif isinstance(event, Restarted):
             self._attempt[event.key] = self._attempt.get(event.key, 0) + 1
             self._sent.pop(event.key, None)

@@ -9,17 +9,21 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from time import monotonic
-from typing import TYPE_CHECKING, Any, get_args
+from typing import TYPE_CHECKING, Any, Literal, get_args
 
 from featx.clips import ClipSpec, Tail
 from featx.decode import DecodeSettings, Job, Summary
 from featx.engine import Engine, Rows, Stats, cpu_count
 from featx.errors import FeatxError, UsageError
+from featx.flow import computed_by as flow_by
+from featx.flow import recorded as flow_settings
+from featx.flow import resolve_method
+from featx.flow_cache import check_folder as flow_folder
 from featx.journal import Journal, Origin
 from featx.pool import Pool, WorkerLost
 from featx.sources import Found, Source, Stamp, as_text, check_ids, find_videos
 from featx.store import FeatureStore, Video, differences, publish
-from featx.transforms import Crops
+from featx.transforms import Crops, FlowMethod, Input, Transform
 from featx.video import DecoderChoice, decoder_versions, has_decord
 
 if TYPE_CHECKING:
@@ -37,7 +41,9 @@ class Settings:
 
     model: a name of `featx.list_models()`. weights: a registered checkpoint, a file, "random", or
     None for the model's own if it is at hand. layers: names as in the paper, or module paths; None
-    for the model's own. clip and transform settings left None are the checkpoint's.
+    for the model's own. clip and transform settings left None are the checkpoint's. input: "rgb", "flow" or "rgbf"
+    (see featx.flow); flow: the method, "auto" for TV-L1 where OpenCV has it, else DIS; None for the checkpoint's, or "auto".
+    flow_cache: a folder in which flow is kept for later extractions; the rows are the same with and without.
     precision: "auto", "bf16" or "float32". device: "auto", "cpu", "cuda", "cuda:1".
     batch_size: clips at once; None for 8 on CPU, 32 on a GPU. workers: decoding processes; None for
     one a core. timeout: seconds after which a silent decoder is taken to hang.
@@ -54,6 +60,9 @@ class Settings:
     tail: Tail | None = None
     crops: Crops | None = None
     flip: bool | None = None
+    input: Input | None = None
+    flow: FlowMethod | Literal["auto"] | None = None
+    flow_cache: str | os.PathLike[str] | None = None
     precision: str = "auto"
     device: str = "auto"
     batch_size: int | None = None
@@ -81,7 +90,7 @@ class Prepared:
 
 @dataclass
 class Report:
-    """How an extraction went. new, done, total: videos; failures: (path, reason); ignored: suffix -> files."""
+    """How an extraction went. new, done, total: videos; failures: (path, reason); ignored: suffix -> files; notes: sentences."""
 
     out: str
     total: int
@@ -93,6 +102,7 @@ class Report:
     failures: list[tuple[str, str]] = field(default_factory=list)
     ignored: dict[str, int] = field(default_factory=dict)
     settings: dict[str, Any] = field(default_factory=dict)
+    notes: list[str] = field(default_factory=list)
 
 
 def prepare(settings: Settings) -> Prepared:
@@ -116,7 +126,7 @@ def prepare(settings: Settings) -> Prepared:
     loaded = load_model(settings.model, settings.weights, seed=settings.seed)
     clip = _clip(loaded.clip, settings)
     changed: dict[str, Any] = {k: v for k, v in (("crops", settings.crops), ("flip", settings.flip)) if v is not None}
-    transform = replace(loaded.transform, **changed)
+    transform = replace(loaded.transform, **changed, **_input(loaded.transform, settings))
     chosen = settings.layers.split(",") if isinstance(settings.layers, str) else settings.layers
     layers = list(dict.fromkeys(chosen or entry.layers))
     extractor = FeatureExtractor(
@@ -124,14 +134,16 @@ def prepare(settings: Settings) -> Prepared:
     )
     decoder: DecoderChoice = "pyav" if settings.decoder == "auto" else settings.decoder
     batch_size = settings.batch_size or (32 if device.type == "cuda" else 8)
+    flow_cache = flow_folder(settings.flow_cache) if settings.flow_cache is not None else None
+    by_flow = {} if transform.flow is None else {"flow": flow_settings(transform.input, transform.flow)}
     return Prepared(
         extractor=extractor,
-        decode=DecodeSettings(clip, transform, decoder, SLOTS),
+        decode=DecodeSettings(clip, transform, decoder, SLOTS, flow_cache),
         batch_size=batch_size,
         workers=settings.workers or cpu_count(),
         timeout=settings.timeout,
         recorded={
-            "model": {"name": settings.model, "num_classes": loaded.model.num_classes},
+            "model": {"name": settings.model, "num_classes": loaded.model.num_classes if loaded.model.has_classifier else None},
             "weights": loaded.weights_info | _file_of(settings.weights),
             "layers": layers,
             "clip": clip.to_dict(),
@@ -139,9 +151,9 @@ def prepare(settings: Settings) -> Prepared:
             "precision": precision,
             "device": device.type,
             "batch_size": batch_size,
-            "decoder": {"choice": decoder, **decoder_versions(decoder)},
+            "decoder": {"choice": decoder, **decoder_versions(decoder), **by_flow},
         },
-        computed_by=computed_by(device),
+        computed_by=computed_by(device) + (f"; flow by {flow_by()}" if by_flow else ""),
     )
 
 
@@ -151,6 +163,21 @@ def computed_by(device: torch.device) -> str:
 
     name = torch.cuda.get_device_name(device) if device.type == "cuda" else torch.backends.cpu.get_cpu_capability()
     return f"torch {torch.__version__}, {name}"
+
+
+def _input(own: Transform, settings: Settings) -> dict[str, Any]:
+    """Return the input and the flow method: the user's, else the checkpoint's."""
+    chosen = settings.input or own.input
+    if chosen not in get_args(Input):
+        raise UsageError(f"input is {chosen!r}: give one of {', '.join(get_args(Input))}")
+    if chosen == "rgb":
+        for name, value in (("flow", settings.flow), ("flow cache", settings.flow_cache)):
+            if value is not None:
+                raise UsageError(
+                    f"{name} is {os.fspath(value)!r} and the input is rgb, which has no flow: give --input flow or rgbf"
+                )
+        return {"input": "rgb", "flow": None}
+    return {"input": chosen, "flow": resolve_method(settings.flow or own.flow or "auto")}
 
 
 def _file_of(weights: str | None) -> dict[str, str]:
@@ -233,6 +260,7 @@ def extract(
             journal.begin(prepared.recorded)
             stats = _run(prepared, jobs, journal, sink, on_progress)
             report.new, report.clips, report.binding = len(jobs) - len(sink.failures), stats.clips, stats.binding
+            report.notes = stats.notes
         report.failures = sorted(sink.failures)
         entries = {i: e for i, e in journal.entries.items() if e.whole and (old is None or i not in old)}
         failures = sorted([*_kept_failures(found, old), *report.failures])

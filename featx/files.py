@@ -57,10 +57,11 @@ def disk_full(where: Path) -> Iterator[None]:
         raise FeatxError(f"cannot write to {where}: {error.strerror or error}") from error
 
 
-def sha256_of(file: BinaryIO) -> str:
-    """Return the sha256 of an open file from its beginning, 64 hexadecimal digits."""
+def sha256_of(file: BinaryIO, *, alive: Callable[[], object] = lambda: None) -> str:
+    """Return the sha256 of an open file from its beginning, 64 hexadecimal digits; `alive` is called after every MiB."""
     digest = hashlib.sha256()
     file.seek(0)
     while chunk := file.read(1 << 20):
         digest.update(chunk)
+        alive()
     return digest.hexdigest()

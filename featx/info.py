@@ -38,11 +38,11 @@ def as_text(summary: dict[str, Any]) -> str:
     rate = f" at {clip['fps']:g} fps" if clip["fps"] else ""
     size = transform["resize"]
     resize = f"{size[0]}x{size[1]}" if isinstance(size, list) else f"shorter side {size}"
-    decoder = ", ".join(f"{k} {v}" for k, v in summary["decoder"].items() if k != "choice")
+    decoder = ", ".join(f"{k} {v}" for k, v in summary["decoder"].items() if k not in ("choice", "flow"))
     rows = [
         ("model", summary["model"]["name"]),
         ("weights", weights_text),
-        *((key, str(weights[key])) for key in ("sha256", "source", "licence") if weights.get(key)),
+        *((key, str(weights[key])) for key in ("sha256", "source", "licence", "note") if weights.get(key)),
         (
             "clip",
             f"{clip['frames']} frames, one in {clip['step']}{rate}, a clip every {clip['stride']} frames, tail {clip['tail']}",
@@ -51,6 +51,7 @@ def as_text(summary: dict[str, Any]) -> str:
             "frames",
             f"resized to {resize}, {transform['crops']} crop {transform['crop']}{', mirrored too' if transform['flip'] else ''}",
         ),
+        *_input_row(transform, summary["decoder"]),
         (
             "computed",
             f"{summary['precision']} on {summary['device']}, {summary['batch_size']} clips at once; decoded by {decoder}",
@@ -70,6 +71,17 @@ def as_text(summary: dict[str, Any]) -> str:
     lines += _listed("shorter than they claim", [f"{i}: {a} of {b} frames" for i, (a, b) in summary["short"].items()])
     lines += _listed("failed", [f"{path}: {reason}" for path, reason in summary["failures"]])
     return "\n".join(lines)
+
+
+_INPUTS = {"flow": "optical flow: dx, dy and magnitude", "rgbf": "RGB times the magnitude of optical flow (RGBF)"}
+
+
+def _input_row(transform: dict[str, Any], decoder: dict[str, Any]) -> list[tuple[str, str]]:
+    if "input" not in transform:
+        return []
+    flow = decoder["flow"]
+    settings = "".join(f", {name} {value}" for name, value in flow.items() if name != "opencv")
+    return [("input", f"{_INPUTS[transform['input']]}, by {transform['flow']} of OpenCV {flow['opencv']}{settings}")]
 
 
 def _listed(title: str, items: list[str], most: int = 20) -> list[str]:

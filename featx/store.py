@@ -374,11 +374,17 @@ def differences(ours: Mapping[str, Any], theirs: Mapping[str, Any]) -> str:
 
     # Through JSON, as they are stored: a tuple and a list are the same setting.
     a, b = (dict(flat(json.loads(json.dumps({n: s.get(n) for n in SETTINGS})))) for s in (ours, theirs))
+    for each in (a, b):
+        each.setdefault("transform.input", "rgb")
     changed = [n for n in dict.fromkeys([*a, *b]) if a.get(n) != b.get(n) and n != "weights.file"]
+    if "transform.input" in changed:  # what follows from it says no more
+        changed = [n for n in changed if n != "transform.flow" and not n.startswith("decoder.flow.")]
     return ", ".join(f"{n} is {_short(a.get(n))} there and {_short(b.get(n))} here" for n in changed)
 
 
 def _short(value: Any) -> str:
+    if value is None:
+        return "not set"
     return ",".join(map(str, value)) if isinstance(value, list) else str(value)
 
 

@@ -1,7 +1,8 @@
-"""From decoded uint8 frames to model input: inference presets that travel with a checkpoint."""
+"""From decoded uint8 frames, or flow images, to model input: inference presets that travel with a checkpoint."""
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 from typing import TYPE_CHECKING, Any, Literal, get_args
@@ -15,6 +16,10 @@ if TYPE_CHECKING:
     import torch
 
 Crops = Literal["center", "ten"]
+Input = Literal["rgb", "flow", "rgbf"]
+FlowMethod = Literal["tvl1", "dis", "farneback"]
+# A flow image's value for no motion, in every channel; motion to the right by d is FLOW_ZERO + d, to the left FLOW_ZERO - d.
+FLOW_ZERO = 128
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -26,6 +31,8 @@ class Transform:
     mean, std: per channel (R, G, B) in units of 0..255 pixels: input = (pixel - mean) / std.
     crops: "center", or "ten": four corners and centre, each also mirrored; features are averaged over them.
     flip: average the features of each crop with those of its mirror image ("ten" has them already).
+    input: "rgb"; "flow", images of dx, dy and magnitude; or "rgbf", RGB where something moves (see featx.flow).
+    flow: the method that the flow is computed by; None for "rgb".
     """
 
     resize: tuple[int, int] | int
@@ -34,6 +41,8 @@ class Transform:
     std: tuple[float, float, float]
     crops: Crops = "center"
     flip: bool = False
+    input: Input = "rgb"
+    flow: FlowMethod | None = None
 
     def __post_init__(self) -> None:
         smallest = self.resize if isinstance(self.resize, int) else min(self.resize)
@@ -41,8 +50,22 @@ class Transform:
             raise UsageError(f"crop is {self.crop}: give 1 to {smallest}, the resized frame's shorter side")
         if self.crops not in get_args(Crops):
             raise UsageError(f"crops is {self.crops!r}: give one of {', '.join(get_args(Crops))}")
+        for name, values in (("mean", self.mean), ("std", self.std)):
+            sound = len(values) == 3 and all(isinstance(v, int | float) and math.isfinite(v) for v in values)
+            if not sound:
+                raise UsageError(f"{name} is {values!r}: give three numbers, one each for red, green and blue")
         if min(self.std) <= 0:
             raise UsageError(f"std is {self.std}: every channel's must be above 0")
+        if self.input not in get_args(Input):
+            raise UsageError(f"input is {self.input!r}: give one of {', '.join(get_args(Input))}")
+        if self.input == "rgb" and self.flow is not None:
+            raise UsageError(
+                f"flow is {self.flow!r} where the input is rgb, which has none: leave flow out, or give input flow or rgbf"
+            )
+        if self.input != "rgb" and self.flow not in get_args(FlowMethod):
+            raise UsageError(
+                f"flow is {self.flow!r} where the input is {self.input}: give one of {', '.join(get_args(FlowMethod))}"
+            )
 
     @classmethod
     def from_dict(cls, values: Mapping[str, Any]) -> Transform:
@@ -51,8 +74,12 @@ class Transform:
         return cls(**fixed)
 
     def to_dict(self) -> dict[str, Any]:
-        """Return the settings as plain JSON values, as they are stored in a checkpoint or feature file."""
-        return {k: list(v) if isinstance(v, tuple) else v for k, v in asdict(self).items()}
+        """Return the settings as plain JSON values, as they are stored in a checkpoint or feature file.
+
+        Without `input` and `flow` for RGB: as in the files that were written before there were others.
+        """
+        values = {k: list(v) if isinstance(v, tuple) else v for k, v in asdict(self).items()}
+        return {k: v for k, v in values.items() if self.input != "rgb" or k not in ("input", "flow")}
 
     def frame_size(self, height: int, width: int) -> tuple[int, int]:
         """Return the (height, width) to which a frame of this size is resized."""
@@ -89,8 +116,12 @@ class Transform:
         """Make model input of cut clips, on their device.
 
         clips: (N, T, crop, crop, 3) uint8 -> (N, 3, T, crop, crop) float32, channels_last_3d in memory.
+        In the mirror what moves to the right moves to the left: dx of flow images changes its sign too.
         """
         x = clips.float()
+        if mirrored and self.input == "flow":
+            x = x.clone() if x is clips else x
+            x[..., 0] = 2 * FLOW_ZERO - x[..., 0]
         x = (x - x.new_tensor(self.mean)) / x.new_tensor(self.std)
         if mirrored:
             x = x.flip(3)

@@ -218,6 +218,8 @@ def recorded_settings(recorded: Mapping[str, Any], found: Verification, weights:
         **{n: clip[n] for n in ("frames", "step", "stride", "fps", "tail")},
         crops=transform["crops"],
         flip=transform["flip"],
+        input=transform.get("input", "rgb"),
+        flow=transform.get("flow"),
         precision=recorded["precision"],
         device=device,
         batch_size=recorded["batch_size"],

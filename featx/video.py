@@ -83,6 +83,11 @@ class Frame:
     end: float
     image: Callable[[], Image]
 
+    def keep(self, cut: Callable[[Image], Image]) -> Callable[[], Image]:
+        """Take what `cut` leaves of the image, and return what gives it, when a clip shows the frame."""
+        kept = cut(self.image())
+        return lambda: kept
+
 
 class VideoReader(ABC):
     """Frames of one video, decoded once, in order; made by `open_video`.

@@ -1,18 +1,18 @@
 """Checkpoints: what there is, where it is, whether it is what it claims to be, and how it becomes a model.
 
 A checkpoint file is untrusted: its sha256 is checked before use where one is known, and it is read
-as safetensors or with `torch.load(weights_only=True)`, neither of which runs code from the file.
+as `featx.statefile` says, which runs no code from the file.
 """
 
 from __future__ import annotations
 
 import hashlib
-import io
 import json
 import os
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from functools import partial
 from importlib import resources
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal, get_args
@@ -21,22 +21,22 @@ from featx.clips import ClipSpec
 from featx.download import Progress, download
 from featx.errors import FeatxError, UsageError, nearest
 from featx.files import disk_full, sha256_of, write_atomically
+from featx.statefile import METADATA_KEY, SUFFIXES, StateFile, read_state
 from featx.transforms import Transform
 
 if TYPE_CHECKING:
-    import torch
-
     from featx.models import Backbone, ModelEntry
+    from featx.models._state import Foreign
 
-Format = Literal["featx", "torchvision-r3d"]
-SUFFIXES = (".safetensors", ".pth", ".pt")
-METADATA_KEY = "featx"  # in a safetensors file's metadata: a JSON object, as save_checkpoint writes it
+# "featx", or one of featx.models._state.LAYOUTS: other libraries' names, which are mapped to ours.
+Format = Literal["featx", "torchvision-video", "hara", "c3d-pytorch", "c3d-sequence", "c3d-mmaction2"]
 
 
 @dataclass(frozen=True, kw_only=True)
 class Checkpoint:
     """A registered checkpoint, as the manifest describes it.
 
+    num_classes: None when it comes without a classifier.
     format: "featx", or the foreign layout whose names are mapped to ours.
     sha256: 64 hexadecimal digits, or as many of the first ones as its publisher tells.
     file: its name in weights/ when it ships with featx; url: where to fetch it otherwise.
@@ -47,7 +47,7 @@ class Checkpoint:
 
     name: str
     architecture: str
-    num_classes: int
+    num_classes: int | None
     format: Format
     sha256: str
     file: str | None = None
@@ -72,7 +72,8 @@ class Checkpoint:
 class LoadedModel:
     """A model with weights, in evaluation mode, and the preprocessing that belongs to them.
 
-    weights_info: name, sha256, source, licence and seed as JSON values, for the feature file.
+    weights_info: name, sha256, source, licence and seed as JSON values, for the feature file; `note` where
+        something was changed or assumed in loading, or the weights have no classifier.
     labels: class names in the order of the logits, where they are known.
     """
 
@@ -193,16 +194,19 @@ def fetch(name: str, *, progress: Progress | None = None) -> Path:
 def load_model(architecture: str, weights: str | Path | None, *, seed: int = 0, num_classes: int | None = None) -> LoadedModel:
     """Build a model and give it weights: registered ones, those of a file, or random ones where that is said.
 
-    weights: the name of a registered checkpoint; the path of a .safetensors, .pth or .pt file;
-        "random" for untrained weights drawn from `seed`; None for the architecture's registered
-        checkpoint, if its file is on this machine.
-    num_classes: refused when the file has another number; random weights take any.
+    weights: the name of a registered checkpoint; the path of a .safetensors, .pth or .pt file, featx's own or one
+        of torchvision's video ResNets, Hara et al.'s 3D ResNets or a port of C3D; "random" for untrained weights
+        drawn from `seed`; None for the architecture's registered checkpoint, if its file is on this machine.
+    num_classes: refused when the file has another number; random weights, and weights that come without a
+        classifier, take any.
+
+    Weights without a classifier load with NaN in its place, `has_classifier` False and a note.
 
     Raises UsageError when there are no weights, or they belong to another model; FeatxError when a
     file is damaged or is not the registered one.
     """
     from featx.models import create_model, model_entry
-    from featx.models._state import from_torchvision, is_torchvision, with_weights
+    from featx.models._state import NO_CLASSIFIER, with_weights
 
     entry = model_entry(architecture)
     if weights is None:
@@ -219,27 +223,47 @@ def load_model(architecture: str, weights: str | Path | None, *, seed: int = 0, 
         path = path_of(checkpoint.name)
         if not path.exists():
             raise UsageError(f"checkpoint {checkpoint.name} is not here ({path}): run `featx weights fetch {checkpoint.name}`")
-        state, _, digest = _read(path, checkpoint)
+        file = read_state(path, check=partial(_check_digest, checkpoint, path))
+        foreign = _translated(architecture, file, path)
+        if checkpoint.format != (foreign.layout if foreign else "featx"):
+            raise FeatxError(
+                f"{path} is not laid out as {checkpoint.format}: the row of {checkpoint.name} in the manifest is wrong"
+            )
         info = {"name": checkpoint.name, "source": checkpoint.source, "licence": checkpoint.licence}
         transform, clip, labels = checkpoint.transform, checkpoint.clip, checkpoint.labels
+        notes = [foreign.changed] if foreign and foreign.changed else []
     else:
         path = _file(weights, registered)
-        state, described, digest = _read(path)
-        found = "r3d_18" if is_torchvision(state) else described.get("architecture", architecture)
-        if found != architecture:
+        file = read_state(path)
+        foreign = _translated(architecture, file, path)
+        if (found := file.described.get("architecture", architecture)) != architecture:
             raise UsageError(f"{path} holds weights of model {found}, not of {architecture}")
-        transform, clip, labels, info = _preprocessing(path, described, entry)
-    info |= {"sha256": digest, "seed": None}
-    if is_torchvision(state):
-        state = from_torchvision(state)
-    model = with_weights(architecture, state, where=str(path), num_classes=num_classes)
+        transform, clip, labels, info = _preprocessing(path, file.described, entry)
+        if foreign is not None and foreign.transform is not None:
+            transform = foreign.transform
+        notes = [note for note in (foreign.changed, foreign.assumed) if note] if foreign else []
+    state, where = (file.state, str(path)) if foreign is None else (foreign.state, f"{path}, its tensors under featx's names,")
+    model = with_weights(architecture, state, where=where, num_classes=num_classes)
+    if not model.has_classifier:
+        notes.append(NO_CLASSIFIER)
+    info = {"seed": None, **info, "sha256": file.sha256} | ({"note": "; ".join(notes)} if notes else {})
     return LoadedModel(model=model, transform=transform, clip=clip, weights_info=info, labels=labels)
+
+
+def _translated(architecture: str, file: StateFile, path: Path) -> Foreign | None:
+    from featx.models._state import translated
+
+    if file.described:  # featx wrote it, under its own names
+        return None
+    return translated(architecture, file.state, where=str(path), arch=file.arch, parallel=file.parallel)
 
 
 def save_checkpoint(
     path: str | Path, model: Backbone, *, architecture: str, transform: Transform, clip: ClipSpec, info: Mapping[str, Any]
 ) -> str:
     """Write the model's weights and all that loading needs to a .safetensors file, atomically, and return its sha256.
+
+    A classifier that the model's weights came without is left out again.
 
     info: JSON values about the weights: name, source, licence, metrics, labels, whatever else is known.
     """
@@ -253,6 +277,8 @@ def save_checkpoint(
     state = {name: value.detach().cpu().contiguous() for name, value in model.state_dict().items()}
     if problem := misfit(architecture, state, num_classes=model.num_classes):
         raise UsageError(f"the model is not {architecture}: {problem}")
+    if not model.has_classifier:
+        state = {name: value for name, value in state.items() if not name.startswith(f"{model.classifier}.")}
     description = {
         "format": 1,
         "architecture": architecture,
@@ -265,6 +291,59 @@ def save_checkpoint(
     with disk_full(path):
         write_atomically(path, data)
     return hashlib.sha256(data).hexdigest()
+
+
+@dataclass(frozen=True, kw_only=True)
+class From2D:
+    """A checkpoint made of an image network's: what was taken over, and what the file says of it.
+
+    network: the image network's name. parameters: how many trainable numbers are its. layers: where they are.
+    source: as it will stand in a feature file. sha256: of the file that was written.
+    """
+
+    network: str
+    parameters: int
+    layers: tuple[str, ...]
+    source: str
+    sha256: str
+
+
+def from_2d(architecture: str, state: str | Path, out: str | Path, *, num_classes: int | None = None, seed: int = 0) -> From2D:
+    """Write a checkpoint whose spatial layers are those of an ImageNet network and whose other layers are untrained.
+
+    state: a .pth, .pt or .safetensors file of the 2D counterpart's weights under torchvision's names.
+    out: a .safetensors file. num_classes: the model's own number by default. seed: of the untrained layers.
+
+    The file's name and source say what is trained in it, and so does every feature file made with it.
+
+    Raises UsageError when the model has no 2D counterpart or the file is not its weights.
+    """
+    from featx.models import create_model, model_entry
+    from featx.models._transfer import fill
+
+    if (path := Path(out)).suffix != ".safetensors":
+        raise UsageError(f"{path} must end in .safetensors")
+    entry = model_entry(architecture)
+    given = _file(state, {})
+    read = read_state(given)
+    model = create_model(architecture, num_classes=num_classes, seed=seed)
+    made = fill(model, read.state, name=architecture, where=str(given))
+    source = f"spatial layers from {made.network}, {given.name} (sha256 {read.sha256}); the rest untrained, seed {seed}"
+    info = {
+        "name": f"partly untrained {architecture}",
+        "source": source,
+        "licence": None,
+        "seed": seed,
+        "transferred": {
+            "network": made.network,
+            "file": given.name,
+            "sha256": read.sha256,
+            "parameters": made.parameters,
+            "layers": list(made.layers),
+        },
+    }
+    digest = save_checkpoint(path, model, architecture=architecture, transform=entry.transform, clip=entry.clip, info=info)
+    return From2D(network=made.network, parameters=made.parameters, layers=made.layers, source=source, sha256=digest)
 
 
 def _local_default(architecture: str) -> str:
@@ -291,39 +370,6 @@ def _file(weights: str | Path, registered: Mapping[str, Checkpoint]) -> Path:
     return path
 
 
-def _read(path: Path, checkpoint: Checkpoint | None = None) -> tuple[dict[str, torch.Tensor], dict[str, Any], str]:
-    """Return the file's state dict, featx's description of it where it has one, and its sha256, checked before use."""
-    import safetensors.torch
-    import torch
-
-    try:
-        data = path.read_bytes()
-    except OSError as error:
-        raise FeatxError(f"cannot read {path}: {error.strerror}") from None
-    digest = hashlib.sha256(data).hexdigest()
-    if checkpoint is not None:
-        _check_digest(checkpoint, path, digest)
-    described: Any = {}
-    try:
-        if path.suffix == ".safetensors":
-            state: Any = safetensors.torch.load(data)
-            header = json.loads(data[8 : 8 + int.from_bytes(data[:8], "little")])
-            described = json.loads(header.get("__metadata__", {}).get(METADATA_KEY, "{}"))
-        else:
-            state = torch.load(io.BytesIO(data), map_location="cpu", weights_only=True)
-    except Exception as error:  # noqa: BLE001  torch's unpickler raises whatever a damaged byte leads it to
-        reason = str(error).strip().partition("\n")[0].partition(". ")[0]
-        raise FeatxError(f"{path} cannot be read as a checkpoint ({type(error).__name__}: {reason})") from None
-    for wrapper in ("state_dict", "model_state_dict", "model"):
-        if isinstance(state, dict) and isinstance(state.get(wrapper), dict):
-            state = state[wrapper]
-    if not isinstance(state, dict) or not state or not all(isinstance(v, torch.Tensor) for v in state.values()):
-        raise FeatxError(f"{path} is no state dict: it must map names to tensors")
-    if not isinstance(described, dict):
-        raise FeatxError(f"{path} has a damaged description: save it again with featx")
-    return {str(name).removeprefix("module."): value for name, value in state.items()}, described, digest
-
-
 def _preprocessing(
     path: Path, described: Mapping[str, Any], entry: ModelEntry
 ) -> tuple[Transform, ClipSpec, tuple[str, ...] | None, dict[str, Any]]:
@@ -337,6 +383,8 @@ def _preprocessing(
         told = dict(described["info"])
         labels = tuple(map(str, told["labels"])) if told.get("labels") else None
         info = {"name": told.get("name") or path.name, "source": told.get("source"), "licence": told.get("licence")}
+        if told.get("seed") is not None:  # of what is untrained in it
+            info["seed"] = told["seed"]
         return Transform.from_dict(described["transform"]), ClipSpec(**described["clip"]), labels, info
     except (KeyError, TypeError, ValueError, AttributeError, UsageError) as error:
         raise FeatxError(f"{path} has a damaged description ({error}): save it again with featx") from None

@@ -155,27 +155,49 @@ def test_a_video_that_decord_gives_up_comes_from_pyav(tmp_path: Path) -> None:
         np.testing.assert_array_equal(by_decord.kept[1][clip], row)
 
 
-def test_an_interrupt_while_the_last_batches_are_computed_loses_no_row(paths: list[Path]) -> None:
+def test_an_interrupt_while_the_last_batches_are_computed_loses_no_row(
+    paths: list[Path], monkeypatch: pytest.MonkeyPatch
+) -> None:
     import signal
+
+    joining, interrupted, caught = threading.Event(), threading.Event(), threading.Semaphore(0)
 
     class Slow(MeanColour):
         def __call__(self, x: torch.Tensor) -> dict[str, torch.Tensor]:
             time.sleep(0.2)
+            if joining.is_set():
+                interrupted.wait(30)
             return super().__call__(x)
+
+    def interrupt_twice() -> None:
+        for _ in range(2):
+            signal.raise_signal(signal.SIGINT)
+            caught.acquire(timeout=30)
+        interrupted.set()
+
+    def handler(*_: object) -> None:
+        caught.release()
+        raise KeyboardInterrupt
 
     sink, model = Memory(), Slow()
     with Pool(SETTINGS, workers=2) as pool:
-        engine = Engine(model, SETTINGS, pool, sink, batch_size=4)
-        joining = engine._join
+        # 48 clips: the tenth batch of five is not full, so it is given to compute when decoding ends, right before the joining.
+        engine = Engine(model, SETTINGS, pool, sink, batch_size=5)
+        join = engine._join
 
-        def join() -> BaseException | None:
-            for delay in (0.05, 0.15):
-                threading.Timer(delay, signal.raise_signal, [signal.SIGINT]).start()
-            return joining()
+        def joined() -> BaseException | None:
+            joining.set()
+            threading.Thread(target=interrupt_twice, daemon=True).start()
+            return join()
 
-        engine._join = join
-        with pytest.raises(KeyboardInterrupt):
-            engine.run([Job(key, str(path), "pyav") for key, path in enumerate(paths)])
+        monkeypatch.setattr(engine, "_join", joined)
+        before = signal.signal(signal.SIGINT, handler)
+        try:
+            with pytest.raises(KeyboardInterrupt):
+                engine.run([Job(key, str(path), "pyav") for key, path in enumerate(paths)])
+        finally:
+            signal.signal(signal.SIGINT, before)
+    assert interrupted.is_set()
     delivered = sum(len(rows) for rows in sink.kept.values())
     assert delivered == engine.stats.clips
     assert not any(thread.is_alive() for thread in (*engine._compute, engine._delivery))
@@ -185,3 +207,15 @@ def test_torchs_threads_are_what_they_were(paths: list[Path]) -> None:
     before = torch.get_num_threads()
     run(paths[:1], MeanColour(), Memory())
     assert torch.get_num_threads() == before
+
+
+def test_a_short_run_that_waits_for_the_backbone_says_so(tmp_path: Path) -> None:
+    # Fewer batches than may be under way: decoding is long over while the backbone computes, and waits for nobody in between.
+    class Slow(MeanColour):
+        def __call__(self, x: torch.Tensor) -> dict[str, torch.Tensor]:
+            time.sleep(2.0)
+            return super().__call__(x)
+
+    videos = [encode(tmp_path / f"{i}.mp4", n_frames=20) for i in range(2)]
+    stats = run(videos, Slow(), Memory())
+    assert stats.binding == "backbone"

@@ -253,6 +253,19 @@ def test_interrupted_it_says_how_to_go_on(tmp_path: Path, signals: list[signal.S
     assert list((tmp_path / "out.h5.parts").glob("*.part")), "what was computed is kept"
 
 
+def kill_again_and_again(*args: object, times: int) -> int:
+    """SIGKILL a command after each thing that it made safe, its last argument being the file; return how often it was running."""
+    rng, out, killed = random.Random(0), Path(str(args[-1])), 0
+    while killed < times and not out.exists():
+        process = _start(*args)
+        _wait_for_part(out, process, more_than=len(list(Path(f"{out}.parts").glob("*.part"))))
+        time.sleep(rng.uniform(0, 0.3))
+        killed += process.poll() is None
+        process.kill()
+        process.communicate()
+    return killed
+
+
 def test_killed_at_random_instants_the_reruns_end_in_the_same_content(tmp_path: Path) -> None:
     """SIGKILL again and again, each time after something new was made safe, until a run comes to its end."""
     for i in range(8):
@@ -261,16 +274,8 @@ def test_killed_at_random_instants_the_reruns_end_in_the_same_content(tmp_path: 
     (tmp_path / "v" / "bad.mp4").write_bytes(b"no video")
     args = ("extract", "--model", "res3d", *SMALL, tmp_path / "v")
     assert featx(*args, tmp_path / "whole.h5").returncode == 1
-    rng = random.Random(0)
-    out, killed = tmp_path / "out.h5", 0
-    while killed < 8 and not out.exists():
-        process = _start(*args, out)
-        _wait_for_part(out, process, more_than=len(list((tmp_path / "out.h5.parts").glob("*.part"))))
-        time.sleep(rng.uniform(0, 0.3))
-        killed += process.poll() is None
-        process.kill()
-        process.communicate()
-    assert killed > 0  # how often depends on the machine; on two cores about five times
+    out = tmp_path / "out.h5"
+    assert kill_again_and_again(*args, out, times=8) > 0  # how often depends on the machine; on two cores about five times
     assert featx(*args, out).returncode == 1
     same_content(tmp_path / "whole.h5", out)
     assert not (tmp_path / "out.h5.parts").exists()

@@ -195,6 +195,22 @@ def test_folding_with_a_biased_convolution() -> None:
         torch.testing.assert_close(model(x), wanted, rtol=1e-12, atol=1e-12)
 
 
+def test_a_norm_that_is_not_folded_keeps_its_numbers_in_bf16() -> None:
+    model = create_model("semi_densenet121", num_classes=3, seed=0).eval()
+    own = {}
+    for name, module in model.named_modules():
+        if isinstance(module, nn.BatchNorm3d):
+            nn.init.normal_(module.running_mean, 1.003, 0.1)
+            nn.init.uniform_(module.running_var, 0.5, 2)
+            own[name] = module.running_mean.clone(), module.running_var.clone()
+    fast = FeatureExtractor(model, ["pool5"], precision="bf16", device="cpu")._model
+    left = {name: m for name, m in fast.named_modules() if isinstance(m, nn.BatchNorm3d)}
+    assert set(left) == {name for name in own if "norm" in name}
+    for name, module in left.items():
+        assert torch.equal(module.running_mean, own[name][0])
+        assert torch.equal(module.running_var, own[name][1])
+
+
 def test_bf16_is_close_to_float32(res3d: Backbone) -> None:
     names = ["conv1", "res3a", "res5b", "pool5", "fc", "prob"]
     exact = FeatureExtractor(res3d, names, precision="float32", device="cpu")(clips(4))

@@ -10,7 +10,7 @@ import sys
 import pytest
 
 # What --help must do without: each takes from 50 ms (numpy) to seconds (torch) to import.
-HEAVY = ["torch", "numpy", "h5py", "av", "decord", "matplotlib", "safetensors"]
+HEAVY = ["torch", "numpy", "h5py", "av", "decord", "matplotlib", "safetensors", "cv2"]
 
 SCRIPT = """
 import json, sys

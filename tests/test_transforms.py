@@ -1,3 +1,5 @@
+from dataclasses import replace
+
 import numpy as np
 import pytest
 import torch
@@ -70,3 +72,10 @@ def test_settings_survive_json() -> None:
 def test_impossible_transforms_are_refused(wrong: dict[str, object]) -> None:
     with pytest.raises(UsageError):
         make(**wrong)
+
+
+@pytest.mark.parametrize("bad", [(1.0, 2.0), (1.0, 2.0, float("nan")), "abc", (1.0, 2.0, None)])
+@pytest.mark.parametrize("name", ["mean", "std"])
+def test_means_and_deviations_are_three_numbers(name: str, bad: object) -> None:
+    with pytest.raises(UsageError, match=f"{name} is .*: give three numbers"):
+        replace(TRAN2017, **{name: bad})

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import argparse
 import hashlib
 import io
 import json
 import pickle
+import re
 import threading
 from collections.abc import Callable, Iterator
 from dataclasses import replace
@@ -15,8 +17,8 @@ from pathlib import Path
 import pytest
 import safetensors
 import torch
+from foreign_networks import video_forward, video_state
 from torch import nn
-from torch.nn import functional as F
 
 from featx import weights
 from featx.clips import ClipSpec
@@ -270,75 +272,13 @@ def test_an_unwritable_cache(registered: Callable[..., Checkpoint], tmp_path: Pa
         fetch("it")
 
 
-# ---- torchvision's layout, against an independent forward pass
-
-
-def torchvision_state(classes: int) -> dict[str, torch.Tensor]:
-    """Return a state dict with the names and shapes of torchvision's r3d_18 and random numbers in every place.
-
-    Shapes: torchvision/models/video/resnet.py (BasicStem, BasicBlock, Conv3DSimple).
-    """
-    g = torch.Generator().manual_seed(3)
-    state: dict[str, torch.Tensor] = {}
-
-    def conv(name: str, outputs: int, inputs: int, *kernel: int) -> None:
-        fan = inputs * kernel[0] * kernel[1] * kernel[2]
-        state[f"{name}.weight"] = torch.randn(outputs, inputs, *kernel, generator=g) * (2 / fan) ** 0.5
-
-    def norm(name: str, width: int) -> None:
-        state[f"{name}.weight"] = 0.5 + torch.rand(width, generator=g)
-        state[f"{name}.bias"] = 0.3 * torch.randn(width, generator=g)
-        state[f"{name}.running_mean"] = 0.3 * torch.randn(width, generator=g)
-        state[f"{name}.running_var"] = 0.5 + torch.rand(width, generator=g)
-        state[f"{name}.num_batches_tracked"] = torch.tensor(1234)
-
-    conv("stem.0", 64, 3, 3, 7, 7)
-    norm("stem.1", 64)
-    inputs = 64
-    for layer, width in enumerate((64, 128, 256, 512), start=1):
-        for block in range(2):
-            at = f"layer{layer}.{block}"
-            conv(f"{at}.conv1.0", width, inputs, 3, 3, 3)
-            norm(f"{at}.conv1.1", width)
-            conv(f"{at}.conv2.0", width, width, 3, 3, 3)
-            norm(f"{at}.conv2.1", width)
-            if inputs != width:
-                conv(f"{at}.downsample.0", width, inputs, 1, 1, 1)
-                norm(f"{at}.downsample.1", width)
-            inputs = width
-    state["fc.weight"] = torch.randn(classes, 512, generator=g) * 0.05
-    state["fc.bias"] = torch.randn(classes, generator=g)
-    return state
-
-
-def torchvision_forward(s: dict[str, torch.Tensor], x: torch.Tensor) -> torch.Tensor:
-    """Run torchvision's r3d_18 straight from its state dict: x: (N, 3, T, H, W) -> (N, classes)."""
-
-    def conv_norm(
-        x: torch.Tensor, conv: str, norm: str, stride: int | tuple[int, ...], padding: int | tuple[int, ...]
-    ) -> torch.Tensor:
-        x = F.conv3d(x, s[f"{conv}.weight"], stride=stride, padding=padding)
-        return F.batch_norm(
-            x, s[f"{norm}.running_mean"], s[f"{norm}.running_var"], s[f"{norm}.weight"], s[f"{norm}.bias"], eps=1e-5
-        )
-
-    x = F.relu(conv_norm(x, "stem.0", "stem.1", (1, 2, 2), (1, 3, 3)))
-    for layer in (1, 2, 3, 4):
-        for block in (0, 1):
-            at = f"layer{layer}.{block}"
-            stride = 2 if layer > 1 and block == 0 else 1
-            y = F.relu(conv_norm(x, f"{at}.conv1.0", f"{at}.conv1.1", stride, 1))
-            y = conv_norm(y, f"{at}.conv2.0", f"{at}.conv2.1", 1, 1)
-            if f"{at}.downsample.0.weight" in s:
-                x = conv_norm(x, f"{at}.downsample.0", f"{at}.downsample.1", stride, 0)
-            x = F.relu(y + x)
-    return F.linear(x.mean(dim=(2, 3, 4)), s["fc.weight"], s["fc.bias"])
+# ---- torchvision's layout; test_state.py has the others
 
 
 @pytest.fixture(scope="module")
 def torchvision_file(tmp_path_factory: pytest.TempPathFactory) -> Path:
     path = tmp_path_factory.mktemp("torchvision") / "r3d_18.pth"
-    torch.save(torchvision_state(400), path)
+    torch.save(video_state("r3d_18"), path)
     return path
 
 
@@ -347,12 +287,11 @@ def small_clips(n: int = 2) -> torch.Tensor:
 
 
 def test_torchvisions_layout_loads_and_agrees(torchvision_file: Path) -> None:
-    state = torchvision_state(400)
-    assert sum(v.numel() for k, v in state.items() if k.endswith(("weight", "bias"))) == 33_371_472
+    state = video_state("r3d_18")
     loaded = load_model("r3d_18", torchvision_file)
     assert loaded.model.num_classes == 400
     with torch.no_grad():
-        ours, theirs = loaded.model(small_clips()), torchvision_forward(state, small_clips())
+        ours, theirs = loaded.model(small_clips()), video_forward(state, small_clips())
     # The same float32 operations in the same order; only the mean of 9 numbers a channel may sum otherwise.
     torch.testing.assert_close(ours, theirs, rtol=1e-5, atol=1e-5)
     assert theirs.std() > 0.1
@@ -364,17 +303,6 @@ def test_torchvisions_layout_loads_and_agrees(torchvision_file: Path) -> None:
         "seed": None,
     }
     assert loaded.transform == model_entry("r3d_18").transform
-
-
-def test_against_torchvision_itself() -> None:
-    video = pytest.importorskip("torchvision.models.video", reason="torchvision is not installed: compared with F.conv3d alone")
-    theirs = video.r3d_18(weights=None)
-    theirs.load_state_dict(torchvision_state(400))
-    from featx.models._state import from_torchvision, with_weights
-
-    ours = with_weights("r3d_18", from_torchvision(torchvision_state(400)), where="memory")
-    with torch.no_grad():
-        torch.testing.assert_close(ours(small_clips()), theirs.eval()(small_clips()), rtol=1e-5, atol=1e-5)
 
 
 def test_the_registered_checkpoint_loads_once_fetched(
@@ -508,7 +436,7 @@ def test_a_file_of_another_model_names_both(own_file: Path) -> None:
 
 
 def small_state() -> dict[str, torch.Tensor]:
-    return dict(skeleton("res2d", num_classes=2).to_empty(device="cpu").state_dict())
+    return {name: torch.zeros_like(value, device="cpu") for name, value in skeleton("res2d", num_classes=2).state_dict().items()}
 
 
 def test_plain_state_dicts_load(tmp_path: Path) -> None:
@@ -655,3 +583,52 @@ def test_wrong_names(tmp_path: Path, given: str, complaint: str, monkeypatch: py
     with pytest.raises(UsageError, match=complaint) as caught:
         load_model("res2d", given)
     assert_one_sentence(caught.value)
+
+
+@pytest.mark.parametrize(
+    ("state", "words"),
+    [
+        ({"a": torch.zeros(3, 3).to_sparse()}, "its a is torch.sparse_coo on cpu"),
+        ({"a": torch.zeros(3, device="meta")}, "its a is torch.strided on meta"),
+        ({"a": torch.zeros(3), "module.a": torch.ones(3)}, "names a tensor twice, with and without 'module.'"),
+    ],
+)
+def test_tensors_that_are_no_numbers_are_refused(tmp_path: Path, state: dict[str, torch.Tensor], words: str) -> None:
+    torch.save(state, tmp_path / "odd.pth")
+    with pytest.raises(FeatxError, match=re.escape(words)):
+        load_model("res3d", tmp_path / "odd.pth")
+
+
+def flipped(data: bytes) -> bytes:
+    """One bit flipped in the middle, which is a tensor's."""
+    return data[: len(data) // 2] + bytes([data[len(data) // 2] ^ 1]) + data[len(data) // 2 + 1 :]
+
+
+def test_one_bit_flipped_is_noticed(tmp_path: Path) -> None:
+    file = tmp_path / "a.pth"
+    torch.save(small_state(), file)
+    load_model("res2d", file)
+    file.write_bytes(flipped(file.read_bytes()))
+    with pytest.raises(FeatxError, match=r"the checksum of its part \S+ is wrong\): it is damaged .*; fetch or copy it again"):
+        load_model("res2d", file)
+
+
+def test_numbers_that_are_not_finite_are_refused(tmp_path: Path) -> None:
+    state = small_state()
+    state["res3b.conv1.bn.running_mean"][5] = torch.nan
+    torch.save(state, tmp_path / "a.pth")
+    with pytest.raises(
+        UsageError, match=r"its res3b.conv1.bn.running_mean has numbers that are not finite; its training diverged"
+    ):
+        load_model("res2d", tmp_path / "a.pth")
+
+
+def test_an_object_in_the_file_is_named_with_the_remedy(tmp_path: Path) -> None:
+    torch.save({"state_dict": small_state(), "args": argparse.Namespace(lr=1)}, tmp_path / "a.pth")
+    with pytest.raises(
+        FeatxError, match=r"holds an object of argparse.Namespace, which could run code: load it where you trust it"
+    ):
+        load_model("res2d", tmp_path / "a.pth")
+    (tmp_path / "empty.pth").write_bytes(b"")
+    with pytest.raises(FeatxError, match=r"empty.pth is empty: fetch or copy it again"):
+        load_model("res2d", tmp_path / "empty.pth")

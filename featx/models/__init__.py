@@ -1,17 +1,24 @@
 """The backbones: importing this package registers every model of every family."""
 
-from featx.models import c3d, resnet3d
+from featx.models import asymmetric, c3d, hara, semicnn, torchvision_video, tran2017
 from featx.models._layers import Backbone, ConvBN
 from featx.models._registry import ModelEntry, create_model, list_models, model_entry, register
+from featx.models._transfer import Transfer, transfer_2d
 
 __all__ = [
     "Backbone",
     "ConvBN",
     "ModelEntry",
+    "Transfer",
+    "asymmetric",
     "c3d",
     "create_model",
+    "hara",
     "list_models",
     "model_entry",
     "register",
-    "resnet3d",
+    "semicnn",
+    "torchvision_video",
+    "tran2017",
+    "transfer_2d",
 ]

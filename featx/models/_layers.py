@@ -21,6 +21,18 @@ class Backbone(nn.Module):
 
     #: Name of the last linear layer, whose rows are the classes.
     classifier: str
+    #: False for weights that came without a classifier: there it is NaN, and what it gives cannot be had.
+    has_classifier: bool = True
+
+    @property
+    def minimum(self) -> Triple:
+        """The smallest clip, (T, H, W), that it takes."""
+        return (1, 1, 1)
+
+    @property
+    def takes(self) -> str:
+        """The sizes of clips that it takes, in words."""
+        return "at least {} frames of {}x{} pixels".format(*self.minimum)
 
     @property
     def num_classes(self) -> int:
@@ -38,6 +50,7 @@ class Backbone(nn.Module):
         (facebook/C3D, c3d_resnet18_ucf101_feature_extraction.prototxt). Without a generator the
         numbers come from torch's global one.
         """
+        self.has_classifier = True
         for module in self.modules():
             if isinstance(module, nn.Conv3d):
                 nn.init.kaiming_normal_(module.weight, mode="fan_out", nonlinearity="relu", generator=generator)
@@ -65,6 +78,14 @@ class Conv3d(nn.Conv3d):
         weight = self.weight[:, :, length // 2 : length // 2 + 1]
         padding = (0, *self.padding[1:])
         return functional.conv3d(x, weight, self.bias, self.stride, padding, self.dilation, self.groups)
+
+
+class AvgPool3d(nn.AvgPool3d):
+    """nn.AvgPool3d, in bf16 too: torch 2.13 has no such kernel for CPUs, so the mean is taken in float32 and rounded once."""
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        """x: (N, C, T, H, W) -> (N, C, T', H', W')."""
+        return super().forward(x.float()).to(x.dtype)
 
 
 class ConvBN(nn.Sequential):

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+import os
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -36,6 +37,11 @@ class ModelEntry:
     layers: tuple[str, ...]
     source: str
 
+    @property
+    def input_shape(self) -> tuple[int, int, int, int]:
+        """(3, T, H, W) of the clips that it is made for."""
+        return (3, self.clip.frames, self.transform.crop, self.transform.crop)
+
 
 def register(entry: ModelEntry) -> None:
     """Add a model's row; ValueError when the name is taken."""
@@ -57,16 +63,31 @@ def model_entry(name: str) -> ModelEntry:
         raise UsageError(f"unknown model {name!r}{nearest(name, _ENTRIES)}") from None
 
 
-def create_model(name: str, *, num_classes: int | None = None, seed: int | None = None, **options: Any) -> Backbone:
+def create_model(
+    name: str,
+    *,
+    num_classes: int | None = None,
+    seed: int | None = None,
+    init_2d: Mapping[str, torch.Tensor] | str | os.PathLike[str] | None = None,
+    **options: Any,
+) -> Backbone:
     """Build model `name` with untrained weights, in training mode.
 
     num_classes: rows of the classifier; the model's own number by default.
     seed: draw the weights from a generator of this seed and leave torch's global one alone.
+    init_2d: ImageNet weights, or a file of them, for a semi-CNN's spatial layers (`transfer_2d`); the other layers are what
+        they are without.
     options: the model's own, such as c3d's `dropout`.
+
+    Raises UsageError for an unknown name, and for an init_2d that is not the network's.
     """
     model = skeleton(name, num_classes=num_classes, **options).to_empty(device="cpu")
     generator = None if seed is None else torch.Generator().manual_seed(_checked_seed(seed))
     model.initialise(generator)
+    if init_2d is not None:
+        from featx.models._transfer import fill
+
+        fill(model, init_2d, name=name)
     return model
 
 

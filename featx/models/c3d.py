@@ -3,96 +3,87 @@
 Tran, Bourdev, Fergus, Torresani, Paluri: "Learning Spatiotemporal Features with 3D Convolutional
 Networks", arXiv:1412.0767 (2015), figure 3; layer names and details as in the authors' release
 (github.com/facebook/C3D, c3d_sport1m_feature_extractor_video.prototxt).
+
+Parameters by classifier, in millions: 78.41 with 101 classes (the 78.4 commonly quoted, from networks
+fine-tuned on UCF101), 79.99 with the 487 of Sports-1M, 78.00 without fc8. The 72.9 of Tran et al. 2017,
+section 4, is what 487 classes give when one of the three 512 -> 512 convolutions (7.08 M) is left out:
+72.91; the paper's 38.5 G multiply-adds need all eight.
 """
 
 from __future__ import annotations
 
-from collections import OrderedDict
-
-import torch
-from torch import nn
+from functools import partial
 
 from featx.clips import ClipSpec
-from featx.errors import UsageError
-from featx.models._layers import Backbone, Conv3d, check_clips
+from featx.models._layers import Backbone
+from featx.models._network import Hidden, Network
 from featx.models._registry import ModelEntry, register
+from featx.models._rows import Conv, MaxPool, Row
 from featx.transforms import Transform
 
-# Convolutions (name, output channels) and, after them, the pooling (name, temporal size).
-STAGES: tuple[tuple[tuple[tuple[str, int], ...], tuple[str, int]], ...] = (
-    ((("conv1a", 64),), ("pool1", 1)),
-    ((("conv2a", 128),), ("pool2", 2)),
-    ((("conv3a", 256), ("conv3b", 256)), ("pool3", 2)),
-    ((("conv4a", 512), ("conv4b", 512)), ("pool4", 2)),
-    ((("conv5a", 512), ("conv5b", 512)), ("pool5", 2)),
-)
-FC_WIDTH = 4096
+# Output channels of each group of convolutions; a pooling follows each group.
+WIDTHS = ((64,), (128,), (256, 256), (512, 512), (512, 512))
 
 
-def _conv(inputs: int, outputs: int) -> nn.Sequential:
-    return nn.Sequential(OrderedDict(conv=Conv3d(inputs, outputs, 3, padding=1), relu=nn.ReLU(inplace=True)))
+def pool(number: int, *, port: bool = False) -> MaxPool:
+    """Return C3D's pooling after group `number`: 1 x 2 x 2 after the first, 2 x 2 x 2 after the others.
 
-
-def _linear(inputs: int, outputs: int, dropout: float) -> nn.Sequential:
-    return nn.Sequential(OrderedDict(linear=nn.Linear(inputs, outputs), relu=nn.ReLU(inplace=True), dropout=nn.Dropout(dropout)))
-
-
-class C3D(Backbone):
-    """conv1a ... conv5b, pool1 ... pool5, fc6, fc7, fc8; a layer's output is that after its ReLU.
-
-    Parameters by classifier, in millions: 78.41 with 101 classes (the 78.4 commonly quoted, from
-    networks fine-tuned on UCF101), 79.99 with the 487 of Sports-1M, 78.00 without fc8. The 72.9 of
-    Tran et al. 2017, section 4, is what 487 classes give when one of the three 512 -> 512
-    convolutions (7.08 M) is left out: 72.91; the paper's 38.5 G multiply-adds need all eight.
+    Caffe rounds pooled sizes up (facebook/C3D, pool3d_layer.cpp): pool5 makes 4 x 4 of 7 x 7, its last row and column
+    pooling over one instead of two, and fc6 is 512 * 1 * 4 * 4 = 8192 wide. Ports to other libraries pad pool5 by
+    (0, 1, 1) and get the width too, but pool other windows: rows 0, 1-2, 3-4, 5-6, not 0-1, 2-3, 4-5, 6; their other
+    poolings round down. `port` is theirs.
     """
+    time = 1 if number == 1 else 2
+    return MaxPool(
+        name=f"pool{number}",
+        kernel=(time, 2, 2),
+        stride=(time, 2, 2),
+        padding=(0, 1, 1) if port and number == 5 else (0, 0, 0),
+        ceil=not port,
+    )
 
-    classifier = "fc8"
 
-    def __init__(self, *, num_classes: int, dropout: float = 0.5) -> None:
-        super().__init__()
-        inputs = 3
-        for convolutions, (pool, length) in STAGES:
-            for name, outputs in convolutions:
-                self.add_module(name, _conv(inputs, outputs))
-                inputs = outputs
-            # Caffe rounds pooled sizes up (facebook/C3D, pool3d_layer.cpp): pool5 makes 4 x 4 of 7 x 7, its last
-            # row and column pooling over one instead of two, and fc6 is 512 * 1 * 4 * 4 = 8192 wide. Ports that pad
-            # pool5 by (0, 1, 1) get the width too, but pool other windows: rows 0, 1-2, 3-4, 5-6, not 0-1, 2-3, 4-5, 6.
-            self.add_module(pool, nn.MaxPool3d((length, 2, 2), ceil_mode=True))
-        self.fc6 = _linear(inputs * 4 * 4, FC_WIDTH, dropout)
-        self.fc7 = _linear(FC_WIDTH, FC_WIDTH, dropout)
-        self.fc8 = nn.Linear(FC_WIDTH, num_classes)
+def rows(*, port: bool = False) -> list[Row]:
+    """Return the layers conv1a, pool1 ... conv5b, pool5."""
+    layers: list[Row] = []
+    for i, widths in enumerate(WIDTHS, start=1):
+        layers += [Conv(name=f"conv{i}{'ab'[j]}", width=width, norm=False) for j, width in enumerate(widths)]
+        layers.append(pool(i, port=port))
+    return layers
 
-    def forward(self, x: torch.Tensor) -> torch.Tensor:
-        """x: (N, 3, 16, 112, 112) -> logits (N, classes)."""
-        check_clips(x)
-        frames, height, width = x.shape[2:]
-        if (-(-frames // 16), -(-height // 32), -(-width // 32)) != (1, 4, 4):
-            raise UsageError(f"c3d takes clips of 16 frames of 112x112 pixels, got {frames} of {height}x{width}")
-        for convolutions, (pool, _) in STAGES:
-            for name, _ in convolutions:
-                x = self.get_submodule(name)(x)
-            # (N, 64, 16, 56, 56), (N, 128, 8, 28, 28), (N, 256, 4, 14, 14), (N, 512, 2, 7, 7), (N, 512, 1, 4, 4)
-            x = self.get_submodule(pool)(x)
-        x = self.fc7(self.fc6(x.flatten(1)))
-        logits: torch.Tensor = self.fc8(x)
-        return logits
+
+def build(port: bool, *, num_classes: int, dropout: float = 0.5) -> Backbone:
+    """Build C3D; fc6 and fc7 have 4096 outputs."""
+    hidden = (Hidden("fc6", 4096), Hidden("fc7", 4096))
+    size = (16, 112, 112)
+    return Network(rows(port=port), size=size, num_classes=num_classes, classifier="fc8", hidden=hidden, dropout=dropout)
 
 
 # Tran et al. 2015, section 3.3: frames of 128 x 171, crops of 112 x 112, 16 frames a clip. The authors subtract a mean
-# volume, sport1m_train16_128_mean.binaryproto; this constant for RGB is MMAction2's (configs/recognition/c3d, mean
-# [104, 117, 128], std 1), which stands in for it.
-SPORTS1M = Transform(resize=(128, 171), crop=112, mean=(104.0, 117.0, 128.0), std=(1.0, 1.0, 1.0))
+# volume, sport1m_train16_128_mean.binaryproto; the constant that ports put in its place, (90, 98, 102) of blue, green and
+# red (pytorch-video-recognition, dataloaders/dataset.py), stands in for it here.
+SPORTS1M = Transform(resize=(128, 171), crop=112, mean=(102.0, 98.0, 90.0), std=(1.0, 1.0, 1.0))
+# MMAction2's preprocessing, configs/recognition/c3d: the shorter side to 128, this mean of red, green and blue.
+MMACTION = Transform(resize=128, crop=112, mean=(104.0, 117.0, 128.0), std=(1.0, 1.0, 1.0))
+CLIP = ClipSpec(frames=16, step=1, stride=16)
 
-register(
-    ModelEntry(
-        name="c3d",
-        family="c3d",
-        builder=C3D,
-        num_classes=487,  # Sports-1M
-        clip=ClipSpec(frames=16, step=1, stride=16),
-        transform=SPORTS1M,
-        layers=("fc6", "prob"),
-        source="Tran et al. 2015 (arXiv:1412.0767), figure 3",
-    )
+ROWS = (
+    # name, whether it pools as ports do, transform, source
+    ("c3d", False, SPORTS1M, "Tran et al. 2015 (arXiv:1412.0767), figure 3"),
+    # For checkpoints trained in a port, MMAction2's C3D among them.
+    ("c3d_padded", True, MMACTION, "as ports to PyTorch pool, MMAction2's among them"),
 )
+
+for _name, _port, _transform, _source in ROWS:
+    register(
+        ModelEntry(
+            name=_name,
+            family="c3d",
+            builder=partial(build, _port),
+            num_classes=487,  # Sports-1M
+            clip=CLIP,
+            transform=_transform,
+            layers=("fc6", "prob"),
+            source=_source,
+        )
+    )
