@@ -26,6 +26,7 @@ import numpy.typing as npt
 
 from featx.decode import DecodeSettings, Done, Failed, Job, Noted, Progress, Restarted, Summary
 from featx.errors import FeatxError
+from featx.interrupts import held, raise_held
 from featx.pool import ClipArrived, Pool, PoolEvent
 
 if TYPE_CHECKING:
@@ -144,40 +145,34 @@ class Engine:
         threads_before = torch.get_num_threads()
         for thread in (*self._compute, self._delivery):
             thread.start()
-        interrupt: BaseException | None = None
         try:
             self._feed(jobs)
         except BaseException:
             self._stop.set()
             raise
         finally:
-            interrupt = self._join()
+            with held(self._stop.set) as interrupts:
+                self._join()
             torch.set_num_threads(threads_before)
         if self._error is not None:
             raise self._error
-        if interrupt is not None:
-            raise interrupt
+        raise_held(interrupts)
         return self.stats
 
-    def _join(self) -> BaseException | None:
-        """End the threads, the compute threads first; an interrupt meanwhile is kept for later, or rows would be lost."""
-        interrupt: BaseException | None = None
+    def _join(self) -> None:
+        """End the threads, the compute threads first."""
         for ended, threads in ((self._no_more_batches, self._compute), (self._no_more_rows, [self._delivery])):
             ended.set()
             began = monotonic()
             for thread in threads:
+                # With a timeout: a signal may be delivered to another thread, and its handler runs in this one when it wakes.
                 while thread.is_alive():
-                    try:
-                        thread.join(0.1)
-                    except KeyboardInterrupt as error:
-                        self._stop.set()
-                        interrupt = error
+                    thread.join(0.1)
             # Whoever is done waits for the rest: of a short run this is most of what there is to tell which stage binds.
             if threads is self._compute:
                 self.stats.decode_waited += monotonic() - began
             else:
                 self.stats.sink_waited += monotonic() - began
-        return interrupt
 
     # The caller's thread: events to batches.
 

@@ -160,7 +160,8 @@ def test_an_interrupt_while_the_last_batches_are_computed_loses_no_row(
 ) -> None:
     import signal
 
-    joining, interrupted, caught = threading.Event(), threading.Event(), threading.Semaphore(0)
+    joining, interrupted = threading.Event(), threading.Event()
+    before = signal.getsignal(signal.SIGINT)
 
     class Slow(MeanColour):
         def __call__(self, x: torch.Tensor) -> dict[str, torch.Tensor]:
@@ -169,35 +170,28 @@ def test_an_interrupt_while_the_last_batches_are_computed_loses_no_row(
                 interrupted.wait(30)
             return super().__call__(x)
 
-    def interrupt_twice() -> None:
-        for _ in range(2):
-            signal.raise_signal(signal.SIGINT)
-            caught.acquire(timeout=30)
-        interrupted.set()
-
-    def handler(*_: object) -> None:
-        caught.release()
-        raise KeyboardInterrupt
-
     sink, model = Memory(), Slow()
     with Pool(SETTINGS, workers=2) as pool:
         # 48 clips: the tenth batch of five is not full, so it is given to compute when decoding ends, right before the joining.
         engine = Engine(model, SETTINGS, pool, sink, batch_size=5)
         join = engine._join
 
-        def joined() -> BaseException | None:
+        def interrupt_twice() -> None:
+            for _ in range(2):
+                signal.raise_signal(signal.SIGINT)
+                assert engine._stop.wait(30)
+            interrupted.set()
+
+        def joined() -> None:
             joining.set()
             threading.Thread(target=interrupt_twice, daemon=True).start()
-            return join()
+            join()
 
         monkeypatch.setattr(engine, "_join", joined)
-        before = signal.signal(signal.SIGINT, handler)
-        try:
-            with pytest.raises(KeyboardInterrupt):
-                engine.run([Job(key, str(path), "pyav") for key, path in enumerate(paths)])
-        finally:
-            signal.signal(signal.SIGINT, before)
+        with pytest.raises(KeyboardInterrupt):
+            engine.run([Job(key, str(path), "pyav") for key, path in enumerate(paths)])
     assert interrupted.is_set()
+    assert signal.getsignal(signal.SIGINT) is before
     delivered = sum(len(rows) for rows in sink.kept.values())
     assert delivered == engine.stats.clips
     assert not any(thread.is_alive() for thread in (*engine._compute, engine._delivery))
