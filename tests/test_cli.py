@@ -177,7 +177,7 @@ def test_choices_are_those_of_the_modules_that_own_them() -> None:
     from featx.transforms import Crops
     from featx.video import DecoderChoice
 
-    options = {p.name: p for p in cli.extract.params}
+    options = {p.name: p for p in cli.features.extract.params}
     for name, owned in [("tail", Tail), ("crops", Crops), ("decoder", DecoderChoice)]:
         assert tuple(options[name].type.choices) == get_args(owned)
 
@@ -187,7 +187,7 @@ def test_options_of_extract_are_the_fields_of_settings() -> None:
 
     from featx.extraction import Settings
 
-    options = {p.name for p in cli.extract.params}
+    options = {p.name for p in cli.features.extract.params}
     assert options - {"inputs", "out", "root", "as_json"} == {f.name for f in fields(Settings)}
 
 

@@ -1,0 +1,38 @@
+"""Options that several commands share, and their exit statuses."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import click
+
+INTERRUPTED = 130
+
+
+def options(*each: Callable[[Any], Any]) -> Callable[[Any], Any]:
+    def apply(function: Any) -> Any:
+        for option in reversed(each):
+            function = option(function)
+        return function
+
+    return apply
+
+
+# Choices are spelled out here: importing the modules that own them would make --help slow. A test holds them together.
+json_option = click.option("--json", "as_json", is_flag=True, help="Print the result as JSON.")
+input_options = options(
+    click.option("--input", type=click.Choice(["rgb", "flow", "rgbf"]),
+                 help="RGB frames, optical flow, or RGB where something moves; the checkpoint's."),
+    click.option("--flow", type=click.Choice(["auto", "tvl1", "dis", "farneback"]),
+                 help="Flow's method; the checkpoint's, or auto: TV-L1 where OpenCV has it, else DIS, 100 times as fast."),
+)  # fmt: skip
+machine_options = options(
+    click.option("--precision", type=click.Choice(["auto", "bf16", "float32"]), default="auto", show_default=True,
+                 help="auto is bf16 where the processor has it; float32 is exact."),
+    click.option("--device", default="auto", show_default=True, help="auto, cpu, cuda or cuda:N."),
+    click.option("--batch-size", type=int, help="Clips at once; 8 on CPU, 32 on a GPU."),
+    click.option("--decoder", type=click.Choice(["auto", "pyav", "decord"]), default="auto", show_default=True,
+                 help="auto is pyav; decord hands files over that it does not decode exactly."),
+    click.option("--workers", type=int, help="Decoding processes; one a core."),
+)  # fmt: skip

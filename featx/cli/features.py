@@ -1,0 +1,181 @@
+"""Commands that make feature files and look into them."""
+
+from __future__ import annotations
+
+import json
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from featx.cli._options import INTERRUPTED, input_options, json_option, machine_options
+from featx.errors import UsageError
+from featx.terminal import Progress, bar
+
+if TYPE_CHECKING:
+    from featx.extraction import Report
+
+
+@click.command()
+@click.argument("inputs", nargs=-1, required=True)
+@click.argument("out")
+@click.option("--model", required=True, help="A model, such as res3d, c3d or r3d_18.")
+@click.option("--weights", help="A registered checkpoint, a .safetensors or .pth file, or random; the model's own if it is here.")
+@click.option("--seed", type=int, default=0, show_default=True, help="Of --weights random.")
+@click.option("--layers", help="Comma-separated: the paper's names (res5b,pool5,prob) or module paths; the model's own.")
+@click.option("--frames", type=int, help="Frames in a clip; the checkpoint's.")
+@click.option("--step", type=int, help="Source frames from one frame of a clip to the next; the checkpoint's.")
+@click.option("--stride", type=int, help="Source frames from one clip to the next; less than frames x step overlaps.")
+@click.option("--fps", type=float, help="Resample to this rate by presentation time first; the video's own.")
+@click.option("--tail", type=click.Choice(["drop", "pad", "align"]),
+              help="Frames after the last whole clip: drop them, pad a clip, or align one more to the end; drop.")  # fmt: skip
+@click.option("--crops", type=click.Choice(["center", "ten"]), help="The centre, or the mean over ten crops; center.")
+@click.option("--flip/--no-flip", default=None, help="Average with the mirror image.")
+@input_options
+@click.option("--flow-cache", metavar="DIR", help="Keep flow here, once computed, for other models; 4 bytes a pixel and frame.")
+@machine_options
+@click.option("--timeout", type=float, default=120.0, show_default=True, help="Seconds until a silent decoder is given up.")
+@click.option("--root", help="Folder that video ids are relative to; the folder given.")
+@json_option
+def extract(inputs: tuple[str, ...], out: str, layers: str | None, root: str | None, as_json: bool, **settings: Any) -> int:
+    """Extract clip features of videos to one HDF5 file.
+
+    INPUTS are files, folders (searched recursively), glob patterns, or a text file, or - for
+    standard input, with one path a line. Killed or interrupted, the same command continues where
+    it was. A video that cannot be read is listed with its reason and costs the others nothing.
+
+    Exit status: 0 all done, 1 some videos failed or a file is damaged, 2 wrong usage, 130 interrupted.
+
+    \b
+    Example:
+      featx extract --model res3d videos/ out.h5
+      featx extract --model c3d --layers fc6,pool5 --stride 8 a.mp4 b.avi out.h5
+      featx extract --model res3d --weights my.safetensors --input rgbf --flow dis videos/ out.h5
+    """
+    from featx.extraction import Settings, to_json
+    from featx.extraction import extract as run
+
+    names = [name.strip() for name in layers.split(",") if name.strip()] if layers is not None else None
+    if names == []:
+        raise UsageError(f"layers is {layers!r}: give names separated by commas, or leave it out")
+    progress = Progress()
+    try:
+        report = run(
+            inputs,
+            out,
+            Settings(layers=names, **settings),
+            root=root,
+            on_start=progress.start,
+            on_progress=progress,
+            on_publish=progress.publish,
+        )
+    except KeyboardInterrupt:
+        progress.close()
+        safe = f"{progress.done()} of {progress.total} videos are done; " if progress.total else ""
+        click.echo(f"interrupted: {safe}run the same command again to continue", err=True)
+        return INTERRUPTED
+    finally:
+        progress.close()
+    click.echo(to_json(report)) if as_json else _print_report(report)
+    return 1 if report.failures else 0
+
+
+def _print_report(report: Report) -> None:
+    for note in report.notes:
+        click.echo(f"note: {note}", err=True)
+    for path, reason in report.failures:
+        click.echo(f"failed: {path}: {reason}", err=True)
+    if report.ignored:
+        kinds = ", ".join(f"{n} {suffix}" for suffix, n in sorted(report.ignored.items()))
+        click.echo(f"ignored in folders, not a video's suffix: {kinds}", err=True)
+    if report.new or report.failures:
+        rate = report.clips / report.seconds if report.seconds else 0.0
+        before = f", {report.done - report.new} were there before" if report.done > report.new else ""
+        failed = f", {len(report.failures)} failed" if report.failures else ""
+        click.echo(f"{report.out}: {report.new} videos; {report.clips} clips computed in {report.seconds:.1f} s "
+                   f"({rate:.1f} clips/s, {report.binding} binds){before}{failed}")  # fmt: skip
+    else:
+        click.echo(f"{report.out}: nothing to do, all {report.total} videos are there")
+
+
+@click.command()
+@click.argument("path")
+@click.option("--plot", metavar="PICTURE", help="Draw a video's features over time to a .png, .svg or .pdf.")
+@click.option("--video", help="The id of the video to draw; the one with most clips.")
+@click.option("--layer", help="The layer to draw; the file's first.")
+@json_option
+def info(path: str, plot: str | None, video: str | None, layer: str | None, as_json: bool) -> None:
+    """Say what is in a feature file.
+
+    \b
+    Example:
+      featx info out.h5
+      featx info out.h5 --plot features.png --video Biking/v_Biking_g01_c01
+    """
+    if plot is None and (video or layer):
+        raise UsageError("--video and --layer choose what --plot draws: give --plot PICTURE too")
+    from featx.info import as_text, summarise
+    from featx.store import FeatureStore
+
+    with FeatureStore(path) as store:
+        summary = summarise(store)
+        click.echo(json.dumps(summary, indent=1) if as_json else as_text(summary))
+        if plot is not None:
+            from featx.report import plot_features
+
+            drawn = store[video] if video is not None else max(store, key=len, default=None)
+            if drawn is None:
+                raise UsageError(f"{path} holds no video to draw")
+            chosen = layer or store.layers[0]
+            plot_features(plot, drawn.clip_times, drawn[chosen], title=f"{drawn.id}, {chosen}")
+            click.echo(f"{plot}: {chosen} of {drawn.id}", err=as_json)
+
+
+@click.command()
+@click.argument("path")
+@click.option("--clips", type=click.IntRange(0), default=32, show_default=True, help="How many random clips to make again.")
+@click.option("--seed", type=click.IntRange(0), default=0, show_default=True, help="Of the choice of clips.")
+@click.option("--weights", help="The checkpoint's file, where it is not at its recorded place.")
+@json_option
+def verify(path: str, clips: int, seed: int, weights: str | None, as_json: bool) -> int:
+    """Check a feature file: its structure, and a random sample of clips made again from the videos.
+
+    \b
+    Example:
+      featx verify out.h5
+    """
+    from featx.verification import verify as run
+
+    found = run(path, clips=clips, seed=seed, weights=weights)
+    if as_json:
+        click.echo(json.dumps({**vars(found), "ok": found.ok}, indent=1))
+    else:
+        for note in found.notes:
+            click.echo(f"note: {note}")
+        for video_id, reason in found.unread:
+            click.echo(f"not made again: {video_id}: {reason}")
+        if found.clips:
+            where = f" ({found.worst})" if found.worst else ""
+            click.echo(f"{found.clips} clips made again: largest deviation {found.deviation:.3g}, {found.relative:.2g} of the "
+                       f"largest value, smallest cosine {found.cosine:.6f}{where}")  # fmt: skip
+        for problem in found.problems:
+            click.echo(f"problem: {problem}")
+        click.echo(f"{path}: {found.videos} videos, {'no problems' if found.ok else f'{len(found.problems)} problems'}")
+    return 0 if found.ok else 1
+
+
+@click.command()
+@click.argument("inputs", nargs=-1, required=True)
+@click.argument("out")
+@json_option
+def merge(inputs: tuple[str, ...], out: str, as_json: bool) -> None:
+    """Merge feature files made with the same settings into one.
+
+    \b
+    Example:
+      featx merge part1.h5 part2.h5 all.h5
+    """
+    from featx.store import merge as run
+
+    with bar("video") as progress:
+        videos = run(inputs, out, on_progress=progress)
+    click.echo(json.dumps({"out": out, "videos": videos}) if as_json else f"{out}: {videos} videos")

@@ -1,0 +1,148 @@
+"""Commands about networks and their weights."""
+
+from __future__ import annotations
+
+import json
+
+import click
+
+from featx.cli._options import json_option
+from featx.errors import UsageError
+from featx.terminal import bar
+
+
+@click.command()
+@click.argument("name", required=False)
+@click.option("--family", help="Only this family's models: asymmetric, c3d, hara, semi-cnn, torchvision or tran2017.")
+@click.option("--check", is_flag=True, help="Compare every size and cost that the papers print with ours.")
+@json_option
+def models(name: str | None, family: str | None, check: bool, as_json: bool) -> int:
+    """List the models, show one's layers, or compare all with the papers.
+
+    Parameters and multiply-adds are those with the model's own number of classes and its own clips;
+    any layer named here can be given to `extract --layers`.
+
+    Exit status: 1 when --check finds a figure that neither agrees nor is explained.
+
+    \b
+    Example:
+      featx models --family hara
+      featx models res3d
+      featx models --check
+    """
+    from featx import catalogue
+
+    if (name is not None) + (family is not None) + check > 1:
+        raise UsageError("give one of a model's name, --family and --check")
+    if check:
+        from featx.models.printed import compare
+
+        found = compare()
+        shown = [{**vars(c), "printed": vars(c.printed), "difference": c.difference} for c in found]
+        click.echo(json.dumps(shown, indent=1) if as_json else catalogue.check_text(found))
+        return 0 if all(c.agrees or c.reason for c in found) else 1
+    if name is not None:
+        model = catalogue.describe(name)
+        click.echo(json.dumps(catalogue.to_json(model), indent=1) if as_json else catalogue.layers_text(model))
+        return 0
+    all_models = catalogue.describe_all(family)
+    click.echo(json.dumps([catalogue.to_json(m) for m in all_models], indent=1) if as_json else catalogue.list_text(all_models))
+    return 0
+
+
+@click.group()
+def weights() -> None:
+    """List, fetch and verify checkpoints; make one of an image network's.
+
+    \b
+    Example:
+      featx weights list
+    """
+
+
+@weights.command("list")
+@json_option
+def weights_list(as_json: bool) -> None:
+    """List the registered checkpoints: what they are, where they are from, and whether they are here.
+
+    \b
+    Example:
+      featx weights list
+    """
+    from featx.report import table
+    from featx.weights import list_checkpoints, path_of
+
+    found = [(c, path_of(c.name)) for c in list_checkpoints()]
+    if as_json:
+        rows = [
+            {"name": c.name, "model": c.architecture, "here": path.exists(), "path": str(path), "url": c.url, "sha256": c.sha256,
+             "licence": c.licence, "source": c.source, "metrics": dict(c.metrics)} for c, path in found
+        ]  # fmt: skip
+        click.echo(json.dumps(rows, indent=1))
+        return
+    lines = []
+    for c, path in found:
+        metrics = "; ".join(f"{name}: {value}" for name, value in c.metrics.items() if name != "protocol")
+        lines.append((c.name, c.architecture, "here" if path.exists() else "to fetch", c.licence, metrics))
+    click.echo(table(lines, headers=("checkpoint", "model", "file", "licence", "metrics")))
+
+
+@weights.command("fetch")
+@click.argument("name")
+@json_option
+def weights_fetch(name: str, as_json: bool) -> None:
+    """Download a checkpoint to the cache, continuing what is there, and check its sha256.
+
+    \b
+    Example:
+      featx weights fetch r3d_18-kinetics400
+    """
+    from featx.weights import fetch
+
+    with bar("B", scale=True) as progress:
+        path = fetch(name, progress=progress)
+    click.echo(json.dumps({"name": name, "path": str(path)}) if as_json else f"{name}: {path}")
+
+
+@weights.command("verify")
+@click.argument("name")
+@json_option
+def weights_verify(name: str, as_json: bool) -> None:
+    """Check a checkpoint's file against its registered sha256.
+
+    \b
+    Example:
+      featx weights verify r3d_18-kinetics400
+    """
+    from featx.weights import path_of, verify
+
+    digest, path = verify(name), str(path_of(name))
+    result = {"name": name, "path": path, "sha256": digest}
+    click.echo(json.dumps(result) if as_json else f"{name}: {path} is what it should be, sha256 {digest}")
+
+
+@weights.command("from-2d")
+@click.argument("model")
+@click.argument("state")
+@click.argument("out")
+@click.option("--num-classes", type=int, help="Rows of the classifier; the model's own number by default.")
+@click.option("--seed", type=int, default=0, show_default=True, help="Of the layers that are not taken over.")
+@json_option
+def weights_from_2d(model: str, state: str, out: str, num_classes: int | None, seed: int, as_json: bool) -> None:
+    """Make a checkpoint to train from: spatial layers of an ImageNet network, the rest untrained.
+
+    MODEL is a semi-CNN, STATE a file of its 2D counterpart's weights under torchvision's names, OUT a .safetensors file.
+
+    \b
+    Example:
+      featx weights from-2d semi_resnet18 resnet18-f37072fd.pth semi_resnet18.safetensors --num-classes 101
+    """
+    from featx.weights import from_2d
+
+    made = from_2d(model, state, out, num_classes=num_classes, seed=seed)
+    if as_json:
+        click.echo(json.dumps({"path": out, "model": model, "network": made.network, "parameters": made.parameters,
+                               "layers": made.layers, "sha256": made.sha256, "source": made.source}))  # fmt: skip
+        return
+    click.echo(f"{out}: {model} with {made.parameters:,} parameters of {made.network} in {', '.join(made.layers)}")
+    click.echo(f"{made.source}: train it before its features mean anything")

@@ -1,0 +1,50 @@
+"""What a dataset is to whoever trains or evaluates: labelled videos of one side of a split."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+
+
+@dataclass(frozen=True, kw_only=True)
+class Item:
+    """A labelled video, or a labelled part of one.
+
+    id: unique in its dataset, as in the official lists, without suffix; for a part, with what tells it from others.
+    path: the video's file.
+    label: place in the dataset's `classes`.
+    group: what train and test may not share (UCF101's g01 to g25); None where the dataset says nothing of the kind.
+    start, end: seconds of the labelled part; None is the video's own beginning or end.
+    """
+
+    id: str
+    path: str
+    label: int
+    group: str | None = None
+    start: float | None = None
+    end: float | None = None
+
+
+@dataclass(frozen=True, kw_only=True)
+class Dataset:
+    """One side of a split, in the official list's order.
+
+    name: as given, such as "ucf101"; split: which of its splits; subset: "train", "val" or "test".
+    classes: names in the order of the labels. absent: items that the lists have and that were left out because their
+        video is not there, which happens only where the caller allowed it.
+    source: where the protocol is from. notes: what the user should be told, such as how a folder was divided.
+    """
+
+    name: str
+    split: int
+    subset: str
+    classes: tuple[str, ...]
+    items: tuple[Item, ...]
+    absent: int = 0
+    source: str = ""
+    notes: Sequence[str] = field(default=())
+
+    @property
+    def title(self) -> str:
+        """What a report calls it, such as "ucf101 split 1, test"."""
+        return f"{self.name} split {self.split}, {self.subset}"
