@@ -38,7 +38,7 @@ SUFFIXES = frozenset({
 # Codecs in which every packet is a frame to show, so that one without a frame is damage. Not so in VP8 and VP9, whose
 # alternate references are never shown; and MPEG-4 in AVI has packets of a few bytes for frames packed elsewhere.
 _FRAME_A_PACKET = frozenset({"h264", "hevc", "mjpeg", "mpeg1video", "mpeg2video", "mpeg4"})
-_PLACEHOLDER_BYTES = 16
+PLACEHOLDER_BYTES = 16
 
 # Demuxers that make "video" of text, or open other files by name.
 _NOT_VIDEO = {"tty": "text", "hls": "a playlist", "concat": "a playlist", "dash": "a playlist", "sdp": "a session description"}
@@ -158,7 +158,7 @@ def open_video(
     if decoder not in get_args(DecoderChoice):
         raise UsageError(f"decoder is {decoder!r}: give one of {', '.join(get_args(DecoderChoice))}")
     path = os.path.abspath(os.fspath(path))
-    _check_file(path)
+    check_file(path)
     if decoder == "decord":
         if not has_decord():
             raise UsageError("decord is not installed: pip install decord, or use --decoder pyav")
@@ -188,38 +188,27 @@ class _AvReader(VideoReader):
     def __init__(self, path: str, frame_size: FrameSize | None, in_time_order: bool) -> None:
         super().__init__()
         self._path = path
-        with _av_errors():
-            self._container = _open_av(path)
-            self._stream = _video_stream(self._container)
+        with av_errors():
+            self._container = open_av(path)
+            self._stream = video_stream(self._container)
             self._frames = self._decoded(self._container, self._stream)
             self._first = next(self._frames, None)
         if self._first is None:
             raise VideoError("not one frame could be decoded")
-        self.info = _info(path, self._container, self._stream, self._first)
+        self.info = read_info(path, self._container, self._stream, self._first)
         self._size = frame_size(self.info.height, self.info.width) if frame_size else (self.info.height, self.info.width)
         self._monotonic = in_time_order
 
     def _decode(self) -> Iterator[tuple[float, Callable[[], Image]]]:
-        from av.video.reformatter import VideoReformatter
-
-        reformatter = VideoReformatter()
-        # Newer PyAV scales each frame on all cores; here every core has a reader of its own.
-        single = {"threads": 1} if "threads" in (reformatter.reformat.__doc__ or "") else {}
-        turns = self.info.rotation // 90
-        height, width = self._size if turns % 2 == 0 else self._size[::-1]
+        image = converter(self.info.rotation, self._size)
         known = self._times_by_pass() if self._monotonic and self._out_of_order() else None
-
-        def image(frame: Any) -> Image:
-            scaled = reformatter.reformat(frame, width=width, height=height, format="rgb24", interpolation="BILINEAR", **single)
-            pixels: Image = np.asarray(scaled.to_ndarray(), dtype=np.uint8)
-            return np.ascontiguousarray(np.rot90(pixels, turns)) if turns else pixels
 
         def frames() -> Iterator[Any]:
             yield self._first
             self._first = None
             yield from self._frames
 
-        with self._container, _av_errors():
+        with self._container, av_errors():
             for index, frame in enumerate(frames()):
                 time = self._time(frame, index) if known is None else float(known[index])
                 self._last_duration = self._duration(frame)
@@ -243,7 +232,7 @@ class _AvReader(VideoReader):
                 break
             if self.on_packet is not None:
                 self.on_packet()
-            owed += counted and packet.size > _PLACEHOLDER_BYTES and not packet.is_discard
+            owed += counted and packet.size > PLACEHOLDER_BYTES and not packet.is_discard
             try:
                 frames = packet.decode()
             except av.error.FFmpegError:
@@ -260,9 +249,9 @@ class _AvReader(VideoReader):
         return bool(self._stream.codec_context.has_b_frames) and self._container.format.name == "avi"
 
     def _times_by_pass(self) -> npt.NDArray[np.float64]:
-        with _open_av(self._path) as container:
+        with open_av(self._path) as container:
             damaged = self.damaged_frames
-            frames = self._decoded(container, _video_stream(container))
+            frames = self._decoded(container, video_stream(container))
             times = np.sort(np.asarray([self._time(frame, index) for index, frame in enumerate(frames)]))
             self.damaged_frames = damaged
         return times
@@ -275,6 +264,24 @@ class _AvReader(VideoReader):
     def _duration(self, frame: Any) -> float:
         length = getattr(frame, "duration", 0)
         return float(length * frame.time_base) if length and frame.time_base is not None else 1 / self.info.fps
+
+
+def converter(rotation: int, size: tuple[int, int]) -> Callable[[Any], Image]:
+    """Return what makes an image, (H, W, 3) uint8 RGB, of PyAV's frame: turned, and of `size`, (height, width) as shown."""
+    from av.video.reformatter import VideoReformatter
+
+    reformatter = VideoReformatter()
+    # Newer PyAV scales each frame on all cores; here every core has a reader of its own.
+    single = {"threads": 1} if "threads" in (reformatter.reformat.__doc__ or "") else {}
+    turns = rotation // 90
+    height, width = size if turns % 2 == 0 else size[::-1]
+
+    def image(frame: Any) -> Image:
+        scaled = reformatter.reformat(frame, width=width, height=height, format="rgb24", interpolation="BILINEAR", **single)
+        pixels: Image = np.asarray(scaled.to_ndarray(), dtype=np.uint8)
+        return np.ascontiguousarray(np.rot90(pixels, turns)) if turns else pixels
+
+    return image
 
 
 class _DecordReader(VideoReader):
@@ -320,8 +327,8 @@ def _packet_index(path: str) -> tuple[VideoInfo, npt.NDArray[np.float64]]:
     """Return what the headers say and every packet's presentation time in seconds, sorted; NotExact if they are unsound."""
     import av
 
-    with _av_errors(), _open_av(path) as container:
-        stream = _video_stream(container)
+    with av_errors(), open_av(path) as container:
+        stream = video_stream(container)
         packets = [p for p in container.demux(stream) if p.size or p.pts is not None]
         base = stream.time_base
         if container.format.name == "avi" and stream.codec_context.has_b_frames:
@@ -331,19 +338,19 @@ def _packet_index(path: str) -> tuple[VideoInfo, npt.NDArray[np.float64]]:
         stamps = np.sort(np.asarray([p.pts for p in packets], dtype=np.int64))
         if not len(stamps) or np.any(np.diff(stamps) <= 0):
             raise NotExact("packets share their times")
-    with _av_errors(), _open_av(path) as container:
-        stream = _video_stream(container)
+    with av_errors(), open_av(path) as container:
+        stream = video_stream(container)
         try:
             frame = next(container.decode(stream))
         except (StopIteration, av.error.FFmpegError) as error:
             raise NotExact("the first frame does not decode") from error
-        info = _info(path, container, stream, frame)
+        info = read_info(path, container, stream, frame)
     if info.rotation:
         raise NotExact("it is rotated")
     return info, stamps.astype(np.float64) * float(base)
 
 
-def _info(path: str, container: Any, stream: Any, frame: Any) -> VideoInfo:
+def read_info(path: str, container: Any, stream: Any, frame: Any) -> VideoInfo:
     rotation = round(getattr(frame, "rotation", 0) / 90) * 90 % 360
     height, width = frame.height, frame.width
     if rotation in (90, 270):
@@ -363,7 +370,7 @@ def _info(path: str, container: Any, stream: Any, frame: Any) -> VideoInfo:
     )
 
 
-def _check_file(path: str) -> None:
+def check_file(path: str) -> None:
     try:
         status = os.stat(path)
     except OSError as error:
@@ -384,7 +391,7 @@ def _check_file(path: str) -> None:
         raise VideoError("a playlist, not a video")
 
 
-def _open_av(path: str) -> Any:
+def open_av(path: str) -> Any:
     import av
 
     av.logging.set_level(av.logging.PANIC)
@@ -392,7 +399,7 @@ def _open_av(path: str) -> Any:
     return av.open(f"file:{path}", metadata_errors="replace", options={"protocol_whitelist": "file"})
 
 
-def _video_stream(container: Any) -> Any:
+def video_stream(container: Any) -> Any:
     name = container.format.name
     if name in _NOT_VIDEO:
         raise VideoError(f"{_NOT_VIDEO[name]}, not a video")
@@ -412,7 +419,7 @@ def _video_stream(container: Any) -> Any:
 
 
 @contextlib.contextmanager
-def _av_errors() -> Iterator[None]:
+def av_errors() -> Iterator[None]:
     import av
 
     try:

@@ -1,0 +1,183 @@
+"""Single stretches of a video, decoding no more than they need: for training, which shows one clip of a video at a time.
+
+Where the packets tell when each frame is shown, a frame's number and time are known without decoding
+and the decoder starts at the keyframe before the stretch. Where they do not (AVI with B-frames), or
+what comes out is not what they told, frames are counted by decoding from the beginning; no frame before
+the stretch is converted to an image.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator
+from dataclasses import dataclass
+from functools import partial
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from featx.video import (
+    PLACEHOLDER_BYTES,
+    Frame,
+    FrameSize,
+    VideoError,
+    VideoInfo,
+    av_errors,
+    check_file,
+    converter,
+    open_av,
+    open_video,
+    read_info,
+)
+from featx.video import video_stream as stream_of
+
+
+class NotIndexed(Exception):
+    """The packets told of frames that decoding does not give: count them with `index_video(path, decode=True)`."""
+
+
+@dataclass(frozen=True, eq=False)
+class FrameIndex:
+    """Which frames a video has.
+
+    times: (n_frames + 1,) float64, seconds, the last one being when the last frame leaves the screen.
+    stamps: (n_frames,) int64, the stream's own timestamps, by which a frame is found; None where frames can only be counted.
+    """
+
+    times: npt.NDArray[np.float64]
+    stamps: npt.NDArray[np.int64] | None = None
+
+    @property
+    def n_frames(self) -> int:
+        return len(self.times) - 1
+
+
+def index_video(path: str | os.PathLike[str], *, decode: bool = False) -> FrameIndex:
+    """Return a video's frames, from its packets where they can tell.
+
+    decode: count by decoding in any case. Raises VideoError with the reason if the file cannot be read.
+    """
+    path = os.path.abspath(os.fspath(path))
+    check_file(path)
+    found = None if decode else _from_packets(path)
+    if found is not None:
+        return found
+    video = open_video(path)
+    for _ in video:
+        pass
+    return FrameIndex(video.times)
+
+
+def _from_packets(path: str) -> FrameIndex | None:
+    """Return the index that the packets give; None where they leave a doubt."""
+    with av_errors(), open_av(path) as container:
+        stream = stream_of(container)
+        if container.format.name == "avi" and stream.codec_context.has_b_frames:
+            return None
+        base = stream.time_base
+        # MPEG-4 in AVI fills the place of a frame that was dropped with a packet of a few bytes.
+        least = PLACEHOLDER_BYTES if stream.codec_context.name == "mpeg4" else 0
+        packets = [p for p in container.demux(stream) if p.size > least]
+    if not packets or base is None or any(p.pts is None or p.is_corrupt or p.is_discard for p in packets):
+        return None
+    order = sorted(packets, key=lambda p: p.pts)
+    stamps = np.asarray([p.pts for p in order], dtype=np.int64)
+    if np.any(np.diff(stamps) <= 0):
+        return None
+    last = order[-1].duration or (stamps[-1] - stamps[-2] if len(stamps) > 1 else round(1 / (25 * base)))
+    return FrameIndex(np.append(stamps, stamps[-1] + last).astype(np.float64) * float(base), stamps)
+
+
+@dataclass
+class Stretch:
+    """Frames of a video one after the other, and what the file's headers say of it.
+
+    damaged_frames: those among them that the decoder marked as corrupt, and packets on the way that did not decode.
+    """
+
+    info: VideoInfo
+    frames: list[Frame]
+    damaged_frames: int
+
+
+def read_stretch(
+    path: str | os.PathLike[str], index: FrameIndex, first: int, last: int, *, frame_size: FrameSize | None = None
+) -> Stretch:
+    """Decode frames `first` to `last`, both included, of a video; images are made when a frame's `image` is called.
+
+    frame_size: (height, width) -> (height, width) to resize frames to; None keeps theirs.
+    Raises NotIndexed when the index was made from packets and is not what decoding gives, VideoError if the file cannot
+    be read or ends before `last`.
+    """
+    if not 0 <= first <= last < index.n_frames:
+        raise ValueError(f"frames {first} to {last} of a video with {index.n_frames}")
+    path = os.path.abspath(os.fspath(path))
+    check_file(path)
+    if index.stamps is not None and first > 0:
+        try:
+            return _decoded(path, index, first, last, frame_size, seek=True)
+        except NotIndexed:
+            pass  # the container's own index is at fault, it may be: from the beginning, then
+    return _decoded(path, index, first, last, frame_size, seek=False)
+
+
+def _decoded(path: str, index: FrameIndex, first: int, last: int, frame_size: FrameSize | None, *, seek: bool) -> Stretch:
+    stamps = index.stamps
+    found: list[Any] = []
+    with av_errors(), open_av(path) as container:
+        stream = stream_of(container)
+        stream.codec_context.thread_count = 1
+        if seek and stamps is not None:
+            container.seek(int(stamps[first]), stream=stream)
+        damage = _Damage()
+        for number, frame in enumerate(_frames(container, stream, damage)):
+            place = number if stamps is None else int(np.searchsorted(stamps, frame.pts)) if frame.pts is not None else -1
+            if stamps is not None and (place < 0 or place >= len(stamps) or stamps[place] != frame.pts):
+                raise NotIndexed(f"{path} has a frame that its packets do not tell of")
+            if place < first:
+                continue
+            if place != first + len(found):
+                raise NotIndexed(f"frame {first + len(found)} of {path} does not come out of the decoder")
+            damage.frames += bool(frame.is_corrupt)
+            found.append(frame)
+            if place == last:
+                break
+        if len(found) <= last - first:
+            if stamps is not None:
+                raise NotIndexed(f"{path} ends before frame {last}")
+            raise VideoError(f"it ends at frame {first + len(found)}, where it had {index.n_frames} frames")
+        info = read_info(path, container, stream, found[0])
+        size = frame_size(info.height, info.width) if frame_size else (info.height, info.width)
+        image = converter(info.rotation, size)
+        times = index.times
+        frames = [
+            Frame(first + i, float(times[first + i]), float(times[first + i + 1]), partial(image, frame))
+            for i, frame in enumerate(found)
+        ]
+        return Stretch(info, frames, damage.frames)
+
+
+@dataclass
+class _Damage:
+    frames: int = 0
+
+
+def _frames(container: Any, stream: Any, damage: _Damage) -> Iterator[Any]:
+    import av
+
+    packets = container.demux(stream)
+    while True:
+        try:
+            packet = next(packets)
+        except StopIteration:
+            return
+        except av.error.FFmpegError:
+            damage.frames += 1  # the container itself breaks off here
+            return
+        try:
+            frames = packet.decode()
+        except av.error.FFmpegError:
+            damage.frames += 1
+            continue
+        yield from frames
