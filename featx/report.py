@@ -2,19 +2,17 @@
 
 from __future__ import annotations
 
-import io
 import math
 import os
 import unicodedata
 from collections.abc import Iterable, Sequence
-from pathlib import Path
 from typing import TYPE_CHECKING, Any, cast
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from featx.errors import UsageError
-from featx.files import disk_full, write_atomically
+from featx.picture import drawable, picture_kind, save_picture
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -65,9 +63,7 @@ def plot_features(
         raise ValueError(f"times {times.shape} and features {features.shape}: expected (T, 2) and (T, D)")
     if features.size == 0:
         raise UsageError("no clips to draw: choose a video and a layer that have some")
-    kind = Path(path).suffix.lower().removeprefix(".")
-    if kind not in ("png", "svg", "pdf"):
-        raise UsageError(f"cannot draw to {os.fspath(path)!r}: give a name that ends in .png, .svg or .pdf")
+    kind = picture_kind(path)
 
     shown_times, shown = _fewer(times, features)
     edges = _edges(shown_times)
@@ -82,10 +78,9 @@ def plot_features(
     heat.tick_params(labelbottom=False)
     change.set_xlim(edges[0], edges[-1])
     count = f"{len(features)} clip{'s' if len(features) > 1 else ''}"
-    name = _drawable(title)
-    name = name if len(name) <= 90 else "…" + name[-89:]
+    name = drawable(title, most=90)
     figure.suptitle(f"{name}   ({count})" if name else count, fontsize=11, parse_math=False)
-    _save(figure, Path(path), kind)
+    save_picture(figure, path, kind)
 
 
 def _draw_heat_map(figure: Figure, axes: Axes, edges: Values, features: Values, dimensions: int, n_all: int) -> None:
@@ -170,34 +165,6 @@ def _edges(times: Values) -> Values:
     # Clips that share their times still get a column each.
     smallest = max(1e-6, (edges[-1] - edges[0]) * 1e-6)
     return cast(Values, np.maximum.accumulate(edges + smallest * np.arange(len(edges))))
-
-
-def _drawable(text: str) -> str:
-    """Replace what the font has no glyph for, and what would break the line."""
-    from matplotlib.font_manager import FontProperties, findfont
-    from matplotlib.ft2font import FT2Font
-
-    known = FT2Font(findfont(FontProperties())).get_charmap()
-    return "".join(c if ord(c) in known and c.isprintable() else "?" for c in text)
-
-
-def _save(figure: Figure, path: Path, kind: str) -> None:
-    from matplotlib import rc_context
-    from matplotlib.backends.backend_agg import FigureCanvasAgg
-
-    FigureCanvasAgg(figure)
-    # Without dates and versions, the same features give the same file.
-    anonymous: dict[str, dict[str, Any]] = {
-        "png": {"Software": None},
-        "svg": {"Date": None, "Creator": None},
-        "pdf": {"CreationDate": None, "Creator": None, "Producer": None},
-    }
-    content = io.BytesIO()
-    with rc_context({"svg.hashsalt": "featx"}):
-        figure.savefig(content, format=kind, metadata=anonymous[kind])
-    with disk_full(path):
-        path.parent.mkdir(parents=True, exist_ok=True)
-        write_atomically(path, content.getvalue())
 
 
 def _is_number(value: object) -> bool:
