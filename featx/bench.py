@@ -19,7 +19,8 @@ from pathlib import Path
 from time import perf_counter
 from typing import Any
 
-from featx.decode import Failed, Hello, Job, Summary
+from featx.cutting import Summary
+from featx.decode import Failed, Hello, Job
 from featx.engine import Engine, Rows, compute_threads
 from featx.errors import UsageError
 from featx.extraction import Prepared, Settings, prepare

@@ -4,7 +4,8 @@ A video is first reduced to its *sampled frames*: all of them, or, with `fps`, t
 screen at each tick of a clock of that rate. `frames`, `step` and `stride` count sampled frames.
 A clip is the half-open interval [start, start + span) with span = frames * step, so that clips
 with stride = span tile the video, as in the Res3D authors' protocol (8 frames at every second
-frame, starts at frames 1, 17, 33, ... counted from 1).
+frame, starts at frames 1, 17, 33, ... counted from 1). With `count`, that many clips are spread
+evenly over the video instead, however long it is.
 """
 
 from __future__ import annotations
@@ -29,6 +30,9 @@ class ClipSpec:
     fps: resample to this many frames a second by presentation time; None keeps every frame.
     tail: what to do with frames after the last whole clip: "drop" them, "pad" one more clip by
         repeating the last frame, or "align" one more clip to the video's end.
+    count: this many clips at equal intervals from the video's first frame to its end, whatever the stride;
+        one clip is the video's middle. A video always gives `count` clips: where it has fewer places
+        for them, some come more than once, and an average over them weighs the places as it should.
     """
 
     frames: int
@@ -36,6 +40,7 @@ class ClipSpec:
     stride: int
     fps: float | None = None
     tail: Tail = "drop"
+    count: int | None = None
 
     def __post_init__(self) -> None:
         for name in ("frames", "step", "stride"):
@@ -48,6 +53,14 @@ class ClipSpec:
             raise UsageError(f"clip fps is {self.fps!r}: give a rate from 0.001 to 1000 frames a second, or leave it out")
         if self.tail not in get_args(Tail):
             raise UsageError(f"clip tail is {self.tail!r}: give one of {', '.join(get_args(Tail))}")
+        if self.count is None:
+            return
+        if not isinstance(self.count, int) or isinstance(self.count, bool) or not 1 <= self.count <= 10_000:
+            raise UsageError(f"the number of clips is {self.count!r}: give a whole number from 1 to 10000, or leave it out")
+        if self.tail != "drop":
+            raise UsageError(
+                f"clip tail is {self.tail!r}, and {self.count} clips spread evenly leave no tail: give one or the other"
+            )
 
     @property
     def span(self) -> int:
@@ -55,8 +68,11 @@ class ClipSpec:
         return self.frames * self.step
 
     def to_dict(self) -> dict[str, Any]:
-        """Return the settings as plain values, as they are stored in the feature file."""
-        return asdict(self)
+        """Return the settings as plain values, as they are stored in the feature file.
+
+        Without `count` where there is none: as in the files that were written before there was one.
+        """
+        return {name: value for name, value in asdict(self).items() if name != "count" or value is not None}
 
 
 def starts(n_frames: int, spec: ClipSpec) -> list[int]:
@@ -67,6 +83,8 @@ def starts(n_frames: int, spec: ClipSpec) -> list[int]:
     """
     if n_frames <= 0:
         return []
+    if spec.count is not None:
+        return _evenly(max(0, n_frames - spec.span), spec.count)
     if n_frames < spec.span:
         return [0]
     whole = list(range(0, n_frames - spec.span + 1, spec.stride))
@@ -78,6 +96,13 @@ def starts(n_frames: int, spec: ClipSpec) -> list[int]:
         elif spec.tail == "pad" and following < n_frames:
             whole.append(following)
     return whole
+
+
+def _evenly(last: int, count: int) -> list[int]:
+    """Return `count` starts at equal intervals from 0 to `last`, rounded to the nearest, halves up; of one, the middle."""
+    if count == 1:
+        return [last // 2]
+    return [(2 * i * last + count - 1) // (2 * (count - 1)) for i in range(count)]
 
 
 def clip_indices(start: int, n_frames: int, spec: ClipSpec) -> list[int]:
@@ -113,6 +138,33 @@ class Ticks:
         before = self._next
         self._next = max(before, math.ceil((end - 1e-6 - self._origin) * self._fps))
         return self._next - before
+
+
+class Sampling:
+    """Which of a video's frames are sampled frames: those of a part of it, each as often as ticks of `fps` fall on it.
+
+    fps: None takes every frame once. start, end: seconds from the video's first frame, None for its own beginning or
+    end; a frame is in the part if it comes on screen at `start` or later, and before `end`, to a microsecond.
+    """
+
+    def __init__(self, fps: float | None, *, start: float | None = None, end: float | None = None) -> None:
+        self.fps = fps
+        self.start = 0.0 if start is None else start
+        self.end = math.inf if end is None else end
+        self._ticks = Ticks(fps) if fps is not None else None
+        self._origin: float | None = None
+
+    def on(self, time: float, end: float) -> int:
+        """Return how often the frame shown from `time` to `end` (seconds) is sampled; call once a frame, in order."""
+        if self._origin is None:
+            self._origin = time
+        if not self.start - 1e-6 <= time - self._origin < self.end - 1e-6:
+            return 0
+        return self._ticks.on(time, end) if self._ticks is not None else 1
+
+    def over(self, time: float) -> bool:
+        """Return whether no frame from `time` on can be sampled."""
+        return self._origin is not None and time - self._origin >= self.end - 1e-6
 
 
 def resample(times: Sequence[float], end: float, fps: float) -> list[int]:

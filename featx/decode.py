@@ -1,9 +1,9 @@
 """Video to clips: the work of one decoding process.
 
-A video is decoded once, in order. Frames are cut as they come, held for no longer than a clip's
-span, and every clip is written to a free slot of the memory shared with the parent. `main` is the
-process: it takes videos one at a time from its pipe and answers with the events below, so that
-whatever a file does to its decoder, it does to this process alone.
+A video is decoded in order, its clips are cut as `featx.cutting` does, and every clip is written to a
+free slot of the memory shared with the parent. `main` is the process: it takes videos one at a time
+from its pipe and answers with the events below, so that whatever a file does to its decoder, it does
+to this process alone.
 """
 
 from __future__ import annotations
@@ -22,17 +22,13 @@ from time import monotonic
 from typing import Any
 
 import numpy as np
-import numpy.typing as npt
 
-from featx.clips import ClipSpec, Ticks, clip_end, clip_indices, starts
+from featx.clips import ClipSpec, Sampling
+from featx.cutting import Clip, Summary, clips_of, sampled_frames, summarise
 from featx.flow import Flow, OpticalFlow, with_flow
 from featx.flow_cache import FlowCache, Mismatch, Stamp, Writer, stamp_of
 from featx.transforms import Transform
 from featx.video import DecoderChoice, Frame, NotExact, VideoError, VideoReader, open_video
-
-Clip = npt.NDArray[np.uint8]
-# Seconds that one frame may fill when a video is resampled.
-MOST_ON_SCREEN = 600.0
 
 
 @dataclass(frozen=True)
@@ -59,27 +55,9 @@ class DecodeSettings:
         """Bytes of one slot."""
         return int(np.prod(self.clip_shape))
 
-
-@dataclass(frozen=True)
-class Summary:
-    """What a video turned out to be, once it is decoded to its end; the attributes of its group in the feature file.
-
-    clip_frames: (T, 2) int64, [start, end) in source frames; clip_times: (T, 2) float64 seconds.
-    """
-
-    decoder: str
-    frames: int
-    fps: float
-    width: int
-    height: int
-    rotation: int
-    codec: str
-    duration_s: float
-    container_frames: int
-    damaged_frames: int
-    looped: bool
-    clip_frames: npt.NDArray[np.int64]
-    clip_times: npt.NDArray[np.float64]
+    def worker(self, link: Connection, memory: mmap.mmap, complaints: Callable[[], int]) -> Worker:
+        """Make the worker that a decoding process runs."""
+        return Worker(link, self, memory, complaints)
 
 
 # What a worker tells its parent; `key` is the parent's number of the video.
@@ -120,8 +98,10 @@ class Noted:
 
 @dataclass(frozen=True)
 class Done:
+    """The job has ended well. summary: of the video; a worker of another kind tells what it has to tell."""
+
     key: int
-    summary: Summary
+    summary: Any
 
 
 @dataclass(frozen=True)
@@ -138,6 +118,8 @@ class Job:
     """One video to decode.
 
     wanted: clip numbers to send, None for all; without: those to leave out; again: this is the second try.
+    start, end: the part that clips are cut from, seconds from the video's first frame (see `clips.Sampling`);
+        None is the video's own beginning or end.
     """
 
     key: int
@@ -146,6 +128,17 @@ class Job:
     wanted: frozenset[int] | None = None
     without: frozenset[int] = frozenset()
     again: bool = False
+    start: float | None = None
+    end: float | None = None
+
+    @property
+    def whole(self) -> bool:
+        """Whether clips are cut from all of the video."""
+        return self.start is None and self.end is None
+
+    def sampling(self, spec: ClipSpec) -> Sampling:
+        """Return which frames are sampled, for one pass over the video."""
+        return Sampling(spec.fps, start=self.start, end=self.end)
 
     def sends(self, clip: int) -> bool:
         """Return whether this clip is to be sent."""
@@ -154,100 +147,6 @@ class Job:
     def anew(self) -> Job:
         """Return the job begun anew with the exact decoder; what its clips gave before is void."""
         return replace(self, decoder="pyav", without=frozenset(), again=True)
-
-
-def clips_of(
-    video: Iterable[Frame], spec: ClipSpec, cut: Callable[[Clip], Clip], sends: Callable[[int], bool] = lambda _: True
-) -> Iterator[tuple[int, list[Clip]]]:
-    """Yield (number, its `spec.frames` cut frames) for every clip of a video, in order, decoding each frame once.
-
-    video: its frames, in order. cut: (H, W, 3) uint8 -> what is kept of a frame. sends: which clips are
-    wanted; no flow is computed for the others. Raises VideoError if, resampled, one frame would
-    fill more than MOST_ON_SCREEN seconds: a broken timestamp would otherwise make any number of clips.
-    Where the clips lie is told by `summarise`, afterwards.
-    """
-    ticks = Ticks(spec.fps) if spec.fps is not None else None
-    window: deque[Callable[[], Clip] | None] = deque(maxlen=spec.span)
-    n = 0  # sampled frames so far
-    number = 0
-    for frame in video:
-        if ticks and frame.end - frame.time > MOST_ON_SCREEN:
-            gap = frame.end - frame.time
-            raise VideoError(f"frame {frame.index} stays on screen for {gap:.0f} s by its timestamps: extract it without --fps")
-        shown = ticks.on(frame.time, frame.end) if ticks else 1
-        kept: Callable[[], Clip] | None = None
-        for _ in range(shown):
-            if kept is None and _needed(n, spec):
-                kept = frame.keep(cut)
-            window.append(kept)
-            n += 1
-            start = number * spec.stride
-            if start + spec.span == n:
-                if sends(number):
-                    yield number, _held(list(window)[:: spec.step])
-                number += 1
-    rest = starts(n, spec)[number:]
-    first = n - len(window)  # the sampled frame that window[0] is
-    for start in rest:
-        if sends(number):
-            yield number, _held([window[i - first] for i in clip_indices(start, n, spec)])
-        number += 1
-
-
-def _held(frames: list[Callable[[], Clip] | None]) -> list[Clip]:
-    """Return a clip's frames; RuntimeError, rather than a clip with holes, if `_needed` was wrong about one."""
-    held = [frame() for frame in frames if frame is not None]
-    if len(held) != len(frames):
-        raise RuntimeError("a frame that a clip shows was not kept")
-    return held
-
-
-def _needed(n: int, spec: ClipSpec) -> bool:
-    """Return whether sampled frame `n` can be part of a clip, before it is known how many there are."""
-    if spec.tail != "drop" or n < spec.span:
-        return True  # the last clip, or the loop of a short video, takes frames off the grid
-    last = n // spec.stride
-    first = max(0, -(-(n - spec.span + 1) // spec.stride))
-    return any((n - k * spec.stride) % spec.step == 0 for k in range(first, last + 1))
-
-
-def summarise(video: VideoReader, spec: ClipSpec) -> Summary:
-    """Return a decoded video's summary, with each clip's place in source frames and seconds."""
-    times = video.times
-    n_source = video.n_frames
-    if spec.fps is None:
-        sampled = np.arange(n_source)
-    else:
-        ticks = Ticks(spec.fps)
-        counts = [ticks.on(times[i], times[i + 1]) for i in range(n_source)]
-        sampled = np.repeat(np.arange(n_source), counts)
-    n = len(sampled)
-    first = starts(n, spec)
-    # A clip ends where the next sampled frame begins, so that adjacent clips share no source frame.
-    bounds = np.append(sampled, n_source)
-    frames = np.asarray([(bounds[s], max(bounds[clip_end(s, n, spec)], bounds[s] + 1)) for s in first], dtype=np.int64)
-    info = video.info
-    return Summary(
-        decoder=video.decoder,
-        frames=n_source,
-        fps=_rate(info.fps, n_source, float(times[-1] - times[0])),
-        width=info.width,
-        height=info.height,
-        rotation=info.rotation,
-        codec=info.codec,
-        duration_s=float(times[-1] - times[0]),
-        container_frames=info.container_frames,
-        damaged_frames=video.damaged_frames,
-        looped=n < spec.span,
-        clip_frames=frames.reshape(-1, 2),
-        clip_times=times[frames.reshape(-1, 2)],
-    )
-
-
-def _rate(claimed: float, frames: int, seconds: float) -> float:
-    """Return the frame rate: the container's, unless the frames' own times belie it by more than a hundredth."""
-    measured = frames / seconds if seconds > 0 else claimed
-    return claimed if abs(measured - claimed) <= 0.01 * claimed else measured
 
 
 class Worker:
@@ -309,23 +208,15 @@ class Worker:
                 self._link.send(Done(job.key, summary))
                 return
 
-    def _decode(self, job: Job) -> Summary:
+    def _decode(self, job: Job) -> Any:
         spec, transform = self._settings.clip, self._settings.transform
         self._stamp = stamp_of(job.path) if self._cache is not None else None
-        video = open_video(
-            job.path,
-            frame_size=transform.frame_size,
-            decoder=job.decoder,
-            in_time_order=spec.fps is not None,
-            complaints=self._complaints,
-        )
-        of = video.info.container_frames or round(video.info.duration_s * video.info.fps)
+        # Where evenly spread clips lie is known once all frames are decoded: by a first pass that converts none of them.
+        n_sampled = None if spec.count is None else self._count(job)
+        video = self._open(job)
 
         def alive() -> None:
-            now = monotonic()
-            if now - self._told > 0.5:
-                self._told = now
-                self._link.send(Progress(job.key, video.n_frames, of))
+            self._alive(job, video)
 
         def cut(image: Clip) -> Clip:
             alive()  # a clip's flow may take many seconds
@@ -333,12 +224,36 @@ class Worker:
 
         video.on_packet = alive
         with self._input(video, job, alive) as shown:
-            for number, frames in clips_of(shown, spec, cut, job.sends):
+            clips = clips_of(shown, spec, cut, job.sends, sampling=job.sampling(spec), n_sampled=n_sampled)
+            for number, frames in clips:
                 slot = self._slot()
                 for t, crops in enumerate(frames):
                     self._slots[slot, :, t] = crops
                 self._link.send(ClipReady(job.key, number, slot))
-        return summarise(video, spec)
+        return summarise(video, spec, sampling=job.sampling(spec))
+
+    def _open(self, job: Job) -> VideoReader:
+        spec = self._settings.clip
+        return open_video(
+            job.path,
+            frame_size=self._settings.transform.frame_size,
+            decoder=job.decoder,
+            in_time_order=spec.fps is not None or not job.whole,
+            complaints=self._complaints,
+        )
+
+    def _count(self, job: Job) -> int:
+        """Decode the video once for the number of its sampled frames."""
+        video = self._open(job)
+        video.on_packet = lambda: self._alive(job, video, counting=True)
+        return sum(shown for _, shown in sampled_frames(video, job.sampling(self._settings.clip)))
+
+    def _alive(self, job: Job, video: VideoReader, *, counting: bool = False) -> None:
+        now = monotonic()
+        if now - self._told > 0.5:
+            self._told = now
+            of = video.info.container_frames or round(video.info.duration_s * video.info.fps)
+            self._link.send(Progress(job.key, 0 if counting else video.n_frames, of))
 
     @contextlib.contextmanager
     def _input(self, video: VideoReader, job: Job, alive: Callable[[], None]) -> Iterator[Iterable[Frame]]:
@@ -355,7 +270,9 @@ class Worker:
         stored, why = cache.open() if self._cached else (None, "")
         if stored is not None:
             with contextlib.closing(stored):
-                yield with_flow(video, transform.input, flow, stored=stored)
+                frames = with_flow(video, transform.input, flow, stored=stored)
+                yield frames
+                _exhaust(frames)
                 stored.check(video.n_frames)
                 if not cache.unchanged():
                     raise Mismatch("the file was changed while it was read")
@@ -363,7 +280,9 @@ class Worker:
         if why:
             self._link.send(Noted(job.key, why))
         with contextlib.closing(_Keeper(cache, lambda text: self._link.send(Noted(job.key, text)))) as keeper:
-            yield with_flow(video, transform.input, flow, keep=keeper.add)
+            frames = with_flow(video, transform.input, flow, keep=keeper.add)
+            yield frames
+            _exhaust(frames)
             keeper.commit()
 
     def _slot(self) -> int:
@@ -373,6 +292,11 @@ class Worker:
                 sys.exit(0)  # the parent is gone
             self._free.append(message)
         return self._free.pop()
+
+
+def _exhaust(frames: Iterable[Frame]) -> None:
+    """Go on to the video's end: clips of a part end before it, and flow is kept for all of the video."""
+    deque(frames, maxlen=0)
 
 
 class _Keeper:
@@ -417,7 +341,7 @@ def main() -> None:
     try:
         settings: DecodeSettings = link.recv()
         memory = mmap.mmap(memory_fd, settings.slots * settings.clip_bytes)
-        Worker(link, settings, memory, _stderr_watch()).run()
+        settings.worker(link, memory, _stderr_watch()).run()
     except (BrokenPipeError, ConnectionResetError, EOFError):
         pass  # the parent is gone, and so is the reason to go on
     os._exit(0)  # decoders' own threads must not hold the process up

@@ -24,7 +24,8 @@ from typing import TYPE_CHECKING, Any, Protocol
 import numpy as np
 import numpy.typing as npt
 
-from featx.decode import DecodeSettings, Done, Failed, Job, Noted, Progress, Restarted, Summary
+from featx.cutting import Summary
+from featx.decode import DecodeSettings, Done, Failed, Job, Noted, Progress, Restarted
 from featx.errors import FeatxError
 from featx.interrupts import held, raise_held
 from featx.pool import ClipArrived, Pool, PoolEvent

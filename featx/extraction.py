@@ -12,7 +12,8 @@ from time import monotonic
 from typing import TYPE_CHECKING, Any, Literal, get_args
 
 from featx.clips import ClipSpec, Tail
-from featx.decode import DecodeSettings, Job, Summary
+from featx.cutting import Summary
+from featx.decode import DecodeSettings, Job
 from featx.engine import Engine, Rows, Stats, cpu_count
 from featx.errors import FeatxError, UsageError
 from featx.flow import computed_by as flow_by

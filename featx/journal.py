@@ -31,7 +31,7 @@ from typing import Any, BinaryIO
 import numpy as np
 import numpy.typing as npt
 
-from featx.decode import Summary
+from featx.cutting import Summary
 from featx.errors import FeatxError, UsageError
 from featx.files import disk_full, sync_folder, write_atomically
 from featx.sources import Stamp

@@ -13,7 +13,8 @@ import numpy as np
 import numpy.typing as npt
 
 from featx.clips import ClipSpec, starts
-from featx.decode import Job, Summary
+from featx.cutting import Summary
+from featx.decode import Job
 from featx.engine import Engine, Rows
 from featx.errors import UsageError
 from featx.extraction import Settings, prepare

@@ -7,7 +7,7 @@ import pytest
 from conftest import encode
 
 from featx.clips import ClipSpec, clip_end, clip_indices, resample, starts
-from featx.decode import clips_of, summarise
+from featx.cutting import clips_of, summarise
 from featx.video import VideoError, open_video
 
 SPECS = [

@@ -11,7 +11,8 @@ import torch
 from conftest import encode
 from test_pool import SETTINGS
 
-from featx.decode import DecodeSettings, Job, Summary
+from featx.cutting import Summary
+from featx.decode import DecodeSettings, Job
 from featx.engine import Engine, Rows, _by_key
 from featx.errors import FeatxError
 from featx.pool import Pool

@@ -17,7 +17,7 @@ from test_extraction import SETTINGS, kill_again_and_again
 from test_flow_cache import decode
 
 from featx.clips import ClipSpec
-from featx.decode import clips_of
+from featx.cutting import clips_of
 from featx.errors import UsageError
 from featx.extraction import Settings, extract
 from featx.flow import (

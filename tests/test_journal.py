@@ -7,7 +7,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from featx.decode import Summary
+from featx.cutting import Summary
 from featx.errors import FeatxError, UsageError
 from featx.files import write_atomically
 from featx.journal import Journal, Origin

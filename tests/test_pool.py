@@ -43,7 +43,7 @@ def test_every_clip_arrives_whole_through_few_slots(tmp_path: Path) -> None:
                 got.setdefault(event.key, {})[event.clip] = event.frames.copy()
             elif isinstance(event, Done):
                 done[event.key] = event.summary
-    from featx.decode import clips_of
+    from featx.cutting import clips_of
     from featx.video import open_video
 
     for key, path in enumerate(paths):
