@@ -24,7 +24,7 @@ from typing import Any
 import numpy as np
 
 from featx.clips import ClipSpec, Sampling
-from featx.cutting import Clip, Summary, clips_of, sampled_frames, summarise
+from featx.cutting import Clip, clips_of, sampled_frames, summarise
 from featx.flow import Flow, OpticalFlow, with_flow
 from featx.flow_cache import FlowCache, Mismatch, Stamp, Writer, stamp_of
 from featx.transforms import Transform

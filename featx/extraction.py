@@ -31,6 +31,7 @@ if TYPE_CHECKING:
     import torch
 
     from featx.inference import FeatureExtractor
+    from featx.weights import LoadedModel
 
 # Clips a worker may be ahead of the batches: enough to work on while a batch is copied.
 SLOTS = 16
@@ -42,7 +43,8 @@ class Settings:
 
     model: a name of `featx.list_models()`. weights: a registered checkpoint, a file, "random", or
     None for the model's own if it is at hand. layers: names as in the paper, or module paths; None
-    for the model's own. clip and transform settings left None are the checkpoint's. input: "rgb", "flow" or "rgbf"
+    for the model's own. clip and transform settings left None are the checkpoint's. clips: as many, evenly spread over
+    the video, instead of one every `stride` (`ClipSpec.count`). input: "rgb", "flow" or "rgbf"
     (see featx.flow); flow: the method, "auto" for TV-L1 where OpenCV has it, else DIS; None for the checkpoint's, or "auto".
     flow_cache: a folder in which flow is kept for later extractions; the rows are the same with and without.
     precision: "auto", "bf16" or "float32". device: "auto", "cpu", "cuda", "cuda:1".
@@ -59,6 +61,7 @@ class Settings:
     stride: int | None = None
     fps: float | None = None
     tail: Tail | None = None
+    clips: int | None = None
     crops: Crops | None = None
     flip: bool | None = None
     input: Input | None = None
@@ -106,8 +109,11 @@ class Report:
     notes: list[str] = field(default_factory=list)
 
 
-def prepare(settings: Settings) -> Prepared:
-    """Make a model ready for extraction; raises UsageError for anything unknown, impossible or not at hand."""
+def prepare(settings: Settings, *, loaded: LoadedModel | None = None) -> Prepared:
+    """Make a model ready for extraction; raises UsageError for anything unknown, impossible or not at hand.
+
+    loaded: a model in memory, of the architecture `settings.model`, instead of the one that `settings` names.
+    """
     from featx.inference import FeatureExtractor, resolve_device, resolve_precision
     from featx.models import model_entry
     from featx.weights import load_model
@@ -124,7 +130,8 @@ def prepare(settings: Settings) -> Prepared:
     device = resolve_device(settings.device)
     precision = resolve_precision(settings.precision, device)
     entry = model_entry(settings.model)
-    loaded = load_model(settings.model, settings.weights, seed=settings.seed)
+    if loaded is None:
+        loaded = load_model(settings.model, settings.weights, seed=settings.seed)
     clip = _clip(loaded.clip, settings)
     changed: dict[str, Any] = {k: v for k, v in (("crops", settings.crops), ("flip", settings.flip)) if v is not None}
     transform = replace(loaded.transform, **changed, **_input(loaded.transform, settings))
@@ -189,9 +196,15 @@ def _file_of(weights: str | None) -> dict[str, str]:
 def _clip(preset: ClipSpec, settings: Settings) -> ClipSpec:
     """Return the checkpoint's clip with the user's changes; a changed span moves the stride along, unless that is given too."""
     changed = {n: v for n in ("frames", "step", "fps", "tail") if (v := getattr(settings, n)) is not None}
+    if settings.clips is not None:
+        if settings.stride is not None:
+            raise UsageError(
+                f"stride is {settings.stride} and clips is {settings.clips}, which have no stride: give one of the two"
+            )
+        changed = {"tail": "drop", **changed, "count": settings.clips}
     clip = replace(preset, **changed)
     if settings.stride is not None:
-        return replace(clip, stride=settings.stride)
+        return replace(clip, stride=settings.stride, count=None)
     return replace(clip, stride=clip.span) if clip.span != preset.span and preset.stride == preset.span else clip
 
 

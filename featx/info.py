@@ -36,6 +36,8 @@ def as_text(summary: dict[str, Any]) -> str:
         f"random, seed {weights['seed']}: features of an untrained network" if weights["name"] == "random" else weights["name"]
     )
     rate = f" at {clip['fps']:g} fps" if clip["fps"] else ""
+    grid = f"a clip every {clip['stride']} frames, tail {clip['tail']}"
+    places = f"{clip['count']} clips evenly spread" if "count" in clip else grid
     size = transform["resize"]
     resize = f"{size[0]}x{size[1]}" if isinstance(size, list) else f"shorter side {size}"
     decoder = ", ".join(f"{k} {v}" for k, v in summary["decoder"].items() if k not in ("choice", "flow"))
@@ -45,7 +47,7 @@ def as_text(summary: dict[str, Any]) -> str:
         *((key, str(weights[key])) for key in ("sha256", "source", "licence", "note") if weights.get(key)),
         (
             "clip",
-            f"{clip['frames']} frames, one in {clip['step']}{rate}, a clip every {clip['stride']} frames, tail {clip['tail']}",
+            f"{clip['frames']} frames, one in {clip['step']}{rate}, {places}",
         ),
         (
             "frames",

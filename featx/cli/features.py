@@ -28,6 +28,7 @@ if TYPE_CHECKING:
 @click.option("--fps", type=float, help="Resample to this rate by presentation time first; the video's own.")
 @click.option("--tail", type=click.Choice(["drop", "pad", "align"]),
               help="Frames after the last whole clip: drop them, pad a clip, or align one more to the end; drop.")  # fmt: skip
+@click.option("--clips", type=int, help="So many clips, evenly spread over the video, instead of one every --stride frames.")
 @click.option("--crops", type=click.Choice(["center", "ten"]), help="The centre, or the mean over ten crops; center.")
 @click.option("--flip/--no-flip", default=None, help="Average with the mirror image.")
 @input_options
