@@ -4,13 +4,15 @@ from __future__ import annotations
 
 import contextlib
 import errno
+import fcntl
 import hashlib
 import os
+import socket
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import BinaryIO
 
-from featx.errors import FeatxError
+from featx.errors import FeatxError, UsageError
 
 
 def write_atomically(path: Path, content: bytes | Callable[[BinaryIO], object]) -> None:
@@ -65,3 +67,37 @@ def sha256_of(file: BinaryIO, *, alive: Callable[[], object] = lambda: None) -> 
         digest.update(chunk)
         alive()
     return digest.hexdigest()
+
+
+def lock_folder(folder: Path, *, name: str) -> BinaryIO:
+    """Make a folder and lock it for this process; the lock is held until the file that is returned is closed.
+
+    name: of what is written there, for UsageError where another process holds the lock or the folder cannot be written.
+    """
+    while True:
+        try:
+            folder.mkdir(parents=True, exist_ok=True)
+            file = (folder / "lock").open("a+b")
+        except OSError as error:
+            raise UsageError(f"cannot write to {folder.parent}: {error.strerror}; choose another output") from error
+        try:
+            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except OSError as error:
+            if error.errno not in (errno.EWOULDBLOCK, errno.EACCES):
+                file.close()
+                raise UsageError(f"cannot lock {folder}: {error.strerror}; choose an output on another file system") from error
+            file.seek(0)
+            holder = file.read().decode(errors="replace").strip() or "another process"
+            file.close()
+            raise UsageError(f"{name} is being written by {holder}: wait for it, or choose another output") from None
+        # The run before may have removed the folder between our open and our lock.
+        try:
+            if os.path.samestat(os.fstat(file.fileno()), os.stat(folder / "lock")):
+                break
+        except FileNotFoundError:
+            pass
+        file.close()
+    file.truncate(0)
+    file.write(f"process {os.getpid()} on {socket.gethostname()}".encode())
+    file.flush()
+    return file

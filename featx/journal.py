@@ -13,13 +13,9 @@ The folder is `<out>.parts`; a lock in it keeps two runs from writing the same f
 
 from __future__ import annotations
 
-import errno
-import fcntl
 import json
 import math
-import os
 import shutil
-import socket
 import struct
 import zlib
 from collections.abc import Iterator, Mapping
@@ -32,8 +28,8 @@ import numpy as np
 import numpy.typing as npt
 
 from featx.cutting import Summary
-from featx.errors import FeatxError, UsageError
-from featx.files import disk_full, sync_folder, write_atomically
+from featx.errors import FeatxError
+from featx.files import disk_full, lock_folder, sync_folder, write_atomically
 from featx.sources import Stamp
 
 _MAGIC = b"featx part 1\n"
@@ -106,7 +102,7 @@ class Journal:
 
     def __init__(self, out: Path) -> None:
         self.folder = out.with_name(out.name + ".parts")
-        self._lock = _lock(self.folder)
+        self._lock = lock_folder(self.folder, name=out.name)
         self.entries: dict[str, Entry] = {}
         self._pending: dict[str, list[tuple[list[int], Arrays]]] = {}
         self._ended: dict[str, Summary] = {}
@@ -278,34 +274,3 @@ def _records(path: Path) -> Iterator[tuple[dict[str, Any], dict[str, Place]]]:
             if file.read(4) != struct.pack("<I", crc):
                 raise FeatxError(f"{path} is damaged (its checksum is wrong): remove it, and rerun")
             yield header, places
-
-
-def _lock(folder: Path) -> BinaryIO:
-    while True:
-        try:
-            folder.mkdir(parents=True, exist_ok=True)
-            file = (folder / "lock").open("a+b")
-        except OSError as error:
-            raise UsageError(f"cannot write to {folder.parent}: {error.strerror}; choose another output") from error
-        try:
-            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except OSError as error:
-            if error.errno not in (errno.EWOULDBLOCK, errno.EACCES):
-                file.close()
-                raise UsageError(f"cannot lock {folder}: {error.strerror}; choose an output on another file system") from error
-            file.seek(0)
-            holder = file.read().decode(errors="replace").strip() or "another process"
-            file.close()
-            name = folder.name.removesuffix(".parts")
-            raise UsageError(f"{name} is being written by {holder}: wait for it, or choose another output") from None
-        # The run before may have removed the folder between our open and our lock.
-        try:
-            if os.path.samestat(os.fstat(file.fileno()), os.stat(folder / "lock")):
-                break
-        except FileNotFoundError:
-            pass
-        file.close()
-    file.truncate(0)
-    file.write(f"process {os.getpid()} on {socket.gethostname()}".encode())
-    file.flush()
-    return file

@@ -1,15 +1,16 @@
-"""Single stretches of a video, decoding no more than they need: for training, which shows one clip of a video at a time.
+"""Single frames of a video, decoding no more than they need: for training, which shows one clip of a video at a time.
 
 Where the packets tell when each frame is shown, a frame's number and time are known without decoding
-and the decoder starts at the keyframe before the stretch. Where they do not (AVI with B-frames), or
-what comes out is not what they told, frames are counted by decoding from the beginning; no frame before
-the stretch is converted to an image.
+and the decoder starts at the keyframe before the first. Where they do not (AVI with B-frames), or
+what comes out is not what they told, frames are counted by decoding from the beginning; none but
+those asked for is converted to an image.
 """
 
 from __future__ import annotations
 
 import os
-from collections.abc import Iterator
+from collections import deque
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from functools import partial
 from typing import Any
@@ -91,71 +92,73 @@ def _from_packets(path: str) -> FrameIndex | None:
 
 @dataclass
 class Stretch:
-    """Frames of a video one after the other, and what the file's headers say of it.
+    """Frames of a video, by number, and what the file's headers say of it.
 
     damaged_frames: those among them that the decoder marked as corrupt, and packets on the way that did not decode.
     """
 
     info: VideoInfo
-    frames: list[Frame]
+    frames: dict[int, Frame]
     damaged_frames: int
 
 
-def read_stretch(
-    path: str | os.PathLike[str], index: FrameIndex, first: int, last: int, *, frame_size: FrameSize | None = None
+def read_frames(
+    path: str | os.PathLike[str], index: FrameIndex, wanted: Iterable[int], *, frame_size: FrameSize | None = None
 ) -> Stretch:
-    """Decode frames `first` to `last`, both included, of a video; images are made when a frame's `image` is called.
+    """Decode the frames of these numbers; their images are made when a frame's `image` is called.
 
     frame_size: (height, width) -> (height, width) to resize frames to; None keeps theirs.
     Raises NotIndexed when the index was made from packets and is not what decoding gives, VideoError if the file cannot
-    be read or ends before `last`.
+    be read or ends before the last of them.
     """
-    if not 0 <= first <= last < index.n_frames:
-        raise ValueError(f"frames {first} to {last} of a video with {index.n_frames}")
+    numbers = sorted(set(wanted))
+    if not numbers or not 0 <= numbers[0] <= numbers[-1] < index.n_frames:
+        raise ValueError(f"frames {numbers[:1]} to {numbers[-1:]} of a video with {index.n_frames}")
     path = os.path.abspath(os.fspath(path))
     check_file(path)
-    if index.stamps is not None and first > 0:
+    if index.stamps is not None and numbers[0] > 0:
         try:
-            return _decoded(path, index, first, last, frame_size, seek=True)
+            return _decoded(path, index, numbers, frame_size, seek=True)
         except NotIndexed:
             pass  # the container's own index is at fault, it may be: from the beginning, then
-    return _decoded(path, index, first, last, frame_size, seek=False)
+    return _decoded(path, index, numbers, frame_size, seek=False)
 
 
-def _decoded(path: str, index: FrameIndex, first: int, last: int, frame_size: FrameSize | None, *, seek: bool) -> Stretch:
-    stamps = index.stamps
-    found: list[Any] = []
+def _decoded(path: str, index: FrameIndex, numbers: list[int], frame_size: FrameSize | None, *, seek: bool) -> Stretch:
+    stamps, times = index.stamps, index.times
+    waiting = deque(numbers)
+    found: dict[int, Any] = {}
+    damage = _Damage()
     with av_errors(), open_av(path) as container:
         stream = stream_of(container)
         stream.codec_context.thread_count = 1
         if seek and stamps is not None:
-            container.seek(int(stamps[first]), stream=stream)
-        damage = _Damage()
-        for number, frame in enumerate(_frames(container, stream, damage)):
-            place = number if stamps is None else int(np.searchsorted(stamps, frame.pts)) if frame.pts is not None else -1
-            if stamps is not None and (place < 0 or place >= len(stamps) or stamps[place] != frame.pts):
-                raise NotIndexed(f"{path} has a frame that its packets do not tell of")
-            if place < first:
-                continue
-            if place != first + len(found):
-                raise NotIndexed(f"frame {first + len(found)} of {path} does not come out of the decoder")
-            damage.frames += bool(frame.is_corrupt)
-            found.append(frame)
-            if place == last:
+            container.seek(int(stamps[numbers[0]]), stream=stream)
+        for count, frame in enumerate(_frames(container, stream, damage)):
+            place = count if stamps is None else _place(stamps, frame.pts)
+            if place > waiting[0]:
+                raise NotIndexed(f"frame {waiting[0]} of {path} does not come out of the decoder")
+            if place == waiting[0]:
+                damage.frames += bool(frame.is_corrupt)
+                found[waiting.popleft()] = frame
+            if not waiting:
                 break
-        if len(found) <= last - first:
-            if stamps is not None:
-                raise NotIndexed(f"{path} ends before frame {last}")
-            raise VideoError(f"it ends at frame {first + len(found)}, where it had {index.n_frames} frames")
-        info = read_info(path, container, stream, found[0])
-        size = frame_size(info.height, info.width) if frame_size else (info.height, info.width)
-        image = converter(info.rotation, size)
-        times = index.times
-        frames = [
-            Frame(first + i, float(times[first + i]), float(times[first + i + 1]), partial(image, frame))
-            for i, frame in enumerate(found)
-        ]
+        if waiting and stamps is not None:
+            raise NotIndexed(f"{path} ends before frame {waiting[0]}")
+        if waiting:
+            raise VideoError(f"it ends before frame {waiting[0]}, where it had {index.n_frames} frames")
+        info = read_info(path, container, stream, found[numbers[0]])
+        image = converter(info.rotation, frame_size(info.height, info.width) if frame_size else (info.height, info.width))
+        frames = {n: Frame(n, float(times[n]), float(times[n + 1]), partial(image, frame)) for n, frame in found.items()}
         return Stretch(info, frames, damage.frames)
+
+
+def _place(stamps: npt.NDArray[np.int64], stamp: int | None) -> int:
+    """Return which frame is shown at a timestamp; NotIndexed where none is."""
+    place = int(np.searchsorted(stamps, stamp)) if stamp is not None else len(stamps)
+    if place == len(stamps) or stamps[place] != stamp:
+        raise NotIndexed("a frame came out of the decoder that the packets do not tell of")
+    return place
 
 
 @dataclass

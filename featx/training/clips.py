@@ -1,0 +1,153 @@
+"""Training clips in decoding processes: each decodes only the frames that one clip shows."""
+
+from __future__ import annotations
+
+import mmap
+from collections import OrderedDict
+from collections.abc import Callable
+from dataclasses import dataclass
+from multiprocessing.connection import Connection
+
+import numpy as np
+import numpy.typing as npt
+
+from featx.clips import ClipSpec
+from featx.cutting import MOST_ON_SCREEN
+from featx.decode import ClipReady, DecodeSettings, Job, Worker
+from featx.flow import with_flow
+from featx.seek import FrameIndex, NotIndexed, Stretch, index_video, read_frames
+from featx.training.sampling import Augmentation, draw_crop, draw_flip, draw_frames, draw_window
+from featx.video import VideoError
+
+# Videos whose index a process remembers: 16 bytes a frame, a few kilobytes for a clip of seconds.
+_INDEXES = 20_000
+_INDEX_FRAMES = 5_000_000
+
+
+@dataclass(frozen=True)
+class DrawSettings(DecodeSettings):
+    """What turns a video into training clips; `clip` and `transform` are the network's own."""
+
+    augmentation: Augmentation | None = None
+
+    @property
+    def clip_shape(self) -> tuple[int, int, int, int, int]:
+        """(1, T, side, side, 3), uint8, for the largest crop that is drawn; smaller ones fill its top left corner."""
+        side = self.drawn.largest_side(self.transform)
+        return (1, self.clip.frames, side, side, 3)
+
+    @property
+    def drawn(self) -> Augmentation:
+        """The augmentation; ValueError without one."""
+        if self.augmentation is None:
+            raise ValueError("give an augmentation")
+        return self.augmentation
+
+    def worker(self, link: Connection, memory: mmap.mmap, complaints: Callable[[], int]) -> Worker:
+        """Make the worker that a decoding process runs."""
+        return DrawWorker(link, self, memory, complaints)
+
+
+@dataclass(frozen=True)
+class DrawJob(Job):
+    """One clip to draw. seed: of the draw; video: of the video, for windows that stay the same; choice: which of them."""
+
+    seed: tuple[int, ...] = ()
+    video: tuple[int, ...] = ()
+    choice: int = 0
+
+
+@dataclass(frozen=True)
+class Drawn:
+    """What a clip was drawn as. side: of the crop, in pixels; flip: whether it is to be mirrored."""
+
+    frames: tuple[int, ...]
+    side: int
+    flip: bool
+    damaged_frames: int
+
+
+class DrawWorker(Worker):
+    """One decoding process's side of the pipe, for training clips."""
+
+    def __init__(self, link: Connection, settings: DrawSettings, memory: mmap.mmap, complaints: Callable[[], int]) -> None:
+        super().__init__(link, settings, memory, complaints)
+        self._draws = settings
+        self._indexes: OrderedDict[str, FrameIndex] = OrderedDict()
+        self._frames = 0
+
+    def _decode(self, job: Job) -> Drawn:
+        if not isinstance(job, DrawJob):
+            raise TypeError(f"{type(job).__name__} is not a training clip's job")
+        try:
+            return self._draw(job, self._index(job.path))
+        except NotIndexed:
+            # Not remembered: the same draw must give the same clip whatever was drawn before.
+            return self._draw(job, index_video(job.path, decode=True))
+
+    def _index(self, path: str) -> FrameIndex:
+        found = self._indexes.get(path)
+        if found is None:
+            found = self._indexes[path] = index_video(path)
+            self._frames += found.n_frames
+            while len(self._indexes) > _INDEXES or (self._frames > _INDEX_FRAMES and len(self._indexes) > 1):
+                self._frames -= self._indexes.popitem(last=False)[1].n_frames
+        return found
+
+    def _draw(self, job: DrawJob, index: FrameIndex) -> Drawn:
+        spec, augmentation, transform = self._draws.clip, self._draws.drawn, self._draws.transform
+        sampled = sampled_frames(index, job, spec)
+        rate = len(sampled) / max(index.times[sampled[-1] + 1] - index.times[sampled[0]], 1e-6)
+        window = draw_window(job.video, job.choice, len(sampled), rate, spec.span, augmentation)
+        rng = np.random.default_rng(job.seed)
+        shown = [int(sampled[window.start + k]) for k in draw_frames(rng, len(window), spec, augmentation)]
+        stretch = read_frames(
+            job.path, index, self._needed(shown, index.n_frames), frame_size=augmentation.resized(transform).frame_size
+        )
+        images = self._images(stretch, shown, index.n_frames)
+        height, width = next(iter(images.values())).shape[:2]
+        crop = draw_crop(rng, height, width, transform.crop, augmentation)
+        slot = self._slot()
+        for t, number in enumerate(shown):
+            part = images[number][crop.top : crop.top + crop.side, crop.left : crop.left + crop.side]
+            self._slots[slot, 0, t, : crop.side, : crop.side] = part
+        self._link.send(ClipReady(job.key, 0, slot))
+        return Drawn(tuple(shown), crop.side, draw_flip(rng, augmentation), stretch.damaged_frames)
+
+    def _needed(self, shown: list[int], n_frames: int) -> set[int]:
+        """Return the frames to decode: flow is that to the next frame, or, of the last one, from the one before."""
+        if self._flow is None:
+            return set(shown)
+        return {n for k in shown for n in _pair(k, n_frames)}
+
+    def _images(self, stretch: Stretch, shown: list[int], n_frames: int) -> dict[int, npt.NDArray[np.uint8]]:
+        flow, transform = self._flow, self._draws.transform
+        if flow is None:
+            return {k: stretch.frames[k].image() for k in set(shown)}
+        images = {}
+        for k in set(shown):
+            pair = _pair(k, n_frames)
+            made = with_flow([stretch.frames[n] for n in pair], transform.input, flow)
+            images[k] = next(frame for frame in made if frame.index == k).image()
+        return images
+
+
+def sampled_frames(index: FrameIndex, job: Job, spec: ClipSpec) -> npt.NDArray[np.int64]:
+    """Return the source frames that clips are made of, as extraction samples them; VideoError where there is none."""
+    times = index.times
+    if job.whole and spec.fps is None:
+        return np.arange(index.n_frames)
+    if spec.fps is not None and np.max(np.diff(times)) > MOST_ON_SCREEN:
+        raise VideoError(f"a frame stays on screen for {np.max(np.diff(times)):.0f} s by its timestamps: train without fps")
+    sampling = job.sampling(spec)
+    frames = np.repeat(np.arange(index.n_frames), [sampling.on(times[i], times[i + 1]) for i in range(index.n_frames)])
+    if not len(frames):
+        raise VideoError(f"not one of its frames lies in the part from {job.start:g} to {job.end:g} s")
+    return frames
+
+
+def _pair(frame: int, n_frames: int) -> list[int]:
+    """Return a frame and the one its flow is taken with, in order."""
+    if n_frames == 1:
+        return [frame]
+    return [frame, frame + 1] if frame + 1 < n_frames else [frame - 1, frame]
