@@ -15,6 +15,7 @@ class Item:
     label: place in the dataset's `classes`.
     group: what train and test may not share (UCF101's g01 to g25); None where the dataset says nothing of the kind.
     start, end: seconds of the labelled part; None is the video's own beginning or end.
+    also: further labels, where a video has several (Sports-1M); a prediction of any of them counts as right there.
     """
 
     id: str
@@ -23,6 +24,7 @@ class Item:
     group: str | None = None
     start: float | None = None
     end: float | None = None
+    also: tuple[int, ...] = ()
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -1,0 +1,143 @@
+"""Datasets by their official protocols, and the user's own: labelled videos of one side of a split."""
+
+from __future__ import annotations
+
+import os
+from dataclasses import replace
+from pathlib import Path
+
+from featx.datasets import activitynet, hmdb51, kinetics, sports1m, ucf101
+from featx.datasets._protocol import Missing, Protocol, Side
+from featx.datasets._types import Dataset, Item
+from featx.datasets.folder import own_data
+from featx.errors import FeatxError, UsageError, nearest
+
+__all__ = ["Dataset", "Item", "data_folder", "dataset_names", "load_dataset"]
+
+_PROTOCOLS: dict[str, Protocol] = {
+    protocol.name: protocol
+    for protocol in (activitynet.PROTOCOL, hmdb51.PROTOCOL, kinetics.PROTOCOL, sports1m.PROTOCOL, ucf101.PROTOCOL)
+}
+
+
+def dataset_names() -> tuple[str, ...]:
+    """Return the names of the datasets whose official protocol is known."""
+    return tuple(_PROTOCOLS)
+
+
+def data_folder() -> Path:
+    """Return where datasets lie, each in a folder of its name: $FEATX_DATA, by default `data` in the current folder."""
+    return Path(os.environ.get("FEATX_DATA") or "data")
+
+
+def load_dataset(
+    name_or_path: str | os.PathLike[str],
+    *,
+    root: str | os.PathLike[str] | None = None,
+    split: int = 1,
+    subset: str = "train",
+    partial: bool = False,
+    holdout: float = 0.2,
+) -> Dataset:
+    """Return one side of a dataset's split, in its official list's order.
+
+    name_or_path: one of `dataset_names()`, or a folder or csv of the user's own (`featx.datasets.folder.own_data`).
+    root: where the official files lie as unpacked, by default the dataset's folder in `data_folder()`.
+    partial: go on with the videos that are there. Classes that one of the two sides has no video of are left out
+        on both, and the labels numbered anew; a side without any video leaves the classes to the other.
+    holdout: the test side's share of own data that has none.
+    Raises UsageError for what is not there or not known, FeatxError for absent videos and lists that are damaged.
+    """
+    protocol, base = _find(name_or_path, root, holdout)
+    if subset not in protocol.subsets:
+        raise UsageError(f"{protocol.name} has no side {subset!r}: give {' or '.join(protocol.subsets)}")
+    if not 1 <= split <= protocol.splits:
+        there = f"splits 1 to {protocol.splits}" if protocol.splits > 1 else "split 1 only"
+        raise UsageError(f"split is {split}, and {protocol.name} has {there}")
+    side = _read(protocol, base, split, subset)
+    if side.absent and not partial:
+        raise FeatxError(
+            f"{_some(side.absent, 'video')} of {len(side.absent) + len(side.items)} that {protocol.name}'s list has "
+            f"({subset}, split {split}) are not in {base}: get them, or go on with those that are there with --partial"
+        )
+    if partial:
+        side = _agreed(protocol, base, split, subset, side)
+    if not side.items:
+        raise FeatxError(
+            f"none of the {len(side.absent)} {subset} videos of {protocol.name} that could be used is in {base}: get them"
+        )
+    return Dataset(
+        name=protocol.name,
+        split=split,
+        subset=subset,
+        classes=side.classes,
+        items=_unique(side.items, protocol.name),
+        absent=len(side.absent),
+        source=protocol.source,
+        notes=side.notes,
+    )
+
+
+def _find(name_or_path: str | os.PathLike[str], root: str | os.PathLike[str] | None, holdout: float) -> tuple[Protocol, Path]:
+    name = os.fspath(name_or_path)
+    if name in _PROTOCOLS:
+        return _PROTOCOLS[name], data_folder() / name if root is None else Path(root)
+    path = Path(name)
+    if not path.exists():
+        raise UsageError(f"{name!r} is neither a known dataset nor a folder or csv that is there{nearest(name, _PROTOCOLS)}")
+    if root is not None:
+        raise UsageError(f"{name!r} is a path, and a root is for datasets that are known by name: leave --root out")
+    if path.is_file() and path.suffix.lower() != ".csv":
+        raise UsageError(
+            f"{name!r} is not a csv: give one with the columns path and label, or a folder with a folder for each class"
+        )
+    return own_data(path, holdout), path
+
+
+def _read(protocol: Protocol, base: Path, split: int, subset: str) -> Side:
+    try:
+        return protocol.read(base, split, subset)
+    except Missing as missing:
+        small = f"; `featx synth --dataset {protocol.name} DIR` writes a small generated one to DIR/{protocol.name}"
+        raise UsageError(
+            f"{protocol.name} is not in {base} (no {missing}): get {protocol.get}{small if protocol.generated else ''}"
+        ) from missing
+
+
+def _agreed(protocol: Protocol, base: Path, split: int, subset: str, side: Side) -> Side:
+    """Return the side with the classes alone that both sides of the split have videos of."""
+    others = {name: _read(protocol, base, split, name) for name in protocol.pair if name != subset}
+    present = [{item.label for item in (side if name == subset else others[name]).items} for name in protocol.pair]
+    kept = sorted(set.intersection(*(labels for labels in present if labels))) if any(present) else []
+    if len(kept) == len(side.classes):
+        return side
+    if len(kept) < 2:
+        raise FeatxError(
+            f"{base} has videos of {len(kept)} classes on both sides of {protocol.name}, split {split}: get two or more"
+        )
+    numbers = {old: new for new, old in enumerate(kept)}
+    items = tuple(
+        replace(item, label=numbers[item.label], also=tuple(numbers[label] for label in item.also if label in numbers))
+        for item in side.items
+        if item.label in numbers
+    )
+    left_out = [name for label, name in enumerate(side.classes) if label not in numbers]
+    note = (
+        f"{_some(left_out, 'class', 'classes')} of {len(side.classes)} left out, without a video in "
+        f"{' or '.join(protocol.pair)}, and with them {len(side.items) - len(items)} {subset} videos that are there"
+    )
+    return replace(side, classes=tuple(side.classes[label] for label in kept), items=items, notes=(*side.notes, note))
+
+
+def _unique(items: tuple[Item, ...], name: str) -> tuple[Item, ...]:
+    seen: set[str] = set()
+    for item in items:
+        if item.id in seen:
+            raise FeatxError(f"{name}'s list has {item.id} twice: take one of them out")
+        seen.add(item.id)
+    return items
+
+
+def _some(names: tuple[str, ...] | list[str], one: str, many: str | None = None) -> str:
+    shown = ", ".join(names[:3]) + (" …" if len(names) > 3 else "")
+    return f"{len(names)} {one if len(names) == 1 else many or one + 's'} ({shown})"
