@@ -16,6 +16,7 @@ from featx.cutting import Summary
 from featx.decode import DecodeSettings, Job
 from featx.engine import Engine, Rows, Stats, cpu_count
 from featx.errors import FeatxError, UsageError
+from featx.files import check_target
 from featx.flow import computed_by as flow_by
 from featx.flow import recorded as flow_settings
 from featx.flow import resolve_method
@@ -254,7 +255,7 @@ def extract(
     already there, or for a second run on the same file.
     """
     target = Path(os.path.realpath(out))  # a link stays one
-    _check_target(target)
+    check_target(target, example="features.h5")
     prepared = prepare(settings)
     found = find_videos(inputs, layers=prepared.recorded["layers"], root=root)
     report = Report(os.fspath(out), len(found.sources), ignored=dict(found.ignored), settings=prepared.recorded)
@@ -315,16 +316,6 @@ def _kept_failures(found: Found, old: FeatureStore | None) -> list[tuple[str, st
         return []
     tried = {os.path.realpath(s.path) for s in found.sources} | {s.text for s in found.sources}
     return [(path, why) for path, why in old.failures if path not in tried and os.path.realpath(path) not in tried]
-
-
-def _check_target(target: Path) -> None:
-    if target.is_dir():
-        raise UsageError(f"{target} is a folder: give the name of a file to write, such as {target / 'features.h5'}")
-    folder = target.parent
-    while not folder.exists():
-        folder = folder.parent
-    if not folder.is_dir() or not os.access(folder, os.W_OK):
-        raise UsageError(f"cannot write {target}: {folder} is not a folder that you may write to; choose another output")
 
 
 def _same_settings(target: Path, ours: dict[str, Any], old: FeatureStore | None, journal: Journal) -> None:

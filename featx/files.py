@@ -37,6 +37,17 @@ def write_atomically(path: Path, content: bytes | Callable[[BinaryIO], object]) 
     sync_folder(path.parent)
 
 
+def check_target(target: Path, *, example: str) -> None:
+    """Raise UsageError if no file can be written to `target`, before any work is done; `example`: a name that could."""
+    if target.is_dir():
+        raise UsageError(f"{target} is a folder: give the name of a file to write, such as {target / example}")
+    folder = target.parent
+    while not folder.exists():
+        folder = folder.parent
+    if not folder.is_dir() or not os.access(folder, os.W_OK):
+        raise UsageError(f"cannot write {target}: {folder} is not a folder that you may write to; choose another output")
+
+
 def sync_folder(folder: Path) -> None:
     """Make the names in a folder, a rename among them, survive a power cut."""
     fd = os.open(folder, os.O_RDONLY)

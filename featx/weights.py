@@ -191,6 +191,20 @@ def fetch(name: str, *, progress: Progress | None = None) -> Path:
 # ---------------------------------------------------------------- how it becomes a model
 
 
+def architecture_of(weights: str | Path) -> str:
+    """Return the model that a registered checkpoint, or a file that featx wrote, is for; UsageError where it does not say."""
+    registered = {c.name: c for c in list_checkpoints()}
+    if (checkpoint := registered.get(str(weights))) is not None:
+        return checkpoint.architecture
+    if weights == "random":
+        raise UsageError("random weights belong to any model: name one with --model")
+    path = _file(weights, registered)
+    found = read_state(path).described.get("architecture")
+    if not isinstance(found, str):
+        raise UsageError(f"{path} does not say which model it is for: name it with --model")
+    return found
+
+
 def load_model(architecture: str, weights: str | Path | None, *, seed: int = 0, num_classes: int | None = None) -> LoadedModel:
     """Build a model and give it weights: registered ones, those of a file, or random ones where that is said.
 

@@ -1,0 +1,20 @@
+"""How well a network recognises a dataset's videos, by the protocols of the papers."""
+
+from featx.evaluation._picture import plot_confusion
+from featx.evaluation._protocols import PROTOCOLS, Protocol, protocol_named
+from featx.evaluation._report import as_text, to_json, write_csv
+from featx.evaluation._result import Accuracy, Evaluation
+from featx.evaluation._run import evaluate
+
+__all__ = [
+    "PROTOCOLS",
+    "Accuracy",
+    "Evaluation",
+    "Protocol",
+    "as_text",
+    "evaluate",
+    "plot_confusion",
+    "protocol_named",
+    "to_json",
+    "write_csv",
+]

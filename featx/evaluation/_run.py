@@ -1,0 +1,176 @@
+"""A dataset through a network: the extraction's own pipeline, with the class probabilities as its layer."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import replace
+from typing import TYPE_CHECKING
+
+import numpy as np
+import numpy.typing as npt
+
+from featx.cutting import Summary
+from featx.datasets import Dataset
+from featx.decode import Job
+from featx.engine import Engine, Rows, Stats
+from featx.errors import FeatxError, UsageError, nearest
+from featx.evaluation._protocols import protocol_named
+from featx.evaluation._result import Evaluation
+from featx.extraction import Report, Settings, prepare
+from featx.pool import WorkerLost
+
+if TYPE_CHECKING:
+    from featx.weights import LoadedModel
+
+PROB = "prob"
+# What a protocol decides; `extract` leaves it to its user.
+_PROTOCOLS_OWN = ("layers", "stride", "tail", "clips", "crops", "flip")
+
+
+class _Videos:
+    """Takes the clips' probabilities and averages each video's once it is complete."""
+
+    def __init__(self, ids: Sequence[str], accepted: Sequence[tuple[int, ...]]) -> None:
+        self._ids, self._accepted = ids, accepted
+        self._rows: dict[int, dict[int, npt.NDArray[np.float32]]] = {}
+        self.means: dict[int, npt.NDArray[np.float32]] = {}
+        self.clips = np.zeros(len(ids), np.int64)
+        self.right = np.zeros(len(ids), np.int64)
+        self.reasons: dict[int, str] = {}
+        self.damaged: dict[int, int] = {}
+        self.looped = 0
+
+    def rows(self, key: int, clips: list[int], rows: Rows) -> None:
+        if not np.isfinite(rows[PROB]).all():
+            raise FeatxError(
+                f"the probabilities of {self._ids[key]} are no finite numbers: the weights are damaged, or training diverged"
+            )
+        self._rows.setdefault(key, {}).update(zip(clips, rows[PROB], strict=True))
+
+    def restarted(self, key: int) -> None:
+        self._rows.pop(key, None)
+
+    def done(self, key: int, summary: Summary, batch_size: int) -> None:
+        by_clip = self._rows.pop(key)
+        # In the clips' order, in which they need not have come: a sum's last bits depend on it.
+        rows = np.stack([by_clip[clip] for clip in sorted(by_clip)])
+        self.means[key] = rows.mean(axis=0, dtype=np.float64).astype(np.float32)
+        self.clips[key] = len(rows)
+        self.right[key] = int(np.isin(rows.argmax(axis=1), self._accepted[key]).sum())
+        self.looped += summary.looped
+        if summary.damaged_frames:
+            self.damaged[key] = summary.damaged_frames
+
+    def failed(self, key: int, reason: str) -> None:
+        self.reasons[key] = reason
+
+
+def evaluate(
+    settings: Settings,
+    dataset: Dataset,
+    *,
+    protocol: str = "tran2017",
+    loaded: LoadedModel | None = None,
+    on_start: Callable[[Report], None] | None = None,
+    on_progress: Callable[[Stats], None] | None = None,
+) -> Evaluation:
+    """Recognise a dataset's videos, or the labelled parts of them, and compare with the labels.
+
+    settings: the network and how the machine is used; which clips and crops are taken is the protocol's to say.
+    protocol: a name of PROTOCOLS. loaded: a model in memory, of the architecture `settings.model`, instead of the one
+    that `settings` names. on_start, on_progress: as for `extract`.
+
+    The dataset's classes are found by name among the checkpoint's labels, all of which can be predicted. Videos that cannot be
+    read are listed with their reasons and count as wrong.
+
+    Raises UsageError for a class that the checkpoint does not know, where it has no labels and another number of classes,
+    or no classifier, and for wrong settings; FeatxError if not one video can be read.
+    """
+    from featx.weights import load_model
+
+    chosen = protocol_named(protocol)
+    for name in _PROTOCOLS_OWN:
+        if getattr(settings, name) is not None:
+            raise UsageError(f"{name} is {getattr(settings, name)!r}: leave it out, protocol {protocol} says what it is")
+    if not dataset.items:
+        raise UsageError(f"{dataset.title} has no videos: choose another split or subset")
+    if loaded is None:
+        loaded = load_model(settings.model, settings.weights, seed=settings.seed)
+    if not loaded.model.has_classifier:
+        raise UsageError(
+            f"{loaded.weights_info['name']} has no classifier, so it recognises nothing: train or fine-tune it first"
+        )
+    classes, places = _classes(loaded, dataset)
+    loaded = replace(loaded, clip=chosen.clip(loaded.clip), transform=chosen.transform(loaded.transform))
+    ready = prepare(replace(settings, layers=[PROB]), loaded=loaded)
+    if on_start is not None:
+        on_start(Report("", len(dataset.items), settings=ready.recorded))
+    items = dataset.items
+    ids = [item.id for item in items]
+    labels = [places[item.label] for item in items]
+    also = tuple(tuple(places[other] for other in item.also) for item in items)
+    jobs = [Job(key, item.path, ready.decode.decoder, start=item.start, end=item.end) for key, item in enumerate(items)]
+    videos = _Videos(ids, [(label, *others) for label, others in zip(labels, also, strict=True)])
+    with ready.pool() as pool:
+        engine = Engine(ready.extractor, ready.decode, pool, videos, batch_size=ready.batch_size, on_progress=on_progress)
+        try:
+            stats = engine.run(jobs)
+        except WorkerLost as error:
+            raise FeatxError(str(error)) from error
+    if not videos.means:
+        raise FeatxError(f"not one of the {len(items)} videos could be read; {items[0].path}: {videos.reasons[0]}")
+    probabilities = np.full((len(items), len(classes)), np.nan, np.float32)
+    for key, mean in videos.means.items():
+        probabilities[key] = mean
+    return Evaluation(
+        protocol=chosen,
+        dataset=dataset.title,
+        classes=classes,
+        ids=tuple(ids),
+        paths=tuple(item.path for item in items),
+        labels=np.asarray(labels, np.int64),
+        also=also,
+        probabilities=probabilities,
+        clips=videos.clips,
+        clips_right=videos.right,
+        failures=tuple((ids[key], items[key].path, reason) for key, reason in sorted(videos.reasons.items())),
+        damaged=tuple((ids[key], frames) for key, frames in sorted(videos.damaged.items())),
+        looped=videos.looped,
+        absent=dataset.absent,
+        settings=ready.recorded,
+        notes=(*dataset.notes, *_notes(classes, dataset, loaded), *stats.notes),
+    )
+
+
+def _classes(loaded: LoadedModel, dataset: Dataset) -> tuple[tuple[str, ...], list[int]]:
+    """Return the network's classes, and for each of the dataset's its place among them."""
+    outputs = loaded.model.num_classes
+    if loaded.labels is None:
+        if outputs != len(dataset.classes):
+            raise UsageError(
+                f"the checkpoint has {outputs} classes and no names for them, {dataset.title} has {len(dataset.classes)}:"
+                " give a checkpoint trained on this dataset"
+            )
+        return dataset.classes, list(range(outputs))
+    if len(loaded.labels) != outputs:
+        raise UsageError(
+            f"the checkpoint has {outputs} classes and {len(loaded.labels)} names for them: save it again with featx"
+        )
+    known = {name: place for place, name in enumerate(loaded.labels)}
+    missing = [name for name in dataset.classes if name not in known]
+    if missing:
+        others = f" and {len(missing) - 1} more" if len(missing) > 1 else ""
+        hint = nearest(missing[0], known) if len(known) <= 20 else f"; it knows {len(known)} others"
+        raise UsageError(f"the checkpoint does not know class {missing[0]!r}{others} of {dataset.title}{hint}")
+    return loaded.labels, [known[name] for name in dataset.classes]
+
+
+def _notes(classes: Sequence[str], dataset: Dataset, loaded: LoadedModel) -> list[str]:
+    notes = []
+    if loaded.labels is None:
+        notes.append("the checkpoint has no class names: its outputs are taken to be in the dataset's order")
+    if len(classes) > len(dataset.classes):
+        notes.append(f"the checkpoint knows {len(classes)} classes, the dataset has {len(dataset.classes)}: any can be predicted")
+    if note := loaded.weights_info.get("note"):
+        notes.append(str(note))
+    return notes
