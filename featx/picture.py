@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from featx.errors import UsageError
-from featx.files import disk_full, write_atomically
+from featx.files import check_target, disk_full, write_atomically
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -29,14 +29,7 @@ def picture_kind(path: str | os.PathLike[str], *, kinds: Sequence[str] = KINDS) 
 def check_picture(path: str | os.PathLike[str], *, kinds: Sequence[str] = KINDS) -> str:
     """Return the format that the path's suffix names; UsageError for another one, or where no file can be written."""
     kind = picture_kind(path, kinds=kinds)
-    target = Path(os.path.realpath(path))
-    if target.is_dir():
-        raise UsageError(f"{os.fspath(path)} is a folder: give the name of a picture to write")
-    folder = target.parent
-    while not folder.exists():
-        folder = folder.parent
-    if not folder.is_dir() or not os.access(folder, os.W_OK):
-        raise UsageError(f"cannot write {os.fspath(path)}: {folder} is not a folder that you may write to; choose another")
+    check_target(Path(os.path.realpath(path)), example=f"picture.{kinds[0]}")
     return kind
 
 
@@ -76,9 +69,10 @@ def save_animation(figures: Sequence[Figure], path: str | os.PathLike[str], *, m
     images = []
     for figure in figures:
         canvas = FigureCanvasAgg(figure)
-        canvas.draw()
+        canvas.draw()  # type: ignore[no-untyped-call]
         width, height = canvas.get_width_height()
-        images.append(Image.frombuffer("RGBA", (width, height), bytes(canvas.buffer_rgba())).convert("RGB"))
+        pixels = bytes(canvas.buffer_rgba())  # type: ignore[no-untyped-call]
+        images.append(Image.frombuffer("RGBA", (width, height), pixels).convert("RGB"))
     content = io.BytesIO()
     images[0].save(content, "GIF", save_all=True, append_images=images[1:], duration=milliseconds, loop=0)
     write_picture(path, content.getvalue())

@@ -13,7 +13,7 @@ from importlib.metadata import EntryPoint, entry_points
 import click
 
 from featx import __version__
-from featx.cli import bench, features, networks, synth
+from featx.cli import bench, features, networks, show, synth
 from featx.cli._options import INTERRUPTED
 from featx.errors import FeatxError, UsageError
 
@@ -125,5 +125,6 @@ for _command in (
     synth.synth,
     networks.models,
     networks.weights,
+    show.show,
 ):
     cli.add_command(_command)

@@ -1,0 +1,261 @@
+"""The commands that draw the papers' pictures."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Sequence
+from dataclasses import asdict
+from typing import Any
+
+import click
+
+from featx.cli._options import input_options, json_option, machine_options, options
+from featx.errors import UsageError
+from featx.terminal import Progress
+
+weights_options = options(
+    click.option("--model", required=True, help="A model, such as res3d, c3d or r3d_18."),
+    click.option(
+        "--weights", help="A registered checkpoint, a .safetensors or .pth file, or random; the model's own if it is here."
+    ),
+    click.option("--seed", type=int, default=0, show_default=True, help="Of --weights random."),
+)
+clip_options = options(
+    click.option("--frames", type=int, help="Frames in a clip; the checkpoint's."),
+    click.option("--step", type=int, help="Source frames from one frame of a clip to the next; the checkpoint's."),
+    click.option("--stride", type=int, help="Source frames from one clip to the next; the checkpoint's."),
+    click.option("--fps", type=float, help="Resample to this rate by presentation time first; the video's own."),
+)
+
+
+@click.group()
+def show() -> None:
+    """Draw the papers' pictures, from any checkpoint and any video.
+
+    \b
+    Example:
+      featx show filters --model r3d_18 filters.png
+    """
+
+
+@show.command()
+@click.argument("out")
+@weights_options
+@click.option("--scale", type=click.Choice(["filter", "joint"]), default="filter", show_default=True,
+              help="The range of colours is each filter's own, or one for all.")  # fmt: skip
+@json_option
+def filters(out: str, as_json: bool, **chosen: Any) -> None:
+    """Draw the filters of the first convolution: a .png, .svg or .pdf, or a .gif in which they move.
+
+    As figure 2 of Tran et al. 2017. A filter's frames stand side by side; gray is a weight of 0. A network in 2D that
+    takes the frames of a clip as channels has that many frames, each other one in 2D has a single one.
+
+    \b
+    Example:
+      featx show filters --model res3d --weights my.safetensors filters.png
+      featx show filters --model res3d --weights my.safetensors filters.gif
+    """
+    from featx.show import filters as run
+
+    found = run(out=out, **chosen)
+    if as_json:
+        click.echo(json.dumps(asdict(found), indent=1))
+        return
+    changes = sum(found.moving) / len(found.moving)
+    each = f"{found.frames} frames each, {changes:.0%} of their energy changes in time" if found.frames > 1 else "one frame each"
+    click.echo(f"{out}: {found.shape[0]} filters of {found.layer} of {_named(found)}, {each}")
+
+
+@show.command()
+@click.argument("video")
+@click.argument("out")
+@weights_options
+@click.option("--layers", required=True, help="Comma-separated layers that give maps, such as conv1,res3b,res5b.")
+@click.option("--clip", type=int, help="The clip's number, from 0; the middle one.")
+@click.option("--at", type=float, metavar="SECONDS", help="The clip that covers this time.")
+@click.option("--channels", help="Comma-separated numbers, drawn of every layer; the most active ones.")
+@click.option("--top", type=int, default=3, show_default=True, help="How many channels of a layer, without --channels.")
+@clip_options
+@input_options
+@machine_options
+@json_option
+def features(video: str, out: str, layers: str, channels: str | None, clip: int | None, at: float | None, top: int,
+             as_json: bool, **settings: Any) -> None:  # fmt: skip
+    """Draw feature maps of a clip under its frames, each map under the frames that it covers.
+
+    As figure 3 of Leong et al. 2020 and figure 8a of Yang et al. 2019. The most active channels are those of the largest
+    mean |activation| over the clip.
+
+    \b
+    Example:
+      featx show features --model r3d_18 --layers conv1,res3b,res5b v.avi maps.png
+      featx show features --model r3d_18 --layers res4b --channels 3,17 --at 2.5 v.avi maps.png
+    """
+    from featx.extraction import Settings
+    from featx.show import features as run
+
+    numbers = _numbers(channels)
+    found = run(video, out, Settings(layers=_names(layers), **settings), clip=clip, at=at, channels=numbers, top=top)
+    if as_json:
+        click.echo(json.dumps(asdict(found), indent=1))
+        return
+    for maps in found.layers:
+        drawn = ", ".join(f"{c} (mean |activation| {m:.3g})" for c, m in zip(maps.channels, maps.mean, strict=True))
+        click.echo(f"{maps.layer}, {'x'.join(map(str, maps.shape))}: channels {drawn}")
+    start, end = found.clip_times
+    looped = ", looped: the video is shorter than a clip" if found.looped else ""
+    click.echo(
+        f"{out}: clip {found.clip} of {found.video}, {start:.2f} to {end:.2f} s{looped}; {_named(found)}, {found.precision}"
+    )
+
+
+@show.command()
+@click.argument("inputs", nargs=-1, required=True)
+@click.argument("out")
+@weights_options
+@click.option("--layer", required=True, help="The layer, such as conv5b or res5b.")
+@click.option("--channel", type=int, required=True, help="Its channel, from 0.")
+@click.option("--top", type=int, default=10, show_default=True, help="How many clips are drawn.")
+@click.option("--per-video", type=int, default=1, show_default=True, help="How many of them one video may have.")
+@clip_options
+@input_options
+@machine_options
+@click.option("--root", help="Folder that video ids are relative to; the folder given.")
+@json_option
+def exciting(inputs: tuple[str, ...], out: str, layer: str, channel: int, top: int, per_video: int, root: str | None,
+             as_json: bool, **settings: Any) -> int:  # fmt: skip
+    """Draw the clips that excite a channel most, of all clips of many videos.
+
+    As figure 8b of Yang et al. 2019. INPUTS as for extract. A clip's value is the channel's largest activation anywhere
+    in it; of equal ones, the first by the video's id and by time goes first.
+
+    Exit status: 0 all done, 1 some videos failed, 2 wrong usage, 130 interrupted.
+
+    \b
+    Example:
+      featx show exciting --model r3d_18 --layer res5b --channel 3 videos/ exciting.png
+    """
+    from featx.extraction import Settings
+    from featx.report import table
+    from featx.show import exciting as run
+
+    progress = Progress()
+    try:
+        found = run(inputs, out, Settings(layers=_names(layer), **settings), channel, top=top, per_video=per_video, root=root,
+                    on_start=progress.start, on_progress=progress)  # fmt: skip
+    finally:
+        progress.close()
+    if as_json:
+        click.echo(json.dumps(asdict(found), indent=1))
+        return 1 if found.failures else 0
+    _print_failures(found.failures)
+    rows = [(e.value, e.video, e.clip, f"{e.clip_times[0]:.2f} to {e.clip_times[1]:.2f}") for e in found.top]
+    click.echo(table(rows, ("value", "video", "clip", "seconds")))
+    click.echo(f"{out}: channel {channel} of {layer}, {found.clips} clips of {found.videos} videos; "
+               f"{_named(found)}, {found.precision}")  # fmt: skip
+    return 1 if found.failures else 0
+
+
+@show.command()
+@click.argument("inputs", nargs=-1, required=True)
+@click.argument("out")
+@weights_options
+@click.option("--top", type=int, default=5, show_default=True, help="How many classes are drawn.")
+@click.option("--label", help="The true class; a video's folder, where that is named as a class.")
+@clip_options
+@click.option("--crops", type=click.Choice(["center", "ten"]), help="The centre, or the mean over ten crops; center.")
+@input_options
+@machine_options
+@click.option("--root", help="Folder that video ids are relative to; the folder given.")
+@json_option
+def predictions(inputs: tuple[str, ...], out: str, top: int, label: str | None, root: str | None, as_json: bool,
+                **settings: Any) -> int:  # fmt: skip
+    """Draw frames of videos with the most probable classes as bars.
+
+    As figure 3 of Leong et al. 2020 and figure 4 of Hara et al. 2017. INPUTS as for extract, up to 24 videos. Probabilities
+    are the mean over all clips of a video. Classes have the names that the weights bring, else numbers from 0.
+
+    Exit status: 0 all done, 1 some videos failed, 2 wrong usage, 130 interrupted.
+
+    \b
+    Example:
+      featx show predictions --model r3d_18 a.mp4 b.avi predictions.png
+    """
+    from featx.extraction import Settings
+    from featx.report import table
+    from featx.show import predictions as run
+
+    progress = Progress()
+    try:
+        found = run(inputs, out, Settings(**settings), top=top, label=label, root=root,
+                    on_start=progress.start, on_progress=progress)  # fmt: skip
+    finally:
+        progress.close()
+    if as_json:
+        click.echo(json.dumps(asdict(found), indent=1))
+        return 1 if found.failures else 0
+    _print_failures(found.failures)
+    rows = []
+    for each in found.videos:
+        best = ", ".join(f"{name} {100 * p:.1f} %" for name, p in zip(each.classes, each.probabilities, strict=True))
+        true = f"{each.label} ({each.label_from}), rank {each.rank}" if each.label is not None else ""
+        rows.append((each.video, each.clips, best, true))
+    click.echo(table(rows, ("video", "clips", "most probable", "true class")))
+    numbered = "" if found.named else "; these weights do not name their classes, which are numbered from 0"
+    click.echo(f"{out}: {len(found.videos)} videos; {_named(found)}, {found.precision}{numbered}")
+    return 1 if found.failures else 0
+
+
+@show.command()
+@click.argument("results")
+@click.argument("out")
+@click.option("--title", help="The picture's title; the file's name.")
+@json_option
+def cost(results: str, out: str, title: str | None, as_json: bool) -> None:
+    """Draw accuracy against multiply-adds for the networks of a study.
+
+    As figure 5 of Tran et al. 2017. RESULTS is a .csv with the columns name, accuracy (percent) and multiply_adds; where it
+    also has paper (percent), that is drawn hollow, and where it has group, every group has its colour.
+
+    \b
+    Example:
+      featx show cost results.csv cost.png
+    """
+    from featx.report import table
+    from featx.show import cost as run
+
+    rows = run(results, out, title=title)
+    if as_json:
+        click.echo(json.dumps([asdict(row) for row in rows], indent=1))
+        return
+    shown = [(r.name, r.group, r.multiply_adds / 1e9, r.accuracy, r.paper) for r in rows]
+    click.echo(table(shown, ("name", "group", "mult.-adds, 1e9", "accuracy, %", "paper, %")))
+    missing = sum(row.accuracy is None for row in rows)
+    click.echo(f"{out}: {len(rows)} networks" + (f", {missing} of them without an accuracy yet" if missing else ""))
+
+
+def _names(layers: str) -> list[str]:
+    names = [name.strip() for name in layers.split(",") if name.strip()]
+    if not names:
+        raise UsageError(f"layers is {layers!r}: give names separated by commas")
+    return names
+
+
+def _numbers(channels: str | None) -> list[int] | None:
+    if channels is None:
+        return None
+    try:
+        return [int(text) for text in channels.split(",")]
+    except ValueError:
+        raise UsageError(f"channels is {channels!r}: give numbers separated by commas, such as 0,5,7") from None
+
+
+def _named(found: Any) -> str:
+    from featx.show import model_name
+
+    return model_name(found.model, found.weights)
+
+
+def _print_failures(failures: Sequence[tuple[str, str]]) -> None:
+    for path, reason in failures:
+        click.echo(f"failed: {path}: {reason}", err=True)
