@@ -196,8 +196,8 @@ def write_videos(
         _motion(name)
     if per_class < 1:
         raise UsageError(f"videos per class is {per_class}: give 1 or more")
-    _check_rate_and_size(fps, size)
-    count = _frame_count(seconds, fps)
+    check_rate_and_size(fps, size)
+    count = frame_count(seconds, fps)
     jobs = [(name, number) for name in names for number in range(per_class)]
     paths = []
     for done, (name, number) in enumerate(jobs, start=1):
@@ -225,9 +225,9 @@ def write_long_video(
     """
     import av
 
-    _check_rate_and_size(fps, size)
-    total = _frame_count(minutes * 60, fps)
-    length = min(total, _frame_count(segment_seconds, fps))
+    check_rate_and_size(fps, size)
+    total = frame_count(minutes * 60, fps)
+    length = min(total, frame_count(segment_seconds, fps))
     path = Path(path)
     with _whole_file(path) as temporary, av.open(str(temporary), "w", format="mp4") as container:
         stream = _add_stream(container, fps=fps, size=size)
@@ -250,14 +250,15 @@ def write_long_video(
 
 
 def encode(path: str | os.PathLike[str], images: Iterable[Frame], *, fps: float, size: tuple[int, int]) -> None:
-    """Encode (H, W, 3) uint8 RGB frames to an .mp4 file, H.264 where there is an encoder for it, else MPEG-4.
+    """Encode (H, W, 3) uint8 RGB frames: to an .avi file as MPEG-4, else to MP4 as H.264, where there is an encoder for it.
 
     The file appears whole or not at all, and an existing one with the same bytes is left as it is.
     """
     import av
 
     path = Path(path)
-    with _whole_file(path) as temporary, av.open(str(temporary), "w", format="mp4") as container:
+    container_format = "avi" if path.suffix.lower() == ".avi" else "mp4"
+    with _whole_file(path) as temporary, av.open(str(temporary), "w", format=container_format) as container:
         stream = _add_stream(container, fps=fps, size=size)
         for packet in _packets(stream, images):
             container.mux(packet)
@@ -277,10 +278,11 @@ def _packets(stream: VideoStream, images: Iterable[Frame]) -> Iterator[Any]:
 def _add_stream(container: OutputContainer, *, fps: float, size: tuple[int, int]) -> VideoStream:
     import av
 
-    codec = "libx264" if "libx264" in av.codecs_available else "mpeg4"
-    # No B-frames: packets come out in the order of display, one a frame. A fixed number of
-    # threads: the bytes must not depend on how many cores there are.
-    options = {"preset": "veryfast", "crf": "23", "bf": "0"} if codec == "libx264" else {"qmin": "2", "qmax": "6", "bf": "0"}
+    # UCF101's and HMDB51's clips are MPEG-4 in AVI.
+    codec = "libx264" if "libx264" in av.codecs_available and container.format.name != "avi" else "mpeg4"
+    # No trail of a moving shape may tell where it came from, so the quality is high. No B-frames: packets come out in the order of
+    # display, one a frame. A fixed number of threads: the bytes must not depend on how many cores there are.
+    options = {"preset": "veryfast", "crf": "23", "bf": "0"} if codec == "libx264" else {"qmin": "2", "qmax": "2", "bf": "0"}
     stream = cast("VideoStream", container.add_stream(codec, rate=_rate(fps), options=options))
     stream.height, stream.width = size
     stream.pix_fmt = "yuv420p"
@@ -321,14 +323,16 @@ def _rate(fps: float | Fraction) -> Fraction:
     return Fraction(fps).limit_denominator(1000)
 
 
-def _frame_count(seconds: float, fps: float) -> int:
+def frame_count(seconds: float, fps: float) -> int:
+    """Return how many frames so many seconds have, or raise UsageError if it is none."""
     count = round(seconds * _rate(fps)) if math.isfinite(seconds) else 0
     if count < 1:
         raise UsageError(f"a video of {seconds} seconds at {fps} frames a second has no frames: make it longer")
     return count
 
 
-def _check_rate_and_size(fps: float, size: tuple[int, int]) -> None:
+def check_rate_and_size(fps: float, size: tuple[int, int]) -> None:
+    """Raise UsageError for a frame rate or a (height, width) that cannot be encoded."""
     if not (math.isfinite(fps) and 1 <= fps <= 240):
         raise UsageError(f"fps is {fps}: give 1 to 240 frames a second")
     if any(side % 2 or not 16 <= side <= 4096 for side in size):

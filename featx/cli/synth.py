@@ -1,4 +1,4 @@
-"""The command that generates videos."""
+"""The command that generates videos and datasets."""
 
 from __future__ import annotations
 
@@ -14,29 +14,57 @@ from featx.terminal import bar
 
 @click.command()
 @click.argument("directory")
-@click.option("--per-class", type=int, default=4, show_default=True, help="Videos of each class.")
-@click.option("--seconds", type=float, default=4.0, show_default=True, help="Length of each.")
+@click.option(
+    "--dataset", metavar="NAME", help="Write DIRECTORY/NAME in the layout of aslan, hmdb51, kinetics, thumos14 or ucf101."
+)
+@click.option("--per-class", type=int, help="Videos of each class; 4, with --dataset 8 (aslan 5, thumos14 2 a side).")
+@click.option("--seconds", type=float, help="Length of each; 4, with --dataset 3 (thumos14's untrimmed videos 30).")
 @click.option("--fps", type=float, default=25.0, show_default=True, help="Frames a second.")
-@click.option("--size", default="320x240", show_default=True, help="Width x height in pixels, both even.")
-@click.option("--classes", help="Comma-separated motions; all.")
+@click.option("--size", help="Width x height in pixels, both even; 320x240, with --dataset 160x120.")
+@click.option("--classes", help="Comma-separated motions; all (thumos14: six).")
 @click.option("--seed", type=click.IntRange(0), default=0, show_default=True, help="Other seeds give other videos.")
 @json_option
-def synth(directory: str, size: str, classes: str | None, as_json: bool, **options: Any) -> None:
-    """Write generated videos: moving shapes and textures, a folder and a motion a class.
+def synth(directory: str, dataset: str | None, size: str | None, classes: str | None, as_json: bool, **options: Any) -> None:
+    """Write generated videos: moving shapes and textures, a motion a class.
+
+    Without --dataset, a folder a class. With it, a small dataset in the official one's layout, names and lists, as if
+    DIRECTORY were $FEATX_DATA: commands that take a dataset's name run on it.
 
     \b
     Example:
       featx synth videos/
+      featx synth --dataset ucf101 data/
     """
-    from featx.synth import write_videos
+    given = {name: value for name, value in options.items() if value is not None}
+    if size is not None:
+        given["size"] = _height_and_width(size)
+    if classes is not None:
+        given["classes"] = [name.strip() for name in classes.split(",")]
+    with bar("video") as progress:
+        if dataset is None:
+            from featx.synth import write_videos
 
+            paths = write_videos(directory, progress=progress, **given)
+            result: dict[str, Any] = {
+                "directory": directory,
+                "videos": [str(p) for p in paths],
+                "classes": len({p.parent for p in paths}),
+            }
+        else:
+            from featx.generated import write_dataset
+
+            written = write_dataset(dataset, directory, progress=progress, **given)
+            result = {"directory": str(written.root), "dataset": dataset, "videos": [str(p) for p in written.videos],
+                      "files": [str(p) for p in written.files], "classes": len(written.classes)}  # fmt: skip
+    text = f"{result['directory']}: {len(result['videos'])} videos of {result['classes']} classes"
+    if dataset is not None:
+        text += f" and {len(result['files'])} files in {dataset}'s layout, generated: not the official dataset"
+    click.echo(json.dumps(result, indent=1) if as_json else text)
+
+
+def _height_and_width(size: str) -> tuple[int, int]:
     try:
         width, height = (int(side) for side in size.lower().split("x"))
     except ValueError:
         raise UsageError(f"size is {size!r}: give width x height, such as 320x240") from None
-    names = [c.strip() for c in classes.split(",")] if classes else None
-    with bar("video") as progress:
-        paths = write_videos(directory, size=(height, width), classes=names, progress=progress, **options)
-    n_classes = len({p.parent for p in paths})
-    result = {"directory": directory, "videos": [str(p) for p in paths], "classes": n_classes}
-    click.echo(json.dumps(result, indent=1) if as_json else f"{directory}: {len(paths)} videos of {n_classes} classes")
+    return height, width

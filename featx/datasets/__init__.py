@@ -7,12 +7,12 @@ from dataclasses import replace
 from pathlib import Path
 
 from featx.datasets import activitynet, hmdb51, kinetics, sports1m, ucf101
-from featx.datasets._protocol import Missing, Protocol, Side
+from featx.datasets._protocol import GENERATED, Missing, Protocol, Side
 from featx.datasets._types import Dataset, Item
 from featx.datasets.folder import own_data
 from featx.errors import FeatxError, UsageError, nearest
 
-__all__ = ["Dataset", "Item", "data_folder", "dataset_names", "load_dataset"]
+__all__ = ["GENERATED", "Dataset", "Item", "data_folder", "dataset_names", "load_dataset", "subsets_of"]
 
 _PROTOCOLS: dict[str, Protocol] = {
     protocol.name: protocol
@@ -66,6 +66,7 @@ def load_dataset(
         raise FeatxError(
             f"none of the {len(side.absent)} {subset} videos of {protocol.name} that could be used is in {base}: get them"
         )
+    generated = ("generated videos, not the official ones",) if (base / GENERATED).exists() else ()
     return Dataset(
         name=protocol.name,
         split=split,
@@ -74,8 +75,16 @@ def load_dataset(
         items=_unique(side.items, protocol.name),
         absent=len(side.absent),
         source=protocol.source,
-        notes=side.notes,
+        notes=(*side.notes, *generated),
     )
+
+
+def subsets_of(
+    name_or_path: str | os.PathLike[str], *, root: str | os.PathLike[str] | None = None, holdout: float = 0.2
+) -> tuple[str, ...]:
+    """Return the sides that a dataset has, such as "train" and "test"; arguments and errors as `load_dataset`'s."""
+    protocol, _ = _find(name_or_path, root, holdout)
+    return protocol.subsets
 
 
 def _find(name_or_path: str | os.PathLike[str], root: str | os.PathLike[str] | None, holdout: float) -> tuple[Protocol, Path]:

@@ -12,6 +12,9 @@ from featx.datasets._types import Item
 from featx.errors import FeatxError
 from featx.video import SUFFIXES
 
+# In the folder of a dataset that `featx synth` has written.
+GENERATED = "GENERATED.txt"
+
 
 @dataclass(frozen=True, kw_only=True)
 class Side:
