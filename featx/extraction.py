@@ -133,9 +133,9 @@ def prepare(settings: Settings, *, loaded: LoadedModel | None = None) -> Prepare
     entry = model_entry(settings.model)
     if loaded is None:
         loaded = load_model(settings.model, settings.weights, seed=settings.seed)
-    clip = _clip(loaded.clip, settings)
+    clip = clip_of(loaded.clip, settings)
     changed: dict[str, Any] = {k: v for k, v in (("crops", settings.crops), ("flip", settings.flip)) if v is not None}
-    transform = replace(loaded.transform, **changed, **_input(loaded.transform, settings))
+    transform = replace(transform_of(loaded.transform, settings), **changed)
     chosen = settings.layers.split(",") if isinstance(settings.layers, str) else settings.layers
     layers = list(dict.fromkeys(chosen or entry.layers))
     extractor = FeatureExtractor(
@@ -174,8 +174,8 @@ def computed_by(device: torch.device) -> str:
     return f"torch {torch.__version__}, {name}"
 
 
-def _input(own: Transform, settings: Settings) -> dict[str, Any]:
-    """Return the input and the flow method: the user's, else the checkpoint's."""
+def transform_of(own: Transform, settings: Settings) -> Transform:
+    """Return the checkpoint's preprocessing with the user's input and flow method, where they are given."""
     chosen = settings.input or own.input
     if chosen not in get_args(Input):
         raise UsageError(f"input is {chosen!r}: give one of {', '.join(get_args(Input))}")
@@ -185,8 +185,8 @@ def _input(own: Transform, settings: Settings) -> dict[str, Any]:
                 raise UsageError(
                     f"{name} is {os.fspath(value)!r} and the input is rgb, which has no flow: give --input flow or rgbf"
                 )
-        return {"input": "rgb", "flow": None}
-    return {"input": chosen, "flow": resolve_method(settings.flow or own.flow or "auto")}
+        return replace(own, input="rgb", flow=None)
+    return replace(own, input=chosen, flow=resolve_method(settings.flow or own.flow or "auto"))
 
 
 def _file_of(weights: str | None) -> dict[str, str]:
@@ -194,7 +194,7 @@ def _file_of(weights: str | None) -> dict[str, str]:
     return {"file": as_text(weights)} if weights is not None and os.path.isfile(weights) else {}
 
 
-def _clip(preset: ClipSpec, settings: Settings) -> ClipSpec:
+def clip_of(preset: ClipSpec, settings: Settings) -> ClipSpec:
     """Return the checkpoint's clip with the user's changes; a changed span moves the stride along, unless that is given too."""
     changed = {n: v for n in ("frames", "step", "fps", "tail") if (v := getattr(settings, n)) is not None}
     if settings.clips is not None:

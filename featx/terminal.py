@@ -13,6 +13,8 @@ import click
 if TYPE_CHECKING:
     from featx.engine import Stats
     from featx.extraction import Report
+    from featx.training import Progress as Training
+    from featx.training import Validation
 
 
 class Progress:
@@ -80,6 +82,49 @@ class Progress:
                 self._bar.set_description_str(text)
             else:
                 click.echo(text, err=True)
+
+    def close(self) -> None:
+        if self._bar is not None:
+            self._bar.close()
+            self._bar = None
+
+
+class TrainingProgress:
+    """A training run on a terminal, or in a log, a line every ten seconds."""
+
+    def __init__(self) -> None:
+        self.step = 0
+        self._last = monotonic()
+        self._bar: Any = None
+
+    def start(self, steps: int, step: int) -> None:
+        """Begin at update `step` of `steps`."""
+        self.step = step
+        if on_terminal() and step < steps:
+            from tqdm import tqdm
+
+            self._bar = tqdm(total=steps, initial=step, unit="update", dynamic_ncols=True, leave=False)
+
+    def __call__(self, now: Training) -> None:
+        self.step = now.step
+        text = (
+            f"epoch {now.epoch}/{now.epochs}, loss {now.loss:.3f}, top-1 {now.top1:.0%}, lr {now.lr:g},"
+            f" {now.clips_per_s:.1f} clips/s, {now.waited:.0%} waiting for clips"
+        )
+        if self._bar is not None:
+            self._bar.set_postfix_str(text, refresh=False)
+            self._bar.update(now.step - self._bar.n)
+        elif monotonic() - self._last > 10 or now.step == now.steps:
+            self._last = monotonic()
+            click.echo(f"update {now.step}/{now.steps}: {text}", err=True)
+
+    def validated(self, epoch: int, found: Validation) -> None:
+        """Tell what the validation after an epoch gave."""
+        text = f"epoch {epoch}: validation loss {found.loss:.3f}, top-1 {found.top1:.1%}, top-5 {found.top5:.1%}"
+        if self._bar is not None:
+            self._bar.write(text, file=sys.stderr)
+        else:
+            click.echo(text, err=True)
 
     def close(self) -> None:
         if self._bar is not None:

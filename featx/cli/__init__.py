@@ -13,7 +13,7 @@ from importlib.metadata import EntryPoint, entry_points
 import click
 
 from featx import __version__
-from featx.cli import bench, features, networks, show, synth
+from featx.cli import bench, evaluate, features, networks, show, synth, train
 from featx.cli._options import INTERRUPTED
 from featx.errors import FeatxError, UsageError
 
@@ -122,7 +122,9 @@ for _command in (
     features.verify,
     features.merge,
     bench.bench,
+    evaluate.evaluate,
     synth.synth,
+    train.train,
     networks.models,
     networks.weights,
     show.show,

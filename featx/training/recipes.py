@@ -175,6 +175,22 @@ RECIPES: Mapping[str, Recipe] = {
 }  # fmt: skip
 
 
+# What the paper of a model's family trained it by, from nothing and from other weights.
+_DEFAULTS: Mapping[str, tuple[str, str]] = {
+    "tran2017": ("tran2017-ucf101", "tran2017-ucf101"),
+    "c3d": ("tran2017-ucf101", "tran2017-ucf101"),
+    "hara": ("hara2018-scratch", "hara2018-finetune"),
+    "torchvision": ("hara2018-scratch", "hara2018-finetune"),
+    "semi-cnn": ("semi-cnn", "semi-cnn"),
+    "asymmetric": ("asymmetric-scratch", "asymmetric-finetune"),
+}
+
+
+def default_recipe(family: str, *, finetune: bool) -> str:
+    """Return the recipe's name for a family of models, trained from nothing or fine-tuned."""
+    return _DEFAULTS[family][finetune]
+
+
 def recipe(name: str, overrides: Mapping[str, str] | None = None) -> Recipe:
     """Return the recipe of that name, with fields replaced.
 

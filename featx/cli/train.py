@@ -1,0 +1,163 @@
+"""The command that trains."""
+
+from __future__ import annotations
+
+import json
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from featx.cli._options import INTERRUPTED, input_options, json_option
+from featx.errors import UsageError
+
+if TYPE_CHECKING:
+    from featx.training import Plan, TrainReport
+    from featx.training.loop import Trainer
+
+
+@click.command()
+@click.argument("out")
+@click.option("--model", required=True, help="A model, such as res3d, c3d or hara_resnet18.")
+@click.option("--dataset", required=True, help="ucf101, hmdb51, kinetics, sports1m, activitynet; a folder of classes; or a csv.")
+@click.option("--root", help="Where the dataset's official files lie; its folder in $FEATX_DATA.")
+@click.option("--split", type=int, default=1, show_default=True, help="Of the dataset's official splits.")
+@click.option("--partial", is_flag=True, help="Go on with the videos that are there.")
+@click.option("--holdout", type=float, default=0.2, show_default=True, help="Test side's share of own data that has none.")
+@click.option("--recipe", help="A paper's settings (--list-recipes shows them); that of the model's family.")
+@click.option(
+    "--set",
+    "overrides",
+    multiple=True,
+    metavar="FIELD=VALUE",
+    help="Replace a field of the recipe: lr=0.05, schedule.every=5, augmentation=spatial-center, freeze=conv4.",
+)
+@click.option(
+    "--list-recipes",
+    is_flag=True,
+    is_eager=True,
+    expose_value=False,
+    callback=lambda c, p, v: _list_recipes(c, v),
+    help="Show the recipes, and exit.",
+)
+@click.option("--weights", help="Start from a registered checkpoint or a file; without it, from nothing.")
+@click.option("--init-2d", help="Start a semi-CNN's spatial layers from a file of ImageNet weights.")
+@click.option("--seed", type=int, default=0, show_default=True, help="Of untrained weights, clips, crops and dropout.")
+@click.option("--frames", type=int, help="Frames in a clip; the network's.")
+@click.option("--step", type=int, help="Source frames from one frame of a clip to the next; the network's.")
+@click.option("--crop", type=int, help="Side of the network's input in pixels, frames resized in proportion; the network's.")
+@input_options
+@click.option("--validate", help="The side to validate on, or none; val where there is one, else test, as the papers do.")
+@click.option("--validate-every", type=int, default=1, show_default=True, help="Epochs from one validation to the next.")
+@click.option("--protocol", default="clip", show_default=True, help="Of validation, as in featx eval.")
+@click.option(
+    "--precision",
+    type=click.Choice(["auto", "bf16", "float32"]),
+    default="auto",
+    show_default=True,
+    help="auto is bf16 on a GPU, where that is safe, and float32 on a CPU.",
+)
+@click.option("--device", default="auto", show_default=True, help="auto, cpu, cuda or cuda:N.")
+@click.option("--compile", is_flag=True, help="Compile the network first: minutes once, then faster on a GPU.")
+@click.option("--workers", type=int, help="Decoding processes; one a core.")
+@click.option("--timeout", type=float, default=120.0, show_default=True, help="Seconds until a silent decoder is given up.")
+@click.option("--save-seconds", type=float, default=300.0, show_default=True, help="How often the run's state is written.")
+@json_option
+def train(out: str, overrides: tuple[str, ...], as_json: bool, **settings: Any) -> int:
+    """Train a network on a dataset, or fine-tune a checkpoint, and leave checkpoints in the folder OUT.
+
+    OUT gets last.safetensors and best.safetensors for `featx extract --weights` and `featx eval`, steps.csv, epochs.csv,
+    curves.png and TensorBoard's events. Killed or interrupted, the same command continues where it was; on a
+    CPU it comes to the same numbers to the bit. Under `torchrun` the processes share each batch.
+
+    Exit status: 0 all done, 1 something failed, 2 wrong usage, 130 interrupted.
+
+    \b
+    Example:
+      featx train --model res3d --dataset ucf101 --split 1 runs/res3d-ucf101
+      featx train --model r3d_18 --weights r3d_18-kinetics400 --dataset hmdb51 --set freeze=conv4 runs/r3d-hmdb51
+      featx train --model res3d --dataset videos/ --set duration=20 --set augmentation.flip=0 runs/mine
+      torchrun --nproc-per-node 4 --no-python featx train --model hara_resnet34 --dataset kinetics runs/kinetics
+    """
+    from featx.terminal import TrainingProgress
+    from featx.training import TrainSettings
+    from featx.training import train as run
+
+    given = dict(_field(text) for text in overrides)
+    progress = TrainingProgress()
+    try:
+        report = run(
+            TrainSettings(overrides=given, **settings),
+            out,
+            on_start=lambda plan, trainer: _print_plan(plan, trainer, progress),
+            on_progress=progress,
+            on_validation=progress.validated,
+        )
+    except KeyboardInterrupt:
+        progress.close()
+        click.echo(f"interrupted at update {progress.step}: run the same command again to continue", err=True)
+        return INTERRUPTED
+    finally:
+        progress.close()
+    if report is not None:
+        click.echo(json.dumps(_json(report), indent=1)) if as_json else _print_report(report)
+    return 0
+
+
+def _field(text: str) -> tuple[str, str]:
+    name, equals, value = text.partition("=")
+    if not equals:
+        raise UsageError(f"--set {text}: give FIELD=VALUE, such as --set lr=0.05")
+    return name.strip(), value.strip()
+
+
+def _list_recipes(context: click.Context, wanted: bool) -> None:
+    if not wanted:
+        return
+    from featx.report import table
+    from featx.training.recipes import RECIPES
+
+    rows = []
+    for name, r in RECIPES.items():
+        falls = {"constant": "", "step": f"x {r.schedule.factor:g} every {r.schedule.every:,} {r.schedule.unit}",
+                 "plateau": f"x {r.schedule.factor:g} after {r.schedule.every} epochs without gain"}[r.schedule.kind]  # fmt: skip
+        rows.append((name, f"{r.lr:g}", falls, f"{r.batch}", f"{r.weight_decay:g}", f"{r.duration:,} {r.unit}", r.source))
+    click.echo(table(rows, headers=("recipe", "lr", "falls", "batch", "decay", "for", "source")))
+    context.exit()
+
+
+def _print_plan(plan: Plan, trainer: Trainer, progress: Any) -> None:
+    for note in plan.notes:
+        click.echo(f"note: {note}", err=True)
+    state, row = trainer.state, plan.recipe
+    validated = f", validated on {len(plan.val.items)} videos ({plan.val.subset})" if plan.val is not None else ""
+    click.echo(
+        f"{plan.settings.model} from {plan.start['name']} on {plan.train.title}: {len(plan.train.items)} videos,"
+        f" {len(plan.train.classes)} classes{validated}; recipe {plan.recipe_name}, batch {row.batch}, lr {row.lr:g},"
+        f" {trainer.steps} updates, {trainer.epochs} epochs",
+        err=True,
+    )
+    if state.step:
+        click.echo(f"continues after update {state.step}", err=True)
+    progress.start(trainer.steps, state.step)
+
+
+def _print_report(report: TrainReport) -> None:
+    for note in report.notes:
+        click.echo(f"note: {note}", err=True)
+    for video, reason, times in report.replaced:
+        click.echo(f"replaced {times} times by another video: {video}: {reason}", err=True)
+    if report.damaged_frames:
+        click.echo(f"{report.damaged_frames} damaged frames were shown", err=True)
+    found = ""
+    if report.validation is not None:
+        found = (
+            f"; validation top-1 {report.validation.top1:.1%} at the end, best {report.best:.1%} after epoch {report.best_epoch}"
+        )
+    did = f"{report.new} updates" if report.new else "nothing to do"
+    click.echo(f"{report.out}: {did}, {report.steps} in all, {report.epochs} epochs{found}")
+
+
+def _json(report: TrainReport) -> dict[str, Any]:
+    from dataclasses import asdict
+
+    return asdict(report)
