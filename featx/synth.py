@@ -280,8 +280,8 @@ def _add_stream(container: OutputContainer, *, fps: float, size: tuple[int, int]
 
     # UCF101's and HMDB51's clips are MPEG-4 in AVI.
     codec = "libx264" if "libx264" in av.codecs_available and container.format.name != "avi" else "mpeg4"
-    # No trail of a moving shape may tell where it came from, so the quality is high. No B-frames: packets come out in the order of
-    # display, one a frame. A fixed number of threads: the bytes must not depend on how many cores there are.
+    # No trail of a moving shape may tell where it came from, so the quality is high. No B-frames: packets come out in the order
+    # of display, one a frame. A fixed number of threads: the bytes must not depend on how many cores there are.
     options = {"preset": "veryfast", "crf": "23", "bf": "0"} if codec == "libx264" else {"qmin": "2", "qmax": "2", "bf": "0"}
     stream = cast("VideoStream", container.add_stream(codec, rate=_rate(fps), options=options))
     stream.height, stream.width = size

@@ -100,7 +100,7 @@ def _find(name_or_path: str | os.PathLike[str], root: str | os.PathLike[str] | N
         raise UsageError(
             f"{name!r} is not a csv: give one with the columns path and label, or a folder with a folder for each class"
         )
-    return own_data(path, holdout), path
+    return own_data(path, holdout), path.parent if path.is_file() else path
 
 
 def _read(protocol: Protocol, base: Path, split: int, subset: str) -> Side:

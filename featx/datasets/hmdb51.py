@@ -24,15 +24,15 @@ def read(root: Path, split: int, subset: str) -> Side:
     folder = first_there(root, "testTrainMulti_7030_splits")
     videos = Videos(first_there(root, "videos", "hmdb51_org"))
     ending = _ENDING.format(split=split)
-    lists = sorted(folder.glob(f"*{ending}"))
-    classes = tuple(path.name.removesuffix(ending) for path in lists)
+    classes = tuple(sorted(path.name.removesuffix(ending) for path in folder.glob(f"*{ending}")))
     sides: dict[str, list[Item]] = {name: [] for name in _SUBSETS.values()}
-    for label, path in enumerate(lists):
+    for label, class_name in enumerate(classes):
+        path = folder / f"{class_name}{ending}"
         for number, line in enumerate(lines(path), start=1):
             name, _, use = line.rpartition(" ")
             if use not in _SUBSETS or not name:
                 raise FeatxError(f"{path}, line {number}: {line!r} is not a video and 0, 1 or 2: get the official splits again")
-            sides[_SUBSETS[use]].append(_item(name, label, classes[label]))
+            sides[_SUBSETS[use]].append(_item(name, label, class_name))
     check_groups(sides["train"], sides["test"], folder)
     return parted(classes, sides[subset], videos)
 
