@@ -19,6 +19,7 @@ def plot_confusion(found: Evaluation, path: str | os.PathLike[str]) -> None:
 
     Classes that no video has and none was taken for are left out, and the title says so.
     """
+    from matplotlib.colors import PowerNorm
     from matplotlib.figure import Figure
 
     kind = picture_kind(path)
@@ -26,21 +27,25 @@ def plot_confusion(found: Evaluation, path: str | os.PathLike[str]) -> None:
     shown = np.flatnonzero(counts.any(axis=0) | counts.any(axis=1))
     counts = counts[np.ix_(shown, shown)]
     shares = counts / np.maximum(1, counts.sum(axis=1, keepdims=True))
-    names = [drawable(found.classes[c], most=LONGEST_NAME) for c in shown]
+    names = [_short(drawable(found.classes[c])) for c in shown]
     n = len(shown)
+    numbers = n <= MOST_NUMBERS
 
-    cell = 0.42 if n <= MOST_NUMBERS else 0.135  # inches; 0.135 holds a name in 7 points
+    cell = 0.42 if numbers else 0.135  # inches; 0.135 holds a name in 7 points
     side = min(max(cell * n, 2.6), 40.0)
     margin = 0.085 * max(map(len, names)) + 0.5
     figure = Figure(figsize=(side + margin + 1.3, side + margin + 0.9), layout="constrained", dpi=110)
     axes = figure.add_subplot()
-    picture = axes.imshow(shares, cmap="Blues", vmin=0, vmax=1, interpolation="nearest")
+    # Without numbers, a single video of a class must not be paler than the eye can see.
+    scale = PowerNorm(1.0 if numbers else 0.5, vmin=0, vmax=1)
+    picture = axes.imshow(shares, cmap="Blues", norm=scale, interpolation="nearest")
     size = min(9.0, 0.8 * 72 * side / n)
     axes.set_xticks(range(n), names, rotation=90, fontsize=size, parse_math=False)
     axes.set_yticks(range(n), names, fontsize=size, parse_math=False)
-    axes.set_xlabel("taken for")
-    axes.set_ylabel("class")
-    if n <= MOST_NUMBERS:
+    text = max(9.0, side)  # points: a large picture is looked at from afar
+    axes.set_xlabel("taken for", fontsize=text)
+    axes.set_ylabel("class", fontsize=text)
+    if numbers:
         for row, column in np.argwhere(counts):
             colour = "white" if shares[row, column] > 0.5 else "black"
             axes.text(column, row, str(counts[row, column]), ha="center", va="center", color=colour, fontsize=8)
@@ -49,10 +54,15 @@ def plot_confusion(found: Evaluation, path: str | os.PathLike[str]) -> None:
         axes.set_yticks(np.arange(n) - 0.5, minor=True)
         axes.grid(which="minor", color="0.9", linewidth=0.3)
         axes.tick_params(which="minor", length=0)
-    bar = figure.colorbar(picture, ax=axes, fraction=0.04, pad=0.02, aspect=30)
-    bar.set_label("share of the class's videos", fontsize=8)
-    axes.set_title(_title(found, n), fontsize=9, parse_math=False)
+    bar = figure.colorbar(picture, ax=axes, fraction=0.04, pad=0.02, aspect=30, shrink=1.0 if numbers else 0.5)
+    bar.set_label("share of the class's videos", fontsize=text)
+    bar.ax.tick_params(labelsize=text)
+    axes.set_title(_title(found, n), fontsize=text, parse_math=False)
     save_picture(figure, path, kind)
+
+
+def _short(name: str) -> str:
+    return name if len(name) <= LONGEST_NAME else name[: LONGEST_NAME - 1] + "…"
 
 
 def _title(found: Evaluation, n_shown: int) -> str:
