@@ -1,9 +1,11 @@
+import itertools
+
 import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from featx.clips import ClipSpec, Ticks, clip_end, clip_indices, resample, starts
+from featx.clips import ClipSpec, Sampling, Ticks, clip_end, clip_indices, resample, starts
 from featx.errors import UsageError
 
 RES3D = ClipSpec(frames=8, step=2, stride=16)
@@ -54,6 +56,68 @@ def test_starts_of_adjacent_clips(n: int, tail: str, expected: list[int]) -> Non
 )
 def test_starts_with_overlap_and_with_gaps(stride: int, n: int, tail: str, expected: list[int]) -> None:
     assert starts(n, spec(stride=stride, tail=tail)) == expected
+
+
+@pytest.mark.parametrize(
+    ("n", "count", "expected"),
+    [
+        (100, 1, [42]),  # the middle: 42 frames before the clip of 16, and 42 after it
+        (101, 1, [42]),
+        (100, 2, [0, 84]),
+        (100, 4, [0, 28, 56, 84]),
+        (100, 5, [0, 21, 42, 63, 84]),
+        (26, 5, [0, 3, 5, 8, 10]),  # 2.5 and 7.5 are rounded up
+        (18, 5, [0, 1, 1, 2, 2]),  # three places for five clips: some come again
+        (16, 3, [0, 0, 0]),
+        (7, 3, [0, 0, 0]),  # looped
+        (0, 3, []),
+    ],
+)
+def test_starts_of_clips_evenly_spread(n: int, count: int, expected: list[int]) -> None:
+    assert starts(n, spec(count=count)) == expected
+    assert starts(n, spec(stride=3, count=count)) == expected
+
+
+@given(n=st.integers(1, 500), count=st.integers(1, 60), step=st.integers(1, 3))
+def test_evenly_spread_clips_are_as_many_as_asked_for_and_at_equal_intervals(n: int, count: int, step: int) -> None:
+    chosen = spec(4, step, count=count)
+    first = starts(n, chosen)
+    assert len(first) == count
+    assert first == sorted(first)
+    last = max(0, n - chosen.span)
+    assert all(abs(start - (i + (count == 1) / 2) * last / max(1, count - 1)) <= 0.5 for i, start in enumerate(first))
+
+
+def test_settings_without_a_count_are_stored_as_before_there_was_one() -> None:
+    assert spec().to_dict() == {"frames": 8, "step": 2, "stride": 16, "fps": None, "tail": "drop"}
+    assert spec(count=10).to_dict()["count"] == 10
+    assert ClipSpec(**spec(count=10).to_dict()) == spec(count=10)
+
+
+@pytest.mark.parametrize(
+    ("fps", "start", "end", "expected"),
+    [
+        (None, None, None, [0, 1, 2, 3, 4, 5, 6, 7, 8, 9]),
+        (None, 0.2, 0.5, [2, 3, 4]),
+        (None, 0.15, None, [2, 3, 4, 5, 6, 7, 8, 9]),
+        (None, None, 0.21, [0, 1, 2]),
+        (None, 0.2 + 1e-9, 0.5 + 1e-9, [2, 3, 4]),  # a rounding error moves no frame in or out
+        (None, 5.0, 6.0, []),
+        (None, 0.5, 0.5, []),
+        (5, 0.3, 0.8, [3, 5, 7]),  # the clock starts with the part
+        (20, 0.8, None, [8, 8, 9, 9]),
+    ],
+)
+def test_sampled_frames_are_those_of_the_part(
+    fps: float | None, start: float | None, end: float | None, expected: list[int]
+) -> None:
+    """Ten frames a second, from 3 s on: the part is counted from the first frame."""
+    times = [3 + i / 10 for i in range(11)]
+    sampling = Sampling(fps, start=start, end=end)
+    counts = [sampling.on(a, b) for a, b in itertools.pairwise(times)]
+    assert [i for i, count in enumerate(counts) for _ in range(count)] == expected
+    over = [i for i in range(10) if sampling.over(times[i])]
+    assert over == ([] if end is None else [i for i in range(10) if times[i] - 3 >= end - 1e-6])
 
 
 @pytest.mark.parametrize(
@@ -147,6 +211,9 @@ def test_ticks_are_the_same_one_frame_at_a_time() -> None:
         ({"fps": float("nan")}, "fps is nan"),
         ({"tail": "keep"}, "drop, pad, align"),
         ({"frames": 5000, "step": 3}, "spans 15000 frames"),
+        ({"count": 0}, "number of clips is 0"),
+        ({"count": 2.0}, "number of clips is 2.0"),
+        ({"count": 3, "tail": "align"}, "tail is 'align', and 3 clips"),
     ],
 )
 def test_impossible_specs_say_what_is_wrong(wrong: dict[str, object], words: str) -> None:

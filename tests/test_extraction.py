@@ -17,6 +17,7 @@ from conftest import SMALL, command, encode, featx, same_content
 
 from featx.errors import UsageError
 from featx.extraction import Settings, computed_by, extract
+from featx.info import as_text, summarise
 from featx.journal import Journal, Origin
 from featx.sources import Stamp
 from featx.store import FeatureStore
@@ -92,6 +93,22 @@ def test_two_halves_merge_to_the_whole(videos: Path, tmp_path: Path) -> None:
         extract([videos / half], tmp_path / f"{half}.h5", SETTINGS, root=str(videos))
     merge([tmp_path / "a.h5", tmp_path / "b.h5"], tmp_path / "merged.h5")
     same_content(tmp_path / "whole.h5", tmp_path / "merged.h5")
+
+
+def test_clips_evenly_spread_are_recorded_and_made_again_the_same(tmp_path: Path) -> None:
+    path, out = encode(tmp_path / "a.mp4", 43), tmp_path / "out.h5"
+    extract([path], out, replace(SETTINGS, clips=4))
+    extract([path], tmp_path / "every.h5", replace(SETTINGS, stride=9))
+    with FeatureStore(out) as store, FeatureStore(tmp_path / "every.h5") as every:
+        assert store.settings["clip"]["count"] == 4
+        assert "count" not in every.settings["clip"]
+        assert store["a"].clip_frames.tolist() == every["a"].clip_frames.tolist() == [[s, s + 16] for s in (0, 9, 18, 27)]
+        np.testing.assert_array_equal(store["a"]["pool5"], every["a"]["pool5"])
+        assert "4 clips evenly spread" in as_text(summarise(store))
+    found = verify(out)
+    assert (found.problems, found.notes, found.clips, found.deviation) == ([], [], 4, 0)
+    with pytest.raises(UsageError, match=r"clip\.count is 4 there and not set here"):
+        extract([path], out, SETTINGS)
 
 
 def test_views_are_averaged(tmp_path: Path) -> None:
@@ -194,6 +211,8 @@ def test_a_second_run_on_the_same_file_stops_with_who_holds_it(videos: Path, tmp
         ({"device": "tpu"}, "unknown device 'tpu'"),
         ({"precision": "half"}, "precision is 'half'"),
         ({"frames": 0}, "clip frames is 0"),
+        ({"clips": 3, "stride": 8}, "stride is 8 and clips is 3"),
+        ({"clips": 0}, "number of clips is 0"),
         ({"batch_size": 0}, "batch size is 0"),
         ({"workers": -1}, "workers is -1"),
         ({"timeout": 0.0}, "timeout is 0"),

@@ -34,7 +34,7 @@ def path(tmp_path: Path) -> Path:
 Events = list[Any]
 
 
-def decode(path: Path, folder: Path | None, given: str = "rgbf", tail: Tail = "drop") -> tuple[np.ndarray, Events]:
+def decode(path: Path, folder: Path | None, given: str = "rgbf", tail: Tail = "drop", **part: float) -> tuple[np.ndarray, Events]:
     """One video through a worker in this process: its clips, (N, 1, 8, 112, 112, 3), and the events it told."""
     transform = replace(TRAN2017, input=given, flow="dis")
     cache = check_folder(folder) if folder else None
@@ -51,7 +51,7 @@ def decode(path: Path, folder: Path | None, given: str = "rgbf", tail: Tail = "d
             clips.clear()
 
     worker = Worker(SimpleNamespace(send=send), settings, memory, lambda: 0)  # type: ignore[arg-type]
-    worker._video(Job(0, str(path), "pyav"))
+    worker._video(Job(0, str(path), "pyav", **part))
     assert isinstance(events[-1], Done), events
     return np.stack([clips[i] for i in sorted(clips)]), events
 
@@ -75,6 +75,19 @@ def test_what_is_cached_is_not_computed_again_by_either_input(
     for given, clips in plain.items():
         read, events = decode(path, tmp_path / "cache", given)
         np.testing.assert_array_equal(read, clips)
+        assert notes(events) == []
+
+
+def test_a_parts_clips_leave_the_whole_videos_flow_in_the_cache(
+    path: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    whole, _ = decode(path, None)
+    first, _ = decode(path, tmp_path / "cache", start=0.0, end=0.64)
+    np.testing.assert_array_equal(first, whole[:1])
+    monkeypatch.setattr(OpticalFlow, "__call__", no_flow)
+    for part, wanted in (({}, whole), ({"start": 0.64, "end": 1.28}, whole[1:])):
+        clips, events = decode(path, tmp_path / "cache", **part)
+        np.testing.assert_array_equal(clips, wanted)
         assert notes(events) == []
 
 
