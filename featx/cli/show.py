@@ -253,7 +253,7 @@ def _numbers(channels: str | None) -> list[int] | None:
 def _named(found: Any) -> str:
     from featx.show import model_name
 
-    return model_name(found.model, found.weights)
+    return model_name(found.model, found.weights, found.input)
 
 
 def _print_failures(failures: Sequence[tuple[str, str]]) -> None:

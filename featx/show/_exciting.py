@@ -56,6 +56,7 @@ class Exciting:
     model: str
     weights: dict[str, Any]
     precision: str
+    input: str
     layer: str
     shape: tuple[int, ...]
     channel: int
@@ -105,12 +106,13 @@ def exciting(
         stats = engine.run([Job(key, source.path, prepared.decode.decoder) for key, source in enumerate(sources)])
     if not best.top:
         path, reason = best.failures[0]
-        raise FeatxError(f"not one of {plural(len(sources), 'video')} could be read; {path}: {reason}")
+        raise FeatxError(f"0 of {plural(len(sources), 'video')} could be read; {path}: {reason}")
     result = Exciting(
         out=os.fspath(out),
         model=settings.model,
         weights=prepared.recorded["weights"],
         precision=prepared.recorded["precision"],
+        input=prepared.decode.transform.input,
         layer=layer,
         shape=shape,
         channel=channel,
@@ -253,7 +255,7 @@ def _title(result: Exciting) -> str:
     n = len(result.top)
     most = "one clip" if result.per_video == 1 else f"{result.per_video} clips"
     failed = f"; {plural(len(result.failures), 'video')} could not be read" if result.failures else ""
-    who = drawable(model_name(result.model, result.weights), most=80)
+    who = drawable(model_name(result.model, result.weights, result.input), most=80)
     lines = [
         f"{who}: {plural(n, 'clip')} that most excite{'s' if n == 1 else ''} channel {result.channel} of {result.layer}",
         f"of {plural(result.clips, 'clip')} of {plural(result.videos, 'video')}, at most {most} a video{failed}",

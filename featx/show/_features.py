@@ -15,7 +15,7 @@ from featx.errors import UsageError
 from featx.extraction import Prepared, Settings, prepare
 from featx.picture import check_picture, drawable, save_picture
 from featx.show._clips import Clip, one_clip, one_video
-from featx.show._words import clip_span, model_name, plural
+from featx.show._words import INPUTS, clip_span, model_name, plural
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -44,6 +44,7 @@ class FeatureMaps:
     model: str
     weights: dict[str, Any]
     precision: str
+    input: str
     video: str
     clip: int
     clip_frames: tuple[int, int]
@@ -88,6 +89,7 @@ def features(
         model=settings.model,
         weights=prepared.recorded["weights"],
         precision=prepared.recorded["precision"],
+        input=prepared.decode.transform.input,
         video=shown.video,
         clip=shown.number,
         clip_frames=shown.span,
@@ -95,7 +97,7 @@ def features(
         looped=shown.looped,
         layers=layers,
     )
-    which = "channels as chosen" if channels is not None else f"a layer's {top} channels of largest mean |activation|"
+    which = "the channels asked for" if channels is not None else "the channels of largest mean |activation|"
     save_picture(_figure(result, shown.frames, volumes, which), out, kind)
     return result
 
@@ -123,7 +125,10 @@ def _chosen(summary: Summary, path: str, clip: int | None, at: float | None) -> 
         return n // 2
     covering = np.flatnonzero((times[:, 0] <= at) & (at < times[:, 1]))
     if not len(covering):
-        raise UsageError(f"no clip of {path} covers {at:g} s: they lie between {times.min():.2f} and {times.max():.2f} s")
+        close = int(np.argmin(np.abs(times.mean(axis=1) - at)))
+        raise UsageError(
+            f"no clip of {path} covers {at:g} s; the nearest is clip {close}, {clip_span(times[close])}: give --clip {close}"
+        )
     # Of clips that overlap, the one with that time nearest to its middle.
     return int(covering[np.argmin(np.abs(times[covering].mean(axis=1) - at))])
 
@@ -159,9 +164,9 @@ def _figure(result: FeatureMaps, frames: NDArray[np.uint8], volumes: Mapping[str
 
     n = len(frames)
     cell = min(1.5, max(0.75, 12 / n))  # inches
-    left, head, gap = 1.25, 0.75, 0.14
+    left, head, gap = 1.25, 0.85, 0.14
     n_rows = 1 + sum(len(maps.channels) for maps in result.layers)
-    width = max(left + n * cell + 0.15, 7.5)
+    width = max(left + n * cell + 0.15, 8.5)
     height = head + n_rows * (cell + gap) + gap * len(result.layers) + 0.1
     figure = Figure(figsize=(width, height), dpi=110)
     top = height - head
@@ -177,7 +182,7 @@ def _figure(result: FeatureMaps, frames: NDArray[np.uint8], volumes: Mapping[str
         figure.text((left - 0.1) / width, (top + gap + cell / 2) / height, label, ha="right", va="center", fontsize=8)
         return axes
 
-    axes = row("frames")
+    axes = row(INPUTS[result.input])
     for t, image in enumerate(frames):
         axes.imshow(image, extent=(t + 0.02, t + 0.98, 0.02, 0.98), aspect="auto")
         axes.text(t + 0.5, -0.02, str(t + 1), ha="center", va="top", fontsize=6.5, color="gray")
@@ -202,11 +207,12 @@ def _draw_maps(axes: Axes, volume: Floats, n_frames: int, smallest: float, large
 
 def _title(result: FeatureMaps, which: str) -> str:
     start, end = result.clip_frames
-    who = drawable(model_name(result.model, result.weights), most=80)
+    place = f"frame {start}" if end - start == 1 else f"frames {start} to {end - 1}"
+    who = drawable(model_name(result.model, result.weights, result.input), most=80)
     lines = [
         f"{who}: feature maps of {drawable(result.video, most=60)}",
-        f"clip {result.clip}, {clip_span(result.clip_times)}, frames {start} to {end - 1}"
+        f"clip {result.clip}, {clip_span(result.clip_times)}, {place}"
         + (", looped: the video is shorter than a clip" if result.looped else ""),
-        f"{which}, each with a colour scale of its own; brackets span the frames that a map covers",
+        f"{which}, each with a colour scale of its own\nbrackets span the frames that a map covers",
     ]
     return "\n".join(lines)

@@ -42,6 +42,7 @@ class Filters:
     out: str
     model: str
     weights: dict[str, Any]
+    input: str
     layer: str
     shape: tuple[int, ...]
     frames: int
@@ -73,6 +74,7 @@ def filters(
         out=os.fspath(out),
         model=model,
         weights=loaded.weights_info,
+        input=loaded.transform.input,
         layer=layer,
         shape=weight.shape,
         frames=n_frames,
@@ -129,7 +131,7 @@ def _title(found: Filters, channels: str) -> str:
     size = "x".join(map(str, found.shape[2:]))
     stacked = f" of {found.frames} frames" if found.frames != found.shape[2] else ""
     by = "each scaled by its own largest weight" if found.scale == "filter" else "all scaled by the largest weight"
-    who = drawable(model_name(found.model, found.weights), most=80)
+    who = drawable(model_name(found.model, found.weights, found.input), most=80)
     return f"{who}: the {found.shape[0]} filters ({size}{stacked}) of {found.layer}\n{by}; gray is 0; {channels}"
 
 
@@ -155,7 +157,7 @@ def _columns(f: int, t: int, h: int, w: int) -> int:
 
     def cost(n: int) -> float:
         aspect = n * (t * (w + 1) + 2) / (math.ceil(f / n) * (h + 3))
-        return abs(math.log(aspect / 1.4)) + 0.25 * bool(f % n)
+        return abs(math.log(aspect / 1.4)) + 0.4 * bool(f % n)
 
     return min(range(1, f + 1), key=cost)
 

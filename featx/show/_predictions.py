@@ -61,6 +61,7 @@ class Predictions:
     model: str
     weights: dict[str, Any]
     precision: str
+    input: str
     num_classes: int
     named: bool
     videos: list[Prediction]
@@ -109,7 +110,7 @@ def predictions(
         engine.run([Job(key, source.path, prepared.decode.decoder) for key, source in enumerate(sources)])
     if not means.done_videos:
         path, reason = means.failures[0]
-        raise FeatxError(f"not one of {plural(len(sources), 'video')} could be read; {path}: {reason}")
+        raise FeatxError(f"0 of {plural(len(sources), 'video')} could be read; {path}: {reason}")
     keys = sorted(means.done_videos)
     found = [
         _prediction(sources[key], *means.of(key), names, top, _label(sources[key], names, label, named=bool(loaded.labels)))
@@ -120,6 +121,7 @@ def predictions(
         model=settings.model,
         weights=prepared.recorded["weights"],
         precision=prepared.recorded["precision"],
+        input=prepared.decode.transform.input,
         num_classes=len(names),
         named=bool(loaded.labels),
         videos=found,
@@ -222,7 +224,7 @@ class _SpreadFrames:
 def _figure(result: Predictions, frames: Sequence[Sequence[Frames]]) -> Figure:
     from matplotlib.figure import Figure
 
-    cell, head, gap = 1.25, 0.75, 0.42
+    cell, head, gap = 1.25, 0.5, 0.42
     strip = N_FRAMES * cell
     width, height = strip + 4.2, head + len(frames) * (cell + gap) + 0.1
     figure = Figure(figsize=(width, height), dpi=110)
@@ -278,7 +280,7 @@ def _title(result: Predictions) -> str:
     n_top = len(result.videos[0].classes)
     numbers = "" if result.named else "; these weights do not name them: they are numbered from 0"
     failed = f"; {plural(len(result.failures), 'video')} could not be read" if result.failures else ""
-    who = drawable(model_name(result.model, result.weights), most=80)
+    who = drawable(model_name(result.model, result.weights, result.input), most=80)
     lines = [
         f"{who}: the {n_top} most probable of {result.num_classes} classes{numbers}",
         f"probabilities are the mean over all clips of a video{failed}",

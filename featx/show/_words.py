@@ -2,17 +2,23 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
+import numpy as np
+from numpy.typing import NDArray
 
-def model_name(model: str, weights: Mapping[str, Any]) -> str:
-    """Return a model and its weights in words: res3d (untrained, seed 0)."""
+# What the first row of a picture shows, for each input of a network.
+INPUTS = {"rgb": "frames", "flow": "optical flow", "rgbf": "RGB where\nit moves"}
+
+
+def model_name(model: str, weights: Mapping[str, Any], input: str = "rgb") -> str:
+    """Return a model, its weights and an input that is not plain RGB in words: res3d (untrained, seed 0)."""
     name = f"untrained, seed {weights['seed']}" if weights["name"] == "random" else weights["name"]
-    return f"{model} ({name})"
+    return f"{model} ({name})" + (f" on {input}" if input != "rgb" else "")
 
 
-def clip_span(times: tuple[float, float]) -> str:
+def clip_span(times: Sequence[float] | NDArray[np.float64]) -> str:
     """Return from when to when a clip is, in seconds."""
     return f"{times[0]:.2f} to {times[1]:.2f} s"
 
