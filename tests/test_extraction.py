@@ -97,8 +97,9 @@ def test_two_halves_merge_to_the_whole(videos: Path, tmp_path: Path) -> None:
 
 def test_clips_evenly_spread_are_recorded_and_made_again_the_same(tmp_path: Path) -> None:
     path, out = encode(tmp_path / "a.mp4", 43), tmp_path / "out.h5"
-    extract([path], out, replace(SETTINGS, clips=4))
-    extract([path], tmp_path / "every.h5", replace(SETTINGS, stride=9))
+    sparse = replace(SETTINGS, frames=4, step=4)
+    extract([path], out, replace(sparse, clips=4))
+    extract([path], tmp_path / "every.h5", replace(sparse, stride=9))
     with FeatureStore(out) as store, FeatureStore(tmp_path / "every.h5") as every:
         assert store.settings["clip"]["count"] == 4
         assert "count" not in every.settings["clip"]
@@ -108,7 +109,7 @@ def test_clips_evenly_spread_are_recorded_and_made_again_the_same(tmp_path: Path
     found = verify(out)
     assert (found.problems, found.notes, found.clips, found.deviation) == ([], [], 4, 0)
     with pytest.raises(UsageError, match=r"clip\.count is 4 there and not set here"):
-        extract([path], out, SETTINGS)
+        extract([path], out, sparse)
 
 
 def test_views_are_averaged(tmp_path: Path) -> None:
