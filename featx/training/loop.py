@@ -7,7 +7,7 @@ import math
 from collections import Counter
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import AbstractContextManager, nullcontext
-from dataclasses import dataclass, field
+from dataclasses import asdict, dataclass, field
 from time import monotonic
 from typing import Any
 
@@ -72,6 +72,7 @@ class State:
     judged: int = 0  # the update after which the last validation was
     best: float = -1.0
     best_epoch: int = 0
+    validation: Validation | None = None  # the last one
     replaced: Counter[tuple[str, str]] = field(default_factory=Counter)
     damaged_frames: int = 0
     # Sums over the updates since the last validation.
@@ -161,6 +162,7 @@ class Trainer:
             "judged": state.judged,
             "best": state.best,
             "best_epoch": state.best_epoch,
+            "validation": asdict(state.validation) if state.validation is not None else None,
             "replaced": [[*key, n] for key, n in state.replaced.items()],
             "damaged_frames": state.damaged_frames,
             "sums": [state.updates, state.loss, state.top1],
@@ -177,6 +179,7 @@ class Trainer:
             state["judged"],
             state["best"],
             state["best_epoch"],
+            Validation(**state["validation"]) if state["validation"] is not None else None,
             Counter({(video, reason): n for video, reason, n in state["replaced"]}),
             state["damaged_frames"],
             *state["sums"],
@@ -242,6 +245,7 @@ class Trainer:
     def judge(self, validation: Validation) -> bool:
         """Return whether this is the best validation so far, and remember it if it is."""
         state = self.state
+        state.validation = validation
         if validation.top1 <= state.best:
             return False
         state.best, state.best_epoch = validation.top1, state.validated

@@ -102,7 +102,6 @@ class _Run:
             compiled=settings.compile,
         )
         self._notes: list[str] = []
-        self._validation: Validation | None = None
 
     def close(self) -> None:
         if self._board is not None:
@@ -142,7 +141,7 @@ class _Run:
             steps=state.step,
             epochs=state.validated,
             new=state.step - before,
-            validation=self._validation,
+            validation=state.validation,
             best=state.best if state.best >= 0 else None,
             best_epoch=state.best_epoch,
             replaced=[(video, reason, n) for (video, reason), n in sorted(state.replaced.items())],
@@ -213,7 +212,6 @@ class _Run:
         state.updates, state.loss, state.top1 = 0, 0.0, 0.0
         for _ in range(complete - state.validated):
             trainer.epoch_ended(validation)
-        self._validation = validation or self._validation
         best = validation is not None and trainer.judge(validation)
         if self._folder is None:
             return
@@ -252,7 +250,7 @@ class _Run:
             architecture=planned.settings.model,
             transform=planned.transform,
             clip=planned.clip,
-            info=checkpoint_info(planned, self.trainer, self._validation),
+            info=checkpoint_info(planned, self.trainer),
         )
 
     def _draw(self) -> None:
@@ -268,9 +266,10 @@ def validation_of(found: Evaluation) -> Validation:
     return Validation(float(-np.log(np.maximum(right, 1e-45)).mean()), found.top1.value, found.top(5).value)
 
 
-def checkpoint_info(planned: Plan, trainer: Trainer, validation: Validation | None) -> dict[str, Any]:
+def checkpoint_info(planned: Plan, trainer: Trainer) -> dict[str, Any]:
     """Return what a checkpoint says of itself: labels, metrics, what it was trained on, how, and from what."""
     state, dataset, settings = trainer.state, planned.train, planned.settings
+    validation = state.validation
     metrics: dict[str, Any] = {}
     if validation is not None and planned.val is not None:
         metrics = {

@@ -1,0 +1,104 @@
+"""The papers' recipes, against the papers."""
+
+from __future__ import annotations
+
+import json
+
+import pytest
+
+from featx.errors import UsageError
+from featx.models import list_models, model_entry
+from featx.training.recipes import RECIPES, Recipe, default_recipe, recipe
+from featx.training.sampling import AUGMENTATIONS
+
+
+@pytest.mark.parametrize(
+    ("name", "printed"),
+    [
+        # lr, batch, duration, its unit, and the schedule's kind, factor and interval
+        ("tran2017-ucf101", (0.01, 20, 90_000, "iterations", "step", 0.1, 20_000)),
+        ("tran2017-hmdb51", (0.01, 20, 45_000, "iterations", "step", 0.1, 10_000)),
+        ("tran2017-sports1m", (0.01, 40, 3_000_000, "iterations", "step", 0.5, 250_000)),
+        ("hara2017-kinetics", (0.1, 256, 200, "epochs", "plateau", 0.1, 10)),
+        ("hara2018-scratch", (0.03, 128, 250, "epochs", "plateau", 0.1, 10)),
+        ("hara2018-finetune", (0.0003, 128, 100, "epochs", "plateau", 0.1, 10)),
+        ("semi-cnn", (0.1, 256, 50, "epochs", "plateau", 0.1, 10)),
+        ("asymmetric-pretrain", (0.001, 16, 50, "epochs", "step", 0.2, 15)),
+        ("asymmetric-finetune", (0.0001, 16, 20, "epochs", "step", 0.1, 8)),
+        ("scnn-proposal", (0.001, 8, 27_384, "iterations", "step", 0.5, 6_846)),
+        ("scnn-localization", (0.001, 8, 14_704, "iterations", "step", 0.5, 3_676)),
+    ],
+)
+def test_a_recipe_has_what_the_paper_prints(name: str, printed: tuple[object, ...]) -> None:
+    r = RECIPES[name]
+    assert (r.lr, r.batch, r.duration, r.unit, r.schedule.kind, r.schedule.factor, r.schedule.every) == printed
+
+
+def test_what_single_papers_print() -> None:
+    semi = RECIPES["semi-cnn"]
+    assert (semi.batch // semi.accumulate, semi.accumulate, semi.dampening, semi.weight_decay) == (8, 32, 0.9, 0.0001)
+    assert RECIPES["hara2017-kinetics"].schedule.reductions == 3
+    assert [RECIPES[n].weight_decay for n in ("hara2017-kinetics", "hara2018-scratch", "asymmetric-scratch")] == [
+        0.001,
+        0.001,
+        0.0005,
+    ]
+    assert RECIPES["asymmetric-finetune"].last_layer == 10
+    assert (RECIPES["scnn-proposal"].last_layer, RECIPES["scnn-proposal"].last_bias) == (10, 20)
+    assert RECIPES["tran2017-sports1m"].augmentation.windows == 5
+    assert all(r.momentum == 0.9 and r.source for r in RECIPES.values())
+
+
+def test_every_model_has_a_recipe_of_its_own() -> None:
+    for name in list_models():
+        for finetune in (False, True):
+            assert default_recipe(model_entry(name).family, finetune=finetune) in RECIPES
+    assert default_recipe("asymmetric", finetune=True) == "asymmetric-finetune"
+
+
+@pytest.mark.parametrize("name", RECIPES)
+def test_a_recipe_comes_back_from_json(name: str) -> None:
+    assert Recipe.from_dict(json.loads(json.dumps(RECIPES[name].to_dict()))) == RECIPES[name]
+
+
+def test_any_field_can_be_replaced() -> None:
+    changed = recipe("semi-cnn", {
+        "lr": "0.5", "batch": "64", "accumulate": "2", "freeze": "conv3", "schedule.kind": "step", "schedule.every": "7",
+        "augmentation": "spatial-center", "augmentation.flip": "0", "augmentation.scales": "1,0.5",
+        "augmentation.frame_size": "none", "schedule.reductions": "2",
+    })  # fmt: skip
+    assert (changed.lr, changed.batch, changed.accumulate, changed.freeze) == (0.5, 64, 2, "conv3")
+    assert (changed.schedule.kind, changed.schedule.every, changed.schedule.reductions) == ("step", 7, 2)
+    assert (changed.augmentation.position, changed.augmentation.flip, changed.augmentation.scales) == ("center", 0.0, (1.0, 0.5))
+    assert changed.augmentation.frame_size is None
+    assert changed.dampening == RECIPES["semi-cnn"].dampening
+    assert AUGMENTATIONS["spatial-center"].flip == 0.5
+    assert recipe("hara2018-finetune", {"freeze": "none"}).freeze is None
+
+
+@pytest.mark.parametrize(
+    ("overrides", "words"),
+    [
+        ({"learning_rate": "1"}, "no field 'learning_rate'"),
+        ({"schedule.evry": "1"}, "did you mean schedule.every"),
+        ({"source": "me"}, "no field 'source'"),
+        ({"lr": "fast"}, "lr is 'fast': give a number"),
+        ({"lr": "0"}, "above 0"),
+        ({"batch": "2.5"}, "give a whole number"),
+        ({"batch": "0"}, "batch is 0"),
+        ({"batch": "100"}, "cannot be divided over 32 passes"),
+        ({"freeze": "conv6"}, "conv1 to conv5"),
+        ({"schedule.kind": "cosine"}, "constant, step, plateau"),
+        ({"schedule.unit": "iterations"}, "counted in epochs"),
+        ({"augmentation": "corner"}, "unknown augmentation"),
+        ({"unit": "hours"}, "iterations, epochs"),
+    ],
+)
+def test_wrong_fields_are_told(overrides: dict[str, str], words: str) -> None:
+    with pytest.raises(UsageError, match=words):
+        recipe("semi-cnn", overrides)
+
+
+def test_an_unknown_recipe_is_told_with_the_nearest() -> None:
+    with pytest.raises(UsageError, match="did you mean hara2018-scratch"):
+        recipe("hara-2018-scratch")
