@@ -17,6 +17,7 @@ _PUBLIC = {
     "Transform": "featx.transforms",
     "UsageError": "featx.errors",
     "create_model": "featx.models",
+    "evaluate": "featx.evaluation",
     "extract": "featx.extraction",
     "list_models": "featx.models",
     "load_model": "featx.weights",
@@ -26,11 +27,12 @@ _PUBLIC = {
 }
 
 __all__ = ["ClipSpec", "FeatureExtractor", "FeatureStore", "FeatxError", "Settings", "Transform", "UsageError"]
-__all__ += ["create_model", "extract", "list_models", "load_model", "merge", "open_video", "verify"]
+__all__ += ["create_model", "evaluate", "extract", "list_models", "load_model", "merge", "open_video", "verify"]
 
 if TYPE_CHECKING:
     from featx.clips import ClipSpec
     from featx.errors import FeatxError, UsageError
+    from featx.evaluation import evaluate
     from featx.extraction import Settings, extract
     from featx.inference import FeatureExtractor
     from featx.models import create_model, list_models
