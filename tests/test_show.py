@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import shutil
+from collections.abc import Iterator
 from itertools import combinations
 from pathlib import Path
 from types import SimpleNamespace
@@ -17,31 +18,55 @@ from PIL import Image
 from test_startup import HEAVY, modules_after
 
 import featx.show
-from featx import FeatureStore, Settings, extract, open_video
+from featx import ClipSpec, FeatureStore, Settings, Transform, extract, open_video
 from featx.cli import cli
 from featx.cli.show import filters as filters_command
 from featx.decode import Failed, Restarted
 from featx.errors import FeatxError, UsageError
-from featx.models import create_model, list_models, model_entry
-from featx.models._registry import skeleton
+from featx.models import _registry, create_model, list_models, model_entry
+from featx.models._network import Network
+from featx.models._registry import ModelEntry, skeleton
+from featx.models._rows import Conv
 from featx.pool import ClipArrived
 from featx.show import _cost, _exciting, _features, _filters, _predictions
 from featx.sources import Source
 from featx.weights import load_model, save_checkpoint
 
-# 4 frames of 56 x 56, of every fourth source frame: the cheapest network.
-SMALL = {"model": "sr18_56", "weights": "random", "seed": 3, "workers": 1}
+SMALL = {"model": "tiny", "weights": "random", "seed": 3, "workers": 1}
 CLASSES = ("a", "b", "juggling")
+
+
+@pytest.fixture(scope="module", autouse=True)
+def tiny() -> Iterator[None]:
+    """A registered network of two layers, which costs next to nothing: 4 frames of 32 x 32, of every fourth source frame."""
+
+    def build(num_classes: int) -> Network:
+        layers = [Conv(name="conv1", width=8, stride=(1, 2, 2)), Conv(name="conv2", width=16, stride=(2, 2, 2))]
+        return Network(layers, num_classes=num_classes, size=(4, 32, 32))
+
+    entry = ModelEntry(
+        name="tiny",
+        family="tests",
+        builder=build,
+        num_classes=12,
+        clip=ClipSpec(frames=4, step=4, stride=16),
+        transform=Transform(resize=(36, 45), crop=32, mean=(90.0, 100.0, 110.0), std=(50.0, 60.0, 70.0)),
+        layers=("conv2",),
+        source="no paper",
+    )
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setitem(_registry._ENTRIES, "tiny", entry)
+        yield
 
 
 @pytest.fixture(scope="module")
 def labelled(tmp_path_factory: pytest.TempPathFactory) -> str:
     """A checkpoint of three named classes, two of them named as the folders of `videos`."""
     path = tmp_path_factory.mktemp("weights") / "three.safetensors"
-    entry = model_entry("sr18_56")
-    model = create_model("sr18_56", num_classes=3, seed=5)
+    entry = model_entry("tiny")
+    model = create_model("tiny", num_classes=3, seed=5)
     info = {"name": "three-classes", "labels": list(CLASSES)}
-    save_checkpoint(path, model, architecture="sr18_56", transform=entry.transform, clip=entry.clip, info=info)
+    save_checkpoint(path, model, architecture="tiny", transform=entry.transform, clip=entry.clip, info=info)
     return str(path)
 
 
@@ -49,7 +74,7 @@ def labelled(tmp_path_factory: pytest.TempPathFactory) -> str:
 def extracted(videos: Path, labelled: str, tmp_path_factory: pytest.TempPathFactory) -> Path:
     """Features of the same clips by `featx.extract`."""
     out = tmp_path_factory.mktemp("features") / "out.h5"
-    extract(videos, out, Settings(model="sr18_56", weights=labelled, layers=["res4b", "fc", "prob"], stride=4, workers=1))
+    extract(videos, out, Settings(model="tiny", weights=labelled, layers=["conv2", "fc", "prob"], stride=4, workers=1))
     return out
 
 
@@ -168,12 +193,12 @@ def by_hand(path: Path, model: str, seed: int, number: int, layer: str) -> np.nd
 
 def test_feature_maps_are_those_of_the_middle_clip(videos, tmp_path):
     video = videos / "b" / "v5.mp4"  # 40 frames: clips 0 and 1
-    settings = Settings(**SMALL, layers=["conv1", "res4b"], precision="float32")
+    settings = Settings(**SMALL, layers=["conv1", "conv2"], precision="float32")
     found = featx.show.features(video, tmp_path / "m.png", settings, top=2)
     assert (found.video, found.clip, found.clip_frames, found.looped) == ("v5", 1, (16, 32), False)
     assert found.clip_times == pytest.approx((0.64, 1.28))
     for maps in found.layers:
-        volume = by_hand(video, "sr18_56", 3, 1, maps.layer)
+        volume = by_hand(video, "tiny", 3, 1, maps.layer)
         mean = np.abs(volume).mean(axis=(1, 2, 3))
         assert maps.shape == volume.shape
         assert maps.channels == np.argsort(-mean)[:2].tolist()
@@ -185,12 +210,12 @@ def test_feature_maps_are_those_of_the_middle_clip(videos, tmp_path):
 
 def test_channels_as_asked_for_and_a_short_video_is_said_to_be_looped(tmp_path):
     video = encode(tmp_path / "short.mp4", 3)
-    settings = Settings(**SMALL, layers=["res5b"])
+    settings = Settings(**SMALL, layers=["conv2"])
     found = featx.show.features(video, tmp_path / "m.svg", settings, channels=[7, 1])
     assert (found.looped, found.clip_frames, found.layers[0].channels) == (True, (0, 3), [7, 1])
     text = (tmp_path / "m.svg").read_text()
     assert "looped: the video is shorter than a clip" in text
-    assert "sr18_56 (untrained, seed 3): feature maps of short" in text
+    assert "tiny (untrained, seed 3): feature maps of short" in text
 
 
 @pytest.mark.parametrize(
@@ -218,7 +243,7 @@ def test_maps_cover_equal_shares_of_the_frames():
 # ---------------------------------------------------------------- exciting
 
 
-@pytest.mark.parametrize(("layer", "per_video"), [("res4b", 2), ("fc", 1)])
+@pytest.mark.parametrize(("layer", "per_video"), [("conv2", 2), ("fc", 1)])
 def test_the_most_exciting_clips_are_those_of_the_extracted_features(videos, labelled, extracted, tmp_path, layer, per_video):
     expected = []
     with FeatureStore(extracted) as store:
@@ -228,7 +253,7 @@ def test_the_most_exciting_clips_are_those_of_the_extracted_features(videos, lab
             order = sorted(range(len(video)), key=lambda i, maps=maps: (-maps[i].max(), i))[:per_video]
             expected += [(-float(maps[i].max()), video.id, i, tuple(video.clip_times[i])) for i in order]
     started = []
-    settings = Settings(model="sr18_56", weights=labelled, layers=[layer], stride=4, workers=1)
+    settings = Settings(model="tiny", weights=labelled, layers=[layer], stride=4, workers=1)
     found = featx.show.exciting(videos, tmp_path / "e.png", settings, 2, top=4, per_video=per_video, on_start=started.append)
     assert [(-e.value, e.video, e.clip, e.clip_times) for e in found.top] == sorted(expected)[:4]
     assert (found.videos, found.clips, found.failures, started[0].total) == (6, 27, [], 6)
@@ -239,7 +264,7 @@ def test_equal_clips_go_by_id_and_a_bad_video_is_listed(videos, tmp_path):
     for name in "cab":
         shutil.copy(videos / "a" / "v0.mp4", tmp_path / f"{name}.mp4")
     (tmp_path / "bad.mp4").write_bytes(b"")
-    settings = Settings(**{**SMALL, "workers": 2}, layers=["res5b"])
+    settings = Settings(**{**SMALL, "workers": 2}, layers=["conv2"])
     found = featx.show.exciting(tmp_path, tmp_path / "e.pdf", settings, 0, top=2)
     assert [e.video for e in found.top] == ["a", "b"]
     assert found.failures == [(str(tmp_path / "bad.mp4"), "the file is empty (0 bytes)")]
@@ -329,7 +354,7 @@ def test_the_cell_is_framed_on_the_frames_of_its_step(step, columns):
 
 
 def test_predictions_are_the_mean_of_the_clips_probabilities(videos, labelled, extracted, tmp_path):
-    settings = Settings(model="sr18_56", weights=labelled, stride=4, workers=1)
+    settings = Settings(model="tiny", weights=labelled, stride=4, workers=1)
     found = featx.show.predictions(videos, tmp_path / "p.png", settings, top=2)
     with FeatureStore(extracted) as store:
         assert [v.video for v in found.videos] == store.ids
@@ -347,12 +372,12 @@ def test_predictions_are_the_mean_of_the_clips_probabilities(videos, labelled, e
 
 
 def test_a_label_that_is_given_goes_before_the_folder(videos, labelled, tmp_path):
-    settings = Settings(model="sr18_56", weights=labelled, workers=1)
+    settings = Settings(model="tiny", weights=labelled, workers=1)
     found = featx.show.predictions(videos / "a" / "v0.mp4", tmp_path / "p.svg", settings, label="juggling")
     assert (found.videos[0].label, found.videos[0].label_from) == ("juggling", "given")
     text = (tmp_path / "p.svg").read_text()
     assert "true: juggling, as given" in text
-    assert "sr18_56 (three-classes): the 3 most probable of 3 classes" in text
+    assert "tiny (three-classes): the 3 most probable of 3 classes" in text
 
 
 def test_classes_without_names_have_numbers_and_no_folder_is_one(videos, tmp_path):
@@ -460,12 +485,12 @@ def test_a_study_without_a_result_has_no_picture(tmp_path):
 @pytest.mark.parametrize(
     ("call", "words"),
     [
-        (lambda v, o, s: featx.show.features(v, o, s(["convX"])), "no layer 'convX'; did you mean conv1"),
-        (lambda v, o, s: featx.show.features(v, o, s(["fc"])), "sr18_56's fc gives 101 numbers without place or time"),
+        (lambda v, o, s: featx.show.features(v, o, s(["convX"])), "no layer 'convX'; did you mean conv"),
+        (lambda v, o, s: featx.show.features(v, o, s(["fc"])), "tiny's fc gives 12 numbers without place or time"),
         (lambda v, o, s: featx.show.features(v, o, s(None)), "no layer is named"),
         (
-            lambda v, o, s: featx.show.features(v, o, s(["conv1"]), channels=[64]),
-            "no channel 64 in sr18_56's conv1: give 0 to 63",
+            lambda v, o, s: featx.show.features(v, o, s(["conv1"]), channels=[8]),
+            "no channel 8 in tiny's conv1: give 0 to 7",
         ),
         (lambda v, o, s: featx.show.features(v, o, s(["conv1"]), clip=1, at=2.0), "both clip 1 and 2 s are given"),
         (lambda v, o, s: featx.show.features(v, o, s(["conv1"]), top=0), "the number of channels is 0"),
@@ -473,8 +498,8 @@ def test_a_study_without_a_result_has_no_picture(tmp_path):
         (lambda v, o, s: featx.show.features("nowhere.mp4", o, s(["conv1"])), "no such file"),
         (lambda v, o, s: featx.show.features(v, "f.gif", s(["conv1"])), "cannot draw to 'f.gif'"),
         (lambda v, o, s: featx.show.features(v, v / "in" / "f.png", s(["conv1"])), "is not a folder that you may write to"),
-        (lambda v, o, s: featx.show.exciting(v, o, s(["res4b", "fc"]), 1), "layers is 'res4b,fc': give one layer"),
-        (lambda v, o, s: featx.show.exciting(v, o, s(["fc"]), -1), "no channel -1 in sr18_56's fc: give 0 to 100"),
+        (lambda v, o, s: featx.show.exciting(v, o, s(["conv2", "fc"]), 1), "layers is 'conv2,fc': give one layer"),
+        (lambda v, o, s: featx.show.exciting(v, o, s(["fc"]), -1), "no channel -1 in tiny's fc: give 0 to 11"),
         (lambda v, o, s: featx.show.exciting(v, o, s(["fc"]), 1, top=0), "top is 0"),
         (lambda v, o, s: featx.show.exciting(v, o, s(["fc"]), 1, per_video=0), "clips of a video is 0"),
         (lambda v, o, s: featx.show.predictions(v, o, s(None), label="jump"), "label 'jump' is no class of these weights"),
@@ -505,12 +530,12 @@ def test_an_unreadable_video_is_named_with_its_reason(tmp_path):
 
 def test_a_command_for_machines_with_its_exit_status(videos, tmp_path):
     (tmp_path / "bad.mp4").write_bytes(b"")
-    done = run("show", "exciting", "--model", "sr18_56", "--weights", "random", "--workers", "1", "--layer", "res5b",
+    done = run("show", "exciting", "--model", "res3d", "--weights", "random", "--workers", "1", "--layer", "conv1",
                  "--channel", "4", "--json", videos / "a", tmp_path / "bad.mp4", "--root", "/", tmp_path / "e.png")  # fmt: skip
     assert done.returncode == 1
     result = json.loads(done.stdout)
     assert (result["videos"], len(result["top"]), result["failures"][0][1]) == (3, 3, "the file is empty (0 bytes)")
-    assert "sr18_56 (random weights, seed 0), layers res5b" in done.stderr
+    assert "res3d (random weights, seed 0), layers conv1" in done.stderr
 
 
 def test_commands_for_people(videos, labelled, tmp_path, capsys):
@@ -518,15 +543,15 @@ def test_commands_for_people(videos, labelled, tmp_path, capsys):
         assert not cli.main(["show", *map(str, args)], standalone_mode=False)
         return capsys.readouterr().out
 
-    small = ("--model", "sr18_56", "--weights", labelled, "--workers", "1")
+    small = ("--model", "tiny", "--weights", labelled, "--workers", "1")
     text = show("predictions", *small, videos / "b", tmp_path / "p.png")
-    assert "3 videos; sr18_56 (three-classes), " in text
+    assert "3 videos; tiny (three-classes), " in text
     assert "b (folder), rank " in text
-    text = show("features", *small, "--layers", "conv1,res5b", "--channels", "3", videos / "a" / "v0.mp4", tmp_path / "f.png")
-    assert "res5b, 512x1x4x4: channels 3 (mean |activation| " in text
-    assert "clip 0 of v0, 0.00 to 0.64 s; sr18_56 (three-classes), " in text
+    text = show("features", *small, "--layers", "conv1,conv2", "--channels", "3", videos / "a" / "v0.mp4", tmp_path / "f.png")
+    assert "conv2, 16x2x8x8: channels 3 (mean |activation| " in text
+    assert "clip 0 of v0, 0.00 to 0.64 s; tiny (three-classes), " in text
     text = show("filters", *small[:4], tmp_path / "c.png")
-    assert "64 filters of conv1.conv of sr18_56 (three-classes), 3 frames each, 6" in text
+    assert "8 filters of conv1.conv of tiny (three-classes), 3 frames each, " in text
     (tmp_path / "t.csv").write_text(TABLE)
     assert "4 networks, 2 of them without an accuracy yet" in show("cost", tmp_path / "t.csv", tmp_path / "cost.png")
     for name in "pfc":
