@@ -1,24 +1,42 @@
 """Training and fine-tuning of the backbones, as the papers do."""
 
-from featx.training.loop import Progress, Validation
-from featx.training.plan import Plan, TrainSettings, plan
-from featx.training.recipes import RECIPES, Recipe, Schedule, recipe
-from featx.training.run import TrainReport, train
-from featx.training.sampling import AUGMENTATIONS, Augmentation, augmentation
+from __future__ import annotations
 
-__all__ = [
-    "AUGMENTATIONS",
-    "RECIPES",
-    "Augmentation",
-    "Plan",
-    "Progress",
-    "Recipe",
-    "Schedule",
-    "TrainReport",
-    "TrainSettings",
-    "Validation",
-    "augmentation",
-    "plan",
-    "recipe",
-    "train",
-]
+import importlib
+from typing import TYPE_CHECKING, Any
+
+# Resolved on first use: the decoding processes import this package, and torch would cost each a second and 200 MB.
+_PUBLIC = {
+    "AUGMENTATIONS": "sampling",
+    "RECIPES": "recipes",
+    "Augmentation": "sampling",
+    "Plan": "plan",
+    "Progress": "loop",
+    "Recipe": "recipes",
+    "Schedule": "recipes",
+    "TrainReport": "run",
+    "TrainSettings": "plan",
+    "Validation": "loop",
+    "augmentation": "sampling",
+    "make_plan": "plan",
+    "recipe": "recipes",
+    "train": "run",
+}
+
+__all__ = ["AUGMENTATIONS", "RECIPES", "Augmentation", "Plan", "Progress", "Recipe", "Schedule", "TrainReport"]
+__all__ += ["TrainSettings", "Validation", "augmentation", "make_plan", "recipe", "train"]
+
+if TYPE_CHECKING:
+    from featx.training.loop import Progress, Validation
+    from featx.training.plan import Plan, TrainSettings, make_plan
+    from featx.training.recipes import RECIPES, Recipe, Schedule, recipe
+    from featx.training.run import TrainReport, train
+    from featx.training.sampling import AUGMENTATIONS, Augmentation, augmentation
+
+
+def __getattr__(name: str) -> Any:
+    if name not in _PUBLIC:
+        raise AttributeError(f"module 'featx.training' has no attribute {name!r}")
+    value = getattr(importlib.import_module(f"featx.training.{_PUBLIC[name]}"), name)
+    globals()[name] = value
+    return value

@@ -115,7 +115,7 @@ class Plan:
         }  # fmt: skip
 
 
-def plan(settings: TrainSettings) -> Plan:
+def make_plan(settings: TrainSettings) -> Plan:
     """Find all that a run needs; raises UsageError and FeatxError for what is wrong or not there."""
     protocol_named(settings.protocol)
     entry = model_entry(settings.model)

@@ -18,7 +18,7 @@ from featx.training.clips import DrawSettings
 from featx.training.folder import EPOCHS, STEPS, RunFolder
 from featx.training.loader import Loader, Stream
 from featx.training.loop import Progress, StepRow, Trainer, Validation
-from featx.training.plan import Plan, TrainSettings, check, plan
+from featx.training.plan import Plan, TrainSettings, check, make_plan
 from featx.training.processes import Processes, joined
 from featx.weights import LoadedModel, save_checkpoint
 
@@ -65,7 +65,7 @@ def train(
     Raises UsageError and FeatxError; the latter too when the loss is no longer finite, with the update and its videos.
     """
     with joined(settings.device) as processes:
-        planned = plan(settings)
+        planned = make_plan(settings)
         check(planned, processes)
         run = _Run(planned, Path(out), processes, on_progress, on_validation)
         try:
