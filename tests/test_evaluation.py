@@ -7,6 +7,7 @@ import json
 import math
 from dataclasses import replace
 from pathlib import Path
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -184,6 +185,27 @@ def test_a_network_whose_answers_are_not_finite_is_no_network_of_class_0(loaded:
         model.get_submodule(model.classifier).weight.fill_(math.nan)
     with pytest.raises(FeatxError, match="no finite numbers"):
         evaluate(SETTINGS, dataset(items), protocol="clip", loaded=replace(loaded, model=model))
+
+
+def test_rows_of_an_attempt_that_was_given_up_are_left_out_and_order_is_no_matter() -> None:
+    from featx.evaluation._run import PROB, _Videos
+
+    summary = SimpleNamespace(looped=False, damaged_frames=3)
+    rows = np.random.default_rng(0).dirichlet(np.ones(4), 5).astype(np.float32)
+    means = []
+    for order in ([0, 1, 2, 3, 4], [3, 1, 4, 0, 2]):
+        videos = _Videos(["a"], [(2, 0)])
+        videos.rows(0, [0, 7], {PROB: np.eye(4, dtype=np.float32)[:2]})
+        videos.restarted(0)
+        for clip in order:
+            videos.rows(0, [clip], {PROB: rows[clip : clip + 1]})
+        videos.done(0, summary, 8)  # type: ignore[arg-type]
+        means.append(videos.means[0])
+        assert videos.clips[0] == 5
+        assert videos.right[0] == np.isin(rows.argmax(axis=1), (0, 2)).sum()
+        assert videos.damaged == {0: 3}
+    np.testing.assert_array_equal(*means)
+    np.testing.assert_allclose(means[0], rows.mean(axis=0), rtol=1e-6)
 
 
 def made(rows: list[list[float]], labels: list[int], *, clips: list[int], right: list[int], **rest: object) -> Evaluation:
