@@ -13,7 +13,7 @@ from importlib.metadata import EntryPoint, entry_points
 import click
 
 from featx import __version__
-from featx.cli import bench, evaluate, features, networks, show, synth, train
+from featx.cli import bench, evaluate, features, networks, show, study, synth, train
 from featx.cli._options import INTERRUPTED
 from featx.errors import FeatxError, UsageError
 
@@ -128,5 +128,6 @@ for _command in (
     networks.models,
     networks.weights,
     show.show,
+    study.study,
 ):
     cli.add_command(_command)

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from typing import Any
 
 import click
+
+from featx.errors import UsageError
 
 INTERRUPTED = 130
 
@@ -17,6 +19,17 @@ def options(*each: Callable[[Any], Any]) -> Callable[[Any], Any]:
         return function
 
     return apply
+
+
+def fields(texts: Iterable[str]) -> dict[str, str]:
+    """Return what --set gives, FIELD=VALUE each, by field."""
+    found = {}
+    for text in texts:
+        name, equals, value = text.partition("=")
+        if not equals:
+            raise UsageError(f"--set {text}: give FIELD=VALUE, such as --set lr=0.05")
+        found[name.strip()] = value.strip()
+    return found
 
 
 # Choices are spelled out here: importing the modules that own them would make --help slow. A test holds them together.

@@ -3,60 +3,85 @@
 from __future__ import annotations
 
 import json
-from typing import Any
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, Any
 
 import click
 
-from featx.cli._options import input_options, json_option, machine_options
+from featx.cli._options import fields, input_options, json_option, machine_options
+from featx.errors import UsageError
+
+if TYPE_CHECKING:
+    from featx.bench import Measured, MeasuredTraining
+
+# Options of extraction that training has no use for, and the other way round, by the parameters that click gives.
+_EXTRACTION = {"input": "--input", "flow": "--flow", "batch_size": "--batch-size", "decoder": "--decoder", "layers": "--layers"}
+_TRAINING = {"recipe": "--recipe", "overrides": "--set", "compile": "--compile"}
 
 
 @click.command()
 @click.argument("inputs", nargs=-1)
 @click.option("--model", "models", multiple=True, default=["res3d"], show_default=True, help="A model; give it again to compare.")
+@click.option("--train", is_flag=True, help="Measure training instead of extraction.")
+@click.option("--recipe", help="Training's: a paper's settings, as for featx train; that of the model's family.")
+@click.option("--set", "overrides", multiple=True, metavar="FIELD=VALUE", help="Training's: replace a field of the recipe.")
+@click.option("--compile", is_flag=True, help="Training's: compile the network first.")
 @input_options
 @machine_options
 @click.option("--layers", help="Comma-separated layers to extract; the model's own.")
 @click.option("--seconds", type=float, default=10.0, show_default=True, help="How long each measurement lasts.")
 @click.option("--rounds", type=int, default=3, show_default=True, help="How often all is measured; medians are printed.")
 @json_option
-def bench(inputs: tuple[str, ...], models: tuple[str, ...], seconds: float, rounds: int, layers: str | None, as_json: bool,
-          **settings: Any) -> None:  # fmt: skip
-    """Measure decoding alone, the backbone alone and the whole extraction, and say which binds.
+@click.pass_context
+def bench(context: click.Context, /, inputs: tuple[str, ...], models: tuple[str, ...], train: bool, seconds: float,
+          rounds: int, as_json: bool, **settings: Any) -> None:  # fmt: skip
+    """Measure decoding alone, the network alone and both together, and say which binds.
 
     INPUTS as for extract; without any, videos of 320x240 pixels are generated. Weights are random:
-    their values do not change the speed.
+    their values do not change the speed. With --train it is the training of the recipe's batches, from
+    drawing clips to the update; the videos need no labels.
 
     \b
     Example:
       featx bench --model res3d --model c3d videos/
+      featx bench --train --model res3d --seconds 15 videos/
     """
-    from featx.bench import bench as run
     from featx.bench import to_json
-    from featx.extraction import Settings
-    from featx.report import table
 
-    names = layers.split(",") if layers else None
-    measured = run(
-        list(models),
-        inputs,
-        settings=Settings(model=models[0], weights="random", layers=names, **settings),
-        seconds=seconds,
-        rounds=rounds,
-        progress=lambda text: click.echo(text, err=True),
-    )
+    other, kind = (_EXTRACTION, "extraction") if train else (_TRAINING, "training")
+    for name, option in other.items():
+        if context.get_parameter_source(name) is click.core.ParameterSource.COMMANDLINE:
+            raise UsageError(f"{option} is for {kind}: leave it out {'with' if train else 'without'} --train")
+    asked = {name: value for name, value in settings.items() if name not in other}
+    run = _training if train else _extraction
+    measured, rows = run(models, inputs, seconds=seconds, rounds=rounds, **asked)
     if as_json:
         click.echo(json.dumps(to_json(measured), indent=1))
         return
-    rows = [
-        ("", *(m.model for m in measured)),
+    from featx.report import table
+
+    click.echo(table(rows, headers=("", *(m.model for m in measured))))
+
+
+def _say(text: str) -> None:
+    click.echo(text, err=True)
+
+
+def _extraction(
+    models: tuple[str, ...], inputs: tuple[str, ...], *, seconds: float, rounds: int, layers: str | None, **settings: Any
+) -> tuple[Sequence[Measured], list[tuple[str, ...]]]:
+    from featx.bench import bench as run
+    from featx.extraction import Settings
+
+    names = layers.split(",") if layers else None
+    asked = Settings(model=models[0], weights="random", layers=names, **settings)
+    measured = run(list(models), inputs, settings=asked, seconds=seconds, rounds=rounds, progress=_say)
+    return measured, [
         ("decoding alone, clips/s", *(f"{m.decode:.1f}" for m in measured)),
         ("backbone alone, clips/s", *(f"{m.backbone:.1f}" for m in measured)),
         ("ceiling, clips/s", *(f"{m.ceiling:.1f}" for m in measured)),
         ("end to end, clips/s", *(f"{m.end_to_end:.1f}" for m in measured)),
-        (
-            "end to end / ceiling",
-            *(f"{m.fraction:.1%} ({m.fraction_range[0]:.1%} to {m.fraction_range[1]:.1%})" for m in measured),
-        ),
+        ("end to end / ceiling", *(_fraction(m) for m in measured)),
         ("binds", *(m.binding for m in measured)),
         ("video seconds a second", *(f"{m.video_rate:.1f}" for m in measured)),
         ("matrix multiplication, 1e12 multiply-adds/s", *(f"{m.matmul:.3f}" for m in measured)),
@@ -66,4 +91,39 @@ def bench(inputs: tuple[str, ...], models: tuple[str, ...], seconds: float, roun
         ("input", *(m.input for m in measured)),
         ("precision, device, batch", *(f"{m.precision}, {m.device}, {m.batch_size}" for m in measured)),
     ]
-    click.echo(table(rows[1:], headers=rows[0]))
+
+
+def _training(
+    models: tuple[str, ...],
+    inputs: tuple[str, ...],
+    *,
+    recipe: str | None,
+    overrides: tuple[str, ...],
+    compile: bool,
+    **settings: Any,
+) -> tuple[Sequence[MeasuredTraining], list[tuple[str, ...]]]:
+    from featx.bench import bench_training
+
+    measured = bench_training(
+        list(models), inputs, recipe_name=recipe, overrides=fields(overrides), compiled=compile, progress=_say, **settings
+    )
+    return measured, [
+        ("input pipeline alone, clips/s", *(f"{m.decode:.1f}" for m in measured)),
+        ("training step alone, clips/s", *(f"{m.step:.2f}" for m in measured)),
+        ("ceiling, clips/s", *(f"{m.ceiling:.2f}" for m in measured)),
+        ("together, clips/s", *(f"{m.together:.2f}" for m in measured)),
+        ("together / ceiling", *(_fraction(m) for m in measured)),
+        ("binds", *(m.binding for m in measured)),
+        ("matrix multiplication, 1e12 multiply-adds/s", *(f"{m.matmul:.3f}" if m.matmul else "" for m in measured)),
+        ("training step / matrix multiplication", *(f"{m.of_matmul:.1%}" if m.of_matmul else "" for m in measured)),
+        ("parameters, millions", *(f"{m.params:.1f}" for m in measured)),
+        ("multiply-adds a clip, forward, 1e9", *(f"{m.multiply_adds:.1f}" for m in measured)),
+        ("recipe", *(m.recipe for m in measured)),
+        ("batch, forward passes", *(f"{m.batch}, {m.passes}" for m in measured)),
+        ("precision, device, decoding processes", *(f"{m.precision}, {m.device}, {m.workers}" for m in measured)),
+        ("videos", *(f"{m.videos}" for m in measured)),
+    ]
+
+
+def _fraction(m: Measured | MeasuredTraining) -> str:
+    return f"{m.fraction:.1%} ({m.fraction_range[0]:.1%} to {m.fraction_range[1]:.1%})"

@@ -7,8 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from featx.cli._options import INTERRUPTED, input_options, json_option
-from featx.errors import UsageError
+from featx.cli._options import INTERRUPTED, fields, input_options, json_option
 
 if TYPE_CHECKING:
     from featx.training import Plan, TrainReport
@@ -82,7 +81,7 @@ def train(out: str, overrides: tuple[str, ...], as_json: bool, **settings: Any) 
     from featx.training import TrainSettings
     from featx.training import train as run
 
-    given = dict(_field(text) for text in overrides)
+    given = fields(overrides)
     progress = TrainingProgress()
     try:
         report = run(
@@ -101,13 +100,6 @@ def train(out: str, overrides: tuple[str, ...], as_json: bool, **settings: Any) 
     if report is not None:
         click.echo(json.dumps(_json(report), indent=1)) if as_json else _print_report(report)
     return 0
-
-
-def _field(text: str) -> tuple[str, str]:
-    name, equals, value = text.partition("=")
-    if not equals:
-        raise UsageError(f"--set {text}: give FIELD=VALUE, such as --set lr=0.05")
-    return name.strip(), value.strip()
 
 
 def _list_recipes(context: click.Context, wanted: bool) -> None:

@@ -23,7 +23,7 @@ from featx.training.processes import Processes, joined
 from featx.weights import LoadedModel, save_checkpoint
 
 # Slots of a decoding process: one clip may wait to be fetched while the next is decoded.
-_SLOTS = 2
+SLOTS = 2
 
 
 @dataclass
@@ -168,7 +168,7 @@ class _Run:
 
     def _loader(self) -> Loader:
         planned, processes = self._plan, self._processes
-        settings = DrawSettings(planned.clip, planned.transform, "pyav", _SLOTS, None, planned.recipe.augmentation)
+        settings = DrawSettings(planned.clip, planned.transform, "pyav", SLOTS, None, planned.recipe.augmentation)
         return Loader(
             self._stream,
             self.trainer.places(),

@@ -1,4 +1,4 @@
-"""How fast the machine could be, how fast featx is, and what binds it: all measured in one run.
+"""How fast extraction is, how fast the machine lets it be, and what binds it.
 
 Decoding alone (D clips/s, every core), the backbone alone on resident batches (B clips/s) and the
 whole extraction, feature file included, are measured in turn, several rounds of them, because
@@ -11,22 +11,21 @@ from __future__ import annotations
 import os
 import statistics
 import tempfile
-import threading
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import asdict, dataclass, replace
+from dataclasses import dataclass, replace
 from itertools import count, cycle, islice
 from pathlib import Path
 from time import perf_counter
-from typing import Any
 
+from featx.bench._machine import ceiling, check, matmul_rate, side_by_side, videos
 from featx.cutting import Summary
 from featx.decode import Failed, Hello, Job
-from featx.engine import Engine, Rows, compute_threads
+from featx.engine import Engine, Rows
 from featx.errors import UsageError
 from featx.extraction import Prepared, Settings, prepare
 from featx.journal import Journal, Origin
 from featx.pool import ClipArrived, Pool
-from featx.sources import Stamp, find_videos
+from featx.sources import Stamp
 from featx.store import publish
 
 _NO_ORIGIN = Origin("", Stamp(0, 0))
@@ -75,14 +74,9 @@ def bench(
     settings: its `model` is replaced by each of `models`. seconds: how long each measurement lasts.
     Raises UsageError if a video cannot be read: a figure must not rest on videos that were left out.
     """
-    if not seconds > 0 or rounds < 1:
-        raise UsageError(f"{rounds} rounds of {seconds:g} s: give at least 1 round of more than 0 s")
+    check(rounds, seconds)
     with tempfile.TemporaryDirectory(prefix="featx-bench-") as folder:
-        if inputs:
-            paths = [s.path for s in find_videos(inputs).sources]
-        else:
-            progress("generating videos")
-            paths = _generate(Path(folder, "videos"))
+        paths = videos(inputs, Path(folder), progress)
         prepared = {name: prepare(replace(settings, model=name)) for name in models}
         raw: dict[str, list[dict[str, float]]] = {name: [] for name in models}
         for number in range(rounds):
@@ -90,12 +84,6 @@ def bench(
                 before = raw[name][-1] if raw[name] else None
                 raw[name].append(_round(ready, paths, Path(folder), seconds, before, f"{name} {number + 1}/{rounds}", progress))
     return [_summary(name, prepared[name], raw[name]) for name in models]
-
-
-def _generate(folder: Path) -> list[str]:
-    from featx.synth import MOTIONS, write_videos
-
-    return [str(p) for p in write_videos(folder, per_class=1, seconds=8.0, classes=list(MOTIONS)[:8])]
 
 
 def _round(
@@ -108,21 +96,17 @@ def _round(
     progress: Callable[[str], None],
 ) -> dict[str, float]:
     progress(f"{label}: matrix multiplication")
-    matmul = matmul_rate(ready, min(seconds, 2.0))
+    matmul = matmul_rate(ready.extractor.device.type, ready.extractor.precision, min(seconds, 2.0))
     progress(f"{label}: decoding alone")
     decode = decode_rate(ready, paths, seconds)
     progress(f"{label}: backbone alone")
     backbone = backbone_rate(ready, seconds)
-    top = _ceiling(ready, decode, backbone)
+    top = ceiling(ready.extractor.device.type, decode, backbone)
     progress(f"{label}: end to end")
     clips_a_video = before["clips_a_video"] if before else _clips_a_video(ready, paths)
     videos = max(1, round((before["end_to_end"] if before else top) * seconds / clips_a_video))
     whole = end_to_end(ready, list(islice(cycle(paths), videos)), folder)
     return {"matmul": matmul, "decode": decode, "backbone": backbone, "ceiling": top, "clips_a_video": clips_a_video, **whole}
-
-
-def _ceiling(ready: Prepared, decode: float, backbone: float) -> float:
-    return min(decode, backbone) if ready.extractor.device.type == "cuda" else 1 / (1 / decode + 1 / backbone)
 
 
 def _jobs(ready: Prepared, paths: Sequence[str], repeat: bool) -> Iterator[Job]:
@@ -163,59 +147,6 @@ def decode_rate(ready: Prepared, paths: Sequence[str], seconds: float) -> float:
     return clips / spent
 
 
-def _side_by_side(device_type: str, seconds: float, make: Callable[[], Callable[[], object]]) -> float:
-    """Return how many calls a second the engine's number of compute threads make, each with one thread of its own."""
-    import torch
-
-    threads, cuda = compute_threads(device_type), device_type == "cuda"
-    before = torch.get_num_threads()
-    ready, total = threading.Barrier(threads + 1), [0] * threads
-    ended = threading.Event()
-    errors: list[BaseException] = []
-
-    def work(place: int) -> None:
-        try:
-            measure(place)
-        except threading.BrokenBarrierError:
-            pass
-        except BaseException as error:  # noqa: BLE001 - raised in the caller's thread
-            errors.append(error)
-            ready.abort()
-
-    def measure(place: int) -> None:
-        if not cuda:
-            torch.set_num_threads(1)
-        with torch.inference_mode():
-            call = make()
-            call()
-            ready.wait()
-            while not ended.is_set():
-                call()
-                total[place] += 1
-        ready.wait()
-
-    running = [threading.Thread(target=work, args=(place,), daemon=True) for place in range(threads)]
-    for thread in running:
-        thread.start()
-    try:
-        ready.wait()
-        began = perf_counter()
-        ended.wait(seconds)
-        ended.set()
-        ready.wait()
-        if cuda:
-            torch.cuda.synchronize()
-        spent = perf_counter() - began
-    except threading.BrokenBarrierError:
-        raise errors[0] from None
-    finally:
-        ended.set()
-        for thread in running:
-            thread.join()
-        torch.set_num_threads(before)
-    return sum(total) / spent
-
-
 def backbone_rate(ready: Prepared, seconds: float) -> float:
     """Return clips/s of the backbone alone, on batches that are in place already."""
     import torch
@@ -234,29 +165,7 @@ def backbone_rate(ready: Prepared, seconds: float) -> float:
 
         return call
 
-    return _side_by_side(extractor.device.type, seconds, make) * ready.batch_size
-
-
-def matmul_rate(ready: Prepared, seconds: float) -> float:
-    """Return multiply-adds/s of 2048 x 2048 matrix products (8192 on a GPU) in the backbone's precision."""
-    import torch
-
-    device = ready.extractor.device
-    side = 8192 if device.type == "cuda" else 2048
-    dtype = torch.bfloat16 if ready.extractor.precision == "bf16" else torch.float32
-
-    def make() -> Callable[[], object]:
-        a = torch.rand((side, side), device=device).to(dtype)
-        b = torch.rand((side, side), device=device).to(dtype)
-
-        def call() -> None:
-            c = a @ b
-            if device.type == "cuda":
-                c[:1, :1].cpu()
-
-        return call
-
-    return _side_by_side(device.type, seconds, make) * side**3
+    return side_by_side(extractor.device.type, seconds, make) * ready.batch_size
 
 
 class _TimedSink:
@@ -330,8 +239,3 @@ def _summary(name: str, ready: Prepared, rounds: list[dict[str, float]]) -> Meas
         multiply_adds=counts.multiply_adds / 1e9,
         input=", ".join(filter(None, (decode.transform.input, decode.transform.flow))),
     )
-
-
-def to_json(measured: Sequence[Measured]) -> list[dict[str, Any]]:
-    """Return the figures as plain values."""
-    return [asdict(m) for m in measured]

@@ -1,0 +1,270 @@
+"""How fast training is, how fast the machine lets it be, and what binds it.
+
+The input pipeline alone (D clips/s: drawing and decoding in every worker, batches put together), the training step alone
+on batches that are in place (T clips/s: forward, backward, update) and both together, the run's own loop, are measured in
+turn, several rounds of them, because machines drift. The ceiling is 1 / (1/D + 1/T) on CPU, where both share
+the cores, and min(D, T) on a GPU, where they overlap.
+"""
+
+from __future__ import annotations
+
+import os
+import queue
+import statistics
+import tempfile
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, replace
+from itertools import cycle
+from math import ceil
+from pathlib import Path
+from time import perf_counter
+
+from featx.bench._machine import ceiling, check, matmul_rate, videos
+from featx.datasets import Item
+from featx.engine import cpu_count
+from featx.errors import UsageError
+from featx.inference import resolve_device
+from featx.models import create_model, model_entry
+from featx.models.count import count
+from featx.training.clips import DrawSettings
+from featx.training.loader import AHEAD, Batch, Loader, Stream, Told
+from featx.training.loop import Trainer
+from featx.training.processes import Processes
+from featx.training.recipes import default_recipe, recipe
+from featx.training.run import SLOTS
+
+# Batches that the training step alone is measured on, in turn: their crops differ in size.
+_RESIDENT = 4
+# Multiply-adds of a training step over the forward pass's: the gradients of the input and of the weights cost as much each.
+STEP_COST = 3
+
+
+@dataclass
+class MeasuredTraining:
+    """One model's figures; rates are medians over the rounds, in clips/s.
+
+    batch, passes: clips of an update, and the forward passes they are divided over.
+    decode, step, together: the input pipeline alone, the training step alone, and the whole loop.
+    fraction: together over the ceiling, the median of the rounds' own ratios, with the smallest and largest.
+    matmul: what a GPU reaches on large matrix products in this precision, in 1e12 multiply-adds/s; of_matmul: the share
+    of it that the training step alone makes, with STEP_COST times the forward pass's multiply-adds. None on CPU.
+    params and multiply_adds: of the network, millions and 1e9 (forward). videos: how many the clips came from.
+    """
+
+    model: str
+    recipe: str
+    device: str
+    precision: str
+    batch: int
+    passes: int
+    workers: int
+    decode: float
+    step: float
+    together: float
+    ceiling: float
+    fraction: float
+    fraction_range: tuple[float, float]
+    binding: str
+    matmul: float | None
+    of_matmul: float | None
+    params: float
+    multiply_adds: float
+    videos: int
+
+
+def bench_training(
+    models: Sequence[str],
+    inputs: Sequence[str | os.PathLike[str]] = (),
+    *,
+    recipe_name: str | None = None,
+    overrides: Mapping[str, str] | None = None,
+    device: str = "auto",
+    precision: str = "auto",
+    compiled: bool = False,
+    workers: int | None = None,
+    timeout: float = 120.0,
+    seconds: float = 10.0,
+    rounds: int = 3,
+    progress: Callable[[str], None] = lambda _: None,
+) -> list[MeasuredTraining]:
+    """Measure the training of models on videos, or on generated ones where none are given; labels do not change the speed.
+
+    recipe_name, overrides: as `recipes.recipe` takes them, by default the model's family's recipe.
+    seconds: how long each measurement lasts, at least.
+    Raises UsageError if a video cannot be read: a figure must not rest on videos that were left out.
+    """
+    check(rounds, seconds)
+    with tempfile.TemporaryDirectory(prefix="featx-bench-") as folder:
+        paths = videos(inputs, Path(folder), progress)
+        benches = {
+            name: _Bench(
+                name, paths, recipe_name, overrides or {}, device, precision, compiled=compiled, workers=workers, timeout=timeout
+            )
+            for name in models
+        }
+        raw: dict[str, list[dict[str, float]]] = {name: [] for name in benches}
+        for number in range(rounds):
+            for name, ready in benches.items():
+                raw[name].append(ready.round(seconds, f"{name} {number + 1}/{rounds}", progress))
+        return [ready.summary(raw[name]) for name, ready in benches.items()]
+
+
+class _Bench:
+    """A model with what trains it, ready to be measured."""
+
+    def __init__(
+        self,
+        model: str,
+        paths: Sequence[str],
+        recipe_name: str | None,
+        overrides: Mapping[str, str],
+        device: str,
+        precision: str,
+        *,
+        compiled: bool,
+        workers: int | None,
+        timeout: float,
+    ) -> None:
+        self._entry = model_entry(model)
+        self._recipe = recipe_name or default_recipe(self._entry.family, finetune=False)
+        chosen = recipe(self._recipe, overrides)
+        place = resolve_device(device)
+        if precision == "bf16" and place.type == "cpu":
+            raise UsageError("precision is bf16 and the device is the CPU, where training is in float32: leave --precision out")
+        self._device, self._precision = place, "bf16" if place.type == "cuda" and precision != "float32" else "float32"
+        self._workers, self._timeout = workers or cpu_count(), timeout
+        items = [Item(id=path, path=path, label=0) for path in paths]
+        self._stream = Stream(items, clips_per_video=chosen.clips_per_video, seed=0)
+        self._trainer = Trainer(
+            create_model(model, seed=0).to(place),
+            chosen,
+            self._stream,
+            self._entry.transform,
+            Processes(place),
+            seed=0,
+            mixed=self._precision == "bf16",
+            compiled=compiled,
+        )
+        # With these labels a network soon has no loss, and no gradients but denormal ones, which take longer: it learns nothing.
+        for group in self._trainer.optimizer.param_groups:
+            group["lr"] = 0.0
+
+    def round(self, seconds: float, label: str, progress: Callable[[str], None]) -> dict[str, float]:
+        """Return one round's rates."""
+        found = {}
+        # Not on CPU: in float32, convolutions (oneDNN) run at up to twice the rate of matrix products (MKL on an AMD EPYC).
+        if self._device.type == "cuda":
+            progress(f"{label}: matrix multiplication")
+            found["matmul"] = matmul_rate(self._device.type, self._precision, min(seconds, 2.0))
+        progress(f"{label}: input pipeline alone")
+        with self._loader() as loader:
+            decode, batches = self._decode_rate(loader, seconds)
+        progress(f"{label}: training step alone")
+        step = self._step_rate(_Resident(batches), seconds, warm=1)
+        progress(f"{label}: together")
+        with self._loader() as loader:
+            # Where decoding is slower, batches that were ready when the loop began are used up before the clock starts.
+            together = self._step_rate(loader, seconds, warm=1 if decode > step else AHEAD + 2)
+            _refuse_unreadable(loader)
+        return {**found, "decode": decode, "step": step, "together": together,
+                "ceiling": ceiling(self._device.type, decode, step)}  # fmt: skip
+
+    def _loader(self) -> Loader:
+        settings = DrawSettings(self._entry.clip, self._entry.transform, "pyav", SLOTS, None, self._trainer.recipe.augmentation)
+        return Loader(
+            self._stream,
+            self._trainer.places(),
+            settings,
+            batch=self._trainer.part,
+            workers=self._workers,
+            pin=self._device.type == "cuda",
+            timeout=self._timeout,
+        )
+
+    def _decode_rate(self, loader: Loader, seconds: float) -> tuple[float, list[Batch]]:
+        """Return clips/s of the loader alone, and some of its batches, in place for the training step."""
+        kept: list[Batch] = []
+        warm_until, clips = perf_counter() + seconds, 0
+        # A process looks for a video's key frames once, and remembers them: an epoch, in which all are seen, is not counted.
+        while len(kept) < _RESIDENT or (clips < self._stream.epoch_clips and perf_counter() < warm_until):
+            batch = self._next(loader)
+            if len(kept) < _RESIDENT:
+                clip_copy, labels = batch.clips.to(self._device, copy=True), batch.labels.to(self._device)
+                kept.append(replace(batch, clips=clip_copy, labels=labels, _free=queue.Queue()))
+            clips += len(batch.ids)
+            batch.release()
+        began, clips = perf_counter(), 0
+        # No fewer batches than are under way at once, else those that were nearly ready would count as whole.
+        while (spent := perf_counter() - began) < seconds or clips < 2 * (AHEAD + 1) * self._trainer.part:
+            batch = self._next(loader)
+            clips += len(batch.ids)
+            batch.release()
+        _refuse_unreadable(loader)
+        return clips / spent, kept
+
+    def _next(self, loader: Loader) -> Batch:
+        while (batch := loader.next(timeout=1.0)) is None:
+            pass
+        return batch
+
+    def _step_rate(self, loader: Loader, seconds: float, *, warm: int) -> float:
+        """Return clips/s of the training loop on a loader's batches, after `warm` updates."""
+        trainer = self._trainer
+        trainer.run(loader, trainer.state.step + warm)
+        first, began, spent = trainer.state.step, perf_counter(), 0.0
+        while spent < seconds:
+            made = trainer.state.step - first
+            # All that are left at once: the end of each call waits for the GPU.
+            trainer.run(loader, trainer.state.step + (ceil((seconds - spent) * made / spent) if made else 1))
+            spent = perf_counter() - began
+        return (trainer.state.step - first) * trainer.recipe.batch / spent
+
+    def summary(self, rounds: Sequence[Mapping[str, float]]) -> MeasuredTraining:
+        """Return the rounds' medians."""
+
+        def median(key: str) -> float:
+            return statistics.median(r[key] for r in rounds)
+
+        chosen, counts = self._trainer.recipe, count(self._trainer.model, self._entry.input_shape)
+        gpu = self._device.type == "cuda"
+        fractions = [r["together"] / r["ceiling"] for r in rounds]
+        return MeasuredTraining(
+            model=self._entry.name,
+            recipe=self._recipe,
+            device=str(self._device),
+            precision=self._precision,
+            batch=chosen.batch,
+            passes=chosen.accumulate,
+            workers=self._workers,
+            decode=median("decode"),
+            step=median("step"),
+            together=median("together"),
+            ceiling=median("ceiling"),
+            fraction=statistics.median(fractions),
+            fraction_range=(min(fractions), max(fractions)),
+            binding="input pipeline" if median("decode") < median("step") else "training step",
+            matmul=median("matmul") / 1e12 if gpu else None,
+            of_matmul=statistics.median(STEP_COST * r["step"] * counts.multiply_adds / r["matmul"] for r in rounds)
+            if gpu
+            else None,
+            params=counts.params / 1e6,
+            multiply_adds=counts.multiply_adds / 1e9,
+            videos=len(self._stream.items),
+        )
+
+
+class _Resident(Loader):
+    """A loader that has nothing to do: the same batches again and again."""
+
+    def __init__(self, batches: Sequence[Batch]) -> None:
+        self.told = Told()
+        self._again = cycle(batches)
+
+    def next(self, timeout: float | None = None) -> Batch:
+        """Return the next batch, at once."""
+        return next(self._again)
+
+
+def _refuse_unreadable(loader: Loader) -> None:
+    for video, reason in loader.told.replaced:
+        raise UsageError(f"{video} cannot be read ({reason}): measure on videos that can")
