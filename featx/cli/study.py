@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from pathlib import Path
 from typing import Any
 
 import click
@@ -92,7 +93,7 @@ def study(name: str | None, out: str | None, dataset: str | None, rows: str | No
     finally:
         watcher.close()
     click.echo(json.dumps(to_json(report), indent=1) if as_json else f"\n{as_text(report)}")
-    click.echo(f"{out}: results.csv, results.txt and results.png", err=True)
+    click.echo(f"{out}: {', '.join(sorted(path.name for path in Path(out).glob('results.*')))}", err=True)
     return 1 if report.failures else 0
 
 

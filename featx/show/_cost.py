@@ -136,7 +136,8 @@ def plot_cost(rows: Sequence[Cost], out: str | os.PathLike[str], *, title: str =
     _legend(figure, drawn, colours)
     head = drawable(title, most=100)
     missing = len(rows) - len(drawn)
-    figure.suptitle(f"{head}\n{missing} of {len(rows)} without an accuracy" if missing else head, fontsize=11, parse_math=False)
+    # Over the axes, not the figure, where a long title would meet the legend.
+    axes.set_title(f"{head}\n{missing} of {len(rows)} without an accuracy" if missing else head, fontsize=10, parse_math=False)
     figure.draw_without_rendering()
     _name(axes, drawn)
     save_picture(figure, out, kind)

@@ -19,7 +19,7 @@ _YANG = "Yang et al. 2019 (asymmetric 3D-CNN)"
 
 @dataclass(frozen=True, kw_only=True)
 class Printed:
-    """An accuracy that a paper prints, in percent. split: of the dataset, None is the mean over its three; where: in the paper."""
+    """An accuracy that a paper prints, in percent. split: of the dataset, None for the mean of its three; where: its table."""
 
     accuracy: float
     dataset: str
