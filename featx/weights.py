@@ -397,8 +397,8 @@ def _preprocessing(
         told = dict(described["info"])
         labels = tuple(map(str, told["labels"])) if told.get("labels") else None
         info = {"name": told.get("name") or path.name, "source": told.get("source"), "licence": told.get("licence")}
-        if told.get("seed") is not None:  # of what is untrained in it
-            info["seed"] = told["seed"]
+        # seed: of what is untrained in it; trained_on: for whoever must not test on what was trained on.
+        info |= {key: told[key] for key in ("seed", "trained_on") if told.get(key) is not None}
         return Transform.from_dict(described["transform"]), ClipSpec(**described["clip"]), labels, info
     except (KeyError, TypeError, ValueError, AttributeError, UsageError) as error:
         raise FeatxError(f"{path} has a damaged description ({error}): save it again with featx") from None
