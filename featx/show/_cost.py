@@ -107,6 +107,7 @@ def plot_cost(rows: Sequence[Cost], out: str | os.PathLike[str], *, title: str =
     """
     from matplotlib import colormaps
     from matplotlib.figure import Figure
+    from matplotlib.ticker import LogLocator, NullFormatter
 
     kind = check_picture(out)
     drawn = [row for row in rows if row.accuracy is not None or row.paper is not None]
@@ -129,6 +130,10 @@ def plot_cost(rows: Sequence[Cost], out: str | os.PathLike[str], *, title: str =
     costs = [row.multiply_adds for row in drawn]
     if max(costs) > 20 * min(costs):
         axes.set_xscale("log")
+        # At 1, 2 and 5 of every decade: matplotlib's own labels run into each other.
+        axes.xaxis.set_major_locator(LogLocator(subs=(1.0, 2.0, 5.0)))
+        axes.xaxis.set_major_formatter("{x:g}")
+        axes.xaxis.set_minor_formatter(NullFormatter())
     axes.margins(0.12, 0.1)
     axes.set_xlabel("multiply-adds of one clip (1e9)")
     axes.set_ylabel("accuracy (%)")
