@@ -266,7 +266,7 @@ class Worker:
             yield with_flow(video, transform.input, flow)
             return
         size = transform.frame_size(video.info.height, video.info.width)
-        cache = FlowCache(self._cache, job.path, video, size, flow.method, alive, stamp=self._stamp)
+        cache = FlowCache(self._cache, job.path, video.decoder, size, flow.method, alive, stamp=self._stamp)
         stored, why = cache.open() if self._cached else (None, "")
         if stored is not None:
             with contextlib.closing(stored):

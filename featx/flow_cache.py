@@ -24,7 +24,7 @@ import tempfile
 import zlib
 from collections.abc import Callable, Mapping
 from pathlib import Path
-from typing import Any, BinaryIO, cast
+from typing import Any, BinaryIO, Literal, cast
 
 import numpy as np
 
@@ -32,7 +32,7 @@ from featx.errors import UsageError
 from featx.files import sha256_of, sync_folder
 from featx.flow import Flow, computed_by, recorded
 from featx.transforms import FlowMethod
-from featx.video import VideoReader, decoder_versions
+from featx.video import decoder_versions
 
 _MAGIC = b"featx flow 1\n"
 _END = b"end\n"
@@ -72,7 +72,7 @@ def check_folder(folder: str | os.PathLike[str]) -> str:
 class FlowCache:
     """The flow of one video in a cache's folder: `open` it, or `write` it.
 
-    video: opened, not yet iterated. size: (height, width) of its frames as resized.
+    decoder: that decodes the video. size: (height, width) of its frames as resized.
     stamp: the file's `stamp_of` before it was opened; when it has another by now, nothing is read here or kept.
     alive: called again and again while files are read.
     """
@@ -81,7 +81,7 @@ class FlowCache:
         self,
         folder: str,
         path: str,
-        video: VideoReader,
+        decoder: Literal["pyav", "decord"],
         size: tuple[int, int],
         method: FlowMethod,
         alive: Callable[[], None],
@@ -95,7 +95,7 @@ class FlowCache:
             content = sha256_of(file, alive=alive)
         made_of = {
             "video": content,
-            "decoder": {"name": video.decoder, **decoder_versions("decord" if video.decoder == "decord" else "pyav")},
+            "decoder": {"name": decoder, **decoder_versions(decoder)},
             "size": list(size),
             "method": method,
             **recorded("rgbf", method),

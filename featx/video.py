@@ -96,7 +96,7 @@ class VideoReader(ABC):
     the last one being when the last frame leaves the screen.
     """
 
-    decoder: str
+    decoder: Literal["pyav", "decord"]
     info: VideoInfo
 
     #: Called for every packet, in a first pass for the times too: a sign of life.
@@ -183,7 +183,7 @@ def decoder_versions(decoder: DecoderChoice) -> dict[str, str]:
 
 
 class _AvReader(VideoReader):
-    decoder = "pyav"
+    decoder: Literal["pyav", "decord"] = "pyav"
 
     def __init__(self, path: str, frame_size: FrameSize | None, in_time_order: bool) -> None:
         super().__init__()
@@ -285,7 +285,7 @@ def converter(rotation: int, size: tuple[int, int]) -> Callable[[Any], Image]:
 
 
 class _DecordReader(VideoReader):
-    decoder = "decord"
+    decoder: Literal["pyav", "decord"] = "decord"
 
     def __init__(self, path: str, frame_size: FrameSize | None, complaints: Callable[[], int]) -> None:
         super().__init__()

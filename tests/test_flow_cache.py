@@ -198,9 +198,9 @@ def test_a_video_replaced_while_it_is_opened_leaves_no_flow_and_gets_none(
 ) -> None:
     # The old file is open when the new one takes its name: the new one's content must not name the old one's flow.
     folder, new = tmp_path / "cache", encode(tmp_path / "new.mp4", 40, size=(80, 96))
-    stamp, video = stamp_of(str(path)), open_video(path)
+    stamp, _opened = stamp_of(str(path)), open_video(path)
     os.replace(new, path)
-    cache = FlowCache(check_folder(folder), str(path), video, (128, 171), "dis", lambda: None, stamp=stamp)
+    cache = FlowCache(check_folder(folder), str(path), "pyav", (128, 171), "dis", lambda: None, stamp=stamp)
     writer = cache.write()
     for _ in range(40):
         writer.add(np.zeros((128, 171, 2), np.float16))
@@ -208,7 +208,7 @@ def test_a_video_replaced_while_it_is_opened_leaves_no_flow_and_gets_none(
     writer.close()
     assert list(folder.iterdir()) == []
     decode(path, folder)
-    again = FlowCache(str(folder), str(path), video, (128, 171), "dis", lambda: None, stamp=stamp)
+    again = FlowCache(str(folder), str(path), "pyav", (128, 171), "dis", lambda: None, stamp=stamp)
     assert again.path.exists()
     assert again.open() == (None, "")
 
@@ -217,7 +217,7 @@ def test_reading_a_large_video_for_the_cache_gives_signs_of_life(path: Path, tmp
     signs = []
     with path.open("ab") as file:
         file.write(bytes(5 << 20))  # what follows the last packet is not read by the decoder, but is content
-    FlowCache(str(tmp_path), str(path), open_video(path), (128, 171), "dis", lambda: signs.append(1), stamp=stamp_of(str(path)))
+    FlowCache(str(tmp_path), str(path), "pyav", (128, 171), "dis", lambda: signs.append(1), stamp=stamp_of(str(path)))
     assert len(signs) >= 5
 
 
@@ -226,7 +226,7 @@ def test_files_are_named_after_all_that_their_flow_depends_on(
 ) -> None:
     def name(video: Path = path, size: tuple[int, int] = (128, 171), method: FlowMethod = "dis") -> str:
         return FlowCache(
-            str(tmp_path), str(video), open_video(video), size, method, lambda: None, stamp=stamp_of(str(video))
+            str(tmp_path), str(video), open_video(video).decoder, size, method, lambda: None, stamp=stamp_of(str(video))
         ).path.name
 
     copy = tmp_path / "b.mp4"
@@ -274,9 +274,7 @@ def test_a_file_removed_before_it_is_locked_is_made_anew(tmp_path: Path, monkeyp
 
 def test_stored_flow_is_read_only(tmp_path: Path, path: Path) -> None:
     decode(path, tmp_path / "cache")
-    cache = FlowCache(
-        str(tmp_path / "cache"), str(path), open_video(path), (128, 171), "dis", lambda: None, stamp=stamp_of(str(path))
-    )
+    cache = FlowCache(str(tmp_path / "cache"), str(path), "pyav", (128, 171), "dis", lambda: None, stamp=stamp_of(str(path)))
     stored, why = cache.open()
     assert isinstance(stored, StoredVideo)
     assert (stored.frames, why) == (40, "")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import itertools
 from collections.abc import Iterator
 from dataclasses import replace
@@ -139,19 +140,30 @@ def test_where_no_video_can_be_read_the_error_says_so(tmp_path: Path) -> None:
         loader.next()
 
 
-def test_flow_is_drawn_as_it_is_extracted(items: list[Item]) -> None:
+def test_flow_is_drawn_as_it_is_extracted_and_read_where_it_is_kept(items: list[Item], tmp_path: Path) -> None:
     pytest.importorskip("cv2", reason="OpenCV is not installed")
     from featx.flow import OpticalFlow, with_flow
+    from featx.flow_cache import FlowCache, check_folder, stamp_of
 
     moving = replace(TRANSFORM, input="flow", flow="farneback")
     item = items[0]
-    video = open_video(item.path, frame_size=TRANSFORM.frame_size)
-    images = [frame.image() for frame in with_flow(video, "flow", OpticalFlow("farneback"))]
-    whole = np.stack([image[4:28, 8:32] for image in images])
-    stream = Stream([item], clips_per_video=1, seed=0)
-    drawn = DrawSettings(CLIP, moving, "pyav", 2, None, AUGMENTATIONS["none"])
-    with Loader(stream, places(4), drawn, batch=4, workers=1) as loader:
-        batch = loader.next()
-    assert batch is not None
-    for clip in batch.clips.numpy():
-        assert any(np.array_equal(whole[start : start + 8 : 2], clip) for start in range(len(whole) - 7))
+    folder = check_folder(tmp_path / "flow")
+    cache = FlowCache(folder, item.path, "pyav", (32, 40), "farneback", lambda: None, stamp=stamp_of(item.path))
+    with contextlib.closing(cache.write()) as writer:
+        video = open_video(item.path, frame_size=TRANSFORM.frame_size)
+        made = with_flow(video, "flow", OpticalFlow("farneback"), keep=writer.add)
+        whole = np.stack([frame.image()[4:28, 8:32] for frame in made])
+        writer.commit()
+    shown = []
+    for kept in (None, folder):
+        stream = Stream([item], clips_per_video=1, seed=0)
+        drawn = DrawSettings(CLIP, moving, "pyav", 2, kept, AUGMENTATIONS["none"])
+        with Loader(stream, places(4), drawn, batch=4, workers=1) as loader:
+            batch = loader.next()
+        assert batch is not None
+        for clip in batch.clips.numpy():
+            # Stored flow is float16: a step of the image's 256 at most.
+            near = [np.abs(whole[start : start + 8 : 2].astype(int) - clip).max() for start in range(len(whole) - 7)]
+            assert min(near) <= (0 if kept is None else 1)
+        shown.append(batch.clips.clone())
+    assert (shown[0].int() - shown[1].int()).abs().max() <= 1

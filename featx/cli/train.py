@@ -45,6 +45,7 @@ if TYPE_CHECKING:
 @click.option("--step", type=int, help="Source frames from one frame of a clip to the next; the network's.")
 @click.option("--crop", type=int, help="Side of the network's input in pixels, frames resized in proportion; the network's.")
 @input_options
+@click.option("--flow-cache", metavar="DIR", help="Read flow that `featx extract --flow-cache DIR` kept.")
 @click.option("--validate", help="The side to validate on, or none; val where there is one, else test, as the papers do.")
 @click.option("--validate-every", type=int, default=1, show_default=True, help="Epochs from one validation to the next.")
 @click.option("--protocol", default="clip", show_default=True, help="Of validation, as in featx eval.")

@@ -13,8 +13,9 @@ import numpy.typing as npt
 
 from featx.clips import ClipSpec
 from featx.cutting import MOST_ON_SCREEN
-from featx.decode import ClipReady, DecodeSettings, Job, Worker
+from featx.decode import ClipReady, DecodeSettings, Job, Noted, Worker
 from featx.flow import with_flow
+from featx.flow_cache import FlowCache, StoredVideo, stamp_of
 from featx.seek import FrameIndex, NotIndexed, Stretch, index_video, read_frames
 from featx.training.sampling import Augmentation, draw_crop, draw_flip, draw_frames, draw_window
 from featx.video import VideoError
@@ -22,6 +23,8 @@ from featx.video import VideoError
 # Videos whose index a process remembers: 16 bytes a frame, a few kilobytes for a clip of seconds.
 _INDEXES = 20_000
 _INDEX_FRAMES = 5_000_000
+# Files of flow that a process keeps open, each of which it has read through once.
+_FLOWS = 256
 
 
 @dataclass(frozen=True)
@@ -75,6 +78,7 @@ class DrawWorker(Worker):
         self._draws = settings
         self._indexes: OrderedDict[str, FrameIndex] = OrderedDict()
         self._frames = 0
+        self._flows: OrderedDict[str, StoredVideo | None] = OrderedDict()
 
     def _decode(self, job: Job) -> Drawn:
         if not isinstance(job, DrawJob):
@@ -101,10 +105,7 @@ class DrawWorker(Worker):
         window = draw_window(job.video, job.choice, len(sampled), rate, spec.span, augmentation)
         rng = np.random.default_rng(job.seed)
         shown = [int(sampled[window.start + k]) for k in draw_frames(rng, len(window), spec, augmentation)]
-        stretch = read_frames(
-            job.path, index, self._needed(shown, index.n_frames), frame_size=augmentation.resized(transform).frame_size
-        )
-        images = self._images(stretch, shown, index.n_frames)
+        stretch, images = self._images(job, index, shown)
         height, width = next(iter(images.values())).shape[:2]
         crop = draw_crop(rng, height, width, transform.crop, augmentation)
         slot = self._slot()
@@ -114,22 +115,44 @@ class DrawWorker(Worker):
         self._link.send(ClipReady(job.key, 0, slot))
         return Drawn(tuple(shown), crop.side, draw_flip(rng, augmentation), stretch.damaged_frames)
 
-    def _needed(self, shown: list[int], n_frames: int) -> set[int]:
-        """Return the frames to decode: flow is that to the next frame, or, of the last one, from the one before."""
-        if self._flow is None:
-            return set(shown)
-        return {n for k in shown for n in _pair(k, n_frames)}
-
-    def _images(self, stretch: Stretch, shown: list[int], n_frames: int) -> dict[int, npt.NDArray[np.uint8]]:
+    def _images(self, job: Job, index: FrameIndex, shown: list[int]) -> tuple[Stretch, dict[int, npt.NDArray[np.uint8]]]:
+        """Return the frames' images as the network sees them; flow comes from the cache where it is kept, else is computed."""
         flow, transform = self._flow, self._draws.transform
+        size = self._draws.drawn.resized(transform).frame_size
         if flow is None:
-            return {k: stretch.frames[k].image() for k in set(shown)}
+            stretch = read_frames(job.path, index, shown, frame_size=size)
+            return stretch, {k: frame.image() for k, frame in stretch.frames.items()}
+        stored = self._stored_flow(job, index)
+        pairs = {k: [k] if stored is not None else _pair(k, index.n_frames) for k in shown}
+        stretch = read_frames(job.path, index, {n for pair in pairs.values() for n in pair}, frame_size=size)
         images = {}
-        for k in set(shown):
-            pair = _pair(k, n_frames)
-            made = with_flow([stretch.frames[n] for n in pair], transform.input, flow)
+        for k, pair in pairs.items():
+            made = with_flow([stretch.frames[n] for n in pair], transform.input, flow, stored=stored)
             images[k] = next(frame for frame in made if frame.index == k).image()
-        return images
+        return stretch, images
+
+    def _stored_flow(self, job: Job, index: FrameIndex) -> StoredVideo | None:
+        """Return the video's flow in the cache; None where it is not there."""
+        folder, transform = self._draws.flow_cache, self._draws.transform
+        if folder is None or transform.flow is None:
+            return None
+        if job.path not in self._flows:
+            info = read_frames(job.path, index, [0]).info
+            size = self._draws.drawn.resized(transform).frame_size(info.height, info.width)
+            cache = FlowCache(folder, job.path, "pyav", size, transform.flow, lambda: None, stamp=stamp_of(job.path))
+            stored, why = cache.open()
+            if stored is not None and stored.frames != index.n_frames:
+                why = f"{cache.path} has {stored.frames} frames, {job.path} {index.n_frames}: the flow is computed"
+                stored.close()
+                stored = None
+            if why:
+                self._link.send(Noted(job.key, why))
+            self._flows[job.path] = stored
+            while len(self._flows) > _FLOWS:
+                _, oldest = self._flows.popitem(last=False)
+                if oldest is not None:
+                    oldest.close()
+        return self._flows[job.path]
 
 
 def sampled_frames(index: FrameIndex, job: Job, spec: ClipSpec) -> npt.NDArray[np.int64]:

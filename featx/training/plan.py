@@ -31,7 +31,8 @@ class TrainSettings:
     weights: what to start from, as `load_model` takes it; None starts from nothing. init_2d: as `create_model` takes it.
     seed: of the untrained weights, the draws and dropout.
     frames, step, crop: the clips' and the crops' size, by default the network's own; with another crop frames are
-        resized in proportion. input, flow: as in extraction.
+        resized in proportion. input, flow: as in extraction; flow_cache: a folder that `extract` keeps flow in, which is
+        read here; where it has none of a video's frames in that size, flow is computed for each clip anew.
     validate: the dataset's side to validate on after every `validate_every` epochs, "none" for none, by default "val"
         where there is one, else "test", as the papers do. protocol: of validation.
     precision: "auto" and "bf16" compute in bf16 on a GPU where that is safe; on CPU all is float32.
@@ -54,6 +55,7 @@ class TrainSettings:
     crop: int | None = None
     input: Input | None = None
     flow: FlowMethod | Literal["auto"] | None = None
+    flow_cache: str | None = None
     validate: str | None = None
     validate_every: int = 1
     protocol: str = "clip"
@@ -136,7 +138,12 @@ def make_plan(settings: TrainSettings) -> Plan:
         raise UsageError(f"{train.title} has one video: give more")
     loaded, start, changed = _start(settings, train)
     as_extracted = ExtractionSettings(
-        model=settings.model, input=settings.input, flow=settings.flow, frames=settings.frames, step=settings.step
+        model=settings.model,
+        input=settings.input,
+        flow=settings.flow,
+        flow_cache=settings.flow_cache,
+        frames=settings.frames,
+        step=settings.step,
     )
     transform, clip = transform_of(loaded.transform, as_extracted), clip_of(loaded.clip, as_extracted)
     if settings.crop is not None:

@@ -14,6 +14,7 @@ from featx.datasets import Dataset
 from featx.engine import cpu_count
 from featx.evaluation import Evaluation, evaluate
 from featx.extraction import Settings as ExtractionSettings
+from featx.flow_cache import check_folder
 from featx.training.clips import DrawSettings
 from featx.training.folder import EPOCHS, STEPS, RunFolder
 from featx.training.loader import Loader, Stream
@@ -168,7 +169,9 @@ class _Run:
 
     def _loader(self) -> Loader:
         planned, processes = self._plan, self._processes
-        settings = DrawSettings(planned.clip, planned.transform, "pyav", SLOTS, None, planned.recipe.augmentation)
+        cache = planned.settings.flow_cache
+        flow_cache = check_folder(cache) if cache is not None else None
+        settings = DrawSettings(planned.clip, planned.transform, "pyav", SLOTS, flow_cache, planned.recipe.augmentation)
         return Loader(
             self._stream,
             self.trainer.places(),
@@ -233,7 +236,7 @@ class _Run:
         )
         settings = ExtractionSettings(
             model=planned.settings.model, precision=planned.settings.precision, device=str(self._processes.device),
-            workers=planned.settings.workers, timeout=planned.settings.timeout,
+            workers=planned.settings.workers, timeout=planned.settings.timeout, flow_cache=planned.settings.flow_cache,
         )  # fmt: skip
         found = evaluate(settings, dataset, protocol=planned.settings.protocol, loaded=loaded)
         for _, path, reason in found.failures:
