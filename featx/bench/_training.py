@@ -156,16 +156,17 @@ class _Bench:
         if self._device.type == "cuda":
             progress(f"{label}: matrix multiplication")
             found["matmul"] = matmul_rate(self._device.type, self._precision, min(seconds, 2.0))
-        progress(f"{label}: input pipeline alone")
+        # One loader for all three: on busy cores the training step alone took twice as long in a process that had none open,
+        # by where the scheduler put its two threads. An idle loader is full and decodes nothing.
         with self._loader() as loader:
+            progress(f"{label}: input pipeline alone")
             decode, batches = self._decode_rate(loader, seconds)
-        progress(f"{label}: training step alone")
-        step = self._step_rate(_Resident(batches), seconds, warm=1)
-        progress(f"{label}: together")
-        with self._loader() as loader:
+            progress(f"{label}: training step alone")
+            step = self._step_rate(_Resident(batches), seconds, warm=1)
+            progress(f"{label}: together")
             # Where decoding is slower, batches that were ready when the loop began are used up before the clock starts.
             together = self._step_rate(loader, seconds, warm=1 if decode > step else AHEAD + 2)
-            _refuse_unreadable(loader)
+            self._refuse_unreadable(loader)
         return {**found, "decode": decode, "step": step, "together": together,
                 "ceiling": ceiling(self._device.type, decode, step)}  # fmt: skip
 
@@ -199,7 +200,7 @@ class _Bench:
             batch = self._next(loader)
             clips += len(batch.ids)
             batch.release()
-        _refuse_unreadable(loader)
+        self._refuse_unreadable(loader)
         return clips / spent, kept
 
     def _next(self, loader: Loader) -> Batch:
@@ -218,6 +219,11 @@ class _Bench:
             trainer.run(loader, trainer.state.step + (ceil((seconds - spent) * made / spent) if made else 1))
             spent = perf_counter() - began
         return (trainer.state.step - first) * trainer.recipe.batch / spent
+
+    def _refuse_unreadable(self, loader: Loader) -> None:
+        # The training loop takes over what its loader tells.
+        for video, reason in (*loader.told.replaced, *self._trainer.state.replaced):
+            raise UsageError(f"{video} cannot be read ({reason}): measure on videos that can")
 
     def summary(self, rounds: Sequence[Mapping[str, float]]) -> MeasuredTraining:
         """Return the rounds' medians."""
@@ -263,8 +269,3 @@ class _Resident(Loader):
     def next(self, timeout: float | None = None) -> Batch:
         """Return the next batch, at once."""
         return next(self._again)
-
-
-def _refuse_unreadable(loader: Loader) -> None:
-    for video, reason in loader.told.replaced:
-        raise UsageError(f"{video} cannot be read ({reason}): measure on videos that can")
