@@ -120,7 +120,8 @@ class TrainingProgress:
 
     def validated(self, epoch: int, found: Validation) -> None:
         """Tell what the validation after an epoch gave."""
-        text = f"epoch {epoch}: validation loss {found.loss:.3f}, top-1 {found.top1:.1%}, top-5 {found.top5:.1%}"
+        top5 = f", top-5 {found.top5:.1%}" if found.top5 is not None else ""
+        text = f"epoch {epoch}: validation loss {found.loss:.3f}, top-1 {found.top1:.1%}{top5}"
         if self._bar is not None:
             self._bar.write(text, file=sys.stderr)
         else:

@@ -6,7 +6,7 @@ import itertools
 import math
 from collections import Counter
 from collections.abc import Callable, Iterator, Mapping
-from contextlib import AbstractContextManager, nullcontext
+from contextlib import AbstractContextManager, contextmanager, nullcontext
 from dataclasses import asdict, dataclass, field
 from time import monotonic
 from typing import Any
@@ -41,11 +41,11 @@ class StepRow:
 
 @dataclass(frozen=True)
 class Validation:
-    """What the validation videos gave: mean cross-entropy, and shares of right videos; best: what "best" is judged by."""
+    """What the validation videos gave: mean cross-entropy, and shares of right videos; top5 is None for five classes or fewer."""
 
     loss: float
     top1: float
-    top5: float
+    top5: float | None
 
 
 @dataclass
@@ -115,6 +115,8 @@ class Trainer:
             devices = [processes.device] if processes.device.type == "cuda" else None
             network = DistributedDataParallel(model, device_ids=devices)
         self._network = network
+        on_gpu = processes.device.type == "cuda"
+        self._copies = torch.cuda.Stream(processes.device) if on_gpu else None  # type: ignore[no-untyped-call]
         self._forward: Callable[[torch.Tensor], torch.Tensor] = torch.compile(network) if compiled else network
 
     # ------------------------------------------------------------ arithmetic of the stream
@@ -209,7 +211,7 @@ class Trainer:
         """
         rate, pending = _Rate(), list[_Pending]()
         saved = monotonic()
-        with held() as interrupts, self._own_randomness():
+        with held() as interrupts, self._own_randomness(), _fastest_kernels():
             ends = False
             while not ends:
                 made = self._update(loader, rate, interrupts)
@@ -277,9 +279,7 @@ class Trainer:
             batch = self._next(loader, rate, interrupts)
             if batch is None:
                 return None
-            clips = batch.clips.to(device, non_blocking=True)
-            copied = torch.cuda.current_stream(device).record_event() if device.type == "cuda" else None
-            labels = batch.labels.to(device, non_blocking=True)
+            clips, labels, copied = self._on_device(batch)
             torch.manual_seed(int(np.random.SeedSequence((self._seed, 5, step, turn, self.processes.rank)).generate_state(1)[0]))
             last = turn == recipe.accumulate - 1
             with self._unsynced(last):
@@ -297,6 +297,21 @@ class Trainer:
             self.schedule.step()
         self.state.step += 1
         return made
+
+    def _on_device(self, batch: Batch) -> tuple[torch.Tensor, torch.Tensor, torch.cuda.Event | None]:
+        """Return a batch's clips and labels on the device, and what tells that they are copied."""
+        device = self.processes.device
+        if self._copies is None:
+            return batch.clips.to(device), batch.labels.to(device), None
+        # In a stream of its own the copy does not wait for what the GPU still computes.
+        with torch.cuda.stream(self._copies):
+            clips, labels = (x.to(device, non_blocking=True) for x in (batch.clips, batch.labels))
+            copied = self._copies.record_event()
+        computing = torch.cuda.current_stream(device)
+        computing.wait_event(copied)
+        for x in (clips, labels):
+            x.record_stream(computing)
+        return clips, labels, copied
 
     def _next(self, loader: Loader, rate: _Rate, interrupts: list[int]) -> Batch | None:
         began = monotonic()
@@ -342,6 +357,17 @@ class Trainer:
         for replaced, frames in self.processes.all((dict(told), damaged)):
             self.state.replaced.update(replaced)
             self.state.damaged_frames += frames
+
+
+@contextmanager
+def _fastest_kernels() -> Iterator[None]:
+    """Have cuDNN measure which of its kernels are the fastest for the clips' size, which does not change."""
+    before = torch.backends.cudnn.benchmark
+    torch.backends.cudnn.benchmark = True
+    try:
+        yield
+    finally:
+        torch.backends.cudnn.benchmark = before
 
 
 class _Pending:

@@ -105,7 +105,7 @@ class Plan:
             "featx_format": 1,
             "model": s.model,
             "start": self.start,
-            "dataset": {"name": s.dataset, "root": s.root, "split": s.split, "partial": s.partial, "holdout": s.holdout,
+            "dataset": {"name": s.dataset, "split": s.split, "partial": s.partial, "holdout": s.holdout,
                         "videos": len(self.train.items), "classes": list(self.train.classes), "absent": self.train.absent},
             "recipe": {"name": self.recipe_name, **self.recipe.to_dict()},
             "transform": self.transform.to_dict(),

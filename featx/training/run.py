@@ -211,7 +211,7 @@ class _Run:
             state.judged = state.step
         n = max(1, state.updates)
         row: list[object] = [complete, state.step, state.loss / n, state.top1 / n]
-        row += [validation.loss, validation.top1, validation.top5] if validation is not None else ["", "", ""]
+        row += ["" if value is None else value for value in asdict(validation).values()] if validation is not None else [""] * 3
         state.updates, state.loss, state.top1 = 0, 0.0, 0.0
         for _ in range(complete - state.validated):
             trainer.epoch_ended(validation)
@@ -224,7 +224,8 @@ class _Run:
         self._save()
         if validation is not None:
             for name, value in asdict(validation).items():
-                self._board.add_scalar(f"val/{name}", value, state.step)
+                if value is not None:
+                    self._board.add_scalar(f"val/{name}", value, state.step)
             self._on_validation(complete, validation)
         self._board.flush()
 
@@ -266,7 +267,8 @@ class _Run:
 def validation_of(found: Evaluation) -> Validation:
     """Return an evaluation's mean cross-entropy, over the videos that could be read, and its accuracies over all."""
     right = found.probabilities[np.flatnonzero(found.read), found.labels[found.read]].astype(np.float64)
-    return Validation(float(-np.log(np.maximum(right, 1e-45)).mean()), found.top1.value, found.top(5).value)
+    top5 = found.top5
+    return Validation(float(-np.log(np.maximum(right, 1e-45)).mean()), found.top1.value, top5.value if top5 is not None else None)
 
 
 def checkpoint_info(planned: Plan, trainer: Trainer) -> dict[str, Any]:
@@ -279,7 +281,7 @@ def checkpoint_info(planned: Plan, trainer: Trainer) -> dict[str, Any]:
             "protocol": settings.protocol,
             "on": planned.val.title,
             "videos": len(planned.val.items),
-            "epoch": state.validated,
+            "updates": state.judged,
             "top1": validation.top1,
             "top5": validation.top5,
             "loss": validation.loss,
