@@ -74,6 +74,7 @@ def test_any_field_can_be_replaced() -> None:
     assert changed.dampening == RECIPES["semi-cnn"].dampening
     assert AUGMENTATIONS["spatial-center"].flip == 0.5
     assert recipe("hara2018-finetune", {"freeze": "none"}).freeze is None
+    assert recipe("semi-cnn", {"batch": "2", "accumulate": "1"}).batch == 2  # 32 passes of 2 clips would be refused
 
 
 @pytest.mark.parametrize(

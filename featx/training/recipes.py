@@ -207,16 +207,17 @@ def recipe(name: str, overrides: Mapping[str, str] | None = None) -> Recipe:
         from featx.training.sampling import augmentation
 
         chosen = replace(chosen, augmentation=augmentation(named))
+    changes: dict[str, dict[str, Any]] = {"": {}, **{part: {} for part in _PARTS}}
     for path, text in overrides.items():
         part, _, field = path.rpartition(".")
-        changed: Any = getattr(chosen, part) if part in _PARTS else chosen
-        kinds = get_type_hints(type(changed))
-        if part not in ("", *_PARTS) or field not in kinds or field in ("source", *_PARTS):
+        kinds = get_type_hints(_PARTS[part] if part in _PARTS else Recipe)
+        if part not in changes or field not in kinds or field in ("source", *_PARTS):
             choices = [f"{part}." * bool(part) + f for part, row in (("", Recipe), *_PARTS.items()) for f in get_type_hints(row)]
             raise UsageError(f"a recipe has no field {path!r}{nearest(path, choices)}")
-        changed = replace(changed, **{field: _value(path, text, kinds[field])})
-        chosen = replace(chosen, **{part: changed}) if part else changed
-    return chosen
+        changes[part][field] = _value(path, text, kinds[field])
+    # All at once: two fields may be sound together that one of them alone is not.
+    whole = changes.pop("")
+    return replace(chosen, **whole, **{part: replace(getattr(chosen, part), **change) for part, change in changes.items()})
 
 
 _PARTS: Mapping[str, type] = {"schedule": Schedule, "augmentation": Augmentation}
