@@ -210,7 +210,7 @@ def recipe(name: str, overrides: Mapping[str, str] | None = None) -> Recipe:
     changes: dict[str, dict[str, Any]] = {"": {}, **{part: {} for part in _PARTS}}
     for path, text in overrides.items():
         part, _, field = path.rpartition(".")
-        kinds = get_type_hints(_PARTS[part] if part in _PARTS else Recipe)
+        kinds = get_type_hints(_PARTS.get(part, Recipe))
         if part not in changes or field not in kinds or field in ("source", *_PARTS):
             choices = [f"{part}." * bool(part) + f for part, row in (("", Recipe), *_PARTS.items()) for f in get_type_hints(row)]
             raise UsageError(f"a recipe has no field {path!r}{nearest(path, choices)}")
