@@ -14,29 +14,45 @@ _PUBLIC = {
     "FeatureStore": "featx.store",
     "FeatxError": "featx.errors",
     "Settings": "featx.extraction",
+    "TrainSettings": "featx.training",
     "Transform": "featx.transforms",
     "UsageError": "featx.errors",
     "create_model": "featx.models",
     "evaluate": "featx.evaluation",
     "extract": "featx.extraction",
     "list_models": "featx.models",
+    "load_dataset": "featx.datasets",
     "load_model": "featx.weights",
     "merge": "featx.store",
     "open_video": "featx.video",
+    "train": "featx.training",
     "verify": "featx.verification",
 }
 
-__all__ = ["ClipSpec", "FeatureExtractor", "FeatureStore", "FeatxError", "Settings", "Transform", "UsageError"]
-__all__ += ["create_model", "evaluate", "extract", "list_models", "load_model", "merge", "open_video", "verify"]
+__all__ = ["ClipSpec", "FeatureExtractor", "FeatureStore", "FeatxError", "Settings", "TrainSettings", "Transform", "UsageError"]
+__all__ += [
+    "create_model",
+    "evaluate",
+    "extract",
+    "list_models",
+    "load_dataset",
+    "load_model",
+    "merge",
+    "open_video",
+    "train",
+    "verify",
+]
 
 if TYPE_CHECKING:
     from featx.clips import ClipSpec
+    from featx.datasets import load_dataset
     from featx.errors import FeatxError, UsageError
     from featx.evaluation import evaluate
     from featx.extraction import Settings, extract
     from featx.inference import FeatureExtractor
     from featx.models import create_model, list_models
     from featx.store import FeatureStore, merge
+    from featx.training import TrainSettings, train
     from featx.transforms import Transform
     from featx.verification import verify
     from featx.video import open_video
