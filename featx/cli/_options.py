@@ -49,3 +49,20 @@ machine_options = options(
                  help="auto is pyav; decord hands files over that it does not decode exactly."),
     click.option("--workers", type=int, help="Decoding processes; one a core."),
 )  # fmt: skip
+dataset_options = options(
+    click.option("--root", metavar="DIR", help="Where the dataset's official files lie; its folder in $FEATX_DATA."),
+    click.option("--split", type=int, default=1, show_default=True, help="Of the dataset's official splits."),
+    click.option("--partial", is_flag=True, help="Go on with the videos that are there, and say how many are not."),
+    click.option("--holdout", type=float, default=0.2, show_default=True, help="Test side's share of own data that has none."),
+)
+training_options = options(
+    click.option("--crop", type=int, help="Side of a network's input in pixels, frames resized in proportion; the network's."),
+    click.option("--seed", type=int, default=0, show_default=True, help="Of untrained weights, clips, crops and dropout."),
+    click.option("--precision", type=click.Choice(["auto", "bf16", "float32"]), default="auto", show_default=True,
+                 help="auto is bf16 on a GPU, where that is safe, and float32 on a CPU."),
+    click.option("--device", default="auto", show_default=True, help="auto, cpu, cuda or cuda:N."),
+    click.option("--compile", is_flag=True, help="Compile a network first: minutes once, then faster on a GPU."),
+    click.option("--workers", type=int, help="Decoding processes; one a core."),
+    click.option("--timeout", type=float, default=120.0, show_default=True, help="Seconds until a silent decoder is given up."),
+    click.option("--save-seconds", type=float, default=300.0, show_default=True, help="How often a run's state is written."),
+)  # fmt: skip

@@ -8,19 +8,16 @@ from typing import Any
 
 import click
 
-from featx.cli._options import input_options, json_option, machine_options
+from featx.cli._options import dataset_options, input_options, json_option, machine_options
 from featx.terminal import Progress
 
 
 @click.command("eval")
 @click.option("--checkpoint", required=True, help="A .safetensors or .pth file, a registered checkpoint, or random.")
 @click.option("--dataset", required=True, help="A name such as ucf101, or your own folder of class folders, or csv.")
+@dataset_options
 @click.option("--model", help="The checkpoint's model, where its file does not say.")
-@click.option("--split", type=int, default=1, show_default=True, help="Of the official splits.")
 @click.option("--subset", type=click.Choice(["train", "val", "test"]), default="test", show_default=True, help="Of the split.")
-@click.option("--root", metavar="DIR", help="Where the dataset is; $FEATX_DATA/NAME, with data for FEATX_DATA.")
-@click.option("--partial", is_flag=True, help="Go without videos that are not there, and say how many they are.")
-@click.option("--holdout", type=float, default=0.2, show_default=True, help="The test side's share of own data that has none.")
 @click.option("--protocol", "protocols", type=click.Choice(["clip", "tran2017", "hara", "asymmetric"]), multiple=True,
               default=["tran2017"], show_default=True, help="Clips and crops to average; give it again for more.")  # fmt: skip
 @click.option("--seed", type=int, default=0, show_default=True, help="Of random weights.")

@@ -8,7 +8,7 @@ from typing import Any
 
 import click
 
-from featx.cli._options import INTERRUPTED, fields, json_option
+from featx.cli._options import INTERRUPTED, dataset_options, fields, json_option, training_options
 from featx.errors import UsageError
 
 
@@ -16,10 +16,7 @@ from featx.errors import UsageError
 @click.argument("name", required=False)
 @click.argument("out", required=False)
 @click.option("--dataset", help="ucf101, hmdb51, kinetics, ...; a folder of classes; or a csv.")
-@click.option("--root", help="Where the dataset's official files lie; its folder in $FEATX_DATA.")
-@click.option("--split", type=int, default=1, show_default=True, help="Of the dataset's official splits.")
-@click.option("--partial", is_flag=True, help="Go on with the videos that are there.")
-@click.option("--holdout", type=float, default=0.2, show_default=True, help="Test side's share of own data that has none.")
+@dataset_options
 @click.option("--rows", help="Comma-separated rows to do; all. Those done before stay in the table.")
 @click.option("--set", "overrides", multiple=True, metavar="FIELD=VALUE", help="Replace a field of every row's recipe.")
 @click.option(
@@ -28,21 +25,8 @@ from featx.errors import UsageError
     metavar="[ROW=]FILE",
     help="What rows start from that the paper fine-tunes, or fills with ImageNet weights; none starts from nothing.",
 )
-@click.option("--crop", type=int, help="Side of every network's input in pixels; the network's.")
-@click.option("--seed", type=int, default=0, show_default=True, help="Of untrained weights, clips, crops and dropout.")
-@click.option(
-    "--precision",
-    type=click.Choice(["auto", "bf16", "float32"]),
-    default="auto",
-    show_default=True,
-    help="As for featx train and featx eval.",
-)
-@click.option("--device", default="auto", show_default=True, help="auto, cpu, cuda or cuda:N.")
-@click.option("--compile", is_flag=True, help="Compile each network first: minutes once, then faster on a GPU.")
-@click.option("--workers", type=int, help="Decoding processes; one a core.")
-@click.option("--timeout", type=float, default=120.0, show_default=True, help="Seconds until a silent decoder is given up.")
-@click.option("--save-seconds", type=float, default=300.0, show_default=True, help="How often a row's state is written.")
 @click.option("--list", "lists", is_flag=True, help="Show the studies, or NAME's rows with the paper's figures, and exit.")
+@training_options
 @json_option
 def study(name: str | None, out: str | None, dataset: str | None, rows: str | None, overrides: tuple[str, ...],
           weights: tuple[str, ...], lists: bool, as_json: bool, **settings: Any) -> int:  # fmt: skip

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from featx.cli._options import INTERRUPTED, fields, input_options, json_option
+from featx.cli._options import INTERRUPTED, dataset_options, fields, input_options, json_option, training_options
 
 if TYPE_CHECKING:
     from featx.training import Plan, TrainReport
@@ -18,10 +18,7 @@ if TYPE_CHECKING:
 @click.argument("out")
 @click.option("--model", required=True, help="A model, such as res3d, c3d or hara_resnet18.")
 @click.option("--dataset", required=True, help="ucf101, hmdb51, kinetics, sports1m, activitynet; a folder of classes; or a csv.")
-@click.option("--root", help="Where the dataset's official files lie; its folder in $FEATX_DATA.")
-@click.option("--split", type=int, default=1, show_default=True, help="Of the dataset's official splits.")
-@click.option("--partial", is_flag=True, help="Go on with the videos that are there.")
-@click.option("--holdout", type=float, default=0.2, show_default=True, help="Test side's share of own data that has none.")
+@dataset_options
 @click.option("--recipe", help="A paper's settings (--list-recipes shows them); that of the model's family.")
 @click.option(
     "--set",
@@ -40,27 +37,14 @@ if TYPE_CHECKING:
 )
 @click.option("--weights", help="Start from a registered checkpoint or a file; without it, from nothing.")
 @click.option("--init-2d", help="Start a semi-CNN's spatial layers from a file of ImageNet weights.")
-@click.option("--seed", type=int, default=0, show_default=True, help="Of untrained weights, clips, crops and dropout.")
 @click.option("--frames", type=int, help="Frames in a clip; the network's.")
 @click.option("--step", type=int, help="Source frames from one frame of a clip to the next; the network's.")
-@click.option("--crop", type=int, help="Side of the network's input in pixels, frames resized in proportion; the network's.")
 @input_options
 @click.option("--flow-cache", metavar="DIR", help="Read flow that `featx extract --flow-cache DIR` kept.")
 @click.option("--validate", help="The side to validate on, or none; val where there is one, else test, as the papers do.")
 @click.option("--validate-every", type=int, default=1, show_default=True, help="Epochs from one validation to the next.")
 @click.option("--protocol", default="clip", show_default=True, help="Of validation, as in featx eval.")
-@click.option(
-    "--precision",
-    type=click.Choice(["auto", "bf16", "float32"]),
-    default="auto",
-    show_default=True,
-    help="auto is bf16 on a GPU, where that is safe, and float32 on a CPU.",
-)
-@click.option("--device", default="auto", show_default=True, help="auto, cpu, cuda or cuda:N.")
-@click.option("--compile", is_flag=True, help="Compile the network first: minutes once, then faster on a GPU.")
-@click.option("--workers", type=int, help="Decoding processes; one a core.")
-@click.option("--timeout", type=float, default=120.0, show_default=True, help="Seconds until a silent decoder is given up.")
-@click.option("--save-seconds", type=float, default=300.0, show_default=True, help="How often the run's state is written.")
+@training_options
 @json_option
 def train(out: str, overrides: tuple[str, ...], as_json: bool, **settings: Any) -> int:
     """Train a network on a dataset, or fine-tune a checkpoint, and leave checkpoints in the folder OUT.
