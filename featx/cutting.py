@@ -104,7 +104,7 @@ def clips_of(
 
 
 def _held(frames: list[Callable[[], Clip] | None]) -> list[Clip]:
-    """Return a clip's frames; RuntimeError, rather than a clip with holes, if `_needed` was wrong about one."""
+    """Return a clip's frames; RuntimeError, rather than a clip with holes, if `needs` was wrong about one."""
     held = [frame() for frame in frames if frame is not None]
     if len(held) != len(frames):
         raise RuntimeError("a frame that a clip shows was not kept")

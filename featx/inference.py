@@ -76,7 +76,7 @@ class FeatureExtractor:
     def __call__(self, x: torch.Tensor) -> dict[str, torch.Tensor]:
         """x: normalised clips (N, 3, T, H, W) -> layer: (N, D) float32 on the extractor's device, in the order of `layers`."""
         x = x.to(self.device, self._dtype).contiguous(memory_format=torch.channels_last_3d)
-        with _cuda_settings() if self.device.type == "cuda" else nullcontext():
+        with cuda_settings() if self.device.type == "cuda" else nullcontext():
             taken = self._run(x)
         self._shapes = {name: tuple(taken[name].shape[1:]) for name in self.layers}
         return {name: taken[name].flatten(1) for name in self.layers}
@@ -275,13 +275,15 @@ _CUDA_SETTINGS = threading.Lock()
 
 
 @contextmanager
-def _cuda_settings() -> Iterator[None]:
-    """Exact and repeatable CUDA arithmetic for the kernels launched inside; the process's own settings come back after.
+def cuda_settings(*, benchmark: bool = False, deterministic: bool = True) -> Iterator[None]:
+    """Exact CUDA arithmetic (no TF32) for the kernels launched inside; the process's own settings come back after.
+
+    benchmark: have cuDNN measure which of its kernels are the fastest. deterministic: take those that repeat themselves.
 
     The settings belong to the process, so one thread at a time is inside: enough to launch kernels, which run on alone.
     """
     cudnn, matmul = torch.backends.cudnn, torch.backends.cuda.matmul
-    wanted: list[tuple[Any, str, Any]] = [(cudnn, "benchmark", False), (cudnn, "deterministic", True)]
+    wanted: list[tuple[Any, str, Any]] = [(cudnn, "benchmark", benchmark), (cudnn, "deterministic", deterministic)]
     if hasattr(cudnn, "conv"):  # since torch 2.9; it refuses to answer through both the new names and the old
         wanted += [(cudnn.conv, "fp32_precision", "ieee"), (matmul, "fp32_precision", "ieee")]
     else:

@@ -27,7 +27,7 @@ def held(on_interrupt: Callable[[], None] = lambda: None) -> Iterator[list[int]]
 
     before = {number: signal.getsignal(number) for number in (signal.SIGINT, signal.SIGTERM)}
     # A handler that is not Python's own cannot be put back; an ignored signal stays ignored.
-    ours = [number for number, handler in before.items() if callable(handler)]
+    ours = [number for number, handler in before.items() if callable(handler) or handler is signal.SIG_DFL]
     try:
         for number in ours:
             signal.signal(number, note)

@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import os
 from collections import deque
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 from functools import partial
 from typing import Any
@@ -54,23 +54,25 @@ class FrameIndex:
         return len(self.times) - 1
 
 
-def index_video(path: str | os.PathLike[str], *, decode: bool = False) -> FrameIndex:
+def index_video(path: str | os.PathLike[str], *, decode: bool = False, alive: Callable[[], None] = lambda: None) -> FrameIndex:
     """Return a video's frames, from its packets where they can tell.
 
-    decode: count by decoding in any case. Raises VideoError with the reason if the file cannot be read.
+    decode: count by decoding in any case. alive: called for every packet.
+    Raises VideoError with the reason if the file cannot be read.
     """
     path = os.path.abspath(os.fspath(path))
     check_file(path)
-    found = None if decode else _from_packets(path)
+    found = None if decode else _from_packets(path, alive)
     if found is not None:
         return found
     video = open_video(path)
+    video.on_packet = alive
     for _ in video:
         pass
     return FrameIndex(video.times)
 
 
-def _from_packets(path: str) -> FrameIndex | None:
+def _from_packets(path: str, alive: Callable[[], None]) -> FrameIndex | None:
     """Return the index that the packets give; None where they leave a doubt."""
     with av_errors(), open_av(path) as container:
         stream = stream_of(container)
@@ -79,7 +81,11 @@ def _from_packets(path: str) -> FrameIndex | None:
         base = stream.time_base
         # MPEG-4 in AVI fills the place of a frame that was dropped with a packet of a few bytes.
         least = PLACEHOLDER_BYTES if stream.codec_context.name == "mpeg4" else 0
-        packets = [p for p in container.demux(stream) if p.size > least]
+        packets = []
+        for packet in container.demux(stream):
+            alive()
+            if packet.size > least:
+                packets.append(packet)
     if not packets or base is None or any(p.pts is None or p.is_corrupt or p.is_discard for p in packets):
         return None
     order = sorted(packets, key=lambda p: p.pts)
@@ -103,11 +109,16 @@ class Stretch:
 
 
 def read_frames(
-    path: str | os.PathLike[str], index: FrameIndex, wanted: Iterable[int], *, frame_size: FrameSize | None = None
+    path: str | os.PathLike[str],
+    index: FrameIndex,
+    wanted: Iterable[int],
+    *,
+    frame_size: FrameSize | None = None,
+    alive: Callable[[], None] = lambda: None,
 ) -> Stretch:
     """Decode the frames of these numbers; their images are made when a frame's `image` is called.
 
-    frame_size: (height, width) -> (height, width) to resize frames to; None keeps theirs.
+    frame_size: (height, width) -> (height, width) to resize frames to; None keeps theirs. alive: called for every packet.
     Raises NotIndexed when the index was made from packets and is not what decoding gives, VideoError if the file cannot
     be read or ends before the last of them.
     """
@@ -118,13 +129,15 @@ def read_frames(
     check_file(path)
     if index.stamps is not None and numbers[0] > 0:
         try:
-            return _decoded(path, index, numbers, frame_size, seek=True)
+            return _decoded(path, index, numbers, frame_size, alive, seek=True)
         except NotIndexed:
             pass  # the container's own index is at fault, it may be: from the beginning, then
-    return _decoded(path, index, numbers, frame_size, seek=False)
+    return _decoded(path, index, numbers, frame_size, alive, seek=False)
 
 
-def _decoded(path: str, index: FrameIndex, numbers: list[int], frame_size: FrameSize | None, *, seek: bool) -> Stretch:
+def _decoded(
+    path: str, index: FrameIndex, numbers: list[int], frame_size: FrameSize | None, alive: Callable[[], None], *, seek: bool
+) -> Stretch:
     stamps, times = index.stamps, index.times
     waiting = deque(numbers)
     found: dict[int, Any] = {}
@@ -134,7 +147,7 @@ def _decoded(path: str, index: FrameIndex, numbers: list[int], frame_size: Frame
         stream.codec_context.thread_count = 1
         if seek and stamps is not None:
             container.seek(int(stamps[numbers[0]]), stream=stream)
-        for count, frame in enumerate(_frames(container, stream, damage)):
+        for count, frame in enumerate(_frames(container, stream, damage, alive)):
             place = count if stamps is None else _place(stamps, frame.pts)
             if place > waiting[0]:
                 raise NotIndexed(f"frame {waiting[0]} of {path} does not come out of the decoder")
@@ -166,7 +179,7 @@ class _Damage:
     frames: int = 0
 
 
-def _frames(container: Any, stream: Any, damage: _Damage) -> Iterator[Any]:
+def _frames(container: Any, stream: Any, damage: _Damage, alive: Callable[[], None]) -> Iterator[Any]:
     import av
 
     packets = container.demux(stream)
@@ -178,6 +191,7 @@ def _frames(container: Any, stream: Any, damage: _Damage) -> Iterator[Any]:
         except av.error.FFmpegError:
             damage.frames += 1  # the container itself breaks off here
             return
+        alive()
         try:
             frames = packet.decode()
         except av.error.FFmpegError:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass
+from functools import lru_cache
 from typing import TYPE_CHECKING, Any, Literal, get_args
 
 import numpy as np
@@ -45,9 +46,8 @@ class Transform:
     flow: FlowMethod | None = None
 
     def __post_init__(self) -> None:
-        smallest = self.resize if isinstance(self.resize, int) else min(self.resize)
-        if not 1 <= self.crop <= smallest:
-            raise UsageError(f"crop is {self.crop}: give 1 to {smallest}, the resized frame's shorter side")
+        if not 1 <= self.crop <= self.shorter:
+            raise UsageError(f"crop is {self.crop}: give 1 to {self.shorter}, the resized frame's shorter side")
         if self.crops not in get_args(Crops):
             raise UsageError(f"crops is {self.crops!r}: give one of {', '.join(get_args(Crops))}")
         for name, values in (("mean", self.mean), ("std", self.std)):
@@ -98,6 +98,11 @@ class Transform:
         return [center] if self.crops == "center" else [center, (0, 0), (0, right), (bottom, 0), (bottom, right)]
 
     @property
+    def shorter(self) -> int:
+        """Shorter side, in pixels, of a resized frame."""
+        return self.resize if isinstance(self.resize, int) else min(self.resize)
+
+    @property
     def n_crops(self) -> int:
         """How many crops of a frame are kept."""
         return 5 if self.crops == "ten" else 1
@@ -122,11 +127,19 @@ class Transform:
         if mirrored and self.input == "flow":
             x = x.clone() if x is clips else x
             x[..., 0] = 2 * FLOW_ZERO - x[..., 0]
-        x = (x - x.new_tensor(self.mean)) / x.new_tensor(self.std)
+        x = (x - _constant(self.mean, x.device)) / _constant(self.std, x.device)
         if mirrored:
             x = x.flip(3)
         # (N, T, H, W, 3) permuted is channels_last_3d already: nothing is copied.
         return x.permute(0, 4, 1, 2, 3)
+
+
+@lru_cache(maxsize=64)
+def _constant(values: tuple[float, ...], device: torch.device) -> torch.Tensor:
+    """Numbers on a device, brought there once: to bring them means to wait for all that a GPU has to do before."""
+    import torch
+
+    return torch.tensor(values, device=device)
 
 
 # Tran et al. 2017, section 3.2: frames scaled to 128 x 171, crops of 112 x 112; the authors'

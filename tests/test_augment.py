@@ -8,10 +8,15 @@ import numpy as np
 import pytest
 import torch
 
-from featx.training.augment import network_input
+from featx.training import augment
 from featx.transforms import FLOW_ZERO, TRAN2017, Transform
 
 PLAIN = Transform(resize=16, crop=16, mean=(0.0, 0.0, 0.0), std=(1.0, 1.0, 1.0))
+
+
+def network_input(x: torch.Tensor, sides: list[int], flips: list[bool], transform: Transform) -> torch.Tensor:
+    """Of frames resized as the network's own preprocessing does."""
+    return augment.network_input(x, sides, flips, transform, shorter=transform.shorter)
 
 
 def clips(n: int, side: int, length: int = 2, seed: int = 0) -> torch.Tensor:
@@ -64,14 +69,17 @@ def test_the_mirror_image_is_mirrored_in_its_width() -> None:
     torch.testing.assert_close(made[1], other[1].flip(-1), rtol=0, atol=0)
 
 
-def test_flow_keeps_its_meaning_when_it_is_resized_and_mirrored() -> None:
+def test_flow_keeps_its_meaning_in_every_zoom_and_mirror() -> None:
+    # Flow images tell motion as a share of the frame. An extracted clip shows all of these frames' 16 pixels; a crop of half
+    # of a frame, resized to the same, shows the motion twice as large; one of a whole frame of any size, as it is.
     flow = replace(PLAIN, input="flow", flow="dis")
-    x = torch.full((1, 1, 32, 32, 3), FLOW_ZERO, dtype=torch.uint8)
-    x[..., 0] = FLOW_ZERO + 10  # 10 pixels to the right, of frames twice as large
-    made = network_input(x, [32], [False], flow)[0, :, 0, 8, 8]
-    np.testing.assert_allclose(made.numpy(), [FLOW_ZERO + 5, FLOW_ZERO, FLOW_ZERO], atol=1e-3)
-    mirrored = network_input(x, [32], [True], flow)[0, :, 0, 8, 8]
-    np.testing.assert_allclose(mirrored.numpy(), [FLOW_ZERO - 5, FLOW_ZERO, FLOW_ZERO], atol=1e-3)
+    for shorter, side, times in ((32, 32, 1), (32, 16, 2), (64, 32, 2), (16, 16, 1), (16, 8, 2)):
+        x = torch.full((1, 1, 32, 32, 3), FLOW_ZERO, dtype=torch.uint8)
+        x[..., 0] = FLOW_ZERO + 10
+        made = augment.network_input(x, [side], [False], flow, shorter=shorter)[0, :, 0, 8, 8]
+        np.testing.assert_allclose(made.numpy(), [FLOW_ZERO + 10 * times, FLOW_ZERO, FLOW_ZERO], atol=1e-3)
+        mirrored = augment.network_input(x, [side], [True], flow, shorter=shorter)[0, :, 0, 8, 8]
+        np.testing.assert_allclose(mirrored.numpy(), [FLOW_ZERO - 10 * times, FLOW_ZERO, FLOW_ZERO], atol=1e-3)
 
 
 @pytest.mark.skipif(not torch.cuda.is_available(), reason="no GPU here")

@@ -12,7 +12,7 @@ import os
 import queue
 import statistics
 import tempfile
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from itertools import cycle
 from math import ceil
@@ -27,7 +27,7 @@ from featx.inference import resolve_device
 from featx.models import create_model, model_entry
 from featx.models.count import count
 from featx.training.clips import DrawSettings
-from featx.training.loader import AHEAD, Batch, Loader, Stream, Told
+from featx.training.loader import AHEAD, Batch, Loader, Stream
 from featx.training.loop import Trainer
 from featx.training.processes import Processes
 from featx.training.recipes import default_recipe, recipe
@@ -166,7 +166,7 @@ class _Bench:
             progress(f"{label}: together")
             # Where decoding is slower, batches that were ready when the loop began are used up before the clock starts.
             together = self._step_rate(loader, seconds, warm=1 if decode > step else AHEAD + 2)
-            self._refuse_unreadable(loader)
+            _refuse(self._trainer.state.replaced)
         return {**found, "decode": decode, "step": step, "together": together,
                 "ceiling": ceiling(self._device.type, decode, step)}  # fmt: skip
 
@@ -200,12 +200,12 @@ class _Bench:
             batch = self._next(loader)
             clips += len(batch.ids)
             batch.release()
-        self._refuse_unreadable(loader)
         return clips / spent, kept
 
     def _next(self, loader: Loader) -> Batch:
         while (batch := loader.next(timeout=1.0)) is None:
             pass
+        _refuse(batch.replaced)
         return batch
 
     def _step_rate(self, loader: Loader, seconds: float, *, warm: int) -> float:
@@ -219,11 +219,6 @@ class _Bench:
             trainer.run(loader, trainer.state.step + (ceil((seconds - spent) * made / spent) if made else 1))
             spent = perf_counter() - began
         return (trainer.state.step - first) * trainer.recipe.batch / spent
-
-    def _refuse_unreadable(self, loader: Loader) -> None:
-        # The training loop takes over what its loader tells.
-        for video, reason in (*loader.told.replaced, *self._trainer.state.replaced):
-            raise UsageError(f"{video} cannot be read ({reason}): measure on videos that can")
 
     def summary(self, rounds: Sequence[Mapping[str, float]]) -> MeasuredTraining:
         """Return the rounds' medians."""
@@ -259,11 +254,16 @@ class _Bench:
         )
 
 
+def _refuse(replaced: Iterable[tuple[str, str]]) -> None:
+    for video, reason in replaced:
+        raise UsageError(f"{video} cannot be read ({reason}): measure on videos that can")
+
+
 class _Resident(Loader):
     """A loader that has nothing to do: the same batches again and again."""
 
     def __init__(self, batches: Sequence[Batch]) -> None:
-        self.told = Told()
+        self.notes = []
         self._again = cycle(batches)
 
     def next(self, timeout: float | None = None) -> Batch:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import gzip
 import os
+import zlib
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -69,7 +70,10 @@ def lines(path: Path) -> list[str]:
     except OSError as error:
         raise FeatxError(f"cannot read {path}: {error.strerror}") from error
     if path.suffix == ".gz":
-        content = gzip.decompress(content)
+        try:
+            content = gzip.decompress(content)
+        except (OSError, EOFError, zlib.error) as error:
+            raise FeatxError(f"{path} is damaged ({error}): get it again") from error
     text = os.fsdecode(content.removeprefix(b"\xef\xbb\xbf"))
     return [line for line in (raw.strip() for raw in text.split("\n")) if line]
 

@@ -10,14 +10,17 @@ from torch.nn import functional
 from featx.transforms import FLOW_ZERO, Transform
 
 
-def network_input(clips: torch.Tensor, sides: Sequence[int], flips: Sequence[bool], transform: Transform) -> torch.Tensor:
+def network_input(
+    clips: torch.Tensor, sides: Sequence[int], flips: Sequence[bool], transform: Transform, *, shorter: int
+) -> torch.Tensor:
     """Resize drawn crops to the network's input, mirror those that are to be, and normalise.
 
     clips: (N, T, S, S, 3) uint8, of which clip i fills the top left `sides[i]` x `sides[i]` pixels.
+    shorter: side of the frames that they were cut from, in pixels.
     -> (N, 3, T, crop, crop) float32, channels_last_3d in memory, on the same device.
 
-    Crops are resized as the decoder resizes frames, bilinear over the area that a pixel covers. Flow images are resized
-    in their values too, which are in pixels; in the mirror what moves to the right moves to the left.
+    Crops are resized as the decoder resizes frames, bilinear over the area that a pixel covers. In flow images, whose unit is
+    a share of the frame, motion grows as what moves does beside an extracted clip's; in the mirror, right is left.
     """
     n, length = clips.shape[:2]
     crop = transform.crop
@@ -25,18 +28,28 @@ def network_input(clips: torch.Tensor, sides: Sequence[int], flips: Sequence[boo
     for kind in sorted(set(zip(sides, flips, strict=True))):
         side, flip = kind
         places = [i for i, each in enumerate(zip(sides, flips, strict=True)) if each == kind]
-        chosen = clips if len(places) == n else clips[places]
-        x[places] = transform.normalise(_resized(chosen[:, :, :side, :side], crop, transform), mirrored=flip)
+        index = None if len(places) == n else _on(torch.tensor(places), clips.device)
+        chosen = clips if index is None else clips[index]
+        made = _resized(chosen[:, :, :side, :side], crop)
+        if transform.input == "flow":
+            zoom = (crop / side) * (shorter / transform.shorter)
+            made = (made.float() - FLOW_ZERO) * zoom + FLOW_ZERO
+        made = transform.normalise(made, mirrored=flip)
+        if index is None:
+            return made
+        x[index] = made
     return x
 
 
-def _resized(clips: torch.Tensor, crop: int, transform: Transform) -> torch.Tensor:
+def _on(index: torch.Tensor, device: torch.device) -> torch.Tensor:
+    """Move an index to a device, without waiting for what a GPU has to do before."""
+    return index.pin_memory().to(device, non_blocking=True) if device.type == "cuda" else index
+
+
+def _resized(clips: torch.Tensor, crop: int) -> torch.Tensor:
     """(N, T, side, side, 3) uint8 -> (N, T, crop, crop, 3), float32 where it was resized."""
-    side = clips.shape[2]
-    if side == crop:
+    if clips.shape[2] == crop:
         return clips
     frames = clips.flatten(0, 1).permute(0, 3, 1, 2).float()
     frames = functional.interpolate(frames, size=(crop, crop), mode="bilinear", antialias=True, align_corners=False)
-    if transform.input == "flow":
-        frames = (frames - FLOW_ZERO) * (crop / side) + FLOW_ZERO
     return frames.permute(0, 2, 3, 1).reshape(*clips.shape[:2], crop, crop, 3)

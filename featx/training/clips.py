@@ -7,13 +7,14 @@ from collections import OrderedDict
 from collections.abc import Callable
 from dataclasses import dataclass
 from multiprocessing.connection import Connection
+from time import monotonic
 
 import numpy as np
 import numpy.typing as npt
 
 from featx.clips import ClipSpec
 from featx.cutting import MOST_ON_SCREEN
-from featx.decode import ClipReady, DecodeSettings, Job, Noted, Worker
+from featx.decode import ClipReady, DecodeSettings, Job, Noted, Progress, Worker
 from featx.flow import with_flow
 from featx.flow_cache import FlowCache, StoredVideo, stamp_of
 from featx.seek import FrameIndex, NotIndexed, Stretch, index_video, read_frames
@@ -64,7 +65,6 @@ class DrawJob(Job):
 class Drawn:
     """What a clip was drawn as. side: of the crop, in pixels; flip: whether it is to be mirrored."""
 
-    frames: tuple[int, ...]
     side: int
     flip: bool
     damaged_frames: int
@@ -84,15 +84,26 @@ class DrawWorker(Worker):
         if not isinstance(job, DrawJob):
             raise TypeError(f"{type(job).__name__} is not a training clip's job")
         try:
-            return self._draw(job, self._index(job.path))
+            return self._draw(job, self._index(job))
         except NotIndexed:
             # Not remembered: the same draw must give the same clip whatever was drawn before.
-            return self._draw(job, index_video(job.path, decode=True))
+            return self._draw(job, index_video(job.path, decode=True, alive=self._signs(job)))
 
-    def _index(self, path: str) -> FrameIndex:
-        found = self._indexes.get(path)
+    def _signs(self, job: Job) -> Callable[[], None]:
+        """Return what tells the parent, now and then, that this process does not hang."""
+
+        def alive() -> None:
+            now = monotonic()
+            if now - self._told > 0.5:
+                self._told = now
+                self._link.send(Progress(job.key, 0, 0))
+
+        return alive
+
+    def _index(self, job: Job) -> FrameIndex:
+        found = self._indexes.get(job.path)
         if found is None:
-            found = self._indexes[path] = index_video(path)
+            found = self._indexes[job.path] = index_video(job.path, alive=self._signs(job))
             self._frames += found.n_frames
             while len(self._indexes) > _INDEXES or (self._frames > _INDEX_FRAMES and len(self._indexes) > 1):
                 self._frames -= self._indexes.popitem(last=False)[1].n_frames
@@ -113,18 +124,19 @@ class DrawWorker(Worker):
             part = images[number][crop.top : crop.top + crop.side, crop.left : crop.left + crop.side]
             self._slots[slot, 0, t, : crop.side, : crop.side] = part
         self._link.send(ClipReady(job.key, 0, slot))
-        return Drawn(tuple(shown), crop.side, draw_flip(rng, augmentation), stretch.damaged_frames)
+        return Drawn(crop.side, draw_flip(rng, augmentation), stretch.damaged_frames)
 
     def _images(self, job: Job, index: FrameIndex, shown: list[int]) -> tuple[Stretch, dict[int, npt.NDArray[np.uint8]]]:
         """Return the frames' images as the network sees them; flow comes from the cache where it is kept, else is computed."""
         flow, transform = self._flow, self._draws.transform
         size = self._draws.drawn.resized(transform).frame_size
         if flow is None:
-            stretch = read_frames(job.path, index, shown, frame_size=size)
+            stretch = read_frames(job.path, index, shown, frame_size=size, alive=self._signs(job))
             return stretch, {k: frame.image() for k, frame in stretch.frames.items()}
         stored = self._stored_flow(job, index)
         pairs = {k: [k] if stored is not None else _pair(k, index.n_frames) for k in shown}
-        stretch = read_frames(job.path, index, {n for pair in pairs.values() for n in pair}, frame_size=size)
+        needed = {n for pair in pairs.values() for n in pair}
+        stretch = read_frames(job.path, index, needed, frame_size=size, alive=self._signs(job))
         images = {}
         for k, pair in pairs.items():
             made = with_flow([stretch.frames[n] for n in pair], transform.input, flow, stored=stored)
@@ -137,9 +149,10 @@ class DrawWorker(Worker):
         if folder is None or transform.flow is None:
             return None
         if job.path not in self._flows:
-            info = read_frames(job.path, index, [0]).info
+            alive = self._signs(job)
+            info = read_frames(job.path, index, [0], alive=alive).info
             size = self._draws.drawn.resized(transform).frame_size(info.height, info.width)
-            cache = FlowCache(folder, job.path, "pyav", size, transform.flow, lambda: None, stamp=stamp_of(job.path))
+            cache = FlowCache(folder, job.path, "pyav", size, transform.flow, alive, stamp=stamp_of(job.path))
             stored, why = cache.open()
             if stored is not None and stored.frames != index.n_frames:
                 why = f"{cache.path} has {stored.frames} frames, {job.path} {index.n_frames}: the flow is computed"

@@ -17,6 +17,7 @@ _MOST = 400
 def plot_curves(folder: str | Path, *, title: str = "") -> None:
     """Draw loss, top-1 and learning rate of a run's steps.csv and epochs.csv to curves.png; nothing where no update was made."""
     from matplotlib.figure import Figure
+    from matplotlib.ticker import NullFormatter
 
     folder = Path(folder)
     steps, epochs = _columns(folder / "steps.csv"), _columns(folder / "epochs.csv")
@@ -46,6 +47,7 @@ def plot_curves(folder: str | Path, *, title: str = "") -> None:
     top1.set_ylabel("top-1 (%)")
     lr.plot(step, lines["lr"], color="tab:green", drawstyle="steps-post")
     lr.set_yscale("log")
+    lr.yaxis.set_minor_formatter(NullFormatter())
     lr.set_ylabel("learning rate")
     lr.set_xlabel("update")
     for axes in (loss, top1, lr):

@@ -14,6 +14,7 @@ import csv
 import io
 import json
 import math
+import os
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -33,8 +34,6 @@ class RunFolder:
     def __init__(self, path: Path) -> None:
         self.path = path
         self._lock = lock_folder(path, name=str(path))
-        for torn in path.glob("*.tmp"):
-            torn.unlink()
 
     def close(self) -> None:
         """Give the lock back."""
@@ -62,6 +61,8 @@ class RunFolder:
             found = json.loads(place.read_text(encoding="utf-8"))
         except ValueError:
             raise FeatxError(f"{place} is damaged: give a new folder") from None
+        for torn in self.path.glob("*.tmp"):
+            torn.unlink()
         differing = sorted(differences(found, json.loads(json.dumps(settings))))
         if differing:
             raise UsageError(
@@ -80,8 +81,11 @@ class RunFolder:
         return found
 
     def save(self, state: Mapping[str, Any]) -> None:
-        """Write the state so that it is the old one or the new one, whenever the machine stops."""
+        """Write the state so that it is the old one or the new one, whenever the machine stops; the tables' rows before it."""
         with disk_full(self.path):
+            for name in ("steps.csv", "epochs.csv"):
+                with (self.path / name).open("rb") as file:
+                    os.fsync(file.fileno())
             write_atomically(self.path / "state.pt", lambda file: torch.save(dict(state), file))
 
     def cut(self, name: str, columns: Sequence[str], *, step: int) -> None:

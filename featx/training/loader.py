@@ -22,7 +22,7 @@ import torch
 from featx.datasets._types import Item
 from featx.decode import Done, Failed, Noted
 from featx.errors import FeatxError
-from featx.pool import ClipArrived, Pool
+from featx.pool import ClipArrived, Pool, WorkerLost
 from featx.training.clips import DrawJob, Drawn, DrawSettings
 
 # Batches that are decoded ahead of the one that is computed.
@@ -45,19 +45,13 @@ class Batch:
     ids: list[str]
     missing: int
     _free: queue.Queue[torch.Tensor]
+    # Videos that could not be read and were replaced in it, with the reason; frames in it that the decoder marked as damaged.
+    replaced: Counter[tuple[str, str]] = field(default_factory=Counter)
+    damaged_frames: int = 0
 
     def release(self) -> None:
         """Let the clips' memory be filled again."""
         self._free.put(self.clips)
-
-
-@dataclass
-class Told:
-    """What happened that the user should know: videos that could not be read and were replaced, with the reason and how often."""
-
-    replaced: Counter[tuple[str, str]] = field(default_factory=Counter)
-    damaged_frames: int = 0
-    notes: list[str] = field(default_factory=list)
 
 
 class Stream:
@@ -90,8 +84,8 @@ class Stream:
             seed=(self.seed, 3, epoch, within, attempt),
             video=(self.seed, 4, number),
             choice=choice,
-            start=0.0 if item.start is None else item.start,
-            end=np.inf if item.end is None else item.end,
+            start=item.start,
+            end=item.end,
         )
         return job, number
 
@@ -102,7 +96,7 @@ def _order(seed: int, epoch: int, n: int) -> npt.NDArray[np.int64]:
 
 
 class Loader:
-    """Batches of a stream, decoded in processes and collected by a thread; a context, and an iterator without end.
+    """Batches of a stream, decoded in processes and collected by a thread; a context, whose `next` gives them without end.
 
     places: of every batch's clips, one batch after the other. settings: their `slots` is a decoding process's.
     pin: put the batches into memory that a GPU copies from by itself.
@@ -123,7 +117,7 @@ class Loader:
     ) -> None:
         self._stream, self._places, self._settings = stream, places, settings
         self._workers, self._timeout = workers, timeout
-        self.told = Told()
+        self.notes: list[str] = []  # what the user should be told, beside bad videos, which the batches tell of
         self._bad: dict[str, str] = {}
         shape = (batch, *settings.clip_shape[1:])
         self._free: queue.Queue[torch.Tensor] = queue.Queue()
@@ -157,6 +151,8 @@ class Loader:
         try:
             with Pool(self._settings, workers=self._workers, timeout=self._timeout) as pool:
                 self._run(pool)
+        except WorkerLost as error:
+            self._ready.put(FeatxError(str(error)))
         except BaseException as error:  # noqa: BLE001 - raised in the caller's thread by `next`
             self._ready.put(error)
 
@@ -184,8 +180,8 @@ class Loader:
                     item = self._stream.items[where.item]
                     self._bad[item.id] = event.reason
                     self._submit(pool, where, event.key)
-                elif isinstance(event, Noted) and event.note not in self.told.notes:
-                    self.told.notes.append(event.note)
+                elif isinstance(event, Noted) and event.note not in self.notes:
+                    self.notes.append(event.note)
             while waiting and not waiting[0].missing:
                 self._ready.put(waiting.pop(0))
 
@@ -207,7 +203,7 @@ class Loader:
             item = self._stream.items[number]
             if (reason := self._bad.get(item.id)) is None:
                 break
-            self.told.replaced[item.id, reason] += 1
+            where.batch.replaced[item.id, reason] += 1
             where.attempt += 1
             if where.attempt > _ATTEMPTS:
                 raise FeatxError(
@@ -223,7 +219,7 @@ class Loader:
         batch.labels[i] = item.label
         batch.sides[i], batch.flips[i], batch.ids[i] = drawn.side, drawn.flip, item.id
         batch.missing -= 1
-        self.told.damaged_frames += drawn.damaged_frames
+        batch.damaged_frames += drawn.damaged_frames
 
 
 @dataclass

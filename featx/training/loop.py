@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import itertools
 import math
+import warnings
 from collections import Counter
 from collections.abc import Callable, Iterator, Mapping
-from contextlib import AbstractContextManager, contextmanager, nullcontext
+from contextlib import AbstractContextManager, nullcontext
 from dataclasses import asdict, dataclass, field
 from time import monotonic
 from typing import Any
@@ -18,6 +19,7 @@ from torch.nn import functional
 from torch.nn.parallel import DistributedDataParallel
 
 from featx.errors import FeatxError
+from featx.inference import cuda_settings
 from featx.interrupts import held, raise_held
 from featx.models import Backbone
 from featx.training.augment import network_input
@@ -69,7 +71,7 @@ class State:
 
     step: int = 0
     validated: int = 0  # epochs that are complete and were dealt with
-    judged: int = 0  # the update after which the last validation was
+    listed: int = 0  # the update that the last row of epochs.csv is about
     best: float = -1.0
     best_epoch: int = 0
     validation: Validation | None = None  # the last one
@@ -105,6 +107,7 @@ class Trainer:
         self.model, self.recipe, self.stream, self.transform, self.processes = model, recipe, stream, transform, processes
         self._seed = seed
         self._mixed = mixed
+        self._shorter = recipe.augmentation.shorter(transform)
         self.state = State()
         self.frozen = freeze(model, recipe.freeze) if recipe.freeze is not None else []
         model.to(memory_format=torch.channels_last_3d)  # type: ignore[call-overload]
@@ -161,7 +164,7 @@ class Trainer:
         return {
             "step": state.step,
             "validated": state.validated,
-            "judged": state.judged,
+            "listed": state.listed,
             "best": state.best,
             "best_epoch": state.best_epoch,
             "validation": asdict(state.validation) if state.validation is not None else None,
@@ -178,7 +181,7 @@ class Trainer:
         self.state = State(
             state["step"],
             state["validated"],
-            state["judged"],
+            state["listed"],
             state["best"],
             state["best_epoch"],
             Validation(**state["validation"]) if state["validation"] is not None else None,
@@ -211,10 +214,16 @@ class Trainer:
         """
         rate, pending = _Rate(), list[_Pending]()
         saved = monotonic()
-        with held() as interrupts, self._own_randomness(), _fastest_kernels():
+        with held() as interrupts, self._own_randomness(), self._kernels():
             ends = False
             while not ends:
-                made = self._update(loader, rate, interrupts)
+                try:
+                    made = self._update(loader, rate, interrupts)
+                except torch.OutOfMemoryError as error:
+                    raise FeatxError(
+                        f"{self.part} clips at once do not fit into the memory of {self.processes.device}: divide the batch of"
+                        f" {self.recipe.batch}, with --set accumulate={2 * self.recipe.accumulate} or more"
+                    ) from error
                 if made is not None:
                     pending.append(made)
                 at_end = self.state.step == until
@@ -223,8 +232,8 @@ class Trainer:
                 # One process decides for all: each would wait for ever for one that does something else.
                 saves, ends = self.processes.from_first((monotonic() - saved > save_seconds, at_end or bool(interrupts)))
                 rows = self._rows(pending)
+                self._hear(pending)
                 pending.clear()
-                self._hear(loader)
                 if self.processes.first:
                     on_rows(rows)
                     if rows:
@@ -242,7 +251,10 @@ class Trainer:
                 raise FeatxError("the schedule waits for the validation loss: give validation videos, or another schedule.kind")
             self.schedule.step(validation.loss)
         elif self.schedule is not None and self.recipe.schedule.unit == "epochs":
-            self.schedule.step()
+            with warnings.catch_warnings():
+                # In a run that goes on right here, the optimiser's steps were made by the process before.
+                warnings.filterwarnings("ignore", "Detected call of `lr_scheduler.step")
+                self.schedule.step()
 
     def judge(self, validation: Validation) -> bool:
         """Return whether this is the best validation so far, and remember it if it is."""
@@ -267,6 +279,10 @@ class Trainer:
         device = self.processes.device
         return torch.random.fork_rng([device] if device.type == "cuda" else [])
 
+    def _kernels(self) -> AbstractContextManager[None]:
+        on_gpu = self.processes.device.type == "cuda"
+        return cuda_settings(benchmark=True, deterministic=False) if on_gpu else nullcontext()
+
     def _update(self, loader: Loader, rate: _Rate, interrupts: list[int]) -> _Pending | None:
         """Make one update; None where an interrupt comes while clips are waited for."""
         recipe, device = self.recipe, self.processes.device
@@ -284,10 +300,11 @@ class Trainer:
             last = turn == recipe.accumulate - 1
             with self._unsynced(last):
                 with torch.autocast(device.type, torch.bfloat16, enabled=self._mixed):
-                    logits = self._forward(network_input(clips, batch.sides, batch.flips, self.transform))
+                    x = network_input(clips, batch.sides, batch.flips, self.transform, shorter=self._shorter)
+                    logits = self._forward(x)
                 loss = functional.cross_entropy(logits.float(), labels)
                 torch.autograd.backward(loss / recipe.accumulate)
-            made.add(loss.detach(), (logits.detach().argmax(1) == labels).sum(), batch.ids)
+            made.add(loss.detach(), (logits.detach().argmax(1) == labels).sum(), batch)
             if copied is not None:
                 copied.synchronize()
             batch.release()
@@ -316,7 +333,8 @@ class Trainer:
     def _next(self, loader: Loader, rate: _Rate, interrupts: list[int]) -> Batch | None:
         began = monotonic()
         while (batch := loader.next(timeout=0.2)) is None:
-            if interrupts:
+            # One of several processes cannot leave an update that the others make.
+            if interrupts and self.processes.world == 1:
                 return None
         rate.waited += monotonic() - began
         return batch
@@ -331,7 +349,7 @@ class Trainer:
         """Return the updates' rows, over all processes' clips; FeatxError at the first whose loss is not finite."""
         if not pending:
             return []
-        sums = torch.stack([torch.stack([made.loss, made.right]) for made in pending]).double()
+        sums = torch.stack([made.sums for made in pending]).double()
         totals = self.processes.total(sums).cpu().tolist()
         passes, clips = self.recipe.accumulate * self.processes.world, self.recipe.batch
         rows = [
@@ -350,24 +368,12 @@ class Trainer:
             self.state.top1 += row.top1
         return rows
 
-    def _hear(self, loader: Loader) -> None:
-        """Take over what the loaders of all processes tell of bad videos."""
-        told, loader.told.replaced = loader.told.replaced, Counter()
-        damaged, loader.told.damaged_frames = loader.told.damaged_frames, 0
-        for replaced, frames in self.processes.all((dict(told), damaged)):
+    def _hear(self, pending: list[_Pending]) -> None:
+        """Count what all processes' batches tell of bad videos."""
+        told: Counter[tuple[str, str]] = sum((made.replaced for made in pending), Counter())
+        for replaced, frames in self.processes.all((dict(told), sum(made.damaged_frames for made in pending))):
             self.state.replaced.update(replaced)
             self.state.damaged_frames += frames
-
-
-@contextmanager
-def _fastest_kernels() -> Iterator[None]:
-    """Have cuDNN measure which of its kernels are the fastest for the clips' size, which does not change."""
-    before = torch.backends.cudnn.benchmark
-    torch.backends.cudnn.benchmark = True
-    try:
-        yield
-    finally:
-        torch.backends.cudnn.benchmark = before
 
 
 class _Pending:
@@ -375,13 +381,25 @@ class _Pending:
 
     def __init__(self, step: int, epoch: int, lr: float) -> None:
         self.step, self.epoch, self.lr = step, epoch, lr
-        self.loss, self.right = torch.zeros(()), torch.zeros(())
+        self.loss: torch.Tensor | None = None
+        self.right: torch.Tensor | None = None
         self.ids: list[str] = []
+        self.replaced: Counter[tuple[str, str]] = Counter()
+        self.damaged_frames = 0
 
-    def add(self, loss: torch.Tensor, right: torch.Tensor, ids: list[str]) -> None:
-        self.loss = self.loss.to(loss.device) + loss
-        self.right = self.right.to(loss.device) + right
-        self.ids += ids
+    def add(self, loss: torch.Tensor, right: torch.Tensor, batch: Batch) -> None:
+        self.loss = loss if self.loss is None else self.loss + loss
+        self.right = right if self.right is None else self.right + right
+        self.ids += batch.ids
+        self.replaced += batch.replaced
+        self.damaged_frames += batch.damaged_frames
+
+    @property
+    def sums(self) -> torch.Tensor:
+        """(2,) loss and right, on the device."""
+        if self.loss is None or self.right is None:
+            raise ValueError("no pass was added")
+        return torch.stack([self.loss, self.right.to(self.loss.dtype)])
 
 
 class _Rate:

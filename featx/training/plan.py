@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import hashlib
+import json
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
+from pathlib import Path
 from typing import Any, Literal
 
 import torch
@@ -15,6 +18,7 @@ from featx.errors import UsageError
 from featx.evaluation import protocol_named
 from featx.extraction import Settings as ExtractionSettings
 from featx.extraction import clip_of, transform_of
+from featx.files import sha256_of
 from featx.models import Backbone, create_model, model_entry
 from featx.training.processes import Processes
 from featx.training.recipes import Recipe, default_recipe, recipe
@@ -31,8 +35,8 @@ class TrainSettings:
     weights: what to start from, as `load_model` takes it; None starts from nothing. init_2d: as `create_model` takes it.
     seed: of the untrained weights, the draws and dropout.
     frames, step, crop: the clips' and the crops' size, by default the network's own; with another crop frames are
-        resized in proportion. input, flow: as in extraction; flow_cache: a folder that `extract` keeps flow in, which is
-        read here; where it has none of a video's frames in that size, flow is computed for each clip anew.
+        resized in proportion. input, flow: as in extraction; flow_cache: a folder that `extract` keeps flow in;
+        clips whose flow is not there, in their frames' size, have it computed anew each time. Validation keeps its flow there.
     validate: the dataset's side to validate on after every `validate_every` epochs, "none" for none, by default "val"
         where there is one, else "test", as the papers do. protocol: of validation.
     precision: "auto" and "bf16" compute in bf16 on a GPU where that is safe; on CPU all is float32.
@@ -106,7 +110,8 @@ class Plan:
             "model": s.model,
             "start": self.start,
             "dataset": {"name": s.dataset, "split": s.split, "partial": s.partial, "holdout": s.holdout,
-                        "videos": len(self.train.items), "classes": list(self.train.classes), "absent": self.train.absent},
+                        "videos": len(self.train.items), "classes": list(self.train.classes), "absent": self.train.absent,
+                        "list": _digest(self.train), "validation list": _digest(self.val) if self.val else None},
             "recipe": {"name": self.recipe_name, **self.recipe.to_dict()},
             "transform": self.transform.to_dict(),
             "clip": self.clip.to_dict(),
@@ -160,7 +165,10 @@ def _start(settings: TrainSettings, train: Dataset) -> tuple[LoadedModel, dict[s
     if settings.weights is None:
         model = create_model(settings.model, num_classes=classes, seed=settings.seed, init_2d=settings.init_2d)
         name = "untrained weights" if settings.init_2d is None else f"{settings.init_2d} in the spatial layers"
-        start: dict[str, Any] = {"name": name, "init_2d": settings.init_2d}
+        start: dict[str, Any] = {"name": name}
+        if settings.init_2d is not None:
+            with Path(settings.init_2d).open("rb") as file:
+                start["sha256"] = sha256_of(file)
         return LoadedModel(model=model, transform=entry.transform, clip=entry.clip, weights_info=start), start, []
     loaded = load_model(settings.model, settings.weights, seed=settings.seed)
     start = {k: loaded.weights_info.get(k) for k in ("name", "sha256", "source")}
@@ -197,6 +205,12 @@ def _validation(settings: TrainSettings, train: Dataset, asked: dict[str, Any]) 
     ]
 
 
+def _digest(dataset: Dataset) -> str:
+    """Return what tells a list of videos, with their labels and parts, from another."""
+    items = [(item.id, item.label, item.start, item.end) for item in dataset.items]
+    return hashlib.sha256(json.dumps(items).encode()).hexdigest()
+
+
 def _scaled(transform: Transform, crop: int) -> Transform:
     """Return the preprocessing with another crop, of frames resized in proportion."""
     factor = crop / transform.crop
@@ -217,6 +231,12 @@ def check(planned: Plan, processes: Processes) -> None:
     if planned.settings.precision == "bf16" and processes.device.type == "cpu":
         raise UsageError(
             "precision is bf16 and the device is the CPU, where bf16 weight gradients of these layers are wrong: give float32"
+        )
+    least = min(row.augmentation.shorter(planned.transform), planned.transform.shorter)
+    if (side := row.augmentation.largest_side(planned.transform)) > least and not row.augmentation.scales:
+        raise UsageError(
+            f"crops of {side} pixels do not fit into frames whose shorter side is {least}: give"
+            f" --set augmentation.frame_size={side}, or more"
         )
     shape = (1, 3, planned.clip.frames, planned.transform.crop, planned.transform.crop)
     with torch.no_grad():

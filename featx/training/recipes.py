@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, replace
 from typing import Any, Literal, get_args, get_origin, get_type_hints
 
 from featx.errors import UsageError, nearest
-from featx.training.sampling import AUGMENTATIONS, Augmentation
+from featx.training.sampling import AUGMENTATIONS, Augmentation, augmentation
 
 ScheduleKind = Literal["constant", "step", "plateau"]
 Unit = Literal["iterations", "epochs"]
@@ -35,8 +36,8 @@ class Schedule:
             raise UsageError(f"schedule unit is {self.unit!r}: give one of {', '.join(get_args(Unit))}")
         if self.kind == "plateau" and self.unit != "epochs":
             raise UsageError("a plateau is counted in epochs, after each of which the validation loss is taken")
-        if not 0 < self.factor <= 1 or self.every < 1:
-            raise UsageError(f"schedule factor {self.factor} every {self.every}: give a factor above 0, to 1, and 1 or more")
+        if not 0 < self.factor < 1 or self.every < 1:
+            raise UsageError(f"schedule factor {self.factor} every {self.every}: give a factor between 0 and 1, and 1 or more")
         if self.reductions is not None and self.reductions < 0:
             raise UsageError(f"schedule reductions is {self.reductions}: give 0 or more")
 
@@ -75,10 +76,10 @@ class Recipe:
                 raise UsageError(f"recipe {name} is {value}: give 1 or more")
         if self.batch % self.accumulate:
             raise UsageError(f"a batch of {self.batch} clips cannot be divided over {self.accumulate} passes: give a divisor")
-        if not self.lr > 0:
+        if not 0 < self.lr < math.inf:
             raise UsageError(f"recipe lr is {self.lr}: give a learning rate above 0")
         for name in ("momentum", "dampening", "weight_decay", "last_layer", "last_bias"):
-            if (value := getattr(self, name)) < 0:
+            if not 0 <= (value := getattr(self, name)) < math.inf:
                 raise UsageError(f"recipe {name} is {value}: give 0 or more")
         if self.unit not in get_args(Unit):
             raise UsageError(f"recipe unit is {self.unit!r}: give one of {', '.join(get_args(Unit))}")
@@ -204,8 +205,6 @@ def recipe(name: str, overrides: Mapping[str, str] | None = None) -> Recipe:
     chosen = RECIPES[name]
     overrides = dict(overrides or {})
     if (named := overrides.pop("augmentation", None)) is not None:
-        from featx.training.sampling import augmentation
-
         chosen = replace(chosen, augmentation=augmentation(named))
     changes: dict[str, dict[str, Any]] = {"": {}, **{part: {} for part in _PARTS}}
     for path, text in overrides.items():

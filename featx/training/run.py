@@ -15,6 +15,7 @@ from featx.engine import cpu_count
 from featx.evaluation import Evaluation, evaluate
 from featx.extraction import Settings as ExtractionSettings
 from featx.flow_cache import check_folder
+from featx.inference import resolve_precision
 from featx.training.clips import DrawSettings
 from featx.training.folder import EPOCHS, STEPS, RunFolder
 from featx.training.loader import Loader, Stream
@@ -92,6 +93,9 @@ class _Run:
         settings = planned.settings
         self._model = planned.model.to(processes.device)
         self._stream = Stream(planned.train.items, clips_per_video=planned.recipe.clips_per_video, seed=settings.seed)
+        # On a CPU weight gradients in bf16 are wrong, and what is validated is what is trained.
+        on_gpu = processes.device.type == "cuda"
+        self._precision = resolve_precision(settings.precision, processes.device) if on_gpu else "float32"
         self.trainer = Trainer(
             self._model,
             planned.recipe,
@@ -99,7 +103,7 @@ class _Run:
             planned.transform,
             processes,
             seed=settings.seed,
-            mixed=processes.device.type == "cuda" and settings.precision != "float32",
+            mixed=self._precision == "bf16",
             compiled=settings.compile,
         )
         self._notes: list[str] = []
@@ -131,7 +135,7 @@ class _Run:
                             save_seconds=planned.settings.save_seconds,
                         )
                         self._validate()
-                    self._notes += loader.told.notes
+                    self._notes += loader.notes
         finally:
             self._draw()
         state = trainer.state
@@ -156,9 +160,8 @@ class _Run:
         if self._folder is not None:
             self._folder.begin(self._plan.recorded)
             state = self._folder.state()
-            step = state["step"] if state is not None else 0
-            self._folder.cut("steps.csv", STEPS, step=step)
-            self._folder.cut("epochs.csv", EPOCHS, step=step)
+            self._folder.cut("steps.csv", STEPS, step=state["step"] if state is not None else 0)
+            self._folder.cut("epochs.csv", EPOCHS, step=state["listed"] if state is not None else 0)
         state = self._processes.from_first(state)
         if state is not None:
             self.trainer.load_state_dict(state)
@@ -194,33 +197,36 @@ class _Run:
     def _save(self) -> None:
         """Write the state, and the checkpoint that says where the run is."""
         if self._folder is not None:
-            self._folder.save(self.trainer.state_dict())
+            self._board.flush()
             self._checkpoint(self._folder.last)
+            # Last: what was written before it and is newer is cut off, or written again, when a run goes on from it.
+            self._folder.save(self.trainer.state_dict())
 
     def _validate(self) -> None:
         """End the epochs that are complete, which may be several after one update; validate when it is time, and at the end."""
         trainer, planned = self.trainer, self._plan
         state, at_end = trainer.state, trainer.state.step == trainer.steps
         complete, every = trainer.epochs_at(state.step), planned.settings.validate_every
-        due = complete // every > state.validated // every or (at_end and state.judged < state.step)
+        due = complete // every > state.validated // every or (at_end and state.listed < state.step)
         if complete == state.validated and not due:
             return
         validation = None
         if planned.val is not None and due:
             validation = self._processes.from_first(self._evaluated(planned.val) if self._processes.first else None)
-            state.judged = state.step
         n = max(1, state.updates)
         row: list[object] = [complete, state.step, state.loss / n, state.top1 / n]
         row += ["" if value is None else value for value in asdict(validation).values()] if validation is not None else [""] * 3
+        row.append(trainer.lr)
         state.updates, state.loss, state.top1 = 0, 0.0, 0.0
+        state.listed = state.step
         for _ in range(complete - state.validated):
             trainer.epoch_ended(validation)
         best = validation is not None and trainer.judge(validation)
         if self._folder is None:
             return
         if best:
-            self._checkpoint(self._folder.best)
-        self._folder.add("epochs.csv", [[*row, trainer.lr]])
+            self._checkpoint(self._folder.best, chosen=True)
+        self._folder.add("epochs.csv", [row])
         self._save()
         if validation is not None:
             for name, value in asdict(validation).items():
@@ -236,7 +242,7 @@ class _Run:
             model=self._model, transform=planned.transform, clip=planned.clip, weights_info=info, labels=planned.train.classes
         )
         settings = ExtractionSettings(
-            model=planned.settings.model, precision=planned.settings.precision, device=str(self._processes.device),
+            model=planned.settings.model, precision=self._precision, device=str(self._processes.device),
             workers=planned.settings.workers, timeout=planned.settings.timeout, flow_cache=planned.settings.flow_cache,
         )  # fmt: skip
         found = evaluate(settings, dataset, protocol=planned.settings.protocol, loaded=loaded)
@@ -246,7 +252,7 @@ class _Run:
                 self._notes.append(note)
         return validation_of(found)
 
-    def _checkpoint(self, path: Path) -> None:
+    def _checkpoint(self, path: Path, *, chosen: bool = False) -> None:
         planned = self._plan
         save_checkpoint(
             path,
@@ -254,7 +260,7 @@ class _Run:
             architecture=planned.settings.model,
             transform=planned.transform,
             clip=planned.clip,
-            info=checkpoint_info(planned, self.trainer),
+            info=checkpoint_info(planned, self.trainer, chosen=chosen),
         )
 
     def _draw(self) -> None:
@@ -271,7 +277,7 @@ def validation_of(found: Evaluation) -> Validation:
     return Validation(float(-np.log(np.maximum(right, 1e-45)).mean()), found.top1.value, top5.value if top5 is not None else None)
 
 
-def checkpoint_info(planned: Plan, trainer: Trainer) -> dict[str, Any]:
+def checkpoint_info(planned: Plan, trainer: Trainer, *, chosen: bool) -> dict[str, Any]:
     """Return what a checkpoint says of itself: labels, metrics, what it was trained on, how, and from what."""
     state, dataset, settings = trainer.state, planned.train, planned.settings
     validation = state.validation
@@ -281,7 +287,7 @@ def checkpoint_info(planned: Plan, trainer: Trainer) -> dict[str, Any]:
             "protocol": settings.protocol,
             "on": planned.val.title,
             "videos": len(planned.val.items),
-            "updates": state.judged,
+            "updates": state.listed,
             "top1": validation.top1,
             "top5": validation.top5,
             "loss": validation.loss,
@@ -301,7 +307,7 @@ def checkpoint_info(planned: Plan, trainer: Trainer) -> dict[str, Any]:
             "subset": dataset.subset,
             "videos": len(dataset.items),
             "absent": dataset.absent,
-            "chosen_on": planned.val.title if planned.val is not None else None,
+            "chosen_on": planned.val.title if chosen and planned.val is not None else None,
         },
         "training": {
             "recipe": planned.recipe_name,

@@ -74,9 +74,11 @@ class Augmentation:
 
     def largest_side(self, transform: Transform) -> int:
         """Return the side, in pixels, of the largest crop, for a network with that preprocessing."""
-        resize = transform.resize if self.frame_size is None else self.frame_size
-        shorter = resize if isinstance(resize, int) else min(resize)
-        return max(_side(shorter, scale) for scale in self.scales) if self.scales else transform.crop
+        return max(_side(self.shorter(transform), scale) for scale in self.scales) if self.scales else transform.crop
+
+    def shorter(self, transform: Transform) -> int:
+        """Return the shorter side, in pixels, of the frames that are cropped, for a network with that preprocessing."""
+        return transform.shorter if self.frame_size is None else self.frame_size
 
 
 # Good Practice resized its videos to 240 pixels height (section V-A), the 2017 paper to 360 (section 4.1); which of them
