@@ -118,6 +118,42 @@ def test_an_interrupted_run_comes_to_the_same_numbers(whole: Path, videos: Path,
     same(whole, tmp_path / "run")
 
 
+def test_a_run_stopped_while_it_saves_comes_to_the_same_numbers(
+    whole: Path, videos: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    settings = TrainSettings(dataset=str(videos), **SMALL)
+    save, saved = RunFolder.save, []
+
+    def stopped(folder: RunFolder, state: Any) -> None:
+        saved.append(1)
+        if len(saved) % 3:  # two of three times, when the tables and the checkpoint are written and the state is not
+            raise KeyboardInterrupt
+        save(folder, state)
+
+    monkeypatch.setattr(RunFolder, "save", stopped)
+    stops = 0
+    while True:
+        try:
+            train(settings, tmp_path / "run")
+            break
+        except KeyboardInterrupt:
+            stops += 1
+    assert stops >= 4
+    same(whole, tmp_path / "run")
+
+
+def test_a_finished_run_is_not_touched_again(videos: Path, tmp_path: Path) -> None:
+    settings = TrainSettings(dataset=str(videos), validate="none", **SMALL)
+    train(settings, tmp_path / "run")
+    names = ("steps.csv", "epochs.csv", "last.safetensors", "state.pt")
+    before = [(tmp_path / "run" / name).read_bytes() for name in names]
+    report = train(settings, tmp_path / "run")
+    assert report is not None
+    assert report.new == 0
+    assert [(tmp_path / "run" / name).read_bytes() for name in names] == before
+    assert len(rows(tmp_path / "run", "epochs.csv")) == 3
+
+
 def test_a_killed_run_comes_to_the_same_numbers(whole: Path, videos: Path, tmp_path: Path) -> None:
     out = tmp_path / "run"
     args = ["train", "--model", MODEL, "--device", "cpu", "--recipe", "tran2017-ucf101",
@@ -180,6 +216,15 @@ def test_a_corrupt_video_is_replaced_counted_and_told(videos: Path, tmp_path: Pa
     assert "cannot be read as video" in reason
     assert times >= 3
     assert read_state(tmp_path / "run" / "last.safetensors").described["info"]["training"]["replaced"] == times
+
+    def interrupt(progress: Any) -> None:
+        signal.raise_signal(signal.SIGINT)
+
+    again = None
+    while again is None:
+        with contextlib.suppress(KeyboardInterrupt):
+            again = train(TrainSettings(dataset=str(folder), **SMALL), tmp_path / "again", on_progress=interrupt)
+    assert again.replaced == report.replaced
 
 
 def test_fine_tuning_takes_the_weights_and_gives_a_new_classifier(whole: Path, videos: Path, tmp_path: Path) -> None:
@@ -317,7 +362,7 @@ def test_two_processes_train_as_one_does(videos: Path, tmp_path: Path) -> None:
     finally:
         torch.set_num_threads(threads)
     args = ["train", "--model", MODEL, "--device", "cpu", "--recipe", "tran2017-ucf101",
-            "--workers", 1, "--validate", "none", "--dataset", videos, tmp_path / "two"]  # fmt: skip
+            "--workers", 1, "--dataset", videos, tmp_path / "two"]  # fmt: skip
     args += [a for name, value in overrides.items() for a in ("--set", f"{name}={value}")]
     launch = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc-per-node", "2"]
     env = {**os.environ, "OMP_NUM_THREADS": "1"}
@@ -325,6 +370,7 @@ def test_two_processes_train_as_one_does(videos: Path, tmp_path: Path) -> None:
     assert done.returncode == 0, done.stderr
     losses = [[float(r["loss"]) for r in rows(tmp_path / name, "steps.csv")] for name in ("one", "two")]
     np.testing.assert_allclose(losses[0], losses[1], rtol=1e-5)
+    assert [row["step"] for row in rows(tmp_path / "two", "epochs.csv")] == ["2", "4"]
     a, b = (read_state(tmp_path / name / "last.safetensors").state for name in ("one", "two"))
     for name, value in a.items():
         if (
