@@ -132,9 +132,10 @@ def _agreed(protocol: Protocol, base: Path, split: int, subset: str, side: Side)
     )
     left_out = [name for label, name in enumerate(side.classes) if label not in numbers]
     note = (
-        f"{_some(left_out, 'class', 'classes')} of {len(side.classes)} left out, without a video in "
-        f"{' or '.join(protocol.pair)}, and with them {len(side.items) - len(items)} {subset} videos that are there"
+        f"{_some(left_out, 'class', 'classes')} of {len(side.classes)} left out, without a video in {' or '.join(protocol.pair)}"
     )
+    if gone := len(side.items) - len(items):
+        note += f", and with them {gone} {subset} videos that are there"
     return replace(side, classes=tuple(side.classes[label] for label in kept), items=items, notes=(*side.notes, note))
 
 
