@@ -13,8 +13,8 @@ from torch import nn
 from featx.errors import UsageError
 from featx.inference import (
     FeatureExtractor,
-    _cuda_settings,
     cpu_has_bf16,
+    cuda_settings,
     fold_batch_norm,
     layer_names,
     resolve_device,
@@ -370,9 +370,9 @@ def test_cuda_settings_are_exact_inside_and_restored_after() -> None:
         return cudnn.benchmark, cudnn.deterministic, *tf32
 
     before = state()
-    with _cuda_settings():
+    with cuda_settings():
         assert state() == (False, True, *(("ieee", "ieee") if new else (False, False)))
     assert state() == before
-    with pytest.raises(KeyError), _cuda_settings():
+    with pytest.raises(KeyError), cuda_settings():
         raise KeyError
     assert state() == before
