@@ -268,6 +268,7 @@ def test_workers_halves_and_the_cache_do_not_change_a_bit(videos: Path, tmp_path
     assert sorted((p.name, p.stat().st_mtime_ns) for p in (tmp_path / "cache").iterdir()) == kept, "read, not written anew"
 
 
+@pytest.mark.slow
 def test_killed_at_random_instants_the_reruns_end_in_the_same_content_and_a_sound_cache(tmp_path: Path) -> None:
     for i in range(3):
         encode(tmp_path / "v" / f"{i}.mp4", 120 + 10 * i, seed=i)

@@ -137,7 +137,7 @@ def test_compiles_as_one_graph(case: Case) -> None:
 
 @pytest.mark.skipif(shutil.which("g++") is None and shutil.which("clang++") is None, reason="inductor needs a C++ compiler")
 @pytest.mark.filterwarnings("ignore")  # the compiler's own, which differ from one torch to the next
-@pytest.mark.parametrize("name", ["res3d", *slow("semi_resnet18", "b5_m2", "densenet121_3d")])
+@pytest.mark.parametrize("name", slow("res3d", "semi_resnet18", "b5_m2", "densenet121_3d"))
 def test_inductor_gives_what_eager_gives(name: str) -> None:
     model = create_model(name, num_classes=5, seed=0).eval()
     x = torch.randn(1, 3, *small(model), generator=torch.Generator().manual_seed(1))
