@@ -5,7 +5,6 @@ from __future__ import annotations
 import math
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass
-from functools import lru_cache
 from typing import TYPE_CHECKING, Any, Literal, get_args
 
 import numpy as np
@@ -127,19 +126,23 @@ class Transform:
         if mirrored and self.input == "flow":
             x = x.clone() if x is clips else x
             x[..., 0] = 2 * FLOW_ZERO - x[..., 0]
-        x = (x - _constant(self.mean, x.device)) / _constant(self.std, x.device)
+        x = (x - _constant(self.mean, x)) / _constant(self.std, x)
         if mirrored:
             x = x.flip(3)
         # (N, T, H, W, 3) permuted is channels_last_3d already: nothing is copied.
         return x.permute(0, 4, 1, 2, 3)
 
 
-@lru_cache(maxsize=64)
-def _constant(values: tuple[float, ...], device: torch.device) -> torch.Tensor:
-    """Numbers on a device, brought there once: to bring them means to wait for all that a GPU has to do before."""
-    import torch
+# Means and deviations on the devices they were needed on: to bring them there means to wait for all that a GPU has to do.
+_CONSTANTS: dict[tuple[tuple[float, ...], torch.device], torch.Tensor] = {}
 
-    return torch.tensor(values, device=device)
+
+def _constant(values: tuple[float, ...], x: torch.Tensor) -> torch.Tensor:
+    """Return numbers on the device of `x`, of its type, brought there once."""
+    found = _CONSTANTS.get((values, x.device))
+    if found is None:
+        found = _CONSTANTS[values, x.device] = x.new_tensor(values)
+    return found
 
 
 # Tran et al. 2017, section 3.2: frames scaled to 128 x 171, crops of 112 x 112; the authors'
