@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 Crops = Literal["center", "ten"]
 Input = Literal["rgb", "flow", "rgbf"]
 FlowMethod = Literal["tvl1", "dis", "farneback"]
-# A flow image's value for no motion, in every channel; motion to the right by d is FLOW_ZERO + d, to the left FLOW_ZERO - d.
+# A flow image's value for no motion, in every channel; motion to the right lies above it, to the left below (`flow.flow_image`).
 FLOW_ZERO = 128
 
 
