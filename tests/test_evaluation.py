@@ -17,9 +17,10 @@ from conftest import encode, featx
 from featx.clips import ClipSpec
 from featx.datasets import Dataset, Item
 from featx.errors import FeatxError, UsageError
-from featx.evaluation import PROTOCOLS, Accuracy, Evaluation, as_text, evaluate, plot_confusion, to_json
+from featx.evaluation import PROTOCOLS, Evaluation, as_text, evaluate, plot_confusion, to_json
 from featx.extraction import Settings
 from featx.models import create_model
+from featx.report import Accuracy
 from featx.transforms import Transform
 from featx.video import open_video
 from featx.weights import LoadedModel, save_checkpoint

@@ -7,6 +7,7 @@ import pytest
 from matplotlib.image import imread
 
 from featx import report
+from featx.report import _features
 from featx.errors import FeatxError, UsageError
 
 
@@ -116,16 +117,16 @@ def test_plot_marks_the_change_where_it_is():
 
     axes = Figure().add_subplot()
     features = np.repeat(np.float32([[1, 0], [0, 1]]), 3, axis=0)
-    report._draw_change(axes, clip_times(6, span=1.0), features)
+    _features._draw_change(axes, clip_times(6, span=1.0), features)
     times, change = axes.lines[0].get_data()
     np.testing.assert_allclose(times, [1, 2, 3, 4, 5])
     np.testing.assert_allclose(change, [0, 0, 1, 0, 0], atol=1e-12)
 
 
 def test_many_clips_are_averaged_into_columns():
-    n = 2 * report.MOST_COLUMNS + 1
-    times, features = report._fewer(clip_times(n, span=1.0), np.arange(n, dtype=np.float32)[:, None])
-    assert len(features) <= report.MOST_COLUMNS
+    n = 2 * _features.MOST_COLUMNS + 1
+    times, features = _features._fewer(clip_times(n, span=1.0), np.arange(n, dtype=np.float32)[:, None])
+    assert len(features) <= _features.MOST_COLUMNS
     np.testing.assert_array_equal(features[:2, 0], [1, 4])
     np.testing.assert_array_equal(times[:2], [[0, 3], [3, 6]])
     assert times[-1, 1] == n

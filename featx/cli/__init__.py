@@ -14,7 +14,7 @@ import click
 
 from featx import __version__
 from featx.cli import bench, evaluate, features, networks, show, study, synth, train
-from featx.cli._options import INTERRUPTED
+from featx.cli.options import INTERRUPTED
 from featx.errors import FeatxError, UsageError
 
 GROUP = "featx.commands"

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from featx.cli._options import fields, input_options, json_option, machine_options
+from featx.cli.options import fields, input_options, json_option, machine_options
 from featx.errors import UsageError
 
 if TYPE_CHECKING:

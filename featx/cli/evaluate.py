@@ -8,7 +8,7 @@ from typing import Any
 
 import click
 
-from featx.cli._options import dataset_options, input_options, json_option, machine_options
+from featx.cli.options import dataset_options, input_options, json_option, machine_options
 from featx.terminal import Progress
 
 

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from featx.cli._options import INTERRUPTED, input_options, json_option, machine_options
+from featx.cli.options import INTERRUPTED, input_options, json_option, machine_options
 from featx.errors import UsageError
 from featx.terminal import Progress, bar
 

@@ -6,7 +6,7 @@ import json
 
 import click
 
-from featx.cli._options import json_option
+from featx.cli.options import json_option
 from featx.errors import UsageError
 from featx.terminal import bar
 

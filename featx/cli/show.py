@@ -9,7 +9,7 @@ from typing import Any
 
 import click
 
-from featx.cli._options import input_options, json_option, machine_options, options
+from featx.cli.options import input_options, json_option, machine_options, options
 from featx.errors import UsageError
 from featx.terminal import Progress
 

@@ -8,7 +8,7 @@ from typing import Any
 
 import click
 
-from featx.cli._options import INTERRUPTED, dataset_options, fields, json_option, training_options
+from featx.cli.options import INTERRUPTED, dataset_options, fields, json_option, training_options
 from featx.errors import UsageError
 
 

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from featx.cli._options import INTERRUPTED, dataset_options, fields, input_options, json_option, training_options
+from featx.cli.options import INTERRUPTED, dataset_options, fields, input_options, json_option, training_options
 
 if TYPE_CHECKING:
     from featx.training import Plan, TrainReport

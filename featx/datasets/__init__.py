@@ -3,16 +3,28 @@
 from __future__ import annotations
 
 import os
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from featx.datasets import activitynet, hmdb51, kinetics, sports1m, ucf101
+from featx.datasets._matching import match_ids
 from featx.datasets._protocol import GENERATED, Missing, Protocol, Side
 from featx.datasets._types import Dataset, Item
 from featx.datasets.folder import own_data
 from featx.errors import FeatxError, UsageError, nearest
 
-__all__ = ["GENERATED", "Dataset", "Item", "data_folder", "dataset_names", "load_dataset", "subsets_of"]
+__all__ = [
+    "GENERATED",
+    "About",
+    "Dataset",
+    "Item",
+    "about",
+    "all_items",
+    "data_folder",
+    "dataset_names",
+    "load_dataset",
+    "match_ids",
+]
 
 _PROTOCOLS: dict[str, Protocol] = {
     protocol.name: protocol
@@ -79,12 +91,55 @@ def load_dataset(
     )
 
 
-def subsets_of(
+@dataclass(frozen=True, kw_only=True)
+class About:
+    """What is known of a dataset before its lists are read.
+
+    folder: where it lies, or the folder or csv itself. splits: how many, numbered from 1. subsets: names of the sides.
+    pair: the two sides on which one trains and tests. official: known by name; its videos' names are unique.
+    """
+
+    name: str
+    folder: Path
+    splits: int
+    subsets: tuple[str, ...]
+    pair: tuple[str, str]
+    official: bool
+
+    def beside(self, what: str) -> Path:
+        """Return where what is computed of it lies, such as "features": it need not be there.
+
+        It is `<folder>/<what>` of a dataset that is known by name, and `<folder>.<what>` beside a folder or csv of the user's
+        own, where every folder inside is a class.
+        """
+        if self.official:
+            return self.folder / what
+        path = self.folder.absolute()
+        return path.with_name(f"{path.stem if path.is_file() else path.name}.{what}")
+
+
+def about(name_or_path: str | os.PathLike[str], *, root: str | os.PathLike[str] | None = None, holdout: float = 0.2) -> About:
+    """Return what is known of a dataset before its lists are read; arguments and errors as `load_dataset`'s."""
+    protocol, base = _find(name_or_path, root, holdout)
+    official = protocol.name in _PROTOCOLS and os.fspath(name_or_path) in _PROTOCOLS
+    return About(
+        name=protocol.name,
+        folder=base if official else Path(name_or_path),
+        splits=protocol.splits,
+        subsets=protocol.subsets,
+        pair=protocol.pair,
+        official=official,
+    )
+
+
+def all_items(
     name_or_path: str | os.PathLike[str], *, root: str | os.PathLike[str] | None = None, holdout: float = 0.2
-) -> tuple[str, ...]:
-    """Return the sides that a dataset has, such as "train" and "test"; arguments and errors as `load_dataset`'s."""
-    protocol, _ = _find(name_or_path, root, holdout)
-    return protocol.subsets
+) -> tuple[Item, ...]:
+    """Return every video that any side of any split has and that is there, once, sorted by path; labels mean nothing here."""
+    protocol, base = _find(name_or_path, root, holdout)
+    sides = (_read(protocol, base, split, name) for split in range(1, protocol.splits + 1) for name in protocol.subsets)
+    by_path = {item.path: item for side in sides for item in side.items}
+    return tuple(by_path[path] for path in sorted(by_path))
 
 
 def _find(name_or_path: str | os.PathLike[str], root: str | os.PathLike[str] | None, holdout: float) -> tuple[Protocol, Path]:

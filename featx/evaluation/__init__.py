@@ -3,12 +3,11 @@
 from featx.evaluation._picture import plot_confusion
 from featx.evaluation._protocols import PROTOCOLS, Protocol, protocol_named
 from featx.evaluation._report import as_text, to_json, write_csv
-from featx.evaluation._result import Accuracy, Evaluation
+from featx.evaluation._result import Evaluation
 from featx.evaluation._run import evaluate
 
 __all__ = [
     "PROTOCOLS",
-    "Accuracy",
     "Evaluation",
     "Protocol",
     "as_text",

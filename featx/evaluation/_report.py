@@ -9,24 +9,19 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-import numpy as np
-
-from featx.evaluation._result import DRAWS, Accuracy, Evaluation
+from featx.evaluation._result import Evaluation
 from featx.files import disk_full, write_atomically
-from featx.report import table
-
-# Classes that are listed for a person; --json has all.
-MOST_CLASSES = 20
+from featx.report import DRAWS, class_lines, table
 
 
 def as_text(found: Evaluation) -> str:
     """Return an evaluation as text for a person: the accuracies, on what they rest, and the classes that come out worst."""
     n, failed = len(found.ids), len(found.failures)
-    rows = [("video top-1", *_figures(found.top1), f"{int(found.top1.right.sum())} of {_counted(n, 'video')}")]
+    rows = [("video top-1", *found.top1.as_cells(), f"{int(found.top1.right.sum())} of {_counted(n, 'video')}")]
     if found.top5 is not None:
-        rows.append(("video top-5", *_figures(found.top5), f"{int(found.top5.right.sum())} of {_counted(n, 'video')}"))
+        rows.append(("video top-5", *found.top5.as_cells(), f"{int(found.top5.right.sum())} of {_counted(n, 'video')}"))
     clips = found.clip_top1
-    rows.append(("clip top-1", *_figures(clips), f"{int(clips.right.sum())} of {_counted(int(clips.of.sum()), 'clip')}"))
+    rows.append(("clip top-1", *clips.as_cells(), f"{int(clips.right.sum())} of {_counted(int(clips.of.sum()), 'clip')}"))
     lines = [
         f"{_network(found)}: {found.dataset}",
         f"protocol {found.protocol.name}: {found.protocol.description} ({found.protocol.source})",
@@ -43,7 +38,7 @@ def as_text(found: Evaluation) -> str:
         *([f"{_counted(len(found.damaged), 'video')} with damaged frames"] if found.damaged else []),
         *(f"note: {note}" for note in found.notes),
     ]
-    return "\n".join([*lines, "", *_class_lines(found)])
+    return "\n".join([*lines, "", *class_lines(found.classes, found.confusion, *found.per_class)])
 
 
 def to_json(found: Evaluation) -> dict[str, Any]:
@@ -57,9 +52,9 @@ def to_json(found: Evaluation) -> dict[str, Any]:
         "absent": found.absent,
         "looped": found.looped,
         "clips": int(found.clips.sum()),
-        "video_top1": _values(found.top1),
-        "video_top5": None if found.top5 is None else _values(found.top5),
-        "clip_top1": _values(found.clip_top1),
+        "video_top1": found.top1.as_json(),
+        "video_top5": None if found.top5 is None else found.top5.as_json(),
+        "clip_top1": found.clip_top1.as_json(),
         "interval": f"95 %, bootstrap over videos, percentiles of {DRAWS} resamples, seed 0",
         "classes": [
             {"name": name, "videos": int(of), "right": int(r)} for name, r, of in zip(found.classes, right, videos, strict=True)
@@ -99,31 +94,6 @@ def _network(found: Evaluation) -> str:
     weights, settings = found.settings["weights"], found.settings
     name = f"random weights, seed {weights['seed']}" if weights["name"] == "random" else weights["name"]
     return f"{settings['model']['name']} ({name}), {settings['precision']} on {settings['device']}"
-
-
-def _figures(accuracy: Accuracy) -> tuple[str, str]:
-    low, high = accuracy.interval()
-    return f"{100 * accuracy.value:.1f}", f"{100 * low:.1f} to {100 * high:.1f}"
-
-
-def _values(accuracy: Accuracy) -> dict[str, float]:
-    low, high = accuracy.interval()
-    return {"value": accuracy.value, "low": low, "high": high, "right": int(accuracy.right.sum()), "of": int(accuracy.of.sum())}
-
-
-def _class_lines(found: Evaluation) -> list[str]:
-    right, videos = found.per_class
-    confusion = found.confusion.copy()
-    np.fill_diagonal(confusion, 0)
-    shares = np.divide(right, videos, out=np.full(len(videos), np.inf), where=videos > 0)
-    worst = [c for c in np.argsort(shares, kind="stable") if videos[c]]
-    rows = []
-    for c in worst[:MOST_CLASSES]:
-        other = int(confusion[c].argmax())
-        taken = f"{found.classes[other]} ({confusion[c, other]})" if confusion[c, other] else ""
-        rows.append((found.classes[c], f"{100 * shares[c]:.1f}", f"{right[c]} of {videos[c]}", taken))
-    more = [f"... and {len(worst) - MOST_CLASSES} more classes: --json lists them all"] if len(worst) > MOST_CLASSES else []
-    return [table(rows, headers=("class, worst first", "%", "right", "most often taken for")), *more]
 
 
 def _counted(n: int, what: str) -> str:

@@ -10,38 +10,9 @@ import numpy as np
 import numpy.typing as npt
 
 from featx.evaluation._protocols import Protocol
+from featx.report import Accuracy
 
 Ints = npt.NDArray[np.int64]
-
-# Resamples of a bootstrap interval: its ends move by less than a tenth of its width from seed to seed.
-DRAWS = 5000
-
-
-@dataclass(frozen=True)
-class Accuracy:
-    """A share of right answers, counted video by video: right, of: (N,) int64."""
-
-    right: Ints
-    of: Ints
-
-    @property
-    def value(self) -> float:
-        """Right answers over all answers, 0 to 1."""
-        return int(self.right.sum()) / max(1, int(self.of.sum()))
-
-    def interval(self, *, seed: int = 0) -> tuple[float, float]:
-        """Return the 95 % interval of `value`: percentiles of the bootstrap over videos, DRAWS resamples.
-
-        Videos are drawn, with all of their clips, for clips of one video are no independent sample.
-        """
-        rng = np.random.default_rng(seed)
-        n = len(self.of)
-        values = np.empty(DRAWS)
-        for draw in range(DRAWS):
-            chosen = rng.integers(n, size=n)
-            values[draw] = self.right[chosen].sum() / max(1, self.of[chosen].sum())
-        low, high = np.quantile(values, (0.025, 0.975))
-        return float(low), float(high)
 
 
 @dataclass(frozen=True, kw_only=True)

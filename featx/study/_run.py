@@ -10,7 +10,7 @@ from typing import Any
 
 import torch
 
-from featx.datasets import Dataset, load_dataset, subsets_of
+from featx.datasets import Dataset, about, load_dataset
 from featx.engine import Stats
 from featx.errors import FeatxError, UsageError
 from featx.evaluation import evaluate
@@ -123,7 +123,7 @@ def run_study(settings: StudySettings, out: str | os.PathLike[str], *, watcher: 
     asked = {"root": settings.root, "split": settings.split, "partial": settings.partial, "holdout": settings.holdout}
     for row in rows:
         recipe(study.recipe(row, settings.dataset), {**settings.overrides, **row.overrides})
-    sides = subsets_of(settings.dataset, root=settings.root, holdout=settings.holdout)
+    sides = about(settings.dataset, root=settings.root, holdout=settings.holdout).subsets
     training = load_dataset(settings.dataset, subset="train", **asked)  # type: ignore[arg-type]
     test = load_dataset(settings.dataset, subset="val" if "val" in sides else "test", **asked)  # type: ignore[arg-type]
     folder = Path(out)

@@ -13,7 +13,7 @@ import torch
 from torch import nn
 
 from featx.clips import ClipSpec
-from featx.datasets import Dataset, load_dataset, subsets_of
+from featx.datasets import Dataset, about, load_dataset
 from featx.errors import UsageError
 from featx.evaluation import protocol_named
 from featx.extraction import Settings as ExtractionSettings
@@ -196,7 +196,7 @@ def _validation(settings: TrainSettings, train: Dataset, asked: dict[str, Any]) 
         return None, []
     if settings.validate is not None:
         return load_dataset(settings.dataset, subset=settings.validate, **asked), []
-    if "val" in subsets_of(settings.dataset, root=settings.root, holdout=settings.holdout):
+    if "val" in about(settings.dataset, root=settings.root, holdout=settings.holdout).subsets:
         return load_dataset(settings.dataset, subset="val", **asked), []
     found = load_dataset(settings.dataset, subset="test", **asked)
     return found, [

@@ -1,11 +1,9 @@
-"""Results as plain-text tables and as pictures."""
+"""A video's features over time as a picture."""
 
 from __future__ import annotations
 
 import math
 import os
-import unicodedata
-from collections.abc import Iterable, Sequence
 from typing import TYPE_CHECKING, Any, cast
 
 import numpy as np
@@ -22,30 +20,6 @@ Values = NDArray[np.floating[Any]]
 
 # More columns than a picture has pixels for are averaged together.
 MOST_COLUMNS = 600
-
-
-def table(rows: Iterable[Sequence[object]], headers: Sequence[str]) -> str:
-    """Return rows as aligned text under their headers, numbers to the right, everything else to the left.
-
-    Floats get four significant digits, None an empty cell; give strings for anything else.
-    """
-    rows = [list(row) for row in rows]
-    for row in rows:
-        if len(row) != len(headers):
-            raise ValueError(f"a row of {len(row)} cells under {len(headers)} headers: {row!r}")
-    cells = [[_cell(value) for value in row] for row in rows]
-    widths = [max(_columns(line[i]) for line in [list(headers), *cells]) for i in range(len(headers))]
-    right = [bool(rows) and all(value is None or _is_number(value) for value in column) for column in zip(*rows, strict=True)]
-    right = right or [False] * len(headers)
-
-    def line(texts: Sequence[str]) -> str:
-        parts = []
-        for text, width, to_right in zip(texts, widths, right, strict=True):
-            space = " " * (width - _columns(text))
-            parts.append(space + text if to_right else text + space)
-        return "  ".join(parts).rstrip()
-
-    return "\n".join([line(headers), line(["-" * width for width in widths]), *(line(row) for row in cells)])
 
 
 def plot_features(
@@ -165,30 +139,3 @@ def _edges(times: Values) -> Values:
     # Clips that share their times still get a column each.
     smallest = max(1e-6, (edges[-1] - edges[0]) * 1e-6)
     return cast(Values, np.maximum.accumulate(edges + smallest * np.arange(len(edges))))
-
-
-def _is_number(value: object) -> bool:
-    return isinstance(value, int | float | np.integer | np.floating) and not isinstance(value, bool)
-
-
-def _cell(value: object) -> str:
-    if value is None:
-        return ""
-    if isinstance(value, float | np.floating):
-        return _float(float(value))
-    # File names may hold line breaks, and bytes that are not text.
-    text = str(value).encode("utf-8", "backslashreplace").decode()
-    return "".join(c if c.isprintable() else c.encode("unicode_escape").decode() for c in text)
-
-
-def _float(value: float) -> str:
-    if value == 0 or not math.isfinite(value):
-        return f"{value:g}"
-    if not 1e-4 <= abs(value) < 1e7:
-        return f"{value:.3e}"
-    return f"{value:.{max(0, 3 - math.floor(math.log10(abs(value))))}f}"
-
-
-def _columns(text: str) -> int:
-    """Return how many columns of a terminal the text takes."""
-    return sum(0 if unicodedata.combining(c) else 2 if unicodedata.east_asian_width(c) in "WF" else 1 for c in text)

@@ -1,0 +1,1 @@
+"""The tasks' commands: parse, call one public function, print."""
