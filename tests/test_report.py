@@ -7,8 +7,8 @@ import pytest
 from matplotlib.image import imread
 
 from featx import report
-from featx.report import _features
 from featx.errors import FeatxError, UsageError
+from featx.report import _features
 
 
 def clip_times(n, span=0.64):

@@ -55,10 +55,9 @@ def python(installed, elsewhere, *arguments):
 def test_every_module_is_in_the_wheel_and_nothing_else(wheel):
     with zipfile.ZipFile(wheel) as archive:
         names = archive.namelist()
-    packages = ROOT / "featx"
-    modules = {path.relative_to(ROOT).as_posix() for path in packages.rglob("*.py")}
+    modules = {path.relative_to(ROOT).as_posix() for package in ("featx", "tasks") for path in (ROOT / package).rglob("*.py")}
     assert modules - set(names) == set(), "packages missing from [tool.setuptools]"
-    assert {"featx/py.typed", "featx/models/__init__.py", "featx/_weights/manifest.json"} <= set(names)
+    assert {"featx/py.typed", "tasks/py.typed", "featx/models/__init__.py", "featx/_weights/manifest.json"} <= set(names)
     assert {name.split("/")[0] for name in names if ".dist-info/" not in name} <= {"featx", "tasks"}
     assert [name for name in names if "/test" in name or name.endswith((".pyc", ".toml"))] == []
 
@@ -75,7 +74,7 @@ def test_the_wheel_works_elsewhere(installed, tmp_path):
     assert Path(where.strip()).is_relative_to(installed)
     script = installed / "bin" / "featx"
     assert script.exists()
-    for arguments in (["--help"], ["extract", "--help"], ["weights", "list"]):
+    for arguments in (["--help"], ["extract", "--help"], ["svm", "--help"], ["weights", "list"]):
         assert python(installed, tmp_path, script, *arguments).strip()
     listed = python(installed, tmp_path, "-c", "import featx; print(featx.list_models())")
     assert "res3d" in listed

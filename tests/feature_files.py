@@ -34,7 +34,7 @@ def write_features(
 ) -> Path:
     """Write a feature file. videos: id -> layer -> (T, D); attrs: id -> further attributes; settings: other than usual."""
     layers = list(next(iter(videos.values()))) if videos else ["pool5"]
-    with _Writer(path, {name: None for name in SETTINGS} | SETTINGS_OF_HAND_MADE | {"layers": layers} | settings) as writer:
+    with _Writer(path, dict.fromkeys(SETTINGS) | SETTINGS_OF_HAND_MADE | {"layers": layers} | settings) as writer:
         for video_id in sorted(videos):
             group = writer.file.require_group(video_id)
             n = 0
