@@ -10,7 +10,7 @@ import sys
 import pytest
 
 # What --help must do without: each takes from 50 ms (numpy) to seconds (torch) to import.
-HEAVY = ["torch", "numpy", "h5py", "av", "decord", "matplotlib", "safetensors", "cv2"]
+HEAVY = ["torch", "numpy", "h5py", "av", "decord", "faiss", "matplotlib", "safetensors", "scipy", "sklearn", "cv2"]
 
 SCRIPT = """
 import json, sys
@@ -31,7 +31,7 @@ def modules_after(*arguments):
     return modules, done.stdout
 
 
-@pytest.mark.parametrize("arguments", [["--help"], ["extract", "--help"], ["--version"]], ids=" ".join)
+@pytest.mark.parametrize("arguments", [["--help"], ["extract", "--help"], ["svm", "--help"], ["--version"]], ids=" ".join)
 def test_help_imports_nothing_heavy(arguments):
     modules, _ = modules_after(*arguments)
     assert sorted(set(modules) & set(HEAVY)) == []
