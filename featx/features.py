@@ -4,16 +4,17 @@ from __future__ import annotations
 
 import json
 import os
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import h5py
 
-from featx.datasets import about, all_items
-from featx.errors import UsageError
+from featx.datasets import about, all_items, aslan
+from featx.errors import FeatxError, UsageError
 from featx.extraction import Report, Settings, extract
+from featx.store import FeatureStore
 
 if TYPE_CHECKING:
     from featx.engine import Stats
@@ -54,28 +55,102 @@ def dataset_features(
     An extraction that was interrupted is continued. Raises UsageError where several files fit, or a file lacks a layer.
     """
     dataset = about(name_or_path, root=root, holdout=holdout)
-    folder = dataset.beside(FOLDER)
-    own = folder / _name(model or "res3d", weights)
-    fitting = [] if out is not None else [path for path in sorted(folder.glob(f"*{SUFFIX}")) if _fits(path, model, own, weights)]
+
+    def videos() -> list[str]:
+        paths = [item.path for item in all_items(name_or_path, root=root, holdout=holdout)]
+        if not paths:
+            raise UsageError(f"{os.fspath(name_or_path)} has no videos that are there: get them")
+        return paths
+
+    return _features_in(
+        dataset.beside(FOLDER),
+        videos,
+        dataset.folder,
+        Settings(model=model or "res3d", weights=weights, layers=layers, device=device, workers=workers),
+        any_model=model is None,
+        out=out,
+        hooks={"on_start": on_start, "on_progress": on_progress, "on_publish": on_publish},
+    )
+
+
+def aslan_features(
+    *,
+    root: str | os.PathLike[str] | None = None,
+    view: int = 2,
+    partial: bool = False,
+    model: str | None = None,
+    weights: str | None = None,
+    layers: Sequence[str] | None = None,
+    out: str | os.PathLike[str] | None = None,
+    device: str = "auto",
+    workers: int | None = None,
+    on_start: Callable[[Report], None] | None = None,
+    on_progress: Callable[[Stats], None] | None = None,
+    on_publish: Callable[[int, int], None] | None = None,
+) -> Provided:
+    """Return ASLAN's feature file: the one beside it, or one that is extracted there from all of its samples now.
+
+    root: where its official files lie, by default its folder in $FEATX_DATA. partial: extract the samples that are there, though
+    the view's pairs have others; else FeatxError names those, before anything is extracted. The rest as for `dataset_features`.
+    """
+    base = aslan.folder_of(root)
+
+    def videos() -> list[str]:
+        pairs = aslan.read_pairs(root, view=view)
+        there = aslan.videos_of(root)
+        if pairs.absent and (not partial or not there):
+            named = ", ".join(pairs.absent[:3]) + (" …" if pairs.absent[3:] else "")
+            remedy = ", or go on with those that are there with --partial" if there else ""
+            raise FeatxError(
+                f"{len(pairs.absent)} of {len(pairs.samples)} samples that ASLAN's pairs have are not in {base} ({named}):"
+                f" get them{remedy}"
+            )
+        return list(there.values())
+
+    return _features_in(
+        base / FOLDER,
+        videos,
+        base,
+        Settings(model=model or "res3d", weights=weights, layers=layers, device=device, workers=workers),
+        any_model=model is None,
+        out=out,
+        hooks={"on_start": on_start, "on_progress": on_progress, "on_publish": on_publish},
+    )
+
+
+def _features_in(
+    folder: Path,
+    videos: Callable[[], Sequence[str]],
+    videos_folder: Path,
+    asked: Settings,
+    *,
+    any_model: bool,
+    out: str | os.PathLike[str] | None,
+    hooks: Mapping[str, Any],
+) -> Provided:
+    """Return the one feature file in a folder that is as asked, or extract the videos' there.
+
+    videos: their paths; called, and only then has to succeed, where there is something to extract.
+    videos_folder: ids are relative to it. any_model: `asked.model` is only what to extract, a file of another one fits too.
+    """
+    own = folder / _name(asked.model, asked.weights)
+    model = None if any_model else asked.model
+    there = [] if out is not None else sorted(folder.glob(f"*{SUFFIX}"))
+    fitting = [path for path in there if _fits(path, model, own, asked.weights)]
+    if len(fitting) > 1:
+        fitting = [path for path in fitting if _has(path, asked.layers)] or fitting
     if len(fitting) > 1:
         names = ", ".join(path.name for path in fitting)
         raise UsageError(f"{folder} has several feature files that fit ({names}): say which with --features")
-    if fitting:
-        _check_layers(fitting[0], layers)
-        return Provided(path=fitting[0])
-    target = Path(out) if out is not None else own
+    target = fitting[0] if fitting else own if out is None else Path(out)
     if target.exists():
-        _check_layers(target, layers)
+        _check_layers(target, asked.layers)
         return Provided(path=target)
-    asked = Settings(model=model or "res3d", weights=weights, layers=layers, device=device, workers=workers)
-    paths = [item.path for item in all_items(name_or_path, root=root, holdout=holdout)]
-    if not paths:
-        raise UsageError(f"{os.fspath(name_or_path)} has no videos that are there: get them")
+    paths = videos()
     # The dataset's own folder, unless videos lie elsewhere: an id must not depend on which of them are there.
-    base = os.path.commonpath([os.path.abspath(path) for path in (*paths, str(dataset.folder / "any"))])
+    base = os.path.commonpath([os.path.abspath(path) for path in (*paths, str(videos_folder / "any"))])
     target.parent.mkdir(parents=True, exist_ok=True)
-    report = extract(paths, target, asked, root=base, on_start=on_start, on_progress=on_progress, on_publish=on_publish)
-    return Provided(path=target, report=report)
+    return Provided(path=target, report=extract(paths, target, asked, root=base, **hooks))
 
 
 def _name(model: str, weights: str | None) -> str:
@@ -95,9 +170,16 @@ def _fits(path: Path, model: str | None, own: Path, weights: str | None) -> bool
         return False
 
 
-def _check_layers(path: Path, layers: Sequence[str] | None) -> None:
-    from featx.store import FeatureStore
+def _has(path: Path, layers: Sequence[str] | None) -> bool:
+    """Return whether a file is a feature file that has the layers."""
+    try:
+        _check_layers(path, layers)
+    except UsageError:
+        return False
+    return True
 
+
+def _check_layers(path: Path, layers: Sequence[str] | None) -> None:
     with FeatureStore(path) as store:
         lacking = [layer for layer in layers or () if layer not in store.layers]
     if lacking:

@@ -99,6 +99,11 @@ class Videos:
                     if self._paths.setdefault(stem, path) != path:
                         self._doubles[stem] = path
 
+    @property
+    def stems(self) -> tuple[str, ...]:
+        """The videos' names without suffix, each once."""
+        return tuple(self._paths)
+
     def find(self, stem: str) -> str | None:
         """Return the path of the video so named, None if it is not there; two of them are an error."""
         if stem in self._doubles:

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import click
 
@@ -13,6 +13,7 @@ from featx.terminal import Progress
 
 if TYPE_CHECKING:
     from featx.extraction import Report
+    from featx.features import Provided
 
 
 def provide(
@@ -30,6 +31,37 @@ def provide(
     """Return the feature files to use: those given, or the dataset's own, extracted first where there is none."""
     from featx.features import dataset_features
 
+    def find(**asked: Any) -> Provided:
+        return dataset_features(dataset, root=root, holdout=holdout, **asked)
+
+    return _provide(find, features, model=model, weights=weights, layers=layers, device=device, workers=workers)
+
+
+def provide_aslan(
+    features: Sequence[str],
+    *,
+    root: str | None = None,
+    view: int = 2,
+    partial: bool = False,
+    model: str | None = None,
+    weights: str | None = None,
+    layers: Sequence[str] | None = None,
+    device: str = "auto",
+    workers: int | None = None,
+) -> list[str]:
+    """Return the feature files to use: those given, or ASLAN's own, extracted first where there is none."""
+    from featx.features import aslan_features
+
+    def find(**asked: Any) -> Provided:
+        return aslan_features(root=root, view=view, partial=partial, **asked)
+
+    return _provide(find, features, model=model, weights=weights, layers=layers, device=device, workers=workers)
+
+
+def _provide(
+    find: Callable[..., Provided], features: Sequence[str], *, model: str | None, weights: str | None, **asked: Any
+) -> list[str]:
+    """Return the feature files that are given, or what `find` finds or extracts, with a word about it."""
     lacking = [path for path in features if not Path(path).exists()]
     if features and not (lacking and len(features) == 1 and model is not None):
         if lacking:
@@ -44,19 +76,14 @@ def provide(
         progress.start(report)
 
     try:
-        found = dataset_features(
-            dataset,
-            root=root,
-            holdout=holdout,
+        found = find(
             model=model,
             weights=weights,
-            layers=layers,
             out=features[0] if features else None,
-            device=device,
-            workers=workers,
             on_start=begin,
             on_progress=progress,
             on_publish=progress.publish,
+            **asked,
         )
     finally:
         progress.close()
