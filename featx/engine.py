@@ -306,8 +306,9 @@ class Engine:
         for crop, mirrored in views:
             out = self._extractor(transform.normalise(on_device[:, crop], mirrored=mirrored))
             total = {name: total[name] + value if total else value for name, value in out.items()}
+        means = {name: value / len(views) if len(views) > 1 else value for name, value in total.items()}
         # .cpu() waits for the computation, and so for the copy of `clips`: the batch may be filled anew.
-        return {name: (value / len(views) if len(views) > 1 else value).cpu().numpy() for name, value in total.items()}
+        return {name: value.cpu().numpy() for name, value in self._extractor.finish(means).items()}
 
     # The delivery thread: rows to the sink, in an order that the sink can rely on.
 

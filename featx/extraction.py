@@ -7,6 +7,7 @@ import json
 import os
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field, replace
+from math import prod
 from pathlib import Path
 from time import monotonic
 from typing import TYPE_CHECKING, Any, Literal, get_args
@@ -23,6 +24,7 @@ from featx.flow import resolve_method
 from featx.flow_cache import check_folder as flow_folder
 from featx.journal import Journal, Origin
 from featx.pool import Pool, WorkerLost
+from featx.projection import Projection, check_fits, read_projection
 from featx.sources import Found, Source, Stamp, as_text, check_ids, find_videos
 from featx.store import FeatureStore, Video, differences, publish
 from featx.transforms import Crops, FlowMethod, Input, Transform
@@ -48,6 +50,7 @@ class Settings:
     the video, instead of one every `stride` (`ClipSpec.count`). input: "rgb", "flow" or "rgbf"
     (see featx.flow); flow: the method, "auto" for TV-L1 where OpenCV has it, else DIS; None for the checkpoint's, or "auto".
     flow_cache: a folder in which flow is kept for later extractions; the rows are the same with and without.
+    project: a projection's file (`featx compact --save`), whose layer's rows are stored projected.
     precision: "auto", "bf16" or "float32". device: "auto", "cpu", "cuda", "cuda:1".
     batch_size: clips at once; None for 8 on CPU, 32 on a GPU. workers: decoding processes; None for
     one a core. timeout: seconds after which a silent decoder is taken to hang.
@@ -68,6 +71,7 @@ class Settings:
     input: Input | None = None
     flow: FlowMethod | Literal["auto"] | None = None
     flow_cache: str | os.PathLike[str] | None = None
+    project: str | os.PathLike[str] | None = None
     precision: str = "auto"
     device: str = "auto"
     batch_size: int | None = None
@@ -78,7 +82,7 @@ class Settings:
 
 @dataclass
 class Prepared:
-    """A model made ready and everything that its rows depend on, as `recorded` in the feature file."""
+    """A model made ready and everything that its rows depend on, as `recorded` in the feature file; notes: sentences."""
 
     extractor: FeatureExtractor
     decode: DecodeSettings
@@ -87,6 +91,7 @@ class Prepared:
     timeout: float
     recorded: dict[str, Any]
     computed_by: str
+    notes: list[str] = field(default_factory=list)
 
     def pool(self) -> Pool:
         """Start the decoding processes."""
@@ -128,6 +133,7 @@ def prepare(settings: Settings, *, loaded: LoadedModel | None = None) -> Prepare
         raise UsageError(f"decoder is {settings.decoder!r}: give one of {', '.join(get_args(DecoderChoice))}")
     if not settings.timeout > 0:
         raise UsageError(f"timeout is {settings.timeout:g}: give a number of seconds above 0")
+    projection = read_projection(settings.project) if settings.project is not None else None
     device = resolve_device(settings.device)
     precision = resolve_precision(settings.precision, device)
     entry = model_entry(settings.model)
@@ -145,7 +151,7 @@ def prepare(settings: Settings, *, loaded: LoadedModel | None = None) -> Prepare
     batch_size = settings.batch_size or (32 if device.type == "cuda" else 8)
     flow_cache = flow_folder(settings.flow_cache) if settings.flow_cache is not None else None
     by_flow = {} if transform.flow is None else {"flow": flow_settings(transform.input, transform.flow)}
-    return Prepared(
+    prepared = Prepared(
         extractor=extractor,
         decode=DecodeSettings(clip, transform, decoder, SLOTS, flow_cache),
         batch_size=batch_size,
@@ -164,6 +170,16 @@ def prepare(settings: Settings, *, loaded: LoadedModel | None = None) -> Prepare
         },
         computed_by=computed_by(device) + (f"; flow by {flow_by()}" if by_flow else ""),
     )
+    if projection is not None:
+        _project(prepared, projection)
+    return prepared
+
+
+def _project(prepared: Prepared, projection: Projection) -> None:
+    widths = {name: prod(shape) for name, shape in prepared.extractor.shapes.items()}
+    prepared.notes += check_fits(projection, prepared.recorded, widths)
+    prepared.extractor.project(projection)
+    prepared.recorded["projection"] = projection.recorded()
 
 
 def computed_by(device: torch.device) -> str:
@@ -259,6 +275,7 @@ def extract(
     prepared = prepare(settings)
     found = find_videos(inputs, layers=prepared.recorded["layers"], root=root)
     report = Report(os.fspath(out), len(found.sources), ignored=dict(found.ignored), settings=prepared.recorded)
+    report.notes = list(prepared.notes)
     with contextlib.ExitStack() as stack:
         journal = Journal(target)
         stack.callback(journal.close)
@@ -275,7 +292,7 @@ def extract(
             journal.begin(prepared.recorded)
             stats = _run(prepared, jobs, journal, sink, on_progress)
             report.new, report.clips, report.binding = len(jobs) - len(sink.failures), stats.clips, stats.binding
-            report.notes = stats.notes
+            report.notes += stats.notes
         report.failures = sorted(sink.failures)
         entries = {i: e for i, e in journal.entries.items() if e.whole and (old is None or i not in old)}
         failures = sorted([*_kept_failures(found, old), *report.failures])

@@ -8,7 +8,7 @@ import threading
 from collections.abc import Collection, Iterator, Sequence
 from contextlib import contextmanager, nullcontext
 from pathlib import Path
-from typing import Any, Literal
+from typing import TYPE_CHECKING, Any, Literal
 
 import torch
 from torch import nn
@@ -16,6 +16,9 @@ from torch import nn
 from featx.errors import UsageError, nearest
 from featx.models import Backbone, ConvBN
 from featx.models._layers import Conv3d
+
+if TYPE_CHECKING:
+    from featx.projection import Projection
 
 Precision = Literal["float32", "bf16"]
 
@@ -51,6 +54,7 @@ class FeatureExtractor:
         device: str | torch.device = "auto",
         input_shape: tuple[int, int, int, int] | None = None,
     ) -> None:
+        self._project: _Project | None = None
         self.device = resolve_device(device)
         self.precision = resolve_precision(precision, self.device)
         self.layers = checked_layers(model, layers)
@@ -69,8 +73,24 @@ class FeatureExtractor:
 
     @property
     def shapes(self) -> dict[str, tuple[int, ...]]:
-        """Shape of one clip's output by layer, unflattened: res5b of Res3D is (512, 1, 7, 7); empty before the first call."""
-        return dict(self._shapes)
+        """Shape of one clip's output by layer, unflattened: res5b of Res3D is (512, 1, 7, 7); empty before the first call.
+
+        A projected layer's is (K,).
+        """
+        projected = {self._project.layer: (self._project.dims,)} if self._project is not None and self._shapes else {}
+        return {**self._shapes, **projected}
+
+    def project(self, projection: Projection) -> None:
+        """Have `finish` project a layer's rows."""
+        self._project = _Project(projection, self.device)
+
+    @torch.no_grad()
+    def finish(self, rows: dict[str, torch.Tensor]) -> dict[str, torch.Tensor]:
+        """Return clips' rows, (N, D) a layer, means over their views, as they are stored: projected where that was asked."""
+        if self._project is None:
+            return rows
+        with cuda_settings() if self.device.type == "cuda" else nullcontext():
+            return {name: self._project(value) if name == self._project.layer else value for name, value in rows.items()}
 
     @torch.no_grad()
     def __call__(self, x: torch.Tensor) -> dict[str, torch.Tensor]:
@@ -112,6 +132,25 @@ class FeatureExtractor:
                 raise _Enough
 
         return hook
+
+
+class _Project:
+    """A projection on a device: `featx.projection.Projection`, with rows that do not depend on their place or neighbours."""
+
+    def __init__(self, projection: Projection, device: torch.device) -> None:
+        self.layer, self.dims = projection.layer, projection.dims
+        # Copies: torch's own memory begins at a multiple of 64 bytes, where numpy's may not, and vectorised sums go by that.
+        self._mean = torch.tensor(projection.mean, device=device)
+        self._components = torch.tensor(projection.components, device=device)
+
+    def __call__(self, rows: torch.Tensor) -> torch.Tensor:
+        """(N, D) -> (N, K), a row at a time: what a product of whole batches rounds to may depend on a row's place."""
+        return torch.stack([self._row(row.clone()) for row in rows])
+
+    def _row(self, row: torch.Tensor) -> torch.Tensor:
+        norm = torch.linalg.vector_norm(row, dtype=torch.float64)
+        unit = (row / torch.where(norm > 0, norm, 1.0)).to(torch.float32)
+        return torch.mv(self._components, unit - self._mean)
 
 
 class _Enough(Exception):

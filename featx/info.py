@@ -54,6 +54,7 @@ def as_text(summary: dict[str, Any]) -> str:
             f"resized to {resize}, {transform['crops']} crop {transform['crop']}{', mirrored too' if transform['flip'] else ''}",
         ),
         *_input_row(transform, summary["decoder"]),
+        *_projection_rows(summary.get("projection")),
         (
             "computed",
             f"{summary['precision']} on {summary['device']}, {summary['batch_size']} clips at once; decoded by {decoder}",
@@ -84,6 +85,17 @@ def _input_row(transform: dict[str, Any], decoder: dict[str, Any]) -> list[tuple
     flow = decoder["flow"]
     settings = "".join(f", {name} {value}" for name, value in flow.items() if name != "opencv")
     return [("input", f"{_INPUTS[transform['input']]}, by {transform['flow']} of OpenCV {flow['opencv']}{settings}")]
+
+
+def _projection_rows(found: dict[str, Any] | None) -> list[tuple[str, str]]:
+    if found is None:
+        return []
+    on = found["fitted_on"]
+    fitted = f"{on['videos']} videos of {on['dataset']} split {on['split']}, {on['subset']}"
+    return [
+        ("projected", f"{found['layer']}, each row brought to length 1, to {found['dims']} of {found['from']} dimensions by PCA"),
+        ("", f"fitted on {fitted}, of whose variance they hold {found['explained']:.1%}; sha256 {found['sha256']}"),
+    ]
 
 
 def _listed(title: str, items: list[str], most: int = 20) -> list[str]:

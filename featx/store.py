@@ -1,13 +1,17 @@
 """The feature file: one HDF5 file that any h5py user can read; schema, reader, writer, merge.
 
 /                  attrs: format, format_version, featx_version, and JSON: model, weights, layers,
-                   clip, transform, precision, device, batch_size, decoder
+                   clip, transform, precision, device, batch_size, decoder; and projection, where one was applied
 /<video id>/       attrs: path, frames, fps, width, height, duration_s, looped, damaged_frames, complete, ...
     <layer>        (T, D) float32, one row a clip in time order; attr `shape`: the unflattened (C, T, H, W)
     clip_frames    (T, 2) int64, [start, end) in source frames
     clip_times     (T, 2) float64, seconds, from the stream's own timestamps
 /.videos           the ids, in order
 /.failures         one row a video that could not be read: path, reason
+
+A projected layer keeps its name; `projection` says which it is (layer, dims, from, fitted_on, sha256, ...), and its rows are
+(T, dims). Such a file has format version 2, for readers of version 1 know no projection: they would take its rows for the layer's
+own, and merge the two. Every other file still has version 1, and is read by both.
 """
 
 from __future__ import annotations
@@ -16,7 +20,7 @@ import contextlib
 import errno
 import json
 import os
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -30,9 +34,12 @@ from featx.journal import Entry, Journal, Origin
 from featx.sources import check_ids
 
 FORMAT = "featx-features"
-FORMAT_VERSION = 1
+FORMAT_VERSION = 2
+_WITHOUT_PROJECTION = 1
 # What makes two files' rows comparable; they must agree on resume and on merge.
 SETTINGS = ("model", "weights", "layers", "clip", "transform", "precision", "device", "batch_size", "decoder")
+# A setting that only some files have.
+PROJECTION = "projection"
 _PLACES = ("clip_frames", "clip_times")
 _TEXT = h5py.string_dtype("utf-8")
 
@@ -117,7 +124,9 @@ class FeatureStore:
         if (version := int(self.file.attrs["format_version"])) > FORMAT_VERSION:
             raise UsageError(f"{self.path} has format version {version}, this featx reads up to {FORMAT_VERSION}: update featx")
         # How the rows were made: model, weights, layers, clip, transform, precision, device, batch_size, decoder.
-        self.settings: dict[str, Any] = {name: json.loads(self.file.attrs[name]) for name in SETTINGS}
+        # And projection, where rows were projected (featx.projection).
+        names = [*SETTINGS, *([PROJECTION] if PROJECTION in self.file.attrs else [])]
+        self.settings: dict[str, Any] = {name: json.loads(self.file.attrs[name]) for name in names}
         # (path, reason) of every video that could not be read.
         self.failures: list[tuple[str, str]] = [(p.decode(), r.decode()) for p, r in self.file[".failures"][()]]
         self.ids: list[str] = [i.decode() for i in self.file[".videos"][()]]
@@ -199,8 +208,10 @@ class _Writer:
         self._temporary.parent.mkdir(parents=True, exist_ok=True)
         # v110: groups of many videos are indexed; read by HDF5 1.10 (2016) and later.
         self.file = h5py.File(self._temporary, "w", libver=("v110", "v110"))
-        self.file.attrs.update(format=FORMAT, format_version=FORMAT_VERSION, featx_version=__version__)
-        for name in SETTINGS:
+        projected = PROJECTION in self._settings
+        version = FORMAT_VERSION if projected else _WITHOUT_PROJECTION
+        self.file.attrs.update(format=FORMAT, format_version=version, featx_version=__version__)
+        for name in (*SETTINGS, *([PROJECTION] if projected else [])):
             self.file.attrs[name] = json.dumps(self._settings[name])
         return self
 
@@ -362,8 +373,8 @@ def same_video(a: Video, b: Video) -> bool:
     return all(np.array_equal(a[layer], b[layer]) for layer in a.layers)
 
 
-def differences(ours: Mapping[str, Any], theirs: Mapping[str, Any]) -> str:
-    """Say how two files' settings differ, `name: ours -> theirs` each; empty if they agree."""
+def differences(ours: Mapping[str, Any], theirs: Mapping[str, Any], *, names: Sequence[str] = (*SETTINGS, PROJECTION)) -> str:
+    """Say how two files' settings differ, those of `names`, `name: ours -> theirs` each; empty if they agree."""
 
     def flat(settings: Mapping[str, Any], prefix: str = "") -> Iterator[tuple[str, Any]]:
         for name, value in settings.items():
@@ -373,13 +384,20 @@ def differences(ours: Mapping[str, Any], theirs: Mapping[str, Any]) -> str:
                 yield prefix + name, value
 
     # Through JSON, as they are stored: a tuple and a list are the same setting.
-    a, b = (dict(flat(json.loads(json.dumps({n: s.get(n) for n in SETTINGS})))) for s in (ours, theirs))
+    a, b = (dict(flat(json.loads(json.dumps({n: _compared(n, s.get(n)) for n in names})))) for s in (ours, theirs))
     for each in (a, b):
         each.setdefault("transform.input", "rgb")
     changed = [n for n in dict.fromkeys([*a, *b]) if a.get(n) != b.get(n) and n != "weights.file"]
     if "transform.input" in changed:  # what follows from it says no more
         changed = [n for n in changed if n != "transform.flow" and not n.startswith("decoder.flow.")]
     return ", ".join(f"{n} is {_short(a.get(n))} there and {_short(b.get(n))} here" for n in changed)
+
+
+def _compared(name: str, value: Any) -> Any:
+    """Return a setting as it is compared: a projection is its file's content, and everything else follows from it."""
+    if name != PROJECTION or not isinstance(value, Mapping):
+        return value
+    return f"{value.get('dims')} dimensions of {value.get('layer')}, sha256 {value.get('sha256')}"
 
 
 def _short(value: Any) -> str:

@@ -18,7 +18,8 @@ from featx.decode import Job
 from featx.engine import Engine, Rows
 from featx.errors import UsageError
 from featx.extraction import Settings, prepare
-from featx.store import FeatureStore, Video, differences
+from featx.projection import read_projection
+from featx.store import PROJECTION, FeatureStore, Video, differences
 
 # Rows made on another processor, device or decoder version differ by rounding: by less than this.
 SAME_COSINE = 0.999
@@ -50,17 +51,24 @@ class Verification:
         return not self.problems
 
 
-def verify(path: str | os.PathLike[str], *, clips: int = 32, seed: int = 0, weights: str | None = None) -> Verification:
+def verify(
+    path: str | os.PathLike[str],
+    *,
+    clips: int = 32,
+    seed: int = 0,
+    weights: str | None = None,
+    project: str | os.PathLike[str] | None = None,
+) -> Verification:
     """Check a feature file's structure, and make a random sample of `clips` clips again from their videos.
 
-    weights: the checkpoint's file, where it is not at its recorded place. Raises UsageError if the
-    file is not a feature file or the model it names cannot be made.
+    weights, project: the checkpoint's and the projection's file, where they are not at their recorded places. Raises UsageError
+    if the file is not a feature file, or the model or projection it names cannot be had.
     """
     with FeatureStore(path) as store:
         found = Verification(str(path), len(store))
         found.problems += structure(store)
         if clips and len(store) and not found.problems:
-            _remake(store, found, clips, np.random.default_rng(seed), weights)
+            _remake(store, found, clips, np.random.default_rng(seed), weights, project)
     return found
 
 
@@ -172,7 +180,14 @@ class _Compare:
         self._found.unread.append((self._ids[key], reason))
 
 
-def _remake(store: FeatureStore, found: Verification, clips: int, rng: np.random.Generator, weights: str | None) -> None:
+def _remake(
+    store: FeatureStore,
+    found: Verification,
+    clips: int,
+    rng: np.random.Generator,
+    weights: str | None,
+    project: str | os.PathLike[str] | None,
+) -> None:
     lengths = np.asarray([len(v) for v in store])
     chosen = np.sort(rng.choice(lengths.sum(), size=min(clips, int(lengths.sum())), replace=False))
     which = np.searchsorted(np.cumsum(lengths), chosen, side="right")
@@ -180,7 +195,7 @@ def _remake(store: FeatureStore, found: Verification, clips: int, rng: np.random
     wanted: dict[int, set[int]] = {}
     for video, clip in zip(which, chosen - first[which], strict=True):
         wanted.setdefault(int(video), set()).add(int(clip))
-    prepared = prepare(recorded_settings(store.settings, found, weights))
+    prepared = prepare(recorded_settings(store.settings, found, weights, project))
     if other := differences(store.settings, prepared.recorded):
         found.notes.append(f"made again with other settings than the file's: {other}")
     ids = {key: store.ids[key] for key in wanted}
@@ -199,7 +214,9 @@ def _remake(store: FeatureStore, found: Verification, clips: int, rng: np.random
         found.problems.append("not one of the sampled videos could be read again: run featx verify where the paths hold")
 
 
-def recorded_settings(recorded: Mapping[str, Any], found: Verification, weights: str | None) -> Settings:
+def recorded_settings(
+    recorded: Mapping[str, Any], found: Verification, weights: str | None, project: str | os.PathLike[str] | None = None
+) -> Settings:
     """Return the settings that make the same rows again, on this machine's nearest device."""
     import torch
 
@@ -211,6 +228,13 @@ def recorded_settings(recorded: Mapping[str, Any], found: Verification, weights:
     source = weights or info.get("file", info["name"])
     if source == info.get("file") and not Path(source).exists():
         raise UsageError(f"the checkpoint {source} is not there: give its file with --weights")
+    if (projection := recorded.get(PROJECTION)) is not None:
+        project = project or projection["file"]
+        if not Path(project).exists():
+            raise UsageError(f"the projection {os.fspath(project)} is not there: give its file with --project")
+        read_projection(project, sha256=projection["sha256"])
+    elif project is not None:
+        raise UsageError(f"project is {os.fspath(project)!r} and the rows were not projected: leave it out")
     return Settings(
         model=recorded["model"]["name"],
         weights=source,
@@ -222,6 +246,7 @@ def recorded_settings(recorded: Mapping[str, Any], found: Verification, weights:
         flip=transform["flip"],
         input=transform.get("input", "rgb"),
         flow=transform.get("flow"),
+        project=project,
         precision=recorded["precision"],
         device=device,
         batch_size=recorded["batch_size"],

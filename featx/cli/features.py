@@ -33,6 +33,7 @@ if TYPE_CHECKING:
 @click.option("--flip/--no-flip", default=None, help="Average with the mirror image.")
 @input_options
 @click.option("--flow-cache", metavar="DIR", help="Keep flow here, once computed, for other models; 4 bytes a pixel and frame.")
+@click.option("--project", metavar="FILE", help="Store a layer projected to fewer numbers, by a file of featx compact --save.")
 @machine_options
 @click.option("--timeout", type=float, default=120.0, show_default=True, help="Seconds until a silent decoder is given up.")
 @click.option("--root", help="Folder that video ids are relative to; the folder given.")
@@ -51,6 +52,7 @@ def extract(inputs: tuple[str, ...], out: str, layers: str | None, root: str | N
       featx extract --model res3d videos/ out.h5
       featx extract --model c3d --layers fc6,pool5 --stride 8 a.mp4 b.avi out.h5
       featx extract --model res3d --weights my.safetensors --input rgbf --flow dis videos/ out.h5
+      featx extract --model res3d --layers res5b --project pca300.npz videos/ small.h5
     """
     from featx.extraction import Settings, to_json
     from featx.extraction import extract as run
@@ -136,8 +138,9 @@ def info(path: str, plot: str | None, video: str | None, layer: str | None, as_j
 @click.option("--clips", type=click.IntRange(0), default=32, show_default=True, help="How many random clips to make again.")
 @click.option("--seed", type=click.IntRange(0), default=0, show_default=True, help="Of the choice of clips.")
 @click.option("--weights", help="The checkpoint's file, where it is not at its recorded place.")
+@click.option("--project", metavar="FILE", help="The projection's file, where it is not at its recorded place.")
 @json_option
-def verify(path: str, clips: int, seed: int, weights: str | None, as_json: bool) -> int:
+def verify(path: str, clips: int, seed: int, weights: str | None, project: str | None, as_json: bool) -> int:
     """Check a feature file: its structure, and a random sample of clips made again from the videos.
 
     \b
@@ -146,7 +149,7 @@ def verify(path: str, clips: int, seed: int, weights: str | None, as_json: bool)
     """
     from featx.verification import verify as run
 
-    found = run(path, clips=clips, seed=seed, weights=weights)
+    found = run(path, clips=clips, seed=seed, weights=weights, project=project)
     if as_json:
         click.echo(json.dumps({**vars(found), "ok": found.ok}, indent=1))
     else:
