@@ -11,7 +11,8 @@ import re
 import struct
 import zlib
 from collections import defaultdict
-from dataclasses import dataclass
+from collections.abc import Iterable
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, NoReturn
 
@@ -69,6 +70,33 @@ class Pairs:
     def title(self) -> str:
         """What a report calls it, such as "aslan, view 2"."""
         return f"{NAME}, view {self.view}"
+
+    def subset(self, keep: npt.NDArray[np.bool_]) -> Pairs:
+        """Return the pairs that are kept, (P,) bool, and their samples alone."""
+        ids = self.ids[keep]
+        used = set(ids.ravel().tolist())
+        samples = tuple(item for item in self.samples if int(item.id) in used)
+        return replace(
+            self,
+            ids=ids,
+            same=self.same[keep],
+            actions=self.actions[keep],
+            fold=self.fold[keep],
+            samples=samples,
+            absent=tuple(item.id for item in samples if item.id in set(self.absent)),
+        )
+
+    def samples_in(self, known: Iterable[str]) -> tuple[Item, ...]:
+        """Return the samples, those whose video is not there under the name that they have among ids of a feature file.
+
+        Raises FeatxError where two of them could be the sample.
+        """
+        absent, names = set(self.absent), dict[str, str]()
+        for text in known if absent else ():
+            sample = _id_in(os.path.basename(text))
+            if sample in absent and names.setdefault(sample, text) != text:
+                raise FeatxError(f"{names[sample]!r} and {text!r} could both be {sample}: leave one of them out")
+        return tuple(replace(item, path=names.get(item.id, item.path)) for item in self.samples)
 
 
 def folder_of(root: str | os.PathLike[str] | None = None) -> Path:
@@ -153,7 +181,7 @@ def _videos_there(base: Path) -> tuple[dict[str, str], list[str]]:
 
 def _by_id(folder: Path) -> tuple[dict[str, str], list[str]]:
     """Return the videos below a folder by four-digit id, in order, and the names of those that have none."""
-    videos, found, others = Videos(folder), {}, []
+    videos, found, others = Videos(folder), dict[str, str](), list[str]()
     for stem in videos.stems:
         sample, path = _id_in(stem), str(videos.find(stem))
         if sample is None:

@@ -1,0 +1,25 @@
+"""ASLAN's benchmark: do two samples show the same action?"""
+
+from tasks.similarity._folds import Fold, Model, Outcome, cross_validate, fit
+from tasks.similarity._measures import FLOOR, MEASURES, Measure, measure_pairs
+from tasks.similarity._report import as_text, plot, to_json, write_pairs
+from tasks.similarity._run import LAYERS, Similarity, aslan
+
+__all__ = [
+    "FLOOR",
+    "LAYERS",
+    "MEASURES",
+    "Fold",
+    "Measure",
+    "Model",
+    "Outcome",
+    "Similarity",
+    "as_text",
+    "aslan",
+    "cross_validate",
+    "fit",
+    "measure_pairs",
+    "plot",
+    "to_json",
+    "write_pairs",
+]
