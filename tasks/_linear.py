@@ -1,4 +1,4 @@
-"""The linear SVM of all tasks: scikit-learn's, one against the rest, on wide rows as fast as on narrow ones."""
+"""The linear SVM of all tasks: one class against the rest, on wide rows as fast as on narrow ones."""
 
 from __future__ import annotations
 
@@ -7,19 +7,19 @@ from dataclasses import dataclass
 import numpy as np
 import numpy.typing as npt
 
-from featx.errors import FeatxError
+from featx.errors import FeatxError, UsageError
+from tasks._newton import squared_hinge
 
 Rows = npt.NDArray[np.float32]
+Floats = npt.NDArray[np.float64]
 Ints = npt.NDArray[np.int64]
 
 # LIBLINEAR's own, which the papers name the classifier by; they print no other.
 C = 1.0
-TOLERANCE = 1e-4
-MOST_ITERATIONS = 100_000
 # Added to the Gram matrix's diagonal, in shares of its mean: equal rows make it singular.
 _RIDGE = 1e-10
 # Columns of the rows that are taken to float64 at once.
-_COLUMNS = 4096
+_COLUMNS = 2048
 
 
 @dataclass(frozen=True)
@@ -27,10 +27,10 @@ class LinearSVM:
     """One linear function a class. coef: (K, D) float32; intercept: (K,) float64; C: what it was trained with."""
 
     coef: Rows
-    intercept: npt.NDArray[np.float64]
+    intercept: Floats
     C: float
 
-    def scores(self, rows: Rows) -> npt.NDArray[np.float64]:
+    def scores(self, rows: Rows) -> Floats:
         """Return each row's signed distance to each class's border, times the border's norm: (N, D) -> (N, K)."""
         return np.asarray(rows @ self.coef.T, np.float64) + self.intercept
 
@@ -44,24 +44,35 @@ def fit_svm(rows: Rows, labels: Ints, *, C: float = C, n_classes: int) -> Linear
 
     rows: (N, D). labels: (N,) from 0 to `n_classes` - 1, each there. Where D is more than N, the SVM is solved in
     coordinates of the rows' own span, N of them, which turns nothing but the axes: the same function, in less time and memory.
+    The functions are within a 1e-5th of their norm of the exact ones, whatever the order of the rows. Raises FeatxError
+    for a class without a row, and where the solver does not end; UsageError for a C that is no positive number.
     """
-    from sklearn.svm import LinearSVC
-
+    check_C(C)
     missing = set(range(n_classes)) - set(labels.tolist())
     if missing or n_classes < 2:
         raise FeatxError(f"{len(missing)} of {n_classes} classes have no training video: every class takes one")
-    lower = _span(rows) if rows.shape[1] > len(rows) else None
-    solver = LinearSVC(C=C, dual=True, tol=TOLERANCE, max_iter=MOST_ITERATIONS, random_state=0)
-    solver.fit(rows.astype(np.float64) if lower is None else lower, labels)
-    coef, intercept = solver.coef_, np.atleast_1d(solver.intercept_)
-    if lower is not None:
-        coef = _from_span(rows, lower, coef)
-    if n_classes == 2:  # one function tells two classes apart
-        coef, intercept = np.concatenate([-coef, coef]), np.concatenate([-intercept, intercept])
-    return LinearSVM(np.asarray(coef, np.float32), np.asarray(intercept, np.float64), C)
+    wide = rows.shape[1] > len(rows)
+    narrow = span(rows) if wide else rows.astype(np.float64)
+    coef, intercept = fit_narrow(narrow, labels, C=C, n_classes=n_classes)
+    return LinearSVM(from_span(rows, narrow, coef) if wide else np.asarray(coef, np.float32), intercept, C)
 
 
-def _span(rows: Rows) -> npt.NDArray[np.float64]:
+def check_C(C: float) -> None:
+    """Raise UsageError for what is no C."""
+    if not (np.isfinite(C) and C > 0):
+        raise UsageError(f"C is {C:g}: give a number above 0")
+
+
+def fit_narrow(rows: Floats, labels: Ints, *, C: float, n_classes: int) -> tuple[Floats, Floats]:
+    """Return coef (K, D) and intercept (K,) of the functions; rows: (N, D) float64, in coordinates of `span` or their own."""
+    classes = np.arange(n_classes) if n_classes > 2 else np.array([1])  # one function tells two classes apart
+    coef, intercept = squared_hinge(rows, np.where(labels[:, None] == classes, 1.0, -1.0), C=C)
+    if n_classes == 2:
+        coef, intercept = np.concatenate([-coef, coef], axis=1), np.concatenate([-intercept, intercept])
+    return coef.T, intercept
+
+
+def span(rows: Rows) -> Floats:
     """Return (N, N) lower triangular rows with the same inner products as `rows`, but for rounding."""
     from scipy.linalg import cholesky
 
@@ -73,8 +84,8 @@ def _span(rows: Rows) -> npt.NDArray[np.float64]:
     return np.asarray(cholesky(gram, lower=True, overwrite_a=True, check_finite=False))
 
 
-def _from_span(rows: Rows, lower: npt.NDArray[np.float64], coef: npt.NDArray[np.float64]) -> Rows:
-    """Return the functions of `_span`'s coordinates, (K, N), as functions of the rows', (K, D)."""
+def from_span(rows: Rows, lower: Floats, coef: Floats) -> Rows:
+    """Return the functions of `span`'s coordinates, (K, N), as functions of the rows', (K, D)."""
     from scipy.linalg import solve_triangular
 
     shares = solve_triangular(lower, coef.T, lower=True, trans="T", check_finite=False).T  # (K, N)
