@@ -1,1 +1,22 @@
 """How few numbers a feature needs: accuracy after PCA (Res3D paper, section 5.1, figure 3)."""
+
+from tasks.compactness._pca import Pca, fit_pca
+from tasks.compactness._picture import plot_curves
+from tasks.compactness._result import PAPER, CompactResult, Curve, Point, Printed, as_text, to_json, write_csv
+from tasks.compactness._run import DIMS, compact
+
+__all__ = [
+    "DIMS",
+    "PAPER",
+    "CompactResult",
+    "Curve",
+    "Pca",
+    "Point",
+    "Printed",
+    "as_text",
+    "compact",
+    "fit_pca",
+    "plot_curves",
+    "to_json",
+    "write_csv",
+]

@@ -1,0 +1,96 @@
+"""Accuracy by number of dimensions, drawn as in figure 3 of the Res3D paper."""
+
+from __future__ import annotations
+
+import os
+from typing import TYPE_CHECKING, Any
+
+from featx.picture import drawable, picture_kind, save_picture
+from tasks.compactness._result import PAPER_DATA, CompactResult
+
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
+
+_MARKERS = "osD^vP*X"
+_PAPER_COLOUR = "0.45"
+_PAPER_MARKERS = "*P"
+
+
+def plot_curves(found: CompactResult, path: str | os.PathLike[str]) -> None:
+    """Draw the curves to a .png, .svg or .pdf: dimensions on a logarithmic axis, the full size beside it, bands for intervals."""
+    from matplotlib.figure import Figure
+
+    kind = picture_kind(path)
+    columns = len(found.curves) + len(found.paper)
+    legend_rows = columns + bool(found.paper)
+    figure = Figure(figsize=(8.2 + 0.25 * columns, 4.6 + 0.24 * legend_rows), layout="constrained", dpi=110)
+    grid = figure.add_gridspec(1, 2, width_ratios=(6, 0.8 + 0.5 * columns))
+    low = figure.add_subplot(grid[0])
+    full = figure.add_subplot(grid[1], sharey=low)
+    _draw_measured(low, full, found)
+    _draw_paper(low, full, found)
+    _label(low, full, found)
+    handles, names = low.get_legend_handles_labels()
+    figure.legend(handles, names, loc="outside lower center", fontsize=9, frameon=False)
+    figure.suptitle("\n".join(drawable(line) for line in _title(found)), fontsize=10, parse_math=False)
+    save_picture(figure, path, kind)
+
+
+def _draw_measured(low: Axes, full: Axes, found: CompactResult) -> None:
+    for place, curve in enumerate(found.curves):
+        colour, marker = f"C{place % 10}", _MARKERS[place % len(_MARKERS)]
+        x = [point.dims for point in curve.points]
+        values = [100 * point.value for point in curve.points]
+        below, above = ([100 * point.interval[side] for point in curve.points] for side in (0, 1))
+        low.plot(x, values, color=colour, marker=marker, markersize=5, linewidth=1.6, label=drawable(curve.title))
+        low.fill_between(x, below, above, color=colour, alpha=0.12, linewidth=0)
+        value, (least, most) = 100 * curve.full.value, curve.full.interval
+        bar = [[value - 100 * least], [100 * most - value]]
+        full.errorbar([place], [value], bar, color=colour, marker=marker, markersize=7, capsize=4, linewidth=1.2)
+        full.annotate(f"{value:.1f}", (place, value), xytext=(6, 4), textcoords="offset points", fontsize=8, color=colour)
+
+
+def _draw_paper(low: Axes, full: Axes, found: CompactResult) -> None:
+    for place, each in enumerate(found.paper):
+        marker = _PAPER_MARKERS[place % len(_PAPER_MARKERS)]
+        x, values = zip(*each.points, strict=True)
+        style: dict[str, Any] = {
+            "color": _PAPER_COLOUR,
+            "marker": marker,
+            "markersize": 10,
+            "markerfacecolor": "none",
+            "linestyle": "none",
+        }
+        low.plot(x, values, label=f"the paper's {each.title}: {PAPER_DATA}", **style)
+        at = len(found.curves) + place
+        full.plot([at], [each.full[1]], **style)
+        marks = [(low, dims, value) for dims, value in each.points] + [(full, at, each.full[1])]
+        for axes, where, value in marks:
+            offset = (-6, 5) if axes is low else (7, 4)
+            side = "right" if axes is low else "left"
+            axes.annotate(
+                f"{value:.1f}", (where, value), xytext=offset, textcoords="offset points", ha=side, fontsize=8, color="0.3"
+            )
+
+
+def _label(low: Axes, full: Axes, found: CompactResult) -> None:
+    ticks = sorted({p.dims for c in found.curves for p in c.points} | {d for each in found.paper for d, _ in each.points})
+    low.set_xscale("log")
+    low.set_xticks(ticks, [f"{tick:,}" for tick in ticks])
+    low.minorticks_off()
+    if len(ticks) == 1:
+        low.set_xlim(ticks[0] / 2, ticks[0] * 2)
+    low.set_xlabel("dimensions after PCA")
+    low.set_ylabel("accuracy of a linear SVM (%)")
+    low.grid(alpha=0.3)
+    widths = [curve.width for curve in found.curves] + [each.full[0] for each in found.paper]
+    full.set_xticks(range(len(widths)), [f"{width:,}" for width in widths], rotation=45 if len(widths) > 2 else 0)
+    full.set_xlim(-0.6, len(widths) - 0.2)
+    full.set_xlabel("full size")
+    full.tick_params(axis="y", labelleft=False)
+    full.grid(alpha=0.3)
+
+
+def _title(found: CompactResult) -> list[str]:
+    again = ", L2-normalised again" if found.normalise_again else ""
+    return [found.where, f"PCA of the training videos{again}, linear SVM with C {found.C:g}; bands and bars: 95 % intervals"]

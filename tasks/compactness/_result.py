@@ -1,0 +1,201 @@
+"""What compactness found: accuracies by number of dimensions, the paper's own points, and both as text and tables."""
+
+from __future__ import annotations
+
+import csv
+import io
+import os
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from functools import cached_property
+from pathlib import Path
+from typing import Any
+
+from featx.files import disk_full, write_atomically
+from featx.report import DRAWS, Accuracy, mean_interval, table
+
+SOURCE = "Res3D paper (Tran et al. 2017), section 5.1 and figure 3"
+
+
+@dataclass(frozen=True, kw_only=True)
+class Point:
+    """A linear SVM's accuracy at one number of dimensions.
+
+    dims: the number. accuracies: on the test videos, one a split, all over the same videos. explained: the share of the training
+    videos' variance that the components hold, one a split; empty where the rows are not projected.
+    """
+
+    dims: int
+    accuracies: tuple[Accuracy, ...]
+    explained: tuple[float, ...] = ()
+
+    @property
+    def value(self) -> float:
+        """The mean over the splits, 0 to 1."""
+        return sum(each.value for each in self.accuracies) / len(self.accuracies)
+
+    @cached_property
+    def interval(self) -> tuple[float, float]:
+        """The mean's 95 % interval, by bootstrap over videos."""
+        return mean_interval(self.accuracies)
+
+    @property
+    def held(self) -> float | None:
+        """The share of variance, mean over the splits."""
+        return sum(self.explained) / len(self.explained) if self.explained else None
+
+
+@dataclass(frozen=True, kw_only=True)
+class Curve:
+    """One layer of one feature file. width: D, of its rows; points: by dimensions; full: of the rows as they are.
+
+    settings: how the rows were made, None for another library's file.
+    """
+
+    title: str
+    path: str
+    layer: str | None
+    width: int
+    points: tuple[Point, ...]
+    full: Point
+    settings: dict[str, Any] | None = None
+
+
+@dataclass(frozen=True, kw_only=True)
+class Printed:
+    """What a paper prints: (dimensions, accuracy in per cent) after PCA, and at full size."""
+
+    title: str
+    points: tuple[tuple[int, float], ...]
+    full: tuple[int, float]
+    source: str
+
+
+# The text of section 5.1 and, at full size, table 9; the other points of figure 3 are only drawn. All: UCF101, mean of three
+# splits, weights trained on Sports-1M.
+PAPER = (
+    Printed(title="Res3D res5b", points=((10, 56.7), (300, 82.9)), full=(25088, 83.1), source="section 5.1, table 9"),
+    Printed(title="C3D fc6", points=((10, 52.8),), full=(4096, 82.2), source="section 5.1, table 9"),
+)
+PAPER_DATA = "all of UCF101, mean of three splits, trained on Sports-1M"
+
+
+@dataclass(frozen=True, kw_only=True)
+class CompactResult:
+    """Curves of accuracy by dimensions. dataset, splits: whose; videos: (training, test) of each split; classes: how many.
+
+    normalise_again: whether projected rows were brought to length 1 before the SVM. paper: whether the paper's points belong
+    beside these. saved: the projection's file, if one was written. notes: sentences for the user.
+    """
+
+    dataset: str
+    splits: tuple[int, ...]
+    videos: tuple[tuple[int, int], ...]
+    classes: int
+    C: float
+    normalise_again: bool
+    curves: tuple[Curve, ...]
+    paper: tuple[Printed, ...] = ()
+    saved: str | None = None
+    notes: tuple[str, ...] = field(default=())
+
+    @property
+    def where(self) -> str:
+        """The dataset, its splits and their videos, in words."""
+        which = f"split {self.splits[0]}" if len(self.splits) == 1 else f"mean of splits {', '.join(map(str, self.splits))}"
+        train, test = (" / ".join(str(each[side]) for each in self.videos) for side in (0, 1))
+        return f"{self.dataset} {which}: {train} training and {test} test videos of {self.classes} classes"
+
+
+def as_text(found: CompactResult) -> str:
+    """Return the curves as text for a person: a table each, and on what they rest."""
+    again = "then L2-normalised again, " if found.normalise_again else ""
+    lines = [
+        found.where,
+        f"video rows (mean over clips, L2-normalised), PCA of the training videos alone, {again}linear SVM with C {found.C:g}"
+        f" ({SOURCE})",
+    ]
+    for curve in found.curves:
+        rows = [_cells(point, str(point.dims)) for point in curve.points] + [_cells(curve.full, f"full, {curve.width}")]
+        lines += [
+            "",
+            f"{curve.title}: {curve.path}",
+            table(rows, headers=("dimensions", "%", "95 % interval", "variance held, %")),
+        ]
+    for each in found.paper:
+        named = [(str(dims), value) for dims, value in each.points] + [(f"full, {each.full[0]}", each.full[1])]
+        printed = table([(name, f"{value:.1f}") for name, value in named], headers=("dimensions", "%"))
+        lines += ["", f"the paper's {each.title} ({PAPER_DATA}; {each.source})", printed]
+    lines += ["", f"intervals: bootstrap over test videos, percentiles of {DRAWS} resamples"]
+    lines += [f"note: {note}" for note in found.notes]
+    return "\n".join(lines)
+
+
+def _cells(point: Point, dims: str) -> tuple[str, str, str, str]:
+    low, high = point.interval
+    held = "" if point.held is None else f"{100 * point.held:.1f}"
+    return dims, f"{100 * point.value:.1f}", f"{100 * low:.1f} to {100 * high:.1f}", held
+
+
+def to_json(found: CompactResult) -> dict[str, Any]:
+    """Return everything as plain JSON values; accuracies from 0 to 1, the paper's in per cent as printed."""
+    return {
+        "dataset": found.dataset,
+        "splits": list(found.splits),
+        "videos": [{"train": train, "test": test} for train, test in found.videos],
+        "classes": found.classes,
+        "C": found.C,
+        "normalise_again": found.normalise_again,
+        "interval": f"95 %, bootstrap over test videos, percentiles of {DRAWS} resamples, seed 0",
+        "curves": [
+            {
+                "title": curve.title,
+                "features": curve.path,
+                "layer": curve.layer,
+                "width": curve.width,
+                "points": [_point(point) for point in curve.points],
+                "full": _point(curve.full),
+                "settings": curve.settings,
+            }
+            for curve in found.curves
+        ],
+        "paper": [{**vars(each), "data": PAPER_DATA} for each in found.paper],
+        "saved": found.saved,
+        "notes": list(found.notes),
+    }
+
+
+def _point(point: Point) -> dict[str, Any]:
+    low, high = point.interval
+    return {
+        "dims": point.dims,
+        "value": point.value,
+        "low": low,
+        "high": high,
+        "by_split": [each.as_json() for each in point.accuracies],
+        "explained": point.held,
+    }
+
+
+def write_csv(found: CompactResult, path: str | os.PathLike[str]) -> None:
+    """Write a line a point, the paper's too: accuracy, interval and variance held in per cent, then each split's accuracy."""
+    text = io.StringIO()
+    writer = csv.writer(text, lineterminator="\n")
+    splits = [f"split_{number}" for number in found.splits]
+    writer.writerow(("curve", "features", "layer", "dims", "full", "accuracy", "low", "high", "variance_held", *splits, "data"))
+    for curve in found.curves:
+        for point in (*curve.points, curve.full):
+            numbers = (point.value, *point.interval, point.held, *(each.value for each in point.accuracies))
+            shown = ["" if number is None else f"{100 * number:.3f}" for number in numbers]
+            writer.writerow(
+                (curve.title, curve.path, curve.layer or "", point.dims, int(point is curve.full), *shown, found.where)
+            )
+    for each in found.paper:
+        empty: Sequence[str] = [""] * (3 + len(splits))
+        for dims, value in (*each.points, each.full):
+            name = f"the paper's {each.title}"
+            writer.writerow((name, "", "", dims, int(dims == each.full[0]), f"{value:.1f}", *empty, PAPER_DATA))
+    target = Path(path)
+    with disk_full(target):
+        target.parent.mkdir(parents=True, exist_ok=True)
+        write_atomically(target, text.getvalue().encode("utf-8", "surrogateescape"))
