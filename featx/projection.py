@@ -36,6 +36,20 @@ SUFFIX = ".npz"
 _ROW = ("model", "weights", "clip", "transform")
 _PLACES = ("stride", "tail", "count")
 _NOTED = ("precision", "clip")
+_FITTED_ON = ("dataset", "split", "subset", "videos")
+
+# As many as NumPy, zipfile and json have for what is no such file.
+_UNREADABLE = (
+    ValueError,
+    KeyError,
+    TypeError,
+    EOFError,
+    MemoryError,
+    AttributeError,
+    RecursionError,
+    zipfile.BadZipFile,
+    zlib.error,
+)
 
 Rows = npt.NDArray[np.float32]
 
@@ -117,7 +131,7 @@ def read_projection(path: str | os.PathLike[str], *, sha256: str | None = None) 
                 mean, components, about = arrays["mean"], arrays["components"], json.loads(str(arrays["about"]))
     except OSError as error:
         raise UsageError(f"cannot read the projection {path}: {error.strerror or error}") from error
-    except (ValueError, KeyError, TypeError, EOFError, MemoryError, AttributeError, zipfile.BadZipFile, zlib.error) as error:
+    except _UNREADABLE as error:
         raise UsageError(f"{path} is not a projection's file: give one that featx compact --save wrote") from error
     _check(path, mean, components, about)
     return Projection(
@@ -136,7 +150,8 @@ def _check(path: str, mean: Any, components: Any, about: Any) -> None:
     if about.get("format_version") != FORMAT_VERSION:
         raise UsageError(f"{path} has format version {about.get('format_version')}, this featx reads {FORMAT_VERSION}: update it")
     kinds = {"layer": str, "settings": dict, "fitted_on": dict, "explained": float}
-    if wrong := [name for name, kind in kinds.items() if not isinstance(about.get(name), kind)]:
+    wrong = [name for name, kind in kinds.items() if not isinstance(about.get(name), kind)]
+    if wrong := wrong or [name for name in _FITTED_ON if name not in about["fitted_on"]]:
         raise UsageError(f"{path} is damaged: it does not say {', '.join(wrong)}; write it again with featx compact --save")
     shapes = components.ndim == 2 and components.size and mean.shape == components.shape[1:]
     if not shapes or {mean.dtype, components.dtype} != {np.dtype(np.float32)}:

@@ -66,11 +66,7 @@ def _draw_paper(low: Axes, full: Axes, found: CompactResult) -> None:
         full.plot([at], [each.full[1]], **style)
         marks = [(low, dims, value) for dims, value in each.points] + [(full, at, each.full[1])]
         for axes, where, value in marks:
-            offset = (-6, 5) if axes is low else (7, 4)
-            side = "right" if axes is low else "left"
-            axes.annotate(
-                f"{value:.1f}", (where, value), xytext=offset, textcoords="offset points", ha=side, fontsize=8, color="0.3"
-            )
+            axes.annotate(f"{value:.1f}", (where, value), xytext=(7, 4), textcoords="offset points", fontsize=8, color="0.3")
 
 
 def _label(low: Axes, full: Axes, found: CompactResult) -> None:
@@ -78,8 +74,8 @@ def _label(low: Axes, full: Axes, found: CompactResult) -> None:
     low.set_xscale("log")
     low.set_xticks(ticks, [f"{tick:,}" for tick in ticks])
     low.minorticks_off()
-    if len(ticks) == 1:
-        low.set_xlim(ticks[0] / 2, ticks[0] * 2)
+    if ticks:
+        low.set_xlim(ticks[0] / 1.3, ticks[-1] * 1.5)  # room for numbers beside the points
     low.set_xlabel("dimensions after PCA")
     low.set_ylabel("accuracy of a linear SVM (%)")
     low.grid(alpha=0.3)

@@ -84,6 +84,7 @@ PAPER_DATA = "all of UCF101, mean of three splits, trained on Sports-1M"
 class CompactResult:
     """Curves of accuracy by dimensions. dataset, splits: whose; videos: (training, test) of each split; classes: how many.
 
+    absent: videos that the splits' lists have and that were left out, not being there.
     normalise_again: whether projected rows were brought to length 1 before the SVM. paper: whether the paper's points belong
     beside these. saved: the projection's file, if one was written. notes: sentences for the user.
     """
@@ -91,6 +92,7 @@ class CompactResult:
     dataset: str
     splits: tuple[int, ...]
     videos: tuple[tuple[int, int], ...]
+    absent: int
     classes: int
     C: float
     normalise_again: bool
@@ -103,8 +105,9 @@ class CompactResult:
     def where(self) -> str:
         """The dataset, its splits and their videos, in words."""
         which = f"split {self.splits[0]}" if len(self.splits) == 1 else f"mean of splits {', '.join(map(str, self.splits))}"
+        gone = f" ({self.absent} of the lists are not there)" if self.absent else ""
         train, test = (" / ".join(str(each[side]) for each in self.videos) for side in (0, 1))
-        return f"{self.dataset} {which}: {train} training and {test} test videos of {self.classes} classes"
+        return f"{self.dataset} {which}: {train} training and {test} test videos of {self.classes} classes{gone}"
 
 
 def as_text(found: CompactResult) -> str:
@@ -143,6 +146,7 @@ def to_json(found: CompactResult) -> dict[str, Any]:
         "dataset": found.dataset,
         "splits": list(found.splits),
         "videos": [{"train": train, "test": test} for train, test in found.videos],
+        "absent": found.absent,
         "classes": found.classes,
         "C": found.C,
         "normalise_again": found.normalise_again,

@@ -88,6 +88,7 @@ def compact(
         dataset=splits[0].test.name,
         splits=tuple(each.test.split for each in splits),
         videos=tuple((len(each.train.items), len(each.test.items)) for each in splits),
+        absent=sum(side.absent for each in splits for side in (each.train, each.test)),
         classes=len(splits[0].classes),
         C=C,
         normalise_again=normalise_again,
