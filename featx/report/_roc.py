@@ -62,10 +62,9 @@ def plot_roc(
         for number, (false, true) in enumerate(curves):
             axes.plot(false, true, color="tab:blue", alpha=0.35, linewidth=0.8, label=None if number else f"{len(curves)} folds")
     axes.plot(*(mean_curve(curves) if len(curves) > 1 else curves[0]), color="tab:blue", linewidth=2.2, label=drawable(label))
-    axes.set_xlim(0, 1)
-    axes.set_ylim(0, 1)
+    axes.set_xlim(-0.01, 1.01)  # lines along the border are seen whole
+    axes.set_ylim(-0.01, 1.01)
     axes.set_aspect("equal")
-    axes.margins(0)
     axes.grid(alpha=0.3)
     axes.set_xlabel(f"false positives: share of {kinds[0]}")
     axes.set_ylabel(f"true positives: share of {kinds[1]}")
