@@ -185,12 +185,12 @@ class FeatureStore:
         One video is read at a time; a mean of all zeros stays zero.
         """
         chosen = list(self.ids if ids is None else ids)
-        rows = []
-        for video_id in chosen:
+        out = np.empty((len(chosen), self[chosen[0]].dataset(layer).shape[1] if chosen else 0), dtype=np.float32)
+        for row, video_id in zip(out, chosen, strict=True):
             mean = self[video_id][layer].mean(axis=0, dtype=np.float64)
             norm = float(np.linalg.norm(mean))
-            rows.append((mean / norm if norm > 0 else mean).astype(np.float32))
-        return np.stack(rows) if rows else np.empty((0, 0), dtype=np.float32)
+            row[:] = mean / norm if norm > 0 else mean
+        return out
 
 
 class _Writer:

@@ -104,7 +104,7 @@ def open_features(path: str | os.PathLike[str], layer: str | None = None) -> Fea
     if not path.is_file():
         hint = " is a folder" if path.is_dir() else " is not there"
         raise UsageError(f"{path}{hint}: give a feature file, or another library's .h5, .npz or .npy")
-    if path.suffix.lower() not in (".npy", ".npz") and not _is_foreign_hdf5(path):
+    if is_feature_file(path):
         return _Stored(path, layer)
     if layer is not None:
         raise UsageError(f"layer is {layer!r}, and {path} has no layers: leave it out for this file")
@@ -119,6 +119,12 @@ def open_features(path: str | os.PathLike[str], layer: str | None = None) -> Fea
         if {"ids", "features"} <= set(file) and isinstance(file["ids"], h5py.Dataset):
             return _Matrix(path, [_text(each) for each in file["ids"][()]], file["features"][()])
     return _ByVideo(path)
+
+
+def is_feature_file(path: str | os.PathLike[str]) -> bool:
+    """Return whether a file is to be read as a feature file, which has layers, and not as another library's."""
+    path = Path(path)
+    return path.suffix.lower() not in (".npy", ".npz") and not _is_foreign_hdf5(path)
 
 
 class _Stored(Features):

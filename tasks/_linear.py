@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -47,14 +48,17 @@ def fit_svm(rows: Rows, labels: Ints, *, C: float = C, n_classes: int) -> Linear
     The functions are within a 1e-5th of their norm of the exact ones, whatever the order of the rows. Raises FeatxError
     for a class without a row, and where the solver does not end; UsageError for a C that is no positive number.
     """
+    return fit_in(Coordinates([rows]), labels, C=C, n_classes=n_classes)
+
+
+def fit_in(coordinates: Coordinates, labels: Ints, *, C: float, n_classes: int) -> LinearSVM:
+    """Fit as `fit_svm` does, on rows whose coordinates are known; coef's columns are the parts' one after the other."""
     check_C(C)
     missing = set(range(n_classes)) - set(labels.tolist())
     if missing or n_classes < 2:
         raise FeatxError(f"{len(missing)} of {n_classes} classes have no training video: every class takes one")
-    wide = rows.shape[1] > len(rows)
-    narrow = span(rows) if wide else rows.astype(np.float64)
-    coef, intercept = fit_narrow(narrow, labels, C=C, n_classes=n_classes)
-    return LinearSVM(from_span(rows, narrow, coef) if wide else np.asarray(coef, np.float32), intercept, C)
+    coef, intercept = fit_narrow(coordinates.rows, labels, C=C, n_classes=n_classes)
+    return LinearSVM(coordinates.back(coef), intercept, C)
 
 
 def check_C(C: float) -> None:
@@ -64,7 +68,7 @@ def check_C(C: float) -> None:
 
 
 def fit_narrow(rows: Floats, labels: Ints, *, C: float, n_classes: int) -> tuple[Floats, Floats]:
-    """Return coef (K, D) and intercept (K,) of the functions; rows: (N, D) float64, in coordinates of `span` or their own."""
+    """Return coef (K, D) and intercept (K,) of the functions; rows: (N, D) float64, of `Coordinates`."""
     classes = np.arange(n_classes) if n_classes > 2 else np.array([1])  # one function tells two classes apart
     coef, intercept = squared_hinge(rows, np.where(labels[:, None] == classes, 1.0, -1.0), C=C)
     if n_classes == 2:
@@ -72,24 +76,41 @@ def fit_narrow(rows: Floats, labels: Ints, *, C: float, n_classes: int) -> tuple
     return coef.T, intercept
 
 
-def span(rows: Rows) -> Floats:
-    """Return (N, N) lower triangular rows with the same inner products as `rows`, but for rounding."""
+class Coordinates:
+    """Rows in as few numbers as they need: their own D, or, of N rows with more than N numbers, N.
+
+    parts: (N, D1), (N, D2), ... float32, the rows' columns; they are kept, not copied, unless the rows are narrow.
+    rows: (N, M) float64, with the same inner products, but for rounding.
+    """
+
+    def __init__(self, parts: Sequence[Rows]) -> None:
+        self._parts = parts
+        self._wide = sum(part.shape[1] for part in parts) > len(parts[0])
+        self.rows: Floats = _span(parts) if self._wide else np.concatenate(parts, axis=1, dtype=np.float64)
+
+    def back(self, coef: Floats) -> Rows:
+        """Return functions of `rows`, (K, M), as functions of the parts, (K, D1 + D2 + ...)."""
+        from scipy.linalg import solve_triangular
+
+        if not self._wide:
+            return np.asarray(coef, np.float32)
+        shares = solve_triangular(self.rows, coef.T, lower=True, trans="T", check_finite=False).T  # (K, N)
+        return np.concatenate([np.asarray(shares @ block, np.float32) for block in _blocks(self._parts)], axis=1)
+
+
+def _blocks(parts: Sequence[Rows]) -> Iterator[Floats]:
+    """Yield all columns in float64, a few at a time."""
+    for part in parts:
+        for start in range(0, part.shape[1], _COLUMNS):
+            yield part[:, start : start + _COLUMNS].astype(np.float64)
+
+
+def _span(parts: Sequence[Rows]) -> Floats:
+    """Return (N, N) lower triangular rows with the same inner products as the parts' together, but for rounding."""
     from scipy.linalg import cholesky
 
-    gram = np.zeros((len(rows), len(rows)))
-    for start in range(0, rows.shape[1], _COLUMNS):
-        part = rows[:, start : start + _COLUMNS].astype(np.float64)
-        gram += part @ part.T
+    gram = np.zeros((len(parts[0]), len(parts[0])))
+    for block in _blocks(parts):
+        gram += block @ block.T
     gram[np.diag_indices_from(gram)] += _RIDGE * max(float(np.trace(gram)) / len(gram), np.finfo(float).tiny)
     return np.asarray(cholesky(gram, lower=True, overwrite_a=True, check_finite=False))
-
-
-def from_span(rows: Rows, lower: Floats, coef: Floats) -> Rows:
-    """Return the functions of `span`'s coordinates, (K, N), as functions of the rows', (K, D)."""
-    from scipy.linalg import solve_triangular
-
-    shares = solve_triangular(lower, coef.T, lower=True, trans="T", check_finite=False).T  # (K, N)
-    out = np.empty((len(coef), rows.shape[1]), np.float32)
-    for start in range(0, rows.shape[1], _COLUMNS):
-        out[:, start : start + _COLUMNS] = shares @ rows[:, start : start + _COLUMNS].astype(np.float64)
-    return out

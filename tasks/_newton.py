@@ -25,7 +25,7 @@ def squared_hinge(rows: Floats, signs: Floats, *, C: float) -> tuple[Floats, Flo
 
     rows: (N, D). signs: (N, K), each 1 or −1. Returns (D, K) and (K,). The objective is strongly convex with modulus 1, so that
     a point's distance from the minimiser is at most its gradient's norm: it ends where that is TOLERANCE of the point's own.
-    Newton's steps on where the hinge is open (Keerthi and DeCoste, JMLR 6, 2005; Mangasarian 2002), solved by conjugate gradients.
+    Newton's steps on where the hinge is open (Keerthi and DeCoste, JMLR 6, 2005), solved by conjugate gradients.
     Raises FeatxError where it does not end.
     """
     n_dims, n_sets = rows.shape[1], signs.shape[1]
@@ -61,7 +61,7 @@ def squared_hinge(rows: Floats, signs: Floats, *, C: float) -> tuple[Floats, Flo
 def _newton_step(
     rows: Floats, opened: Floats, grad_w: Floats, grad_b: Floats, *, C: float, goal: Floats
 ) -> tuple[Floats, Floats, Floats]:
-    """Return the steps (D, K) and (K,), and what they change the margins by, (N, K): conjugate gradients to residuals of `goal`."""
+    """Return steps (D, K) and (K,), and what they change the margins by, (N, K): conjugate gradients to residuals of `goal`."""
     step_w, step_b, moved = np.zeros_like(grad_w), np.zeros_like(grad_b), np.zeros_like(opened)
     rest_w, rest_b = -grad_w, -grad_b
     way_w, way_b = rest_w.copy(), rest_b.copy()

@@ -91,7 +91,8 @@ def _span_svc(rows: Rows, labels: Ints, C: float, *, dual: bool, threads: int = 
 
     from sklearn.svm import LinearSVC
 
-    lower = _linear.span(rows)
+    span = _linear.Coordinates([rows])
+    lower = span.rows
     classes = np.unique(labels)
 
     def fit(label: int) -> tuple[Floats, float]:
@@ -105,7 +106,7 @@ def _span_svc(rows: Rows, labels: Ints, C: float, *, dual: bool, threads: int = 
         with ThreadPoolExecutor(threads) as pool:
             each = list(pool.map(fit, classes.tolist()))
         coef, intercept = np.stack([c for c, _ in each]), np.asarray([i for _, i in each])
-    wide = _linear.from_span(rows, lower, coef)
+    wide = span.back(coef)
     return lambda test: np.asarray((test @ wide.T + intercept).argmax(axis=1))
 
 

@@ -1,0 +1,122 @@
+"""The commands that train and test a linear SVM, and that ask a saved one."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+import click
+
+from featx.cli.options import json_option
+from featx.errors import UsageError
+from tasks.cli._options import dataset_options, extraction_options
+
+
+@click.group(invoke_without_command=True, subcommand_metavar="[predict MODEL FEATURES...]")
+@click.option("--dataset", help="A name such as ucf101, or your own folder of class folders, or csv.")
+@click.option("--features", multiple=True, metavar="FILE",
+              help="A feature file, or another library's .h5, .npz or .npy; again for more; {split} in it is the split's number. "
+                   "The dataset's own, extracted first where there is none.")  # fmt: skip
+@click.option("--layer", "layers", multiple=True, help="Once for all feature files, or once for each; the file's first.")
+@click.option("--split", type=int, help="Of the dataset's splits; all of them, and their mean.")
+@click.option("--C", "C", default="1", show_default=True, metavar="NUMBER|cv",
+              help="What errors cost; cv chooses it inside the training set, groups kept together.")  # fmt: skip
+@click.option("--fusion", type=click.Choice(["concat", "scores"]), default="concat", show_default=True,
+              help="Several features one after the other, or the mean of an SVM's scores on each.")  # fmt: skip
+@dataset_options
+@click.option("--allow-trained-on", is_flag=True, help="Go on with a checkpoint that was trained on test videos, and say so.")
+@extraction_options
+@click.option("--plot", "picture", metavar="PICTURE", help="Draw the confusion matrix to a .png, .svg or .pdf.")
+@click.option("--predictions", metavar="CSV", help="Write every test video's prediction to this file.")
+@click.option("--save", metavar="MODEL.npz", help="Write the fitted SVM; with several splits, {split} in the name.")
+@json_option
+@click.pass_context
+def svm(context: click.Context, /, dataset: str | None, features: tuple[str, ...], **options: Any) -> int | None:
+    """Say how well a linear SVM recognises a dataset's actions by clip features (Res3D paper, section 5.1).
+
+    A video's features are the mean over its clips, L2-normalised. The SVM is trained and tested on every official
+    split: accuracy per split, and the mean.
+
+    Exit status: 0 done, 1 videos that are not there or have no features, 2 wrong usage, 130 interrupted.
+
+    \b
+    Example:
+      featx svm --dataset hmdb51
+      featx svm --dataset ucf101 --features res3d.h5 --layer pool5 --C cv --plot confusion.png
+      featx svm --dataset ucf101 --features 'res3d-split{split}.h5' --features idt.npz --fusion scores
+      featx svm --dataset ucf101 --split 1 --features res3d.h5 --save svm.npz
+      featx svm predict svm.npz my-videos.h5
+    """
+    if context.invoked_subcommand is not None:
+        return None
+    if dataset is None:
+        raise UsageError("no dataset: give --dataset, a name such as ucf101, or your own folder of class folders, or csv")
+    return _train(dataset, features, **options)
+
+
+def _train(dataset: str, features: tuple[str, ...], *, model: str | None, weights: str | None, device: str,
+           workers: int | None, layers: tuple[str, ...], picture: str | None, predictions: str | None, as_json: bool,
+           **settings: Any) -> int:  # fmt: skip
+    from featx.files import check_target
+    from featx.picture import check_picture
+    from tasks.cli._provide import provide
+    from tasks.recognition import as_text, plot, to_json, write_csv
+    from tasks.recognition import svm as run
+
+    if picture is not None:
+        check_picture(picture)
+    if predictions is not None:
+        check_target(Path(predictions), example="predictions.csv")
+    if any("{split}" in path for path in features):
+        if model is not None or weights is not None:
+            raise UsageError("--model and --weights say whose features to extract, and --features has them: leave one out")
+        files = list(features)
+    else:
+        files = provide(dataset, features, root=settings["root"], holdout=settings["holdout"], layers=layers or None,
+                        model=model, weights=weights, device=device, workers=workers)  # fmt: skip
+    found = run(dataset, files, layers=layers, on_step=lambda text: click.echo(text, err=True), **settings)
+    click.echo(json.dumps(to_json(found), indent=1) if as_json else as_text(found))
+    for each in found.splits:
+        if each.saved is not None:
+            click.echo(f"{each.saved}: the SVM of {each.title}", err=as_json)
+    if picture is not None:
+        plot(found, picture)
+        click.echo(f"{picture}: confusion matrix", err=as_json)
+    if predictions is not None:
+        write_csv(found, predictions)
+        click.echo(f"{predictions}: every video's prediction", err=as_json)
+    return 0
+
+
+@svm.command("predict")
+@click.argument("model")
+@click.argument("features", nargs=-1, required=True)
+@click.option("--csv", "target", metavar="CSV", help="Write every video's class to this file.")
+@json_option
+def predict(model: str, features: tuple[str, ...], target: str | None, as_json: bool) -> int:
+    """Say what a saved SVM takes the videos of feature files for.
+
+    MODEL is what `featx svm --save` wrote, FEATURES are files made with the settings of those it was trained on, as many
+    and in that order. The videos need belong to no dataset.
+
+    Exit status: 0 done, 1 videos that a file lacks, 2 wrong usage or features made otherwise.
+
+    \b
+    Example:
+      featx extract --model res3d my-videos/ my-videos.h5
+      featx svm predict svm.npz my-videos.h5
+      featx svm predict fused.npz rgb.h5 rgbf.h5 --csv classes.csv
+    """
+    from featx.files import check_target
+    from tasks.recognition import predict as run
+    from tasks.recognition import prediction_lines, prediction_to_json, write_prediction
+
+    if target is not None:
+        check_target(Path(target), example="classes.csv")
+    found = run(model, features)
+    click.echo(json.dumps(prediction_to_json(found), indent=1) if as_json else prediction_lines(found))
+    if target is not None:
+        write_prediction(found, target)
+        click.echo(f"{target}: every video's class", err=as_json)
+    return 0

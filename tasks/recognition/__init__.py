@@ -1,0 +1,37 @@
+"""Action recognition: a linear SVM on video-level features (Res3D paper, section 5.1)."""
+
+from tasks.recognition._classifier import FUSIONS, Classifier, Tuning
+from tasks.recognition._model_file import Model, read_model, write_model
+from tasks.recognition._predict import Prediction, predict
+from tasks.recognition._report import (
+    as_text,
+    plot,
+    prediction_lines,
+    prediction_to_json,
+    to_json,
+    write_csv,
+    write_prediction,
+)
+from tasks.recognition._result import SplitResult, SvmResult
+from tasks.recognition._run import svm
+
+__all__ = [
+    "FUSIONS",
+    "Classifier",
+    "Model",
+    "Prediction",
+    "SplitResult",
+    "SvmResult",
+    "Tuning",
+    "as_text",
+    "plot",
+    "predict",
+    "prediction_lines",
+    "prediction_to_json",
+    "read_model",
+    "svm",
+    "to_json",
+    "write_csv",
+    "write_model",
+    "write_prediction",
+]

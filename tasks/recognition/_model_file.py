@@ -1,0 +1,142 @@
+"""A fitted SVM's file: `featx svm --save` writes it, `featx svm predict` reads it.
+
+An .npz, read without pickle:
+    coef        (M, K, D) float32: M machines, K classes; D is all features' dims, or, with fusion "scores", one machine's is its
+                feature's and they lie one after the other as coef0 (K, D0), coef1 (K, D1), ...
+    intercept   (M, K) float64
+    C           (M,) float64
+    classes     (K,) str
+    about       JSON: format, format_version, featx_version, fusion, trained_on (title, dataset, split, videos), accuracy, and
+                features: of each its layer, dims, and the feature file's settings
+"""
+
+from __future__ import annotations
+
+import io
+import json
+import os
+import zipfile
+import zlib
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from featx.errors import UsageError
+from featx.files import disk_full, write_atomically
+from tasks._linear import LinearSVM
+from tasks.recognition._classifier import FUSIONS, Classifier
+from tasks.recognition._result import Origin, SplitResult
+
+FORMAT = "featx-svm"
+FORMAT_VERSION = 1
+
+
+@dataclass(frozen=True, kw_only=True)
+class Model:
+    """A fitted SVM and what it rests on. trained_on: title, dataset, split, videos; accuracy: on that split's test videos."""
+
+    classifier: Classifier
+    classes: tuple[str, ...]
+    origins: tuple[Origin, ...]
+    trained_on: dict[str, Any]
+    accuracy: dict[str, float]
+
+    @classmethod
+    def of(cls, result: SplitResult) -> Model:
+        """Return what a split's result has fitted."""
+        trained_on = {"title": result.title, "split": result.split, "videos": result.trained}
+        return cls(
+            classifier=result.classifier,
+            classes=result.classes,
+            origins=result.origins,
+            trained_on=trained_on,
+            accuracy=result.accuracy.as_json(),
+        )
+
+
+def write_model(path: str | os.PathLike[str], model: Model) -> None:
+    """Write a model's file, whole or not at all; the same model gives the same bytes."""
+    from featx import __version__
+
+    machines = model.classifier.machines
+    about = {
+        "format": FORMAT,
+        "format_version": FORMAT_VERSION,
+        "featx_version": __version__,
+        "fusion": model.classifier.fusion,
+        "trained_on": model.trained_on,
+        "accuracy": model.accuracy,
+        "features": [asdict(each) for each in model.origins],
+    }
+    arrays: dict[str, Any] = {
+        "intercept": np.stack([machine.intercept for machine in machines]),
+        "C": np.asarray([machine.C for machine in machines]),
+        "classes": np.asarray(model.classes),
+        "about": json.dumps(about),
+        **{f"coef{place}": machine.coef for place, machine in enumerate(machines)},
+    }
+    content = io.BytesIO()
+    np.savez(content, **arrays)
+    target = Path(path)
+    with disk_full(target):
+        target.parent.mkdir(parents=True, exist_ok=True)
+        write_atomically(target, content.getvalue())
+
+
+def read_model(path: str | os.PathLike[str]) -> Model:
+    """Read a model's file; UsageError for one that is none, or is damaged."""
+    path = os.fspath(path)
+    wrong = f"{path} is not an SVM's file: give one that featx svm --save wrote"
+    try:
+        with open(path, "rb") as file, np.load(file, allow_pickle=False) as arrays:
+            about = json.loads(str(arrays["about"]))
+            if not isinstance(about, dict) or about.get("format") != FORMAT:
+                raise UsageError(wrong)
+            if about["format_version"] != FORMAT_VERSION:
+                raise UsageError(
+                    f"{path} has format version {about['format_version']}, this featx reads {FORMAT_VERSION}: update it"
+                )
+            model = _model(arrays, about)
+    except OSError as error:
+        raise UsageError(f"cannot read the model {path}: {error.strerror or error}") from error
+    except (ValueError, KeyError, TypeError, EOFError, MemoryError, AttributeError, zipfile.BadZipFile, zlib.error) as error:
+        raise UsageError(wrong) from error
+    if (why := _damage(model)) is not None:
+        raise UsageError(f"{path} is damaged: {why}; write it again with featx svm --save")
+    return model
+
+
+def _model(arrays: Any, about: dict[str, Any]) -> Model:
+    origins = tuple(Origin(**each) for each in about["features"])
+    fusion = str(about["fusion"])
+    count = len(origins) if fusion == "scores" else 1
+    machines = tuple(
+        LinearSVM(arrays[f"coef{place}"], arrays["intercept"][place], float(arrays["C"][place])) for place in range(count)
+    )
+    return Model(
+        classifier=Classifier(dims=tuple(each.dims for each in origins), fusion=fusion, machines=machines),
+        classes=tuple(str(each) for each in arrays["classes"]),
+        origins=origins,
+        trained_on=dict(about["trained_on"]),
+        accuracy=dict(about["accuracy"]),
+    )
+
+
+def _damage(model: Model) -> str | None:
+    """Return what does not agree in a model that could be read."""
+    classifier, size = model.classifier, len(model.classes)
+    if classifier.fusion not in FUSIONS or not model.origins:
+        return f"fusion is {classifier.fusion!r} of {len(model.origins)} features"
+    if not all(isinstance(each.settings, dict | None) and isinstance(each.dims, int) for each in model.origins):
+        return "it does not say how its features were made"
+    widths = classifier.dims if classifier.fusion == "scores" else (sum(classifier.dims),)
+    for machine, width in zip(classifier.machines, widths, strict=True):
+        if machine.coef.shape != (size, width) or machine.intercept.shape != (size,) or machine.coef.dtype != np.float32:
+            return (
+                f"coef is {machine.coef.dtype} {machine.coef.shape} and intercept {machine.intercept.shape}, for {size} classes"
+            )
+        if not (np.isfinite(machine.coef).all() and np.isfinite(machine.intercept).all()):
+            return "it has numbers that are not finite"
+    return None

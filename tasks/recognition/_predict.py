@@ -1,0 +1,113 @@
+"""A fitted SVM asked about videos, of whatever dataset or of none."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+from featx.datasets import Item
+from featx.errors import UsageError
+from featx.store import differences
+from tasks._features import Features, open_features
+from tasks._linear import Floats, Ints
+from tasks.recognition._model_file import Model, read_model
+from tasks.recognition._result import Origin
+
+# What a clip's row shows. Where the clips lie (stride, tail, count) and how exactly it was computed change no row's meaning.
+_ROW = ("model", "weights", "clip", "transform", "projection")
+_PLACES = ("stride", "tail", "count")
+_NOTED = ("precision", "clip", "decoder")
+# Videos whose rows are held at once.
+_BLOCK = 1024
+
+
+@dataclass(frozen=True, kw_only=True)
+class Prediction:
+    """What an SVM takes N videos for. scores: (N, K), of the model's classes; notes: what the user should be told."""
+
+    model: Model
+    ids: tuple[str, ...]
+    scores: Floats
+    notes: tuple[str, ...]
+
+    @property
+    def best(self) -> Ints:
+        """(N, 2) int64, the classes with the highest and the second highest score, the first of equals first."""
+        return np.argsort(-self.scores, axis=1, kind="stable")[:, :2]
+
+    @property
+    def margins(self) -> Floats:
+        """(N,) the highest score less the second highest."""
+        ordered = np.sort(self.scores, axis=1)
+        return np.asarray(ordered[:, -1] - ordered[:, -2])
+
+
+def predict(model: str | os.PathLike[str], features: str | os.PathLike[str] | Sequence[str | os.PathLike[str]]) -> Prediction:
+    """Return what a saved SVM takes the videos of feature files for.
+
+    features: as many files as the SVM was trained on, in that order; the first one's videos are asked about.
+    Raises UsageError for features that were made otherwise than the SVM's own, FeatxError for videos that a file lacks.
+    """
+    fitted = read_model(model)
+    paths = [os.fspath(each) for each in ([features] if isinstance(features, str | os.PathLike) else features)]
+    if len(paths) != len(fitted.origins):
+        wanted = ", ".join(each.title for each in fitted.origins)
+        raise UsageError(f"{len(paths)} feature files for an SVM on {len(fitted.origins)} features: give those of {wanted}")
+    with contextlib.ExitStack() as stack:
+        sources, notes = [], []
+        for path, origin in zip(paths, fitted.origins, strict=True):
+            source = stack.enter_context(open_features(path, origin.layer))
+            notes += _check_fits(source, origin, os.fspath(model))
+            sources.append(source)
+        items = [Item(id=each, path=each, label=-1) for each in sources[0].ids]
+        if not items:
+            raise UsageError(f"{paths[0]} has no videos: extract some")
+        for source in sources:
+            source.find(items)
+        scores = np.concatenate([_scores(fitted, sources, part) for part in _blocks(items)])
+    return Prediction(model=fitted, ids=tuple(item.id for item in items), scores=scores, notes=tuple(dict.fromkeys(notes)))
+
+
+def _scores(fitted: Model, sources: Sequence[Features], items: Sequence[Item]) -> Floats:
+    scores = np.zeros((len(items), len(fitted.classes)))
+    for place, source in enumerate(sources):
+        scores += fitted.classifier.scores(place, source.rows(items))
+    return scores
+
+
+def _blocks(items: Sequence[Item]) -> Iterator[Sequence[Item]]:
+    for start in range(0, len(items), _BLOCK):
+        yield items[start : start + _BLOCK]
+
+
+def _check_fits(source: Features, origin: Origin, model: str) -> list[str]:
+    """Raise UsageError for features made otherwise than those the SVM was trained on; return what the user should be told."""
+    if (source.settings is None) != (origin.settings is None):
+        kind = "another library's" if origin.settings is None else "a feature file's"
+        raise UsageError(f"{model} was trained on {kind} rows, {origin.title}, and {source.path} has others: give those")
+    changed = differences(_row(origin.settings or {}), _row(source.settings or {}), names=_ROW)
+    if changed:
+        raise UsageError(
+            f"{model} was trained on other features than {source.path} has: {changed}; extract with the SVM's settings"
+        )
+    if source.dims != origin.dims:
+        raise UsageError(
+            f"{model} takes {origin.title} of {origin.dims} numbers and {source.path} has {source.dims}: give its own"
+        )
+    if source.settings is None or origin.settings is None:
+        return [
+            f"nothing in {source.path} says whether its rows were made as those of {origin.path}, but their number of dimensions"
+        ]
+    noted = differences(origin.settings, source.settings, names=_NOTED)
+    return [f"{source.path} was made otherwise than what {model} was trained on: {noted}"] if noted else []
+
+
+def _row(settings: Mapping[str, Any]) -> dict[str, Any]:
+    clip = settings.get("clip")
+    inside = {n: v for n, v in clip.items() if n not in _PLACES} if isinstance(clip, Mapping) else clip
+    return {**settings, "clip": inside}

@@ -1,0 +1,202 @@
+"""An SVM's accuracies and predictions in words, as JSON values, as comma-separated values and as a picture."""
+
+from __future__ import annotations
+
+import csv
+import io
+import os
+from collections.abc import Iterable, Sequence
+from pathlib import Path
+from typing import Any
+
+from featx.files import disk_full, write_atomically
+from featx.report import DRAWS, class_lines, plot_confusion, table
+from tasks.recognition._predict import Prediction
+from tasks.recognition._result import Origin, SplitResult, SvmResult
+
+PROTOCOL = "a video is the mean over its clips, L2-normalised (Res3D paper, section 5.1)"
+# Videos that are listed for a person; --csv and --json have all.
+MOST_VIDEOS = 40
+
+
+def as_text(found: SvmResult) -> str:
+    """Return the accuracies as text for a person, with what they rest on, and the classes that come out worst."""
+    first = found.splits[0]
+    rows: list[tuple[str, ...]] = [(f"split {each.split}", *each.accuracy.as_cells(), *_counts(each)) for each in found.splits]
+    if len(found.splits) > 1:
+        low, high = found.interval
+        rows.append(("mean", f"{100 * found.mean:.1f}", f"{100 * low:.1f} to {100 * high:.1f}", *[""] * (len(rows[0]) - 3)))
+    lines = [
+        f"{found.dataset}: linear SVM on {_joined(first.origins, found.fusion)}",
+        PROTOCOL,
+        f"one class against the rest, squared hinge; C {_told_C(found)}",
+        "",
+        table(rows, headers=("accuracy", "%", "95 % interval", "right", "trained on", "classes", "C")),
+        f"intervals: bootstrap over videos, percentiles of {DRAWS} resamples",
+        *(_features_line(each) for each in _origins(found)),
+        *_tuning_lines(found),
+        *_absent_lines(found),
+        *([f"paper: {found.paper}"] if found.paper else []),
+        *(f"note: {note}" for note in found.notes),
+    ]
+    return "\n".join([*lines, "", *class_lines(found.classes, found.confusion, *found.per_class)])
+
+
+def _counts(each: SplitResult) -> tuple[str, str, str, str]:
+    right = f"{int(each.right.sum())} of {len(each.ids)} videos"
+    return right, f"{each.trained} videos", str(len(each.classes)), ", ".join(f"{C:g}" for C in each.C)
+
+
+def _joined(origins: Sequence[Origin], fusion: str) -> str:
+    how = "" if len(origins) == 1 else ", one after the other" if fusion == "concat" else ", the mean of an SVM's scores on each"
+    return " + ".join(each.title for each in origins) + how
+
+
+def _told_C(found: SvmResult) -> str:
+    if found.tuned:
+        return "chosen in the training set by cross-validation, groups kept together"
+    return f"{found.splits[0].C[0]:g}" + (" (LIBLINEAR's own)" if found.splits[0].C[0] == 1 else "")
+
+
+def _origins(found: SvmResult) -> list[Origin]:
+    return list({(each.path, each.layer): each for split in found.splits for each in split.origins}.values())
+
+
+def _features_line(origin: Origin) -> str:
+    made = origin.settings
+    how = f", {made['precision']} on {made['device']}" if made else ", another library's"
+    return f"features: {origin.title}, {origin.dims} numbers{how}, from {origin.path}"
+
+
+def _tuning_lines(found: SvmResult) -> list[str]:
+    lines = []
+    for each in found.splits:
+        for machine, tuning in enumerate(each.classifier.tunings):
+            cells = ", ".join(f"{C:g}: {100 * a:.1f}" for C, a in zip(tuning.grid, tuning.accuracies, strict=True))
+            of = f", {each.origins[machine].title}" if len(each.classifier.tunings) > 1 else ""
+            lines.append(f"split {each.split}{of}: % over {tuning.folds} folds of the training set by C: {cells}")
+    return lines
+
+
+def _absent_lines(found: SvmResult) -> list[str]:
+    return [
+        f"split {each.split}: {each.absent[0]} training and {each.absent[1]} test videos of the lists are not there, not counted"
+        for each in found.splits
+        if any(each.absent)
+    ]
+
+
+def to_json(found: SvmResult) -> dict[str, Any]:
+    """Return the result as plain JSON values; `write_csv` writes the single videos."""
+    right, videos = found.per_class
+    low, high = found.interval
+    return {
+        "dataset": found.dataset,
+        "protocol": PROTOCOL,
+        "fusion": found.fusion,
+        "mean": {"value": found.mean, "low": low, "high": high},
+        "splits": [_split_json(each) for each in found.splits],
+        "interval": f"95 %, bootstrap over videos, percentiles of {DRAWS} resamples, seed 0",
+        "paper": found.paper,
+        "classes": [
+            {"name": name, "videos": int(of), "right": int(r)} for name, r, of in zip(found.classes, right, videos, strict=True)
+        ],
+        "confusion": found.confusion.tolist(),
+        "notes": list(found.notes),
+    }
+
+
+def _split_json(each: SplitResult) -> dict[str, Any]:
+    return {
+        "split": each.split,
+        "accuracy": each.accuracy.as_json(),
+        "train": each.trained,
+        "test": len(each.ids),
+        "classes": len(each.classes),
+        "absent": {"train": each.absent[0], "test": each.absent[1]},
+        "C": list(each.C),
+        "tuning": [vars(tuning) for tuning in each.classifier.tunings],
+        "features": [vars(origin) for origin in each.origins],
+        "saved": each.saved,
+        "notes": list(each.notes),
+    }
+
+
+def write_csv(found: SvmResult, path: str | os.PathLike[str]) -> None:
+    """Write every test video of every split as a line of comma-separated values."""
+    lines = []
+    for each in found.splits:
+        for place, video in enumerate(each.ids):
+            label, predicted, row = int(each.labels[place]), int(each.predictions[place]), each.scores[place]
+            shown = (f"{row[predicted]:.6f}", f"{row[label]:.6f}")
+            lines.append((each.split, video, each.classes[label], each.classes[predicted], int(each.right[place]), *shown))
+    _write(path, ("split", "id", "label", "predicted", "right", "score", "label_score"), lines)
+
+
+def plot(found: SvmResult, path: str | os.PathLike[str]) -> None:
+    """Draw the confusion matrix over all splits."""
+    title = [f"{found.dataset}, {_splits(found)}", *(each.title for each in found.splits[0].origins)]
+    plot_confusion(path, found.confusion, found.classes, title=title)
+
+
+def _splits(found: SvmResult) -> str:
+    numbers = ", ".join(str(each.split) for each in found.splits)
+    if len(found.splits) == 1:
+        return f"split {numbers}: {100 * found.mean:.1f} % of {len(found.splits[0].ids)} videos"
+    return f"splits {numbers} together: mean {100 * found.mean:.1f} %"
+
+
+def prediction_lines(found: Prediction) -> str:
+    """Return what the videos are taken for as text for a person."""
+    rows = _rows(found)
+    model, trained = found.model, found.model.trained_on
+    lines = [
+        f"linear SVM on {_joined(model.origins, model.classifier.fusion)}",
+        f"trained on {trained['title']}: {trained['videos']} videos of {len(model.classes)} classes,"
+        f" {100 * model.accuracy['value']:.1f} % of its test videos right",
+        "",
+        table(rows[:MOST_VIDEOS], headers=("video", "class", "score", "second", "margin")),
+    ]
+    if len(rows) > MOST_VIDEOS:
+        lines.append(f"... and {len(rows) - MOST_VIDEOS} more videos: --csv or --json lists them all")
+    lines += ["scores above 0 are on the class's side of its border; the margin is to the second class's score"]
+    return "\n".join([*lines, *(f"note: {note}" for note in found.notes)])
+
+
+def _rows(found: Prediction) -> list[tuple[str, str, float, str, float]]:
+    names = found.model.classes
+    return [
+        (video, names[first], float(scores[first]), names[second], float(margin))
+        for video, scores, (first, second), margin in zip(found.ids, found.scores, found.best, found.margins, strict=True)
+    ]
+
+
+def prediction_to_json(found: Prediction) -> dict[str, Any]:
+    """Return what the videos are taken for as plain JSON values."""
+    return {
+        "classes": list(found.model.classes),
+        "trained_on": found.model.trained_on,
+        "accuracy": found.model.accuracy,
+        "videos": [
+            {"id": video, "class": name, "score": score, "second": second, "margin": margin, "scores": scores.tolist()}
+            for (video, name, score, second, margin), scores in zip(_rows(found), found.scores, strict=True)
+        ],
+        "notes": list(found.notes),
+    }
+
+
+def write_prediction(found: Prediction, path: str | os.PathLike[str]) -> None:
+    """Write what every video is taken for as a line of comma-separated values."""
+    lines = [(video, name, f"{score:.6f}", second, f"{margin:.6f}") for video, name, score, second, margin in _rows(found)]
+    _write(path, ("id", "class", "score", "second", "margin"), lines)
+
+
+def _write(path: str | os.PathLike[str], header: Sequence[str], lines: Iterable[Sequence[object]]) -> None:
+    text = io.StringIO()
+    writer = csv.writer(text, lineterminator="\n")
+    writer.writerow(header)
+    writer.writerows(lines)
+    target = Path(path)
+    with disk_full(target):
+        target.parent.mkdir(parents=True, exist_ok=True)
+        write_atomically(target, text.getvalue().encode("utf-8", "surrogateescape"))

@@ -1,0 +1,127 @@
+"""What an SVM says of the test videos of a dataset's splits, and the accuracies that follow from it."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from functools import cached_property
+from typing import Any
+
+import numpy as np
+
+from featx.report import Accuracy, mean_interval
+from tasks._linear import Floats, Ints
+from tasks.recognition._classifier import Classifier
+
+
+@dataclass(frozen=True, kw_only=True)
+class Origin:
+    """One feature that an SVM rests on: file, layer, dims, what a report calls it, and a feature file's settings."""
+
+    path: str
+    layer: str | None
+    dims: int
+    title: str
+    settings: dict[str, Any] | None
+
+
+@dataclass(frozen=True, kw_only=True)
+class SplitResult:
+    """An SVM's answers to the N test videos of one split.
+
+    title: such as "ucf101 split 1". classes: names in the order of the labels. trained: how many training videos.
+    ids, labels (N,): of the test videos; also: (N,) further labels of a video that has several. scores: (N, K).
+    absent: training and test videos of the lists that were left out because they are not there. official: the split is one of a
+    dataset that is known by name, with all of its videos, none generated. saved: where the model was written.
+    """
+
+    split: int
+    title: str
+    classes: tuple[str, ...]
+    trained: int
+    ids: tuple[str, ...]
+    labels: Ints
+    also: tuple[tuple[int, ...], ...]
+    scores: Floats
+    classifier: Classifier
+    origins: tuple[Origin, ...]
+    absent: tuple[int, int] = (0, 0)
+    official: bool = False
+    notes: tuple[str, ...] = ()
+    saved: str | None = None
+
+    @cached_property
+    def predictions(self) -> Ints:
+        """(N,) int64, the class with the highest score, the first of equals."""
+        return np.asarray(self.scores.argmax(axis=1), np.int64)
+
+    @cached_property
+    def right(self) -> Ints:
+        """(N,) int64, 1 where the prediction is one of the video's labels."""
+        right = self.predictions == self.labels
+        for place, others in enumerate(self.also):
+            right[place] |= int(self.predictions[place]) in others
+        return np.asarray(right, np.int64)
+
+    @property
+    def truth(self) -> Ints:
+        """(N,) int64, the label that a video is counted under: of several the one that was predicted, else the first."""
+        return np.where(self.right, self.predictions, self.labels)
+
+    @property
+    def accuracy(self) -> Accuracy:
+        """Of all test videos, those that are right."""
+        return Accuracy(self.right, np.ones(len(self.ids), np.int64))
+
+    @property
+    def C(self) -> tuple[float, ...]:
+        """Of each SVM."""
+        return tuple(machine.C for machine in self.classifier.machines)
+
+
+@dataclass(frozen=True, kw_only=True)
+class SvmResult:
+    """An SVM's answers to a dataset's splits. paper: the figure of the same measurement in a paper, in words."""
+
+    dataset: str
+    fusion: str
+    tuned: bool
+    splits: tuple[SplitResult, ...]
+    paper: str | None = None
+    notes: tuple[str, ...] = field(default=())
+
+    @property
+    def mean(self) -> float:
+        """The mean of the splits' accuracies, 0 to 1."""
+        return float(np.mean([each.accuracy.value for each in self.splits]))
+
+    @cached_property
+    def interval(self) -> tuple[float, float]:
+        """The 95 % interval of `mean`: a video is drawn with its answers in all splits (`featx.report.mean_interval`)."""
+        places = {i: place for place, i in enumerate(dict.fromkeys(i for each in self.splits for i in each.ids))}
+        accuracies = []
+        for each in self.splits:
+            right, of = np.zeros(len(places), np.int64), np.zeros(len(places), np.int64)
+            chosen = [places[i] for i in each.ids]
+            right[chosen], of[chosen] = each.right, 1
+            accuracies.append(Accuracy(right, of))
+        return mean_interval(accuracies)
+
+    @cached_property
+    def classes(self) -> tuple[str, ...]:
+        """The names of all splits' classes; with videos missing, splits may have different ones."""
+        return tuple(dict.fromkeys(name for each in self.splits for name in each.classes))
+
+    @cached_property
+    def confusion(self) -> Ints:
+        """(K, K) int64: videos of the row's class that were taken for the column's, over all splits."""
+        size = len(self.classes)
+        out = np.zeros((size, size), np.int64)
+        for each in self.splits:
+            numbers = np.asarray([self.classes.index(name) for name in each.classes])
+            np.add.at(out, (numbers[each.truth], numbers[each.predictions]), 1)
+        return out
+
+    @property
+    def per_class(self) -> tuple[Ints, Ints]:
+        """For each class, (K,) int64 each: how many of its videos are right, and how many it has, over all splits."""
+        return self.confusion.diagonal().copy(), self.confusion.sum(axis=1)

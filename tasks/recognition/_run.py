@@ -1,0 +1,202 @@
+"""`featx svm`: a linear SVM for each split of a dataset, tested on the split's other side."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+from collections.abc import Callable, Hashable, Sequence
+from functools import partial as bound
+from pathlib import Path
+
+import numpy as np
+
+from featx.datasets import Item
+from featx.errors import UsageError
+from featx.files import check_target
+from tasks._features import Features, is_feature_file, open_features
+from tasks._linear import C as DEFAULT_C
+from tasks._linear import Rows, check_C
+from tasks._splits import Split, check_split, labels_of, load_splits
+from tasks.recognition._classifier import FUSIONS, fit_classifier
+from tasks.recognition._model_file import Model, write_model
+from tasks.recognition._paper import is_whole, printed
+from tasks.recognition._result import Origin, SplitResult, SvmResult
+
+# In a path, the split's number.
+PLACEHOLDER = "{split}"
+TUNED = "cv"
+
+
+def svm(
+    dataset: str | os.PathLike[str],
+    features: str | os.PathLike[str] | Sequence[str | os.PathLike[str]],
+    *,
+    layers: str | Sequence[str] | None = None,
+    split: int | None = None,
+    C: float | str = DEFAULT_C,
+    fusion: str = "concat",
+    root: str | os.PathLike[str] | None = None,
+    partial: bool = False,
+    holdout: float = 0.2,
+    allow_trained_on: bool = False,
+    save: str | os.PathLike[str] | None = None,
+    on_step: Callable[[str], None] | None = None,
+) -> SvmResult:
+    """Train and test a linear SVM on video-level features, on every split of a dataset (Res3D paper, section 5.1).
+
+    A video's features are the mean over its clips, L2-normalised; one class against the rest.
+
+    dataset, root, partial, holdout: as for `featx.load_dataset`; split: one of its splits, all of them by default.
+    features: feature files, or other libraries' files (`tasks.open_features`); "{split}" in a path is the split's number.
+    layers: one for all feature files, or one for each; the files' first by default.
+    C: a number, or "cv" to choose it in the training set, by cross-validation that keeps groups together.
+    fusion: of several features, "concat" (one after the other, each L2-normalised) or "scores" (the mean of an SVM's on each).
+    allow_trained_on: go on where a checkpoint was trained on a split's test videos, and say so.
+    save: where to write the model, with "{split}" in it where there are several splits. on_step: called with what comes next.
+    Raises UsageError for wrong arguments, FeatxError for videos without features and sides that are no measurement
+    (`tasks._splits.check_split`).
+    """
+    if fusion not in FUSIONS:
+        raise UsageError(f"fusion is {fusion!r}: give {' or '.join(FUSIONS)}")
+    number = _number(C)
+    paths = [os.fspath(each) for each in ([features] if isinstance(features, str | os.PathLike) else features)]
+    if not paths:
+        raise UsageError("no features: give a feature file")
+    splits = load_splits(dataset, root=root, split=split, partial=partial, holdout=holdout)
+    targets = _targets(save, splits)
+    with contextlib.ExitStack() as stack:
+        opened = _open(paths, [layers] if isinstance(layers, str) else list(layers or ()), splits, stack)
+        notes = [_checked(each, sources, allow=allow_trained_on) for each, sources in zip(splits, opened, strict=True)]
+        results = []
+        for each, sources, told, target in zip(splits, opened, notes, targets, strict=True):
+            if on_step:
+                on_step(f"{each.title}: {len(each.train.items)} videos to train on, {len(each.test.items)} to test")
+            results.append(_fitted(each, sources, C=number, fusion=fusion, notes=told, target=target))
+    told_of_all = dict.fromkeys(note for told in notes for note in told)
+    return SvmResult(
+        dataset=splits[0].test.name,
+        fusion=fusion,
+        tuned=number is None,
+        splits=tuple(results),
+        paper=printed(splits, results),
+        notes=tuple(told_of_all),
+    )
+
+
+def _number(C: float | str) -> float | None:
+    """Return C as a number; None is for choosing it."""
+    if C == TUNED:
+        return None
+    try:
+        number = float(C)
+    except ValueError:
+        raise UsageError(f"C is {C!r}: give a number above 0, or {TUNED}") from None
+    check_C(number)
+    return number
+
+
+def _targets(save: str | os.PathLike[str] | None, splits: Sequence[Split]) -> list[Path | None]:
+    """Return where each split's model goes, checked before any work."""
+    if save is None:
+        return [None] * len(splits)
+    if len(splits) > 1 and PLACEHOLDER not in os.fspath(save):
+        name = Path(save)
+        better = name.with_name(f"{name.stem}-{PLACEHOLDER}{name.suffix}")
+        raise UsageError(f"{len(splits)} splits give as many models, and {name} names one: give --split, or save to {better}")
+    targets: list[Path | None] = []
+    for each in splits:
+        target = Path(_expanded(os.fspath(save), each))
+        if target.suffix.lower() != ".npz":
+            raise UsageError(f"cannot save a model to {target}: give a name that ends in .npz")
+        check_target(target, example="svm.npz")
+        targets.append(target)
+    return targets
+
+
+def _expanded(path: str, split: Split) -> str:
+    return path.replace(PLACEHOLDER, str(split.test.split))
+
+
+def _open(
+    paths: Sequence[str], layers: Sequence[str], splits: Sequence[Split], stack: contextlib.ExitStack
+) -> list[list[Features]]:
+    """Return each split's features, opened; a file that several splits share is opened once."""
+    opened: dict[tuple[str, str | None], Features] = {}
+    found = []
+    for split in splits:
+        expanded = [_expanded(path, split) for path in paths]
+        sources = []
+        for key in zip(expanded, _layer_of_each(expanded, layers), strict=True):
+            if key not in opened:
+                opened[key] = stack.enter_context(open_features(*key))
+            sources.append(opened[key])
+        found.append(sources)
+    return found
+
+
+def _layer_of_each(paths: Sequence[str], layers: Sequence[str]) -> list[str | None]:
+    """Return each file's layer, None where it has none or its first is meant."""
+    own = [is_feature_file(path) for path in paths]
+    if len(layers) not in (0, 1, sum(own)):
+        raise UsageError(
+            f"{len(layers)} layers ({', '.join(layers)}) for {sum(own)} feature files: give one for all of them, or one for each"
+        )
+    if layers and not any(own):
+        raise UsageError(f"layer is {layers[0]!r}, and {paths[0]} has no layers: leave it out")
+    each = iter(layers if len(layers) != 1 else [layers[0]] * sum(own))
+    return [next(each, None) if is_own else None for is_own in own]
+
+
+def _checked(split: Split, sources: Sequence[Features], *, allow: bool) -> list[str]:
+    """Return what the user should be told of a split; raise where its accuracy would be none."""
+    for source in sources:
+        source.find([*split.train.items, *split.test.items], dataset=split.test.name)
+    notes = check_split(split, sources, allow_trained_on=allow)
+    for source in sources:
+        if ((source.settings or {}).get("weights") or {}).get("name") == "random":
+            notes.append(f"{source.title}: features of an untrained network")
+    return notes
+
+
+def _fitted(
+    split: Split, sources: Sequence[Features], *, C: float | None, fusion: str, notes: Sequence[str], target: Path | None
+) -> SplitResult:
+    name, train, test = split.test.name, split.train.items, split.test.items
+
+    def rows(source: Features, items: Sequence[Item]) -> Rows:
+        return source.rows(items, dataset=name)
+
+    classifier = fit_classifier(
+        [bound(rows, source, train) for source in sources],
+        labels_of(train),
+        [_group(item) for item in train],
+        C=C,
+        fusion=fusion,
+        classes=split.classes,
+    )
+    scores = np.zeros((len(test), len(split.classes)))
+    for place, source in enumerate(sources):
+        scores += classifier.scores(place, rows(source, test))
+    result = SplitResult(
+        split=split.test.split,
+        title=split.title,
+        classes=split.classes,
+        trained=len(train),
+        ids=tuple(item.id for item in test),
+        labels=labels_of(test),
+        also=tuple(item.also for item in test),
+        scores=scores,
+        classifier=classifier,
+        origins=tuple(Origin(path=str(s.path), layer=s.layer, dims=s.dims, title=s.title, settings=s.settings) for s in sources),
+        absent=(split.train.absent, split.test.absent),
+        official=is_whole(split),
+        notes=tuple(notes),
+        saved=None if target is None else str(target),
+    )
+    if target is not None:
+        write_model(target, Model.of(result))
+    return result
+
+
+def _group(item: Item) -> Hashable:
+    return (item.label, item.group) if item.group is not None else item.id
