@@ -1,0 +1,29 @@
+"""Similarity search: the clips and videos of a feature file that are most like a given one.
+
+faiss compares rows that lie L2-normalised in files beside the feature file: all of them up to a size, and
+above it those in the nearest of its cells, with the recall that this has on the file's own clips.
+"""
+
+from tasks.retrieval._faiss import EXACT_BYTES
+from tasks.retrieval._folder import Recall
+from tasks.retrieval._index import IndexReport, index
+from tasks.retrieval._place import Plan
+from tasks.retrieval._question import Question
+from tasks.retrieval._report import index_text, plan_text, search_text, to_json
+from tasks.retrieval._search import Hit, SearchResult, search
+
+__all__ = [
+    "EXACT_BYTES",
+    "Hit",
+    "IndexReport",
+    "Plan",
+    "Question",
+    "Recall",
+    "SearchResult",
+    "index",
+    "index_text",
+    "plan_text",
+    "search",
+    "search_text",
+    "to_json",
+]

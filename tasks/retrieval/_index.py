@@ -1,0 +1,219 @@
+"""A feature file's clips made searchable, once; later only what is new."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable
+from contextlib import closing
+from dataclasses import dataclass, replace
+from pathlib import Path
+from time import monotonic
+from typing import Literal
+
+from featx.errors import FeatxError
+from featx.files import disk_full
+from featx.store import FeatureStore, differences
+from tasks.retrieval import _faiss
+from tasks.retrieval._folder import (
+    Cells,
+    Damaged,
+    Manifest,
+    Opened,
+    Recall,
+    free_number,
+    lock,
+    open_index,
+    publish,
+    sweep,
+    synced_sha256,
+)
+from tasks.retrieval._nearest import measured
+from tasks.retrieval._place import Plan, chosen_layer, folder_of, stamp_of
+from tasks.retrieval._rows import Stored
+from tasks.retrieval._segment import write_segment
+from tasks.retrieval._videos import changes
+
+# Additions that are kept apart before they are made one.
+MOST_SEGMENTS = 64
+# Cells are placed anew when there are so many times the rows that they were placed by.
+OUTGROWN = 2.0
+
+Progress = Callable[[int, int], None]
+
+
+@dataclass(frozen=True, kw_only=True)
+class IndexReport:
+    """How an indexing went.
+
+    videos, clips: in the index. done: what was done. added: videos that were read. why: what was there is built anew.
+    cells, probes: cells of faiss's index, and how many a search looks into; None, as recall, where a search is exhaustive.
+    bytes: on the disk.
+    """
+
+    features: str
+    index: str
+    layer: str
+    dims: int
+    videos: int
+    clips: int
+    done: Literal["built", "added", "nothing"]
+    added: int
+    why: str
+    exact: bool
+    cells: int | None
+    probes: int | None
+    recall: Recall | None
+    bytes: int
+    seconds: float
+
+
+def index(
+    path: str | os.PathLike[str],
+    *,
+    layer: str | None = None,
+    index: str | os.PathLike[str] | None = None,
+    exact: bool | None = None,
+    on_start: Callable[[Plan], None] = lambda plan: None,
+    on_progress: Progress = lambda done, of: None,
+) -> IndexReport:
+    """Make an index of a feature file's clips, or add the videos that it lacks.
+
+    layer: by default the narrowest one that is not prob. index: the folder, `path`.index by default, in which each layer
+    has its own. exact: whether a search compares with every row; by default as before, and at first up to
+    `tasks.retrieval.EXACT_BYTES` of rows. on_start: called with what is to be done, if anything is; on_progress: with
+    (videos read, in all). The index that is there stays until the new one is whole.
+    Raises UsageError where a layer is unknown, there is too little room, or another run is writing the index.
+    """
+    began = monotonic()
+    stamp = stamp_of(path)
+    with FeatureStore(path) as store:
+        chosen, dims = chosen_layer(store, layer)
+        folder = folder_of(path, chosen, index)
+        with closing(lock(folder)):
+            old, why = _usable(folder, store)
+            update = _Update(store, folder, old, exact, Manifest(stamp, store.settings, chosen, dims))
+            plan = update.plan(why)
+            try:
+                manifest = update.run(plan, on_start, on_progress)
+            finally:
+                sweep(folder)
+    return IndexReport(
+        features=os.fspath(path),
+        index=str(folder),
+        layer=chosen,
+        dims=dims,
+        videos=manifest.videos,
+        clips=manifest.clips,
+        done="nothing" if update.same else "built" if old is None else "added",
+        added=plan.new,
+        why=why,
+        exact=manifest.cells is None,
+        cells=manifest.cells.cells if manifest.cells else None,
+        probes=manifest.cells.probes if manifest.cells else None,
+        recall=manifest.recall,
+        bytes=sum((folder / name).stat().st_size for name in manifest.files),
+        seconds=monotonic() - began,
+    )
+
+
+def difference(opened: Opened, store: FeatureStore) -> str:
+    """Say why an index's rows are not those of the feature file; empty if they are."""
+    if changed := differences(opened.manifest.settings, store.settings):
+        return f"the file's settings are others: {changed}"
+    return changes(store, opened.table).why
+
+
+def _usable(folder: Path, store: FeatureStore) -> tuple[Opened | None, str]:
+    """Return the index that is there, if it can be added to, and why not."""
+    try:
+        old = open_index(folder)
+        if old is None:
+            return None, ""
+        old.verify()
+        if old.manifest.cells is not None:
+            old.cells()
+    except Damaged as error:
+        return None, str(error)
+    if why := difference(old, store):
+        return None, why
+    if len(old.manifest.segments) >= MOST_SEGMENTS:
+        return None, f"it is of {len(old.manifest.segments)} additions"
+    return old, ""
+
+
+class _Update:
+    """Brings an index up to date with a feature file. old: what is there and right; empty: the manifest of one without rows."""
+
+    def __init__(self, store: FeatureStore, folder: Path, old: Opened | None, exact: bool | None, empty: Manifest) -> None:
+        self._store, self._folder, self._old, self._empty = store, folder, old, empty
+        self._before = old.manifest if old else empty
+        self._ids = changes(store, old.table).new if old else store.ids
+        self._forced = self._before.forced if exact is None else exact
+        clips = self._before.clips + sum(len(store[i]) for i in self._ids)
+        small = clips * empty.dims * 4 <= _faiss.EXACT_BYTES
+        self._clips, self._exact = clips, small if self._forced is None else self._forced
+        #: Whether there is nothing to do.
+        self.same = not self._ids and self._exact == (self._before.cells is None)
+
+    def plan(self, why: str) -> Plan:
+        dims, new = self._empty.dims, len(self._ids)
+        codes = 0 if self._exact or self.same else self._clips * dims
+        return Plan(
+            index=self._folder,
+            layer=self._empty.layer,
+            dims=dims,
+            videos=len(self._store),
+            clips=self._clips,
+            new=new,
+            size=(self._clips - self._before.clips + new) * dims * 4 + codes,
+            exact=self._exact,
+            why=why,
+        )
+
+    def run(self, plan: Plan, on_start: Callable[[Plan], None], on_progress: Progress) -> Manifest:
+        """Do it, and return the manifest that is in place then."""
+        manifest = replace(self._before, features=self._empty.features, forced=self._forced)
+        if self.same:
+            if manifest != self._before:
+                publish(self._folder, manifest)
+            return manifest
+        plan.check_room()
+        on_start(plan)
+        sweep(self._folder)
+        number = free_number(self._folder)
+        if self._ids:
+            segment = write_segment(
+                self._store,
+                self._ids,
+                self._folder,
+                layer=plan.layer,
+                dims=plan.dims,
+                number=number,
+                on_progress=on_progress,
+            )
+            manifest = replace(manifest, segments=[*manifest.segments, segment])
+        manifest = replace(manifest, cells=None, recall=None)
+        if not plan.exact:
+            manifest = self._with_cells(manifest, number)
+        publish(self._folder, manifest)
+        return manifest
+
+    def _with_cells(self, manifest: Manifest, number: int) -> Manifest:
+        """Write faiss's index of all rows, and return the manifest with it and with its recall."""
+        stored = Stored([(self._folder / s.rows, s.clips) for s in manifest.segments], manifest.dims)
+        before = self._before.cells
+        if self._old is not None and before is not None and len(stored) <= OUTGROWN * before.trained:
+            cells, trained = self._old.cells(), before.trained
+        else:
+            cells, trained = _faiss.train(stored), len(stored)
+        _faiss.add(cells, stored)
+        path = self._folder / f"cells-{number}.faiss"
+        with disk_full(self._folder):
+            try:
+                _faiss.write(cells, path)
+            except RuntimeError as error:  # faiss has no other
+                raise FeatxError(f"cannot write {path}: {str(error).splitlines()[0]}; is the disk full?") from error
+            sha256 = synced_sha256(path)
+        probes, recall = measured(stored, cells, Opened(self._folder, manifest).table.firsts)
+        entry = Cells(file=path.name, sha256=sha256, cells=int(cells.nlist), probes=probes, trained=trained)
+        return replace(manifest, cells=entry, recall=recall)

@@ -1,0 +1,255 @@
+"""The clips, or videos, of a feature file that are most like a query."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, replace
+from time import monotonic
+from typing import Any
+
+import numpy as np
+
+from featx.errors import UsageError
+from featx.store import FeatureStore
+from tasks.retrieval._folder import Damaged, Opened, Recall, open_index
+from tasks.retrieval._index import IndexReport, difference
+from tasks.retrieval._index import index as make_index
+from tasks.retrieval._nearest import LEAST, REFINE, Nearest
+from tasks.retrieval._place import Plan, chosen_layer, folder_of, stamp_of
+from tasks.retrieval._question import Question, asked, pair, pair_of_ints
+from tasks.retrieval._rows import Floats, Ints, Rows
+from tasks.retrieval._time import seconds_of
+from tasks.retrieval._videos import Table, changes
+
+MOST = 10_000
+# float32 products round by less than this.
+ROUNDING = 1e-5
+
+
+@dataclass(frozen=True, kw_only=True)
+class Hit:
+    """A clip that was found, or a whole video, whose clip is None. frames: [start, end); times: seconds."""
+
+    rank: int
+    cosine: float
+    video: str
+    path: str
+    clip: int | None
+    frames: tuple[int, int]
+    times: tuple[float, float]
+    fingerprint: str
+
+
+@dataclass(frozen=True, kw_only=True)
+class SearchResult:
+    """What was found, the most alike first.
+
+    left_out: ids of videos that are the query itself. per_video: how many clips of a video at the most, 0 for any number.
+    videos, clips: that were searched. recall: of the index; None where the search was exhaustive, and so of all videos.
+    indexed: what was done to the index before, if anything.
+    """
+
+    features: str
+    index: str
+    layer: str
+    settings: dict[str, Any]
+    query: Question
+    hits: list[Hit]
+    whole_videos: bool
+    per_video: int
+    left_out: list[str]
+    videos: int
+    clips: int
+    exact: bool
+    recall: Recall | None
+    notes: list[str]
+    indexed: IndexReport | None
+    seconds: float
+
+
+def search(
+    path: str | os.PathLike[str],
+    query: str | os.PathLike[str],
+    *,
+    at: str | float | None = None,
+    by_id: bool = False,
+    k: int = 10,
+    videos: bool = False,
+    per_video: int = 3,
+    own: bool = False,
+    layer: str | None = None,
+    index: str | os.PathLike[str] | None = None,
+    weights: str | None = None,
+    html: str | os.PathLike[str] | None = None,
+    on_index: Callable[[Plan], None] = lambda plan: None,
+    on_progress: Callable[[int, int], None] = lambda done, of: None,
+) -> SearchResult:
+    """Find the `k` clips, or `videos`, of a feature file that are most like a query, by the cosine of their features.
+
+    query: a video file, whose features are computed as the file's were, or the id of a video in it (nothing else if `by_id`).
+    at: the clip at this time, seconds or text such as 1:02.5; the mean over the whole video's clips by default.
+    videos: compare with each video's mean instead of its clips. per_video: at most so many clips of a video, none that
+    overlap; 0 for any. own: do not leave out the query's own video. layer, index: as for `tasks.index`, which is called first
+    where the index lacks something. weights: the checkpoint's file, where it is not at its recorded place.
+    html: write a page with pictures of what was found, too.
+    Raises UsageError for a query that is not there or a time out of the video, FeatxError for one that cannot be read.
+    """
+    began = monotonic()
+    if not 1 <= k <= MOST:
+        raise UsageError(f"k is {k}: give a whole number from 1 to {MOST}")
+    if per_video < 0:
+        raise UsageError(f"the clips of a video are {per_video} at the most: give 0, for any number, or more")
+    time = None if at is None else seconds_of(at)
+    if html is not None:
+        from featx.report._page import check_page
+
+        check_page(html)
+    opened, indexed = _opened(path, layer, index, on_index, on_progress)
+    with FeatureStore(path) as store:
+        question, row, notes = asked(store, opened, os.fspath(query), by_id=by_id, at=time, weights=weights)
+        settings = store.settings
+    excluded = [] if own else _own_videos(opened.table, question)
+    hits = _videos_like(opened, row, k, excluded) if videos else _clips_like(opened, row, k, excluded, per_video)
+    exhaustive = videos or opened.manifest.cells is None
+    result = SearchResult(
+        features=os.fspath(path),
+        index=str(opened.folder),
+        layer=opened.manifest.layer,
+        settings=settings,
+        query=question,
+        hits=hits,
+        whole_videos=videos,
+        per_video=per_video,
+        left_out=[opened.table.videos[n].id for n in excluded],
+        videos=opened.manifest.videos,
+        clips=opened.manifest.clips,
+        exact=exhaustive,
+        recall=None if exhaustive else opened.manifest.recall,
+        notes=notes,
+        indexed=indexed,
+        seconds=monotonic() - began,
+    )
+    if html is not None:
+        from tasks.retrieval._page import write
+
+        lacking = write(result, html)
+        result = replace(result, notes=[*notes, *lacking], seconds=monotonic() - began)
+    return result
+
+
+def _opened(
+    path: str | os.PathLike[str],
+    layer: str | None,
+    index: str | os.PathLike[str] | None,
+    on_index: Callable[[Plan], None],
+    on_progress: Callable[[int, int], None],
+) -> tuple[Opened, IndexReport | None]:
+    """Return the index, made or added to first where it is not up to date, and what was done then."""
+    stamp = stamp_of(path)
+    with FeatureStore(path) as store:
+        chosen, _ = chosen_layer(store, layer)
+        folder = folder_of(path, chosen, index)
+        opened = None
+        with contextlib.suppress(Damaged):
+            opened = open_index(folder)
+        right = opened is not None and opened.manifest.features == stamp
+        # A copy, say, is another file with the same rows; where it cannot be noted in the index, it is found out every time.
+        if opened is not None and not right and not difference(opened, store) and not changes(store, opened.table).new:
+            right = True
+            with contextlib.suppress(UsageError):
+                make_index(path, layer=chosen, index=index)
+    if opened is not None and right:
+        return opened, None
+    report = make_index(path, layer=chosen, index=index, on_start=on_index, on_progress=on_progress)
+    opened = open_index(folder)
+    if opened is None:
+        raise Damaged(f"{folder} was removed while it was being used: run the same command again")
+    return opened, report
+
+
+def _own_videos(table: Table, question: Question) -> list[int]:
+    """Return the numbers of the videos that are the query's own file, or copies of it."""
+    return [
+        number
+        for number, video in enumerate(table.videos)
+        if video.id == question.video or (question.fingerprint and video.fingerprint == question.fingerprint)
+    ]
+
+
+def _clips_like(opened: Opened, row: Rows, k: int, excluded: Sequence[int], per_video: int) -> list[Hit]:
+    cells = opened.manifest.cells
+    near = Nearest(opened.rows, opened.cells() if cells else None, probes=cells.probes if cells else 0)
+    table = opened.table
+    without = table.rows_of(excluded)
+    fetch = max(LEAST, REFINE * k)
+    while True:
+        cosines, numbers, all_ = near(row, fetch, without)
+        hits = _chosen(table, cosines, numbers, k, per_video)
+        # Not before everything as near as the last of them has been seen: of equals the first by name goes first.
+        if all_ or (len(hits) == k and (cells is not None or cosines[-1] < hits[-1].cosine - ROUNDING)):
+            return hits
+        fetch *= 4
+
+
+def _chosen(table: Table, cosines: Floats, numbers: Ints, k: int, per_video: int) -> list[Hit]:
+    """Return the first k clips by cosine, then id, then time, of which no video has more than `per_video`, apart in time."""
+    firsts = table.firsts
+    which = np.searchsorted(firsts, numbers, side="right") - 1
+    found = sorted(
+        zip(cosines.tolist(), which.tolist(), (numbers - firsts[which]).tolist(), strict=True),
+        key=lambda each: (-each[0], table.videos[each[1]].id, each[2]),
+    )
+    taken: dict[int, list[tuple[float, float]]] = {}
+    hits: list[Hit] = []
+    for cosine, number, clip in found:
+        times = pair(table.times[firsts[number] + clip])
+        before = taken.setdefault(number, [])
+        if per_video and (len(before) >= per_video or any(a < times[1] and times[0] < b for a, b in before)):
+            continue
+        before.append(times)
+        frames = pair_of_ints(table.frames[firsts[number] + clip])
+        hits.append(_hit(table, len(hits) + 1, cosine, number, clip, frames, times))
+        if len(hits) == k:
+            break
+    return hits
+
+
+def _videos_like(opened: Opened, row: Rows, k: int, excluded: Sequence[int]) -> list[Hit]:
+    table = opened.table
+    near = Nearest(opened.means)
+    fetch = max(LEAST, REFINE * k)
+    without = [(n, n + 1) for n in sorted(excluded)]
+    while True:
+        cosines, numbers, all_ = near(row, fetch, without)
+        found = sorted(zip(cosines.tolist(), numbers.tolist(), strict=True), key=lambda x: (-x[0], table.videos[x[1]].id))[:k]
+        if all_ or cosines[-1] < found[-1][0] - ROUNDING:
+            break
+        fetch *= 4
+    return [
+        _hit(table, rank, cosine, n, None, (0, table.videos[n].frames), (table.videos[n].begin, table.videos[n].end))
+        for rank, (cosine, n) in enumerate(found, start=1)
+    ]
+
+
+def _hit(
+    table: Table,
+    rank: int,
+    cosine: float,
+    number: int,
+    clip: int | None,
+    frames: tuple[int, int],
+    times: tuple[float, float],
+) -> Hit:
+    video = table.videos[number]
+    return Hit(
+        rank=rank,
+        cosine=cosine,
+        video=video.id,
+        path=video.path,
+        clip=clip,
+        frames=frames,
+        times=times,
+        fingerprint=video.fingerprint,
+    )

@@ -1,0 +1,61 @@
+"""Videos of a feature file to the files of one addition to an index, a block of rows at a time."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Callable, Sequence
+from pathlib import Path
+
+import numpy as np
+
+from featx.files import disk_full, sync_folder
+from featx.store import FeatureStore
+from tasks.retrieval._folder import Segment, sync, synced_sha256
+from tasks.retrieval._rows import mean_of, read, unit
+from tasks.retrieval._videos import Table, entry_of, packed
+
+
+def write_segment(
+    store: FeatureStore,
+    ids: Sequence[str],
+    folder: Path,
+    *,
+    layer: str,
+    dims: int,
+    number: int,
+    on_progress: Callable[[int, int], None],
+) -> Segment:
+    """Write the rows, means and table of these videos, synced; on_progress is called with (videos written, in all)."""
+    rows_name, means_name, table_name = f"rows-{number}.f32", f"means-{number}.f32", f"videos-{number}.npz"
+    entries, frames, times = [], [], []
+    digest = hashlib.sha256()
+    with disk_full(folder), (folder / rows_name).open("wb") as rows_file, (folder / means_name).open("wb") as means_file:
+        for done, video_id in enumerate(ids):
+            on_progress(done, len(ids))
+            video = store[video_id]
+            total = np.zeros(dims, np.float64)
+            for rows in read(video, layer, dims):
+                content = unit(rows).astype("<f4").tobytes()
+                rows_file.write(content)
+                digest.update(content)
+                total += rows.sum(axis=0, dtype=np.float64)
+            means_file.write(mean_of(total, len(video)).astype("<f4").tobytes())
+            entries.append(entry_of(video))
+            frames.append(video.clip_frames)
+            times.append(video.clip_times)
+        on_progress(len(ids), len(ids))
+    table = Table(entries, np.concatenate(frames), np.concatenate(times))
+    with disk_full(folder):
+        (folder / table_name).write_bytes(packed(table))
+        # The rows may be many gigabytes: their sha256 is that of what was written, they are not read for it.
+        written = {name: synced_sha256(folder / name) for name in (means_name, table_name)}
+        sync(folder / rows_name)
+        sync_folder(folder)
+    return Segment(
+        clips=len(table.frames),
+        videos=len(entries),
+        rows=rows_name,
+        means=means_name,
+        table=table_name,
+        sha256={rows_name: digest.hexdigest(), **written},
+    )

@@ -1,0 +1,134 @@
+"""Which videos and clips an index holds: enough to say what a row is without the feature file, and whether that has changed."""
+
+from __future__ import annotations
+
+import hashlib
+import io
+import json
+from collections.abc import Iterable, Sequence
+from dataclasses import asdict, dataclass
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from featx.store import FeatureStore, Video
+
+Ints = npt.NDArray[np.int64]
+Floats = npt.NDArray[np.float64]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Entry:
+    """A video of an index.
+
+    clips: how many. fingerprint: of the file, as `featx extract` stored it. digest: of everything the feature file says of it.
+    begin, end: seconds by its own timestamps. frames: how many.
+    """
+
+    id: str
+    path: str
+    fingerprint: str
+    digest: str
+    clips: int
+    frames: int
+    begin: float
+    end: float
+
+
+@dataclass(frozen=True, eq=False)
+class Table:
+    """The videos of an index in the order of its rows, and their clips.
+
+    frames: (N, 2) int64, [start, end) in source frames; times: (N, 2) float64, seconds; N rows in all.
+    """
+
+    videos: Sequence[Entry]
+    frames: Ints
+    times: Floats
+
+    def __post_init__(self) -> None:
+        n = sum(video.clips for video in self.videos)
+        if self.frames.shape != (n, 2) or self.times.shape != (n, 2):
+            raise ValueError(f"{n} clips of videos, frames {self.frames.shape}, times {self.times.shape}")
+
+    @property
+    def firsts(self) -> Ints:
+        """(V + 1,) int64: the first row of each video, and the number of rows."""
+        return np.concatenate([[0], np.cumsum([video.clips for video in self.videos], dtype=np.int64)])
+
+    def rows_of(self, numbers: Iterable[int]) -> list[tuple[int, int]]:
+        """Return the rows of the videos of these numbers, [start, end) each."""
+        firsts = self.firsts
+        return [(int(firsts[n]), int(firsts[n + 1])) for n in sorted(numbers)]
+
+
+def entry_of(video: Video) -> Entry:
+    """Return what an index keeps of a video."""
+    attrs, frames, times = video.attrs, video.clip_frames, video.clip_times
+    told = json.dumps(attrs, sort_keys=True, default=str).encode()
+    digest = hashlib.sha256(told + frames.astype("<i8").tobytes() + times.astype("<f8").tobytes())
+    begin = float(times[:, 0].min()) if len(times) else 0.0
+    return Entry(
+        id=video.id,
+        path=str(attrs["path"]),
+        fingerprint=str(attrs.get("fingerprint", "")),
+        digest=digest.hexdigest(),
+        clips=len(frames),
+        frames=int(attrs["frames"]),
+        begin=begin,
+        end=begin + float(attrs["duration_s"]),
+    )
+
+
+def joined(tables: Sequence[Table]) -> Table:
+    """Return tables one after the other as one."""
+    return Table(
+        [video for each in tables for video in each.videos],
+        np.concatenate([each.frames for each in tables]),
+        np.concatenate([each.times for each in tables]),
+    )
+
+
+def packed(table: Table) -> bytes:
+    """Return a table as the bytes of a file."""
+    content = io.BytesIO()
+    videos = json.dumps([asdict(video) for video in table.videos]).encode()
+    np.savez(content, videos=np.frombuffer(videos, np.uint8), frames=table.frames, times=table.times)
+    return content.getvalue()
+
+
+def unpacked(content: bytes) -> Table:
+    """Return the table that `packed` made; ValueError, KeyError or TypeError if it is none."""
+    with np.load(io.BytesIO(content), allow_pickle=False) as arrays:
+        videos: list[dict[str, Any]] = json.loads(arrays["videos"].tobytes())
+        return Table([Entry(**video) for video in videos], arrays["frames"], arrays["times"])
+
+
+@dataclass(frozen=True)
+class Changes:
+    """What is in a feature file and not in its index, ids in order, and what is in the index and there no more, or other now."""
+
+    new: list[str]
+    gone: list[str]
+    changed: list[str]
+
+    @property
+    def why(self) -> str:
+        """Why rows of the index are wrong now; empty if none are."""
+        said = []
+        for ids, what in ((self.gone, "not in the file any more"), (self.changed, "other now")):
+            if ids:
+                more = f" and {len(ids) - 1} more" if len(ids) > 1 else ""
+                said.append(f"{ids[0]!r}{more} {'is' if len(ids) == 1 else 'are'} {what}")
+        return ", ".join(said)
+
+
+def changes(store: FeatureStore, table: Table) -> Changes:
+    """Compare a feature file with its index, video by video, reading no rows."""
+    known = {video.id: video.digest for video in table.videos}
+    return Changes(
+        new=[i for i in store.ids if i not in known],
+        gone=[i for i in known if i not in store],
+        changed=[i for i in store.ids if i in known and entry_of(store[i]).digest != known[i]],
+    )
