@@ -18,7 +18,7 @@ from tasks.cli._provide import provide
 @click.option("--features", multiple=True, metavar="FILE",
               help="A feature file, or another library's; again for more curves; the dataset's own.")  # fmt: skip
 @click.option("--layer", "layers", multiple=True,
-              help="One for all files, one for each in turn, or several of one file; a file's first.")  # fmt: skip
+              help="Once for all feature files, once for each, or several of one file; the file's first.")  # fmt: skip
 @click.option("--dims", default="10,50,100,200,300,500", show_default=True, help="Comma-separated numbers of dimensions.")
 @click.option("--split", type=int, help="One of the dataset's splits; the mean over all of them.")
 @click.option("--C", "C", type=float, default=1.0, show_default=True, help="The SVM's.")
@@ -51,7 +51,8 @@ def compact(dataset: str, features: tuple[str, ...], layers: tuple[str, ...], di
 
     from featx.files import check_target
     from featx.picture import check_picture
-    from tasks.compactness import as_text, plot_curves, to_json, write_csv
+    from tasks._splits import load_splits
+    from tasks.compactness import as_text, check_request, plot_curves, to_json, write_csv
     from tasks.compactness import compact as run
 
     for picture in plots:
@@ -59,8 +60,10 @@ def compact(dataset: str, features: tuple[str, ...], layers: tuple[str, ...], di
     if csv_file is not None:
         check_target(Path(csv_file), example="compact.csv")
     numbers = _numbers(dims)
-    names = [layer for layer in layers if layer]
-    files = provide(dataset, features, root=root, holdout=holdout, model=model, weights=weights, layers=names or None,
+    # Before features are extracted, which takes hours.
+    check_request(load_splits(dataset, root=root, split=split, partial=partial, holdout=holdout), dims=numbers, C=C,
+                  curves=max(1, len(features), len(layers)), save=save)  # fmt: skip
+    files = provide(dataset, features, root=root, holdout=holdout, model=model, weights=weights, layers=layers or None,
                     device=device, workers=workers)  # fmt: skip
     with bar("SVM") as progress:
         found = run(dataset, files, layers=layers, dims=numbers, split=split, C=C, normalise_again=normalise_again, paper=paper,

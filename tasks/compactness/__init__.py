@@ -1,5 +1,6 @@
 """How few numbers a feature needs: accuracy after PCA (Res3D paper, section 5.1, figure 3)."""
 
+from tasks.compactness._arguments import check_request
 from tasks.compactness._pca import Pca, fit_pca
 from tasks.compactness._picture import plot_curves
 from tasks.compactness._result import PAPER, CompactResult, Curve, Point, Printed, as_text, to_json, write_csv
@@ -14,6 +15,7 @@ __all__ = [
     "Point",
     "Printed",
     "as_text",
+    "check_request",
     "compact",
     "fit_pca",
     "plot_curves",

@@ -72,7 +72,7 @@ def _draw_paper(low: Axes, full: Axes, found: CompactResult) -> None:
 def _label(low: Axes, full: Axes, found: CompactResult) -> None:
     ticks = sorted({p.dims for c in found.curves for p in c.points} | {d for each in found.paper for d, _ in each.points})
     low.set_xscale("log")
-    low.set_xticks(ticks, [f"{tick:,}" for tick in ticks])
+    low.set_xticks(ticks, _tick_labels(ticks))
     low.minorticks_off()
     if ticks:
         low.set_xlim(ticks[0] / 1.3, ticks[-1] * 1.5)  # room for numbers beside the points
@@ -85,6 +85,16 @@ def _label(low: Axes, full: Axes, found: CompactResult) -> None:
     full.set_xlabel("full size")
     full.tick_params(axis="y", labelleft=False)
     full.grid(alpha=0.3)
+
+
+def _tick_labels(ticks: list[int]) -> list[str]:
+    """Return each tick's number, or nothing where it would run into the one before."""
+    least = (ticks[-1] / ticks[0]) ** (1 / 20) if ticks else 1.0
+    labels, before = [], 0.0
+    for tick in ticks:
+        labels.append(f"{tick:,}" if tick >= before * least else "")
+        before = tick if labels[-1] else before
+    return labels
 
 
 def _title(found: CompactResult) -> list[str]:

@@ -11,14 +11,14 @@ from pathlib import Path
 import numpy as np
 import numpy.typing as npt
 
-from featx.errors import FeatxError, UsageError
-from featx.files import check_target
-from featx.projection import SUFFIX, Projection, write_projection
+from featx.errors import FeatxError
+from featx.projection import Projection, write_projection
 from featx.report import Accuracy
 from tasks._features import Features, open_features
 from tasks._linear import C as USUAL_C
 from tasks._linear import fit_svm
 from tasks._splits import Split, check_split, labels_of, load_splits
+from tasks.compactness._arguments import check_request, check_savable, checked_dims, paired
 from tasks.compactness._pca import Pca, Rows, fit_pca
 from tasks.compactness._result import PAPER, CompactResult, Curve, Point
 
@@ -35,7 +35,7 @@ def compact(
     dataset: str | os.PathLike[str],
     features: str | os.PathLike[str] | Paths,
     *,
-    layers: Sequence[str | None] | str | None = None,
+    layers: Sequence[str] | str | None = None,
     dims: Sequence[int] = DIMS,
     split: int | None = None,
     C: float = USUAL_C,
@@ -54,7 +54,7 @@ def compact(
     are on its test videos, averaged over the splits.
 
     dataset, root, partial, holdout: as for `featx.load_dataset`. features: feature files, or another library's, a curve each.
-    layers: one for each of the files, one for all of them, or several of one file; None is the file's first.
+    layers: one for each of the feature files, one for all of them, or several of one file; a file's first by default.
     dims: numbers of dimensions; those that cannot be had are left out, with a note. split: one alone, instead of all.
     normalise_again: bring projected rows to length 1 too. By default they stay as PCA leaves them, so that the SVM at as many
     dimensions as there are is the SVM of the rows themselves, and a curve shows what fewer dimensions cost, nothing else.
@@ -64,18 +64,14 @@ def compact(
     Raises UsageError for wrong arguments, FeatxError where a number would be no measurement (see `check_split`).
     """
     files = [features] if isinstance(features, str | os.PathLike) else list(features)
-    pairs = _paired(files, [layers] if isinstance(layers, str) else list(layers or ()))
-    numbers = sorted(set(dims))
-    _check(numbers, C)
-    if save is not None:
-        _check_save(Path(save), pairs, numbers, split)
+    pairs = paired(files, [layers] if isinstance(layers, str) else list(layers or ()))
+    numbers = checked_dims(dims)
+    splits = load_splits(dataset, root=root, split=split, partial=partial, holdout=holdout)
+    check_request(splits, dims=dims, C=C, curves=len(pairs), save=save)
     with ExitStack() as stack:
         opened = [stack.enter_context(open_features(path, layer)) for path, layer in pairs]
         if save is not None:
-            _check_savable(opened[0])
-        splits = load_splits(dataset, root=root, split=split, partial=partial, holdout=holdout)
-        if save is not None and len(splits) > 1:
-            raise UsageError(f"{splits[0].test.name} has {len(splits)} splits and a projection is of one: say which with --split")
+            check_savable(opened[0])
         notes = [note for each in splits for note in check_split(each, opened, allow_trained_on=allow_trained_on)]
         run = _Run(
             splits, numbers, C, normalise_again, on_progress, save is not None, len(opened) * len(splits) * (len(numbers) + 1)
@@ -97,41 +93,6 @@ def compact(
         saved=None if save is None else os.fspath(save),
         notes=tuple(dict.fromkeys([*notes, *run.notes])),
     )
-
-
-def _paired(files: Paths, layers: list[str | None]) -> list[tuple[str | os.PathLike[str], str | None]]:
-    """Return a file and a layer for each curve."""
-    if not files:
-        raise UsageError("no feature files: give at least one")
-    if len(files) == 1 and layers:
-        return [(files[0], layer or None) for layer in layers]
-    if len(layers) > 1 and len(layers) != len(files):
-        raise UsageError(f"{len(layers)} layers of {len(files)} feature files: give a layer for each, or one for all")
-    each = layers if len(layers) == len(files) else [layers[0] if layers else None] * len(files)
-    return [(path, layer or None) for path, layer in zip(files, each, strict=True)]
-
-
-def _check(dims: list[int], C: float) -> None:
-    if not dims or dims[0] < 1:
-        raise UsageError(f"dims is {', '.join(map(str, dims)) or 'empty'}: give whole numbers from 1")
-    if not 0 < C < np.inf:
-        raise UsageError(f"C is {C:g}: give a number above 0")
-
-
-def _check_save(path: Path, pairs: Sequence[object], dims: list[int], split: int | None) -> None:
-    if path.suffix != SUFFIX:
-        raise UsageError(f"cannot save a projection to {path}: give a name that ends in {SUFFIX}")
-    if len(pairs) > 1 or len(dims) > 1:
-        what = f"{len(pairs)} feature files or layers" if len(pairs) > 1 else f"{len(dims)} numbers of dimensions"
-        raise UsageError(f"a projection is of one layer to one number of dimensions, not of {what}: give one, such as --dims 300")
-    check_target(path, example=f"pca{dims[0]}{SUFFIX}")
-
-
-def _check_savable(features: Features) -> None:
-    if features.settings is None or features.layer is None:
-        raise UsageError(f"{features.path} does not say how its rows were made: save a projection of a feature file's rows")
-    if (features.settings.get("projection") or {}).get("layer") == features.layer:
-        raise UsageError(f"{features.path} has {features.layer} projected already: save a projection of the layer's own rows")
 
 
 @dataclass
