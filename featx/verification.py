@@ -231,7 +231,7 @@ def recorded_settings(
     if (projection := recorded.get(PROJECTION)) is not None:
         project = project or projection["file"]
         if not Path(project).exists():
-            raise UsageError(f"the projection {os.fspath(project)} is not there: give its file with --project")
+            raise UsageError(f"the projection {os.fspath(project)} is not there: put it back, or give its file with --project")
         read_projection(project, sha256=projection["sha256"])
     elif project is not None:
         raise UsageError(f"project is {os.fspath(project)!r} and the rows were not projected: leave it out")

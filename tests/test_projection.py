@@ -277,7 +277,7 @@ def test_verify_makes_projected_rows_again(clips: Path, small: Path, tmp_path: P
         file["1/res5a"][0] = file["1/res5a"][0][::-1]
     assert any("res5a of clip 0 of '1'" in problem for problem in verify(tmp_path / "out.h5").problems)
     here.rename(tmp_path / "there.npz")
-    with pytest.raises(UsageError, match=r"the projection .*here\.npz is not there: give its file with --project"):
+    with pytest.raises(UsageError, match=r"the projection .*here\.npz is not there: put it back, or give its file with --project"):
         verify(tmp_path / "out.h5")
     assert verify(tmp_path / "out.h5", project=tmp_path / "there.npz").clips == found.clips
     other = saved(tmp_path / "other.npz", replace(read_projection(small), explained=0.5))
