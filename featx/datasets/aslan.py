@@ -29,8 +29,8 @@ Ints = npt.NDArray[np.int64]
 NAME = "aslan"
 SOURCE = "ASLAN's benchmark (Kliper-Gross, Hassner and Wolf, PAMI 34(3), 2012)"
 GET = (
-    "View2.mat, and ASLAN_AVI.zip or ASLAN_MP4.zip, from https://www.openu.ac.il/home/hassner/data/ASLAN/ (behind a form there),"
-    " unpacked there to ASLAN_AVI/ or ASLAN_MP4/"
+    "View2.mat (for view 1, train_pairs.mat and test_pairs.mat), and ASLAN_AVI.zip or ASLAN_MP4.zip, from"
+    " https://www.openu.ac.il/home/hassner/data/ASLAN/ (behind a form there), unpacked there to ASLAN_AVI/ or ASLAN_MP4/"
 )
 FOLDERS = ("ASLAN_AVI", "ASLAN_MP4")
 VIEWS = (1, 2)

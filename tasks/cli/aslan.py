@@ -55,7 +55,7 @@ def aslan(features: tuple[str, ...], root: str | None, layers: str, view: int, C
     from featx.picture import check_picture
     from featx.terminal import bar
     from tasks.cli._provide import provide_aslan
-    from tasks.similarity import as_text, plot, to_json, write_pairs
+    from tasks.similarity import as_text, check_settings, plot, to_json, write_pairs
     from tasks.similarity import aslan as run
 
     if picture is not None:
@@ -63,6 +63,7 @@ def aslan(features: tuple[str, ...], root: str | None, layers: str, view: int, C
     if pairs is not None:
         check_target(Path(pairs), example="pairs.csv")
     names = [name.strip() for name in layers.split(",") if name.strip()]
+    check_settings(names, C)
     files = provide_aslan(features, root=root, view=view, partial=partial, layers=names, **extraction)
     with bar("‰") as progress:
         found = run(

@@ -3,7 +3,7 @@
 from tasks.similarity._folds import Fold, Model, Outcome, cross_validate, fit
 from tasks.similarity._measures import FLOOR, MEASURES, Measure, measure_pairs
 from tasks.similarity._report import as_text, plot, to_json, write_pairs
-from tasks.similarity._run import LAYERS, Similarity, aslan
+from tasks.similarity._run import LAYERS, Similarity, aslan, check_settings
 
 __all__ = [
     "FLOOR",
@@ -16,6 +16,7 @@ __all__ = [
     "Similarity",
     "as_text",
     "aslan",
+    "check_settings",
     "cross_validate",
     "fit",
     "measure_pairs",

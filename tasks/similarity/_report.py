@@ -99,8 +99,10 @@ def plot(found: Similarity, path: str | os.PathLike[str]) -> None:
     """Draw the test folds' ROC curves and their mean."""
     whole = found.whole
     mean = "mean" if whole.folds[1:] else found.pairs.title
+    sources = {title.partition(" of ")[2] for title in found.features}  # the same network's layers are told of together
+    names = ", ".join(found.names) + (f" of {sources.pop()}" if len(sources) == 1 and "" not in sources else "")
     title = [
-        drawable(f"{found.pairs.title}: " + ", ".join(found.names), most=70),
+        f"{found.pairs.title}: {drawable(names, most=62)}",
         f"accuracy {_percent(whole)} % on {_counted(int(whole.tested.sum()), 'pair')}"
         + ("" if found.comparable else ", not the benchmark's"),
     ]

@@ -80,8 +80,7 @@ def aslan(
     allow_trained_on: go on with a checkpoint that was trained on ASLAN's samples. on_progress: called with (done, of all).
     Raises UsageError for what is not there or not known, FeatxError for samples without features and damaged files.
     """
-    check_C(C)
-    _check_layers(layers)
+    check_settings(layers, C)
     pairs = read_pairs(root, view=view)
     paths = [features] if isinstance(features, str | os.PathLike) else list(features)
     with contextlib.ExitStack() as stack:
@@ -125,7 +124,9 @@ def aslan(
     )
 
 
-def _check_layers(layers: Sequence[str]) -> None:
+def check_settings(layers: Sequence[str], C: float) -> None:
+    """Raise UsageError for settings that no features could be right for, before any are extracted."""
+    check_C(C)
     if not layers:
         raise UsageError(f"no layers are named: give some, such as {','.join(LAYERS)}")
     if len(set(layers)) < len(layers):
