@@ -169,12 +169,12 @@ def check_fits(projection: Projection, recorded: Mapping[str, Any], widths: Mapp
     widths: layer -> D. Precision, and where the clips lie, do not change what a row means: told, not refused.
     """
     name = projection.file or "the projection"
+    if changed := differences(_row(projection.settings), _row(recorded), names=_ROW):
+        raise UsageError(f"{name} was fitted on other rows: {changed}; use those, or fit another with featx compact --save")
     if projection.layer not in widths:
         raise UsageError(
             f"{name} is of layer {projection.layer} and the layers are {', '.join(widths)}: add it with --layers, or give another"
         )
-    if changed := differences(_row(projection.settings), _row(recorded), names=_ROW):
-        raise UsageError(f"{name} was fitted on other rows: {changed}; use those, or fit another with featx compact --save")
     if (width := widths[projection.layer]) != projection.width:
         raise UsageError(
             f"{name} takes rows of {projection.width} numbers and {projection.layer} has {width} here: fit another with"

@@ -42,6 +42,8 @@ def compact(dataset: str, features: tuple[str, ...], layers: tuple[str, ...], di
     As figure 3 of the Res3D paper: PCA is fitted on a split's training videos alone, accuracies are on its test videos, averaged
     over the splits, with 95 % intervals. What --save writes, featx extract --project applies to every clip.
 
+    Exit status: 0 done, 1 videos that are not there or have no features, 2 wrong usage, 130 interrupted.
+
     \b
     Example:
       featx compact --dataset ucf101 --features res3d.h5 --layer res5b --features c3d.h5 --layer fc6 --plot compact.png
