@@ -10,6 +10,7 @@ import numpy.typing as npt
 
 from featx.errors import FeatxError, UsageError
 from tasks._newton import squared_hinge
+from tasks._threads import one_thread_if_small
 
 Rows = npt.NDArray[np.float32]
 Floats = npt.NDArray[np.float64]
@@ -94,8 +95,9 @@ class Coordinates:
 
         if not self._wide:
             return np.asarray(coef, np.float32)
-        shares = solve_triangular(self.rows, coef.T, lower=True, trans="T", check_finite=False).T  # (K, N)
-        return np.concatenate([np.asarray(shares @ block, np.float32) for block in _blocks(self._parts)], axis=1)
+        with one_thread_if_small(coef.size * sum(part.shape[1] for part in self._parts)):
+            shares = solve_triangular(self.rows, coef.T, lower=True, trans="T", check_finite=False).T  # (K, N)
+            return np.concatenate([np.asarray(shares @ block, np.float32) for block in _blocks(self._parts)], axis=1)
 
 
 def _blocks(parts: Sequence[Rows]) -> Iterator[Floats]:
@@ -110,7 +112,8 @@ def _span(parts: Sequence[Rows]) -> Floats:
     from scipy.linalg import cholesky
 
     gram = np.zeros((len(parts[0]), len(parts[0])))
-    for block in _blocks(parts):
-        gram += block @ block.T
-    gram[np.diag_indices_from(gram)] += _RIDGE * max(float(np.trace(gram)) / len(gram), np.finfo(float).tiny)
-    return np.asarray(cholesky(gram, lower=True, overwrite_a=True, check_finite=False))
+    with one_thread_if_small(gram.size * sum(part.shape[1] for part in parts)):
+        for block in _blocks(parts):
+            gram += block @ block.T
+        gram[np.diag_indices_from(gram)] += _RIDGE * max(float(np.trace(gram)) / len(gram), np.finfo(float).tiny)
+        return np.asarray(cholesky(gram, lower=True, overwrite_a=True, check_finite=False))

@@ -6,6 +6,7 @@ import numpy as np
 import numpy.typing as npt
 
 from featx.errors import FeatxError
+from tasks._threads import one_thread_if_small
 
 Floats = npt.NDArray[np.float64]
 
@@ -13,6 +14,8 @@ Floats = npt.NDArray[np.float64]
 TOLERANCE = 1e-5
 # What float64 leaves of a gradient that is zero, in shares of the first one.
 _ROUNDING = 1e-13
+# Products with the rows that it takes, roughly: what matters is whether the whole is small.
+_PRODUCTS = 20
 _MOST_STEPS = 100
 _MOST_INNER = 500
 _MOST_HALVINGS = 40
@@ -28,6 +31,11 @@ def squared_hinge(rows: Floats, signs: Floats, *, C: float) -> tuple[Floats, Flo
     Newton's steps on where the hinge is open (Keerthi and DeCoste, JMLR 6, 2005), solved by conjugate gradients.
     Raises FeatxError where it does not end.
     """
+    with one_thread_if_small(_PRODUCTS * rows.size * signs.shape[1]):
+        return _minimised(rows, signs, C=C)
+
+
+def _minimised(rows: Floats, signs: Floats, *, C: float) -> tuple[Floats, Floats]:
     n_dims, n_sets = rows.shape[1], signs.shape[1]
     w, b = np.zeros((n_dims, n_sets)), np.zeros(n_sets)
     left = np.arange(n_sets)  # those that have not ended
@@ -108,7 +116,7 @@ def _line_search(
             break
         high, low = np.where(above, length, high), np.where(below, length, low)
         length = np.where(above | below, (low + high) / 2, length)
-    return length
+    return np.asarray(length)
 
 
 def _dots(a_w: Floats, a_b: Floats, b_w: Floats, b_b: Floats) -> Floats:

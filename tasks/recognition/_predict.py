@@ -59,11 +59,12 @@ def predict(model: str | os.PathLike[str], features: str | os.PathLike[str] | Se
         wanted = ", ".join(each.title for each in fitted.origins)
         raise UsageError(f"{len(paths)} feature files for an SVM on {len(fitted.origins)} features: give those of {wanted}")
     with contextlib.ExitStack() as stack:
-        sources, notes = [], []
+        sources: list[Features] = []
+        notes: list[str] = []
         for path, origin in zip(paths, fitted.origins, strict=True):
-            source = stack.enter_context(open_features(path, origin.layer))
-            notes += _check_fits(source, origin, os.fspath(model))
+            source, told = _fitting(path, origin, os.fspath(model), stack)
             sources.append(source)
+            notes += told
         items = [Item(id=each, path=each, label=-1) for each in sources[0].ids]
         if not items:
             raise UsageError(f"{paths[0]} has no videos: extract some")
@@ -85,26 +86,28 @@ def _blocks(items: Sequence[Item]) -> Iterator[Sequence[Item]]:
         yield items[start : start + _BLOCK]
 
 
-def _check_fits(source: Features, origin: Origin, model: str) -> list[str]:
-    """Raise UsageError for features made otherwise than those the SVM was trained on; return what the user should be told."""
+def _fitting(path: str, origin: Origin, model: str, stack: contextlib.ExitStack) -> tuple[Features, list[str]]:
+    """Open a file's features; UsageError where they were made otherwise than those the SVM was trained on; notes."""
+    source = stack.enter_context(open_features(path))
     if (source.settings is None) != (origin.settings is None):
-        kind = "another library's" if origin.settings is None else "a feature file's"
-        raise UsageError(f"{model} was trained on {kind} rows, {origin.title}, and {source.path} has others: give those")
-    changed = differences(_row(origin.settings or {}), _row(source.settings or {}), names=_ROW)
-    if changed:
-        raise UsageError(
-            f"{model} was trained on other features than {source.path} has: {changed}; extract with the SVM's settings"
-        )
+        kind = "another library's rows" if origin.settings is None else "a feature file"
+        raise UsageError(f"{model} was trained on {kind}, {origin.title}, and {path} is none: give those")
+    if source.settings is not None:
+        changed = differences(_row(origin.settings or {}), _row(source.settings), names=_ROW)
+        if changed:
+            raise UsageError(f"{model} was trained on other features than {path} has: {changed}; extract with the SVM's settings")
+        if origin.layer not in source.settings["layers"]:
+            there = ",".join(source.settings["layers"])
+            raise UsageError(
+                f"{model} was trained on {origin.title} and {path} has {there}: extract with --layers {origin.layer}"
+            )
+        source = stack.enter_context(open_features(path, origin.layer))
     if source.dims != origin.dims:
-        raise UsageError(
-            f"{model} takes {origin.title} of {origin.dims} numbers and {source.path} has {source.dims}: give its own"
-        )
+        raise UsageError(f"{model} takes {origin.dims} numbers of {origin.title} and {path} has {source.dims}: give its own")
     if source.settings is None or origin.settings is None:
-        return [
-            f"nothing in {source.path} says whether its rows were made as those of {origin.path}, but their number of dimensions"
-        ]
+        return source, [f"nothing in {path} but their width says that its rows were made as those of {origin.path}"]
     noted = differences(origin.settings, source.settings, names=_NOTED)
-    return [f"{source.path} was made otherwise than what {model} was trained on: {noted}"] if noted else []
+    return source, [f"{path} was made otherwise than what {model} was trained on: {noted}"] if noted else []
 
 
 def _row(settings: Mapping[str, Any]) -> dict[str, Any]:

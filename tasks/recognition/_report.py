@@ -74,6 +74,8 @@ def _tuning_lines(found: SvmResult) -> list[str]:
         for machine, tuning in enumerate(each.classifier.tunings):
             cells = ", ".join(f"{C:g}: {100 * a:.1f}" for C, a in zip(tuning.grid, tuning.accuracies, strict=True))
             of = f", {each.origins[machine].title}" if len(each.classifier.tunings) > 1 else ""
+            if tuning.best in (tuning.grid[0], tuning.grid[-1]):
+                cells += f"; {tuning.best:g} is at the end of the grid, a better one may lie beyond"
             lines.append(f"split {each.split}{of}: % over {tuning.folds} folds of the training set by C: {cells}")
     return lines
 
