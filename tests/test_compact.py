@@ -205,7 +205,14 @@ def test_splits_are_averaged_and_the_papers_points_stand_beside_ucf101(official:
         ("Res3D res5b", ((10, 56.7), (300, 82.9)), (25088, 83.1)),
         ("C3D fc6", ((10, 52.8),), (4096, 82.2)),
     ]
-    assert compact("ucf101", path, dims=[2], root=root, split=1, paper=False).paper == ()
+    short = compact("ucf101", path, dims=[2, 10], root=root, paper=False)
+    assert short.paper == ()
+    assert [note.partition(": ")[2] for note in short.notes] == [
+        "rows of 30 numbers of 10 training videos have 9 principal components (split 3)"
+    ]
+    assert [point.dims for point in short.curves[0].points] == [2], "a mean of two splits beside means of three"
+    (root / "GENERATED.txt").touch()
+    assert compact("ucf101", path, dims=[2], root=root, split=1).paper == ()
     with pytest.raises(UsageError, match="ucf101 has 3 splits and a projection is of one: say which with --split"):
         compact("ucf101", path, dims=[2], root=root, save=tmp_path / "a.npz")
 
@@ -230,7 +237,7 @@ def test_dimensions_that_cannot_be_had_are_said_not_dropped(problem: Any, tmp_pa
     found = compact(dataset, path, dims=[5, 48, 300], on_progress=lambda done, total: seen.append((done, total)))
     assert [point.dims for point in found.curves[0].points] == [5]
     assert found.notes == ("48 and 300 dimensions cannot be had of pool5 of res3d (hand-made): rows of 90 numbers of 48 training"
-                           " videos of set split 1 have 47 principal components",)  # fmt: skip
+                           " videos have 47 principal components",)  # fmt: skip
     assert found.notes[0] in as_text(found)
     assert seen[-1] == (2, 2)
     with pytest.raises(FeatxError, match=r"48 dimensions cannot be had of .* components: give --dims 47 or fewer"):

@@ -58,7 +58,7 @@ def compact(
     dims: numbers of dimensions; those that cannot be had are left out, with a note. split: one alone, instead of all.
     normalise_again: bring projected rows to length 1 too. By default they stay as PCA leaves them, so that the SVM at as many
     dimensions as there are is the SVM of the rows themselves, and a curve shows what fewer dimensions cost, nothing else.
-    paper: whether the paper's points belong beside these; None where the dataset is ucf101.
+    paper: whether the paper's points belong beside these; None where the dataset is ucf101, and not a generated one.
     save: write the projection to the one number of `dims` to this .npz, for `featx.Settings(project=...)`; one file, layer and
     split. on_progress: called with (SVMs trained, SVMs in all).
     Raises UsageError for wrong arguments, FeatxError where a number would be no measurement (see `check_split`).
@@ -79,7 +79,7 @@ def compact(
         curves = [run.curve(each) for each in opened]
     if save is not None and run.pca is not None:
         _save(save, splits[0], run.pca, curves[0])
-    beside = splits[0].test.name == PAPER_DATASET if paper is None else paper
+    beside = _is_papers(splits[0]) if paper is None else paper
     return CompactResult(
         dataset=splits[0].test.name,
         splits=tuple(each.test.split for each in splits),
@@ -91,7 +91,7 @@ def compact(
         curves=tuple(_told_apart(curves)),
         paper=PAPER if beside else (),
         saved=None if save is None else os.fspath(save),
-        notes=tuple(dict.fromkeys([*notes, *run.notes])),
+        notes=tuple(dict.fromkeys([*notes, *run.missing_notes()])),
     )
 
 
@@ -108,7 +108,7 @@ class _Run:
     total: int
 
     def __post_init__(self) -> None:
-        self.notes: list[str] = []
+        self.missing: dict[str, list[str]] = {}
         self.trained = 0
         self.pca: Pca | None = None
         items = {item.id: item for split in self.splits for side in (split.train, split.test) for item in side.items}
@@ -171,16 +171,26 @@ class _Run:
         if missing:
             why = (
                 f"{_listed(missing)} dimensions cannot be had of {features.title}: rows of {features.dims} numbers of"
-                f" {n_train} training videos of {split.title} have {most} principal components"
+                f" {n_train} training videos have {most} principal components"
             )
             if self.saving:
                 raise FeatxError(f"{why}: give --dims {most} or fewer")
-            self.notes.append(why)
+            self.missing.setdefault(why, []).append(str(split.test.split))
+
+    def missing_notes(self) -> list[str]:
+        """Return which dimensions cannot be had of which splits."""
+        one = len(self.splits) == 1
+        return [why if one else f"{why} (split {_listed(numbers)})" for why, numbers in self.missing.items()]
 
 
-def _listed(numbers: Sequence[int]) -> str:
+def _listed(numbers: Sequence[object]) -> str:
     *most, last = map(str, numbers)
     return f"{', '.join(most)} and {last}" if most else last
+
+
+def _is_papers(split: Split) -> bool:
+    generated = any("generated" in note for side in (split.train, split.test) for note in side.notes)
+    return split.official and split.test.name == PAPER_DATASET and not generated
 
 
 def _save(path: str | os.PathLike[str], split: Split, pca: Pca, curve: Curve) -> None:
