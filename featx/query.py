@@ -3,9 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any
 
 import numpy as np
 import numpy.typing as npt
@@ -17,11 +15,11 @@ from featx.errors import FeatxError, UsageError
 from featx.extraction import Prepared, prepare
 from featx.pool import Pool, WorkerLost
 from featx.sources import Source
-from featx.store import FeatureStore, differences
+from featx.store import PROJECTION, FeatureStore, differences
 from featx.verification import Verification, recorded_settings
 
 # Settings that make rows of another kind; with other ones, rows differ by rounding.
-_ESSENTIAL = ("model", "weights", "layers", "clip", "transform", "precision")
+_ESSENTIAL = ("model", "weights", "layers", "clip", "transform", "precision", PROJECTION)
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
@@ -66,21 +64,23 @@ def query_features(
     *,
     at: float | None = None,
     weights: str | None = None,
+    project: str | os.PathLike[str] | None = None,
 ) -> QueryClips:
     """Return the features that `featx extract` would have stored for a video in this feature file.
 
-    at: of the one clip at this time, seconds; of all clips by default. weights: the checkpoint's file, where it is not at its
-    recorded place. All layers of the file are computed, so that `layer` comes out as it did for the file, and one is kept.
+    at: of the one clip at this time, seconds; of all clips by default. weights, project: the checkpoint's and the
+    projection's file, where they are not at their recorded places. All layers of the file are computed, so that `layer`
+    comes out as it did for the file, and one is kept.
     Raises FeatxError with the reason if the video cannot be read, UsageError if the file's model cannot be made again.
     """
     text = os.fspath(path)
     if not os.path.lexists(text):
         raise UsageError(f"no such file: {text}")
     made = Verification(str(store.path), len(store))
-    prepared = prepare(recorded_settings(store.settings, made, weights))
-    if other := differences(_essential(store.settings), _essential(prepared.recorded)):
+    prepared = prepare(recorded_settings(store.settings, made, weights, project))
+    if other := differences(store.settings, prepared.recorded, names=_ESSENTIAL):
         raise UsageError(f"the query's rows would not be as those of {store.path}: {other}; give its weights with --weights")
-    notes = list(made.notes)
+    notes = [*made.notes, *prepared.notes]
     if other := differences(store.settings, prepared.recorded):
         notes.append(f"the query's features are made with other settings than the file's: {other}")
     with prepared.pool() as pool:
@@ -100,10 +100,6 @@ def query_features(
         span=_span(summary),
         notes=tuple(notes),
     )
-
-
-def _essential(settings: Mapping[str, Any]) -> dict[str, Any]:
-    return {name: settings[name] for name in _ESSENTIAL}
 
 
 def _span(summary: Summary) -> tuple[float, float]:

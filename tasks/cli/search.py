@@ -29,7 +29,7 @@ _index_options = options(
 def index(features: str, layer: str | None, index_folder: str | None, exact: bool | None, as_json: bool) -> None:
     """Make an index of a feature file's clips for featx search, or add the videos that are new.
 
-    Rows are L2-normalised and written beside the feature file. Up to 1 GiB of them a query is compared with every one;
+    Rows are L2-normalised and written beside the feature file. Up to 2 GiB of them a query is compared with every one;
     of more, with those in the nearest of faiss's cells, as many as recall 0.98 takes, which is measured against an
     exhaustive search on the file's own clips. Killed at any time, the index that was there stays.
 
@@ -58,11 +58,12 @@ def index(features: str, layer: str | None, index_folder: str | None, exact: boo
 @click.option("--own", is_flag=True, help="Do not leave out the query's own video.")
 @_index_options
 @click.option("--weights", help="The checkpoint's file, where it is not at its recorded place.")
+@click.option("--project", metavar="FILE", help="The projection's file, where it is not at its recorded place.")
 @click.option("--html", metavar="PAGE", help="Write a page with pictures of what was found, one file, to look through.")
 @json_option
 def search(features: str, query: str, at: str | None, by_id: bool, k: int, videos: bool, per_video: int, own: bool,
-           layer: str | None, index_folder: str | None, weights: str | None, html: str | None,
-           as_json: bool) -> None:  # fmt: skip
+           layer: str | None, index_folder: str | None, weights: str | None, project: str | None,
+           html: str | None, as_json: bool) -> None:  # fmt: skip
     """Find the clips of a feature file that are most like a clip, or a whole video.
 
     QUERY is a video file, whose features are computed with the feature file's own model, weights and settings, or the id of
@@ -91,6 +92,7 @@ def search(features: str, query: str, at: str | None, by_id: bool, k: int, video
             layer=layer,
             index=index_folder,
             weights=weights,
+            project=project,
             html=html,
             on_index=shown.start,
             on_progress=shown,

@@ -18,7 +18,7 @@ import numpy as np
 from tasks.retrieval._rows import Floats, Ints, Rows, Stored, stretches
 
 # Rows that an exhaustive search has to read; more go by cells. See the table in README.
-EXACT_BYTES = 1 << 30
+EXACT_BYTES = 2 << 30
 # Rows a cell for training: faiss wants 39 or more.
 TRAINING = 40
 ITERATIONS = 10

@@ -18,6 +18,7 @@ import os
 import re
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass, field
+from functools import cached_property
 from pathlib import Path
 from typing import Any, BinaryIO
 from zipfile import BadZipFile
@@ -118,11 +119,12 @@ class Opened:
         self.rows = Stored([(folder / s.rows, s.clips) for s in segments], manifest.dims)
         self.means = Stored([(folder / s.means, s.videos) for s in segments], manifest.dims)
 
+    @cached_property
     def cells(self) -> Any:
-        """Return faiss's index; Damaged if it is not what was written."""
+        """faiss's index, None where there is none; Damaged if it is not what was written."""
         cells = self.manifest.cells
         if cells is None:
-            raise ValueError("this index is exhaustive")
+            return None
         path = self.folder / cells.file
         try:
             with path.open("rb") as file:

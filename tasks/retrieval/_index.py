@@ -130,8 +130,7 @@ def _usable(folder: Path, store: FeatureStore) -> tuple[Opened | None, str]:
         if old is None:
             return None, ""
         old.verify()
-        if old.manifest.cells is not None:
-            old.cells()
+        _ = old.cells
     except Damaged as error:
         return None, str(error)
     if why := difference(old, store):
@@ -203,7 +202,7 @@ class _Update:
         stored = Stored([(self._folder / s.rows, s.clips) for s in manifest.segments], manifest.dims)
         before = self._before.cells
         if self._old is not None and before is not None and len(stored) <= OUTGROWN * before.trained:
-            cells, trained = self._old.cells(), before.trained
+            cells, trained = self._old.cells, before.trained
         else:
             cells, trained = _faiss.train(stored), len(stored)
         _faiss.add(cells, stored)

@@ -25,7 +25,7 @@ _STYLE = """
         border: 1px dashed var(--line); border-radius: 2px; color: var(--soft); font-size: .9rem; text-align: center; }
 .line { display: flex; gap: .8rem; align-items: baseline; justify-content: space-between; }
 .rank { color: var(--soft); }
-.cosine { font-weight: 600; font-variant-numeric: tabular-nums; }
+.cosine { font-variant-numeric: tabular-nums; }
 .when { font-variant-numeric: tabular-nums; white-space: nowrap; }
 """
 
@@ -87,8 +87,8 @@ def _card(hit: Hit, lacking: list[str]) -> Markup:
         _strip(hit.path, hit.frames, hit.fingerprint, f"{hit.video}, {stretch(hit.times)}", lacking),
         element(
             "div",
-            element("span", str(hit.rank), class_="rank"),
-            element("span", f"{hit.cosine:.4f}", class_="cosine", title="cosine"),
+            element("span", f"{hit.rank}.", class_="rank"),
+            element("span", "cosine ", element("strong", f"{hit.cosine:.4f}"), class_="cosine"),
             element("span", stretch(hit.times), class_="when"),
             class_="line",
         ),

@@ -13,6 +13,7 @@ from tasks.retrieval._folder import Opened
 from tasks.retrieval._rows import Rows, mean_of, unit
 from tasks.retrieval._time import clock, stretch
 
+Path_ = str | os.PathLike[str]
 # Ids among which the nearest are looked for, for a message.
 MOST_COMPARED = 10_000
 
@@ -38,7 +39,7 @@ class Question:
 
 
 def asked(
-    store: FeatureStore, opened: Opened, query: str, *, by_id: bool, at: float | None, weights: str | None
+    store: FeatureStore, opened: Opened, query: str, *, by_id: bool, at: float | None, weights: str | None, project: Path_ | None
 ) -> tuple[Question, Rows, list[str]]:
     """Return what is searched for, its row, (D,) of length 1, and notes.
 
@@ -46,21 +47,23 @@ def asked(
     content, is not computed again. A whole video's row is the mean over its clips, L2-normalised (Res3D paper, section 5.1).
     """
     ids = {video.id: number for number, video in enumerate(opened.table.videos)}
-    print_ = ""
+    content = ""
     if not by_id and os.path.lexists(query) and not os.path.isdir(query):
         from featx.query import fingerprint
 
-        print_ = fingerprint(query)
-        number = _same_file(opened, query, print_)
+        content = fingerprint(query)
+        number = _same_file(opened, query, content)
         if number is None:
-            return _computed(store, opened, query, print_, at, weights)
+            return _computed(store, opened, query, content, at, weights, project)
     elif query in ids:
         number = ids[query]
     else:
         close = nearest(query, ids) if len(ids) < MOST_COMPARED else ""
-        what = "no video" if by_id else "no such file, and no video"
+        if not close.startswith("; did you mean"):
+            close = f": give a video file, or an id such as {opened.table.videos[0].id!r}"
+        what = "no video" if by_id else "a folder, and no video" if os.path.isdir(query) else "no such file, and no video"
         raise UsageError(f"{what} {query!r} in {store.path}{close}")
-    return _stored(opened, number, at, file=query if print_ else None)
+    return _stored(opened, number, at, file=query if content else None)
 
 
 def _same_file(opened: Opened, path: str, fingerprint: str) -> int | None:
@@ -100,11 +103,11 @@ def _stored(opened: Opened, number: int, at: float | None, *, file: str | None) 
 
 
 def _computed(
-    store: FeatureStore, opened: Opened, path: str, fingerprint: str, at: float | None, weights: str | None
+    store: FeatureStore, opened: Opened, path: str, fingerprint: str, at: float | None, weights: str | None, project: Path_ | None
 ) -> tuple[Question, Rows, list[str]]:
     from featx.query import query_features
 
-    found = query_features(store, path, opened.manifest.layer, at=at, weights=weights)
+    found = query_features(store, path, opened.manifest.layer, at=at, weights=weights, project=project)
     notes = list(found.notes)
     if at is None:
         row = mean_of(found.rows.sum(axis=0, dtype=np.float64), len(found.rows))

@@ -18,16 +18,20 @@ def plan_text(plan: Plan) -> str:
     again = f" (anew: {plan.why})" if plan.why else ""
     how = "exhaustive" if plan.exact else "in cells"
     return (
-        f"indexing {plan.layer}, {plan.dims:,} numbers a clip, of {plan.new:,} videos in {plan.index}: {plan.clips:,} clips then,"
-        f" {how}, {plan.size / 1e6:,.1f} MB to write{again}"
+        f"indexing {plan.layer}, {plan.dims:,} numbers a clip, in {plan.index}: {_videos(plan.new)} to read, {plan.clips:,} clips"
+        f" in all, {how}, {plan.size / 1e6:,.1f} MB to write{again}"
     )
+
+
+def _videos(n: int) -> str:
+    return f"{n:,} video{'s' if n != 1 else ''}"
 
 
 def index_text(report: IndexReport) -> str:
     """Say what an indexing did."""
     did = {
         "nothing": "nothing to do",
-        "added": f"{report.added:,} videos added",
+        "added": f"{_videos(report.added)} added" if report.added else "another way of searching",
         "built": "built" + (f" anew ({report.why})" if report.why else ""),
     }
     found = f"exhaustive search: every clip is compared; {report.bytes / 1e6:,.1f} MB"

@@ -82,6 +82,7 @@ def search(
     layer: str | None = None,
     index: str | os.PathLike[str] | None = None,
     weights: str | None = None,
+    project: str | os.PathLike[str] | None = None,
     html: str | os.PathLike[str] | None = None,
     on_index: Callable[[Plan], None] = lambda plan: None,
     on_progress: Callable[[int, int], None] = lambda done, of: None,
@@ -92,7 +93,8 @@ def search(
     at: the clip at this time, seconds or text such as 1:02.5; the mean over the whole video's clips by default.
     videos: compare with each video's mean instead of its clips. per_video: at most so many clips of a video, none that
     overlap; 0 for any. own: do not leave out the query's own video. layer, index: as for `tasks.index`, which is called first
-    where the index lacks something. weights: the checkpoint's file, where it is not at its recorded place.
+    where the index lacks something. weights, project: the checkpoint's and the projection's file, where they are not at their
+    recorded places.
     html: write a page with pictures of what was found, too.
     Raises UsageError for a query that is not there or a time out of the video, FeatxError for one that cannot be read.
     """
@@ -106,9 +108,9 @@ def search(
         from featx.report._page import check_page
 
         check_page(html)
-    opened, indexed = _opened(path, layer, index, on_index, on_progress)
+    opened, indexed = _opened(path, layer, index, on_index, on_progress, videos=videos)
     with FeatureStore(path) as store:
-        question, row, notes = asked(store, opened, os.fspath(query), by_id=by_id, at=time, weights=weights)
+        question, row, notes = asked(store, opened, os.fspath(query), by_id=by_id, at=time, weights=weights, project=project)
         settings = store.settings
     excluded = [] if own else _own_videos(opened.table, question)
     hits = _videos_like(opened, row, k, excluded) if videos else _clips_like(opened, row, k, excluded, per_video)
@@ -145,15 +147,22 @@ def _opened(
     index: str | os.PathLike[str] | None,
     on_index: Callable[[Plan], None],
     on_progress: Callable[[int, int], None],
+    *,
+    videos: bool,
 ) -> tuple[Opened, IndexReport | None]:
-    """Return the index, made or added to first where it is not up to date, and what was done then."""
+    """Return the index, made or added to first where it is not up to date, and what was done then.
+
+    videos: only their means are going to be searched, for which no cells are read.
+    """
     stamp = stamp_of(path)
     with FeatureStore(path) as store:
         chosen, _ = chosen_layer(store, layer)
         folder = folder_of(path, chosen, index)
-        opened = None
-        with contextlib.suppress(Damaged):
+        try:
             opened = open_index(folder)
+            _ = opened.cells if opened and not videos else None
+        except Damaged:
+            opened = None
         right = opened is not None and opened.manifest.features == stamp
         # A copy, say, is another file with the same rows; where it cannot be noted in the index, it is found out every time.
         if opened is not None and not right and not difference(opened, store) and not changes(store, opened.table).new:
@@ -180,7 +189,7 @@ def _own_videos(table: Table, question: Question) -> list[int]:
 
 def _clips_like(opened: Opened, row: Rows, k: int, excluded: Sequence[int], per_video: int) -> list[Hit]:
     cells = opened.manifest.cells
-    near = Nearest(opened.rows, opened.cells() if cells else None, probes=cells.probes if cells else 0)
+    near = Nearest(opened.rows, opened.cells, probes=cells.probes if cells else 0)
     table = opened.table
     without = table.rows_of(excluded)
     fetch = max(LEAST, REFINE * k)
