@@ -3,14 +3,15 @@
 from __future__ import annotations
 
 import os
-from dataclasses import dataclass
+from collections.abc import Callable
+from dataclasses import dataclass, replace
 
 import numpy as np
 import numpy.typing as npt
 
 from featx.cutting import Summary
 from featx.decode import Job
-from featx.engine import Engine, Rows
+from featx.engine import Engine, Rows, Stats
 from featx.errors import FeatxError, UsageError
 from featx.extraction import Prepared, prepare
 from featx.pool import Pool, WorkerLost
@@ -65,33 +66,40 @@ def query_features(
     at: float | None = None,
     weights: str | None = None,
     project: str | os.PathLike[str] | None = None,
+    on_progress: Callable[[Stats], None] | None = None,
 ) -> QueryClips:
     """Return the features that `featx extract` would have stored for a video in this feature file.
 
     at: of the one clip at this time, seconds; of all clips by default. weights, project: the checkpoint's and the
     projection's file, where they are not at their recorded places. All layers of the file are computed, so that `layer`
-    comes out as it did for the file, and one is kept.
+    comes out as it did for the file, and one is kept. on_progress: called many times a second.
     Raises FeatxError with the reason if the video cannot be read, UsageError if the file's model cannot be made again.
     """
     text = os.fspath(path)
     if not os.path.lexists(text):
         raise UsageError(f"no such file: {text}")
     made = Verification(str(store.path), len(store))
-    prepared = prepare(recorded_settings(store.settings, made, weights, project))
+    # One video is decoded by one process.
+    prepared = prepare(replace(recorded_settings(store.settings, made, weights, project), workers=1))
     if other := differences(store.settings, prepared.recorded, names=_ESSENTIAL):
         raise UsageError(f"the query's rows would not be as those of {store.path}: {other}; give its weights with --weights")
     notes = [*made.notes, *prepared.notes]
     if other := differences(store.settings, prepared.recorded):
         notes.append(f"the query's features are made with other settings than the file's: {other}")
+
     with prepared.pool() as pool:
+
+        def run(wanted: frozenset[int] | None) -> _Collected:
+            return _run(prepared, pool, Job(0, text, prepared.decode.decoder, wanted=wanted), layer, on_progress)
+
         if at is None:
-            sink = _run(prepared, pool, text, layer)
+            sink = run(None)
             wanted = list(range(len(_summary(sink, text).clip_frames)))
         else:
             # Where the clips lie is known when the video is decoded: once without a clip, once for the one that is wanted.
-            summary = _summary(_run(prepared, pool, text, layer, wanted=frozenset()), text)
+            summary = _summary(run(frozenset()), text)
             wanted = [clip_at(summary.clip_times, at, _span(summary))]
-            sink = _run(prepared, pool, text, layer, wanted=frozenset(wanted))
+            sink = run(frozenset(wanted))
     summary = _summary(sink, text)
     return QueryClips(
         rows=np.stack([sink.by_clip[clip] for clip in wanted]),
@@ -130,11 +138,11 @@ class _Collected:
         self.reason = reason
 
 
-def _run(prepared: Prepared, pool: Pool, path: str, layer: str, *, wanted: frozenset[int] | None = None) -> _Collected:
+def _run(prepared: Prepared, pool: Pool, job: Job, layer: str, on_progress: Callable[[Stats], None] | None) -> _Collected:
     sink = _Collected(layer)
+    engine = Engine(prepared.extractor, prepared.decode, pool, sink, batch_size=prepared.batch_size, on_progress=on_progress)
     try:
-        engine = Engine(prepared.extractor, prepared.decode, pool, sink, batch_size=prepared.batch_size)
-        engine.run([Job(0, path, prepared.decode.decoder, wanted=wanted)])
+        engine.run([job])
     except WorkerLost as error:
         raise FeatxError(f"{error}: rerun") from error
     return sink

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 import click
 
 from featx.cli.options import json_option, options
-from featx.terminal import bar
+from featx.terminal import Progress, bar
 
 if TYPE_CHECKING:
     from tasks.retrieval import Plan
@@ -96,12 +96,20 @@ def search(features: str, query: str, at: str | None, by_id: bool, k: int, video
             html=html,
             on_index=shown.start,
             on_progress=shown,
+            on_query=_query_progress(),
         )
     for note in result.notes:
         click.echo(f"note: {note}", err=True)
     click.echo(to_json(result) if as_json else search_text(result))
     if html is not None:
         click.echo(f"{html}: {len(result.hits)} found, with pictures", err=as_json)
+
+
+def _query_progress() -> Progress:
+    """Return what says every ten seconds how far a long query's features are computed."""
+    progress = Progress()
+    progress.total = 1
+    return progress
 
 
 class _Shown:

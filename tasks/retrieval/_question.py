@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Callable
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 
@@ -13,7 +15,6 @@ from tasks.retrieval._folder import Opened
 from tasks.retrieval._rows import Rows, mean_of, unit
 from tasks.retrieval._time import clock, stretch
 
-Path_ = str | os.PathLike[str]
 # Ids among which the nearest are looked for, for a message.
 MOST_COMPARED = 10_000
 
@@ -38,8 +39,17 @@ class Question:
     computed: bool
 
 
+@dataclass(frozen=True, kw_only=True)
+class Computing:
+    """What `featx.query.query_features` is to know where a query's features are to be computed."""
+
+    weights: str | None
+    project: str | os.PathLike[str] | None
+    on_progress: Callable[[Any], None] | None
+
+
 def asked(
-    store: FeatureStore, opened: Opened, query: str, *, by_id: bool, at: float | None, weights: str | None, project: Path_ | None
+    store: FeatureStore, opened: Opened, query: str, *, by_id: bool, at: float | None, computing: Computing
 ) -> tuple[Question, Rows, list[str]]:
     """Return what is searched for, its row, (D,) of length 1, and notes.
 
@@ -54,7 +64,7 @@ def asked(
         content = fingerprint(query)
         number = _same_file(opened, query, content)
         if number is None:
-            return _computed(store, opened, query, content, at, weights, project)
+            return _computed(store, opened, query, content, at, computing)
     elif query in ids:
         number = ids[query]
     else:
@@ -103,11 +113,11 @@ def _stored(opened: Opened, number: int, at: float | None, *, file: str | None) 
 
 
 def _computed(
-    store: FeatureStore, opened: Opened, path: str, fingerprint: str, at: float | None, weights: str | None, project: Path_ | None
+    store: FeatureStore, opened: Opened, path: str, fingerprint: str, at: float | None, computing: Computing
 ) -> tuple[Question, Rows, list[str]]:
     from featx.query import query_features
 
-    found = query_features(store, path, opened.manifest.layer, at=at, weights=weights, project=project)
+    found = query_features(store, path, opened.manifest.layer, at=at, **vars(computing))
     notes = list(found.notes)
     if at is None:
         row = mean_of(found.rows.sum(axis=0, dtype=np.float64), len(found.rows))

@@ -18,7 +18,7 @@ from tasks.retrieval._index import IndexReport, difference
 from tasks.retrieval._index import index as make_index
 from tasks.retrieval._nearest import LEAST, REFINE, Nearest
 from tasks.retrieval._place import Plan, chosen_layer, folder_of, stamp_of
-from tasks.retrieval._question import Question, asked, pair, pair_of_ints
+from tasks.retrieval._question import Computing, Question, asked, pair, pair_of_ints
 from tasks.retrieval._rows import Floats, Ints, Rows
 from tasks.retrieval._time import seconds_of
 from tasks.retrieval._videos import Table, changes
@@ -86,6 +86,7 @@ def search(
     html: str | os.PathLike[str] | None = None,
     on_index: Callable[[Plan], None] = lambda plan: None,
     on_progress: Callable[[int, int], None] = lambda done, of: None,
+    on_query: Callable[[Any], None] | None = None,
 ) -> SearchResult:
     """Find the `k` clips, or `videos`, of a feature file that are most like a query, by the cosine of their features.
 
@@ -95,7 +96,8 @@ def search(
     overlap; 0 for any. own: do not leave out the query's own video. layer, index: as for `tasks.index`, which is called first
     where the index lacks something. weights, project: the checkpoint's and the projection's file, where they are not at their
     recorded places.
-    html: write a page with pictures of what was found, too.
+    html: write a page with pictures of what was found, too. on_index, on_progress: as for `tasks.index`; on_query: called with
+    an extraction's `Stats` while the query's features are computed.
     Raises UsageError for a query that is not there or a time out of the video, FeatxError for one that cannot be read.
     """
     began = monotonic()
@@ -110,7 +112,8 @@ def search(
         check_page(html)
     opened, indexed = _opened(path, layer, index, on_index, on_progress, videos=videos)
     with FeatureStore(path) as store:
-        question, row, notes = asked(store, opened, os.fspath(query), by_id=by_id, at=time, weights=weights, project=project)
+        computing = Computing(weights=weights, project=project, on_progress=on_query)
+        question, row, notes = asked(store, opened, os.fspath(query), by_id=by_id, at=time, computing=computing)
         settings = store.settings
     excluded = [] if own else _own_videos(opened.table, question)
     hits = _videos_like(opened, row, k, excluded) if videos else _clips_like(opened, row, k, excluded, per_video)
