@@ -91,7 +91,8 @@ def _projection_rows(found: dict[str, Any] | None) -> list[tuple[str, str]]:
     if found is None:
         return []
     on = found["fitted_on"]
-    fitted = f"{on['videos']} videos of {on['dataset']} split {on['split']}, {on['subset']}"
+    gone = f" ({on['absent']} of its list were not there)" if on.get("absent") else ""
+    fitted = f"{on['videos']} videos of {on['dataset']} split {on['split']}, {on['subset']}{gone}"
     return [
         ("projected", f"{found['layer']}, each row brought to length 1, to {found['dims']} of {found['from']} dimensions by PCA"),
         ("", f"fitted on {fitted}, of whose variance they hold {found['explained']:.1%}; sha256 {found['sha256']}"),

@@ -14,7 +14,7 @@ from typing import Any
 from featx.files import disk_full, write_atomically
 from featx.report import DRAWS, Accuracy, mean_interval, table
 
-SOURCE = "Res3D paper (Tran et al. 2017), section 5.1 and figure 3"
+SOURCE = "Tran et al. 2017, Res3D, section 5.1 and figure 3"
 
 
 @dataclass(frozen=True, kw_only=True)
