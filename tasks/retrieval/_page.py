@@ -34,7 +34,7 @@ def write(result: SearchResult, path: str | os.PathLike[str]) -> list[str]:
     """Write the page; returns a sentence for each video of which it has no picture."""
     lacking: list[str] = []
     write_page(path, html_of(result, lacking))
-    return lacking
+    return list(dict.fromkeys(lacking))
 
 
 def html_of(result: SearchResult, lacking: list[str]) -> str:
