@@ -65,7 +65,7 @@ def aslan(features: tuple[str, ...], root: str | None, layers: str, view: int, C
     names = [name.strip() for name in layers.split(",") if name.strip()]
     check_settings(names, C)
     files = provide_aslan(features, root=root, view=view, partial=partial, layers=names, **extraction)
-    with bar("‰") as progress:
+    with bar("step") as progress:
         found = run(
             files,
             root=root,
