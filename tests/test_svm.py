@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import csv
 import json
+import shutil
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -531,3 +532,15 @@ def test_the_report_says_how_C_was_chosen(data: Path, features: Path) -> None:
     text = as_text(svm("hmdb51", features, root=data / "hmdb51", split=1, C="cv"))
     assert "C chosen in the training set by cross-validation, groups kept together" in text
     assert "split 1: % over 5 folds of the training set by C: 0.01: " in text
+
+
+def test_nothing_is_extracted_before_what_is_wrong_is_said(data: Path, tmp_path: Path) -> None:
+    """An extraction would fail otherwise, for the videos are empty files."""
+    root = tmp_path / "hmdb51"
+    shutil.copytree(data / "hmdb51", root, ignore=shutil.ignore_patterns("features"))
+    asked = ("--dataset", "hmdb51", "--weights", "random")
+    assert "m-{split}.npz" in failing(*asked, "--save", tmp_path / "m.npz", data=tmp_path, status=2)
+    assert "C is 0" in failing(*asked, "--C", 0, data=tmp_path, status=2)
+    next((root / "videos" / "grow").iterdir()).unlink()
+    assert "go on with those that are there with --partial" in failing(*asked, data=tmp_path, status=1)
+    assert not (root / "features").exists()

@@ -61,7 +61,7 @@ def _train(dataset: str, features: tuple[str, ...], *, model: str | None, weight
     from featx.files import check_target
     from featx.picture import check_picture
     from tasks.cli._provide import provide
-    from tasks.recognition import as_text, plot, to_json, write_csv
+    from tasks.recognition import as_text, check, plot, to_json, write_csv
     from tasks.recognition import svm as run
 
     if picture is not None:
@@ -73,6 +73,8 @@ def _train(dataset: str, features: tuple[str, ...], *, model: str | None, weight
             raise UsageError("--model and --weights say whose features to extract, and --features has them: leave one out")
         files = list(features)
     else:
+        if not features or model is not None:
+            check(dataset, **{name: value for name, value in settings.items() if name != "allow_trained_on"})
         files = provide(dataset, features, root=settings["root"], holdout=settings["holdout"], layers=layers or None,
                         model=model, weights=weights, device=device, workers=workers)  # fmt: skip
     found = run(dataset, files, layers=layers, on_step=lambda text: click.echo(text, err=True), **settings)

@@ -13,7 +13,7 @@ from tasks.recognition._report import (
     write_prediction,
 )
 from tasks.recognition._result import SplitResult, SvmResult
-from tasks.recognition._run import svm
+from tasks.recognition._run import check, svm
 
 __all__ = [
     "FUSIONS",
@@ -24,6 +24,7 @@ __all__ = [
     "SvmResult",
     "Tuning",
     "as_text",
+    "check",
     "plot",
     "predict",
     "prediction_lines",

@@ -56,14 +56,11 @@ def svm(
     Raises UsageError for wrong arguments, FeatxError for videos without features and sides that are no measurement
     (`tasks._splits.check_split`).
     """
-    if fusion not in FUSIONS:
-        raise UsageError(f"fusion is {fusion!r}: give {' or '.join(FUSIONS)}")
     number = _number(C)
     paths = [os.fspath(each) for each in ([features] if isinstance(features, str | os.PathLike) else features)]
     if not paths:
         raise UsageError("no features: give a feature file")
-    splits = load_splits(dataset, root=root, split=split, partial=partial, holdout=holdout)
-    targets = _targets(save, splits)
+    splits, targets = check(dataset, C=C, fusion=fusion, split=split, root=root, partial=partial, holdout=holdout, save=save)
     with contextlib.ExitStack() as stack:
         opened = _open(paths, [layers] if isinstance(layers, str) else list(layers or ()), splits, stack)
         notes = [_checked(each, sources, allow=allow_trained_on) for each, sources in zip(splits, opened, strict=True)]
@@ -81,6 +78,28 @@ def svm(
         paper=printed(splits, results),
         notes=tuple(told_of_all),
     )
+
+
+def check(
+    dataset: str | os.PathLike[str],
+    *,
+    C: float | str = DEFAULT_C,
+    fusion: str = "concat",
+    split: int | None = None,
+    root: str | os.PathLike[str] | None = None,
+    partial: bool = False,
+    holdout: float = 0.2,
+    save: str | os.PathLike[str] | None = None,
+) -> tuple[list[Split], list[Path | None]]:
+    """Raise what `svm` would before it opens features, which may take hours to extract; return splits and models' paths."""
+    if fusion not in FUSIONS:
+        raise UsageError(f"fusion is {fusion!r}: give {' or '.join(FUSIONS)}")
+    _number(C)
+    splits = load_splits(dataset, root=root, split=split, partial=partial, holdout=holdout)
+    targets = _targets(save, splits)
+    for each in splits:
+        check_split(each, [])
+    return splits, targets
 
 
 def _number(C: float | str) -> float | None:
