@@ -83,11 +83,18 @@ class Features(ABC):
         with numbers that are not finite.
         """
         found = self.find(items, dataset=dataset)
-        out = np.empty((len(items), self.dims), np.float32)
-        for place, item in enumerate(items):
-            mean = self._mean(found[item.id], item)
+        return self._matrix([(found[item.id], item) for item in items], normalise=normalise)
+
+    def rows_by_id(self, ids: Sequence[str], *, normalise: bool = True) -> Rows:
+        """Return (N, D) float32 as `rows` does, of videos by their ids in the file."""
+        return self._matrix([(each, Item(id=each, path=each, label=-1)) for each in ids], normalise=normalise)
+
+    def _matrix(self, wanted: Sequence[tuple[str, Item]], *, normalise: bool) -> Rows:
+        out = np.empty((len(wanted), self.dims), np.float32)
+        for place, (video_id, item) in enumerate(wanted):
+            mean = self._mean(video_id, item)
             if not np.isfinite(mean).all():
-                raise FeatxError(f"{self.path} has numbers that are not finite in {found[item.id]!r}: extract it again")
+                raise FeatxError(f"{self.path} has numbers that are not finite in {video_id!r}: extract it again")
             # Not np.linalg.norm: its dot product has threads that cost more than they save.
             norm = float(np.sqrt(np.sum(mean * mean))) if normalise else 0.0
             out[place] = mean / norm if norm > 0 else mean

@@ -498,6 +498,8 @@ def test_predict_refuses_features_made_otherwise(saved: Path, tmp_path: Path) ->
     ):
         with pytest.raises(UsageError, match=difference):
             asked(name, **settings)
+    # Two files of one name keep their suffixes, and are two videos.
+    assert predict(saved, features_of(tmp_path / "double.h5", ["a/b.avi", "a/b.mp4", "a/c"])).ids == ("a/b.avi", "a/b.mp4", "a/c")
     only = write_features(tmp_path / "pool5.h5", {"a": {"pool5": np.ones(15)}})
     with pytest.raises(UsageError, match="has pool5: extract with --layers res5b"):
         predict(saved, only)
@@ -520,6 +522,9 @@ def test_predict_reads_no_file_that_is_not_a_model(saved: Path, features: Path, 
         ({"coef0": parts["coef0"][:, 1:]}, "is damaged: coef is float32"),
         ({"coef0": parts["coef0"] * np.float32("nan")}, "is damaged: it has numbers that are not finite"),
         ({"classes": parts["classes"][1:]}, "is damaged: coef is"),
+        ({"classes": parts["classes"][:1]}, "is damaged: it has 1 classes"),
+        ({"intercept": np.float64(1)}, "is not an SVM's file"),
+        ({"about": json.dumps({**about, "accuracy": {}})}, "is damaged: it does not say what it was trained on"),
     ):
         np.savez(bad, **parts | change)
         with pytest.raises(UsageError, match=why):

@@ -101,7 +101,7 @@ def read_model(path: str | os.PathLike[str]) -> Model:
             model = _model(arrays, about)
     except OSError as error:
         raise UsageError(f"cannot read the model {path}: {error.strerror or error}") from error
-    except (ValueError, KeyError, TypeError, EOFError, MemoryError, AttributeError, zipfile.BadZipFile, zlib.error) as error:
+    except (ValueError, LookupError, TypeError, EOFError, MemoryError, AttributeError, zipfile.BadZipFile, zlib.error) as error:
         raise UsageError(wrong) from error
     if (why := _damage(model)) is not None:
         raise UsageError(f"{path} is damaged: {why}; write it again with featx svm --save")
@@ -131,6 +131,10 @@ def _damage(model: Model) -> str | None:
         return f"fusion is {classifier.fusion!r} of {len(model.origins)} features"
     if not all(isinstance(each.settings, dict | None) and isinstance(each.dims, int) for each in model.origins):
         return "it does not say how its features were made"
+    if not isinstance(model.accuracy.get("value"), float) or not {"title", "videos"} <= set(model.trained_on):
+        return "it does not say what it was trained on"
+    if size < 2:
+        return f"it has {size} classes"
     widths = classifier.dims if classifier.fusion == "scores" else (sum(classifier.dims),)
     for machine, width in zip(classifier.machines, widths, strict=True):
         if machine.coef.shape != (size, width) or machine.intercept.shape != (size,) or machine.coef.dtype != np.float32:

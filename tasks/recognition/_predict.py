@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import os
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -65,25 +65,24 @@ def predict(model: str | os.PathLike[str], features: str | os.PathLike[str] | Se
             source, told = _fitting(path, origin, os.fspath(model), stack)
             sources.append(source)
             notes += told
-        items = [Item(id=each, path=each, label=-1) for each in sources[0].ids]
-        if not items:
+        ids = list(sources[0].ids)
+        if not ids:
             raise UsageError(f"{paths[0]} has no videos: extract some")
-        for source in sources:
-            source.find(items)
-        scores = np.concatenate([_scores(fitted, sources, part) for part in _blocks(items)])
-    return Prediction(model=fitted, ids=tuple(item.id for item in items), scores=scores, notes=tuple(dict.fromkeys(notes)))
+        known = [_known(source, ids) for source in sources]
+        scores = np.zeros((len(ids), len(fitted.classes)))
+        for start in range(0, len(ids), _BLOCK):
+            block = slice(start, start + _BLOCK)
+            for place, (source, names) in enumerate(zip(sources, known, strict=True)):
+                scores[block] += fitted.classifier.scores(place, source.rows_by_id(names[block]))
+    return Prediction(model=fitted, ids=tuple(ids), scores=scores, notes=tuple(dict.fromkeys(notes)))
 
 
-def _scores(fitted: Model, sources: Sequence[Features], items: Sequence[Item]) -> Floats:
-    scores = np.zeros((len(items), len(fitted.classes)))
-    for place, source in enumerate(sources):
-        scores += fitted.classifier.scores(place, source.rows(items))
-    return scores
-
-
-def _blocks(items: Sequence[Item]) -> Iterator[Sequence[Item]]:
-    for start in range(0, len(items), _BLOCK):
-        yield items[start : start + _BLOCK]
+def _known(source: Features, ids: Sequence[str]) -> Sequence[str]:
+    """Return under which ids a file has the videos that another has under `ids`."""
+    if set(ids) <= set(source.ids):
+        return ids
+    found = source.find([Item(id=each, path=each, label=-1) for each in ids])
+    return [found[each] for each in ids]
 
 
 def _fitting(path: str, origin: Origin, model: str, stack: contextlib.ExitStack) -> tuple[Features, list[str]]:
