@@ -153,12 +153,14 @@ class _Stored(Features):
             raise UsageError(f"{path} has no videos: extract some")
         name, weights = settings["model"]["name"], settings["weights"]
         from_ = f"random weights, seed {weights['seed']}" if weights["name"] == "random" else weights["name"]
+        projection = settings.get("projection")
+        projected = f" projected to {projection['dims']}" if projection and projection["layer"] == chosen else ""
         super().__init__(
             path,
             layer=chosen,
             dims=int(first.dataset(chosen).shape[1]),
             settings=settings,
-            title=f"{chosen} of {name} ({from_})",
+            title=f"{chosen}{projected} of {name} ({from_})",
         )
 
     def close(self) -> None:
@@ -198,9 +200,11 @@ class _Stored(Features):
         settings = self._store.settings
         weights = settings["weights"]
         source = weights.get("file", weights["name"])
+        projection = settings.get("projection")
+        project = f" --project {projection['file']}" if projection else ""
         return (
             "extract them too, with the file's own settings, as in `featx extract --model "
-            f"{settings['model']['name']} --weights {source} --layers {','.join(settings['layers'])} VIDEOS {self.path}`"
+            f"{settings['model']['name']} --weights {source} --layers {','.join(settings['layers'])}{project} VIDEOS {self.path}`"
         )
 
 

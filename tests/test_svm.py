@@ -387,6 +387,21 @@ def test_missing_features_are_an_error_and_no_smaller_denominator(data: Path, fe
     assert not list(tmp_path.glob("*.npz"))
 
 
+def test_projected_features_are_called_so(data: Path, features: Path, tmp_path: Path) -> None:
+    with open_features(features) as opened:
+        ids = list(opened.ids)
+    projection = {"layer": "res5b", "dims": DIMS, "from": 25088, "file": "/there/pca30.npz", "sha256": "0" * 64}
+    file = features_of(tmp_path / "projected.h5", ids[:-1], projection=projection)
+    with open_features(file) as opened, open_features(file, "pool5") as other:
+        assert opened.title == "res5b projected to 30 of res3d (hand-made)"
+        assert other.title == "pool5 of res3d (hand-made)"
+        with pytest.raises(FeatxError, match=r"--layers res5b,pool5 --project /there/pca30\.npz VIDEOS"):
+            opened.rows([Item(id=i, path=i, label=0) for i in ids])
+    svm("hmdb51", features, root=data / "hmdb51", split=1, save=tmp_path / "m.npz")
+    with pytest.raises(UsageError, match="projection is not set there and 30 dimensions of res5b"):
+        predict(tmp_path / "m.npz", file)
+
+
 @pytest.mark.parametrize(
     ("args", "sentence"),
     [
@@ -549,3 +564,48 @@ def test_nothing_is_extracted_before_what_is_wrong_is_said(data: Path, tmp_path:
     next((root / "videos" / "grow").iterdir()).unlink()
     assert "go on with those that are there with --partial" in failing(*asked, data=tmp_path, status=1)
     assert not (root / "features").exists()
+
+
+# ---------------------------------------------------------------- from videos to accuracy
+
+
+@pytest.mark.slow
+def test_a_trained_network_s_features_are_far_above_chance_and_an_untrained_one_s_are_not(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Four directions of motion, 224 test videos. Measured: 94 % (91 to 97) trained, 24 % (19 to 30) untrained."""
+    from click.testing import CliRunner
+    from scipy.stats import binom
+    from tiny import ENTRY, NAME
+
+    from featx.generated import write_dataset as write_generated
+    from featx.models import _registry
+    from featx.training import TrainSettings, train
+    from tasks.cli.svm import svm as command
+
+    monkeypatch.setitem(_registry._ENTRIES, NAME, ENTRY)
+    monkeypatch.setenv("FEATX_DATA", str(tmp_path))
+    moves = ["move_left", "move_right", "move_up", "move_down"]
+    write_generated("hmdb51", tmp_path, classes=moves, per_class=200, seconds=0.8, size=(32, 40))
+    overrides = {"lr": "0.01", "batch": "16", "unit": "epochs", "duration": "20", "clips_per_video": "1",
+                 "augmentation.flip": "0", "schedule.unit": "epochs", "schedule.every": "100"}  # fmt: skip
+    settings = TrainSettings(
+        model=NAME, dataset="hmdb51", recipe="tran2017-ucf101", overrides=overrides, device="cpu", validate="none"
+    )
+    train(settings, tmp_path / "run")
+
+    def right(weights: object) -> int:
+        asked = ["--dataset", "hmdb51", "--split", "1", "--model", NAME, "--weights", str(weights), "--json"]
+        result = CliRunner().invoke(command, asked, standalone_mode=False)
+        assert result.exception is None, result.output
+        accuracy = json.loads(result.stdout)["splits"][0]["accuracy"]
+        assert accuracy["of"] == 224
+        return int(accuracy["right"])
+
+    low, high = binom.interval(0.999, 224, 1 / 4)
+    trained = tmp_path / "run" / "last.safetensors"
+    assert low <= right("random") <= high
+    assert right(trained) > 0.8 * 224
+    refused = CliRunner().invoke(command, ["--dataset", "hmdb51", "--model", NAME, "--weights", str(trained)])
+    assert isinstance(refused.exception, UsageError)
+    assert "was trained on hmdb51 split 1, train, which shares videos with hmdb51 split 2" in str(refused.exception)
