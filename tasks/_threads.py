@@ -11,7 +11,7 @@ _SMALL = 1e9
 
 def one_thread_if_small(multiplications: float) -> AbstractContextManager[object]:
     """Keep BLAS to one thread inside, unless there are more multiplications than it pays for."""
-    from threadpoolctl import threadpool_limits  # type: ignore[import-untyped]
+    from threadpoolctl import threadpool_limits
 
     if multiplications >= _SMALL:
         return contextlib.nullcontext()

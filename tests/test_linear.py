@@ -9,7 +9,7 @@ import pytest
 from feature_files import clustered
 
 from featx.errors import FeatxError, UsageError
-from tasks import _newton
+from tasks import _linear
 from tasks._linear import Coordinates, LinearSVM, fit_in, fit_svm
 
 
@@ -41,7 +41,7 @@ def test_functions_are_those_of_scikit_learn(dims: int, classes: int, C: float) 
     if classes == 2:
         coef, intercept = np.concatenate([-coef, coef]), np.concatenate([-intercept, intercept])
     scores = rows[test] @ coef.T + intercept
-    # Ours lie within 1e-5 of the functions' norms, which are below 20 here, and rows have length 1; coef is float32.
+    # The dual's gradient ends below 1e-5; coef is float32, of norms below 20, and rows have length 1.
     np.testing.assert_allclose(ours.scores(rows[test]), scores, atol=3e-4)
     assert (ours.predict(rows[test]) == scores.argmax(axis=1)).all()
     assert len(set(ours.predict(rows[test]))) > 1
@@ -100,6 +100,6 @@ def test_what_cannot_be_trained_is_said() -> None:
 
 def test_a_solver_that_does_not_end_says_so(monkeypatch: pytest.MonkeyPatch) -> None:
     rows, labels = drawn(60, 20, 3)
-    monkeypatch.setattr(_newton, "_MOST_STEPS", 2)
-    with pytest.raises(FeatxError, match=r"has not ended after 2 steps with C 100: give a smaller C"):
+    monkeypatch.setattr(_linear, "_MOST_PASSES", 2)
+    with pytest.raises(FeatxError, match=r"has not ended after 2 passes with C 100: give a smaller C"):
         fit_svm(rows, labels, C=100.0, n_classes=3)

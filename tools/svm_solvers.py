@@ -110,12 +110,12 @@ def _span_svc(rows: Rows, labels: Ints, C: float, *, dual: bool, threads: int = 
     return lambda test: np.asarray((test @ wide.T + intercept).argmax(axis=1))
 
 
-def _newton(rows: Rows, labels: Ints, C: float) -> Callable[[Rows], Ints]:
+def _featx(rows: Rows, labels: Ints, C: float) -> Callable[[Rows], Ints]:
     return _linear.fit_svm(rows, labels, C=C, n_classes=int(labels.max()) + 1).predict
 
 
 SOLVERS: dict[str, tuple[str, Solver]] = {
-    "newton": ("own span, Newton for all classes at once (featx)", _newton),
+    "featx": ("own span, LinearSVC dual, tolerance 1e-5 (featx)", _featx),
     "span-dual": ("own span, LinearSVC dual", lambda *a: _span_svc(*a, dual=True)),
     "span-dual-2": ("own span, LinearSVC dual, classes in 2 threads", lambda *a: _span_svc(*a, dual=True, threads=2)),
     "span-primal": ("own span, LinearSVC primal", lambda *a: _span_svc(*a, dual=False)),
@@ -161,7 +161,7 @@ def _table(place: Path, C: float, truth: Ints) -> str:
     measured = {name: place / f"{name}-C{C:g}.json" for name in SOLVERS}
     found = {name: json.loads(path.read_text()) for name, path in measured.items() if path.exists()}
     answers = {name: np.load(place / f"{name}-C{C:g}.npy") for name, each in found.items() if "accuracy" in each}
-    reference = next((name for name in ("wide-dual", "span-dual", "newton") if name in answers), None)
+    reference = next((name for name in ("wide-dual", "span-dual", "featx") if name in answers), None)
     lines = []
     for name, each in found.items():
         right = f"{100 * float((answers[name] == truth).mean()):.1f}" if name in answers else ""

@@ -31,7 +31,7 @@ from tasks.retrieval._nearest import measured
 from tasks.retrieval._place import Plan, chosen_layer, folder_of, stamp_of
 from tasks.retrieval._rows import Stored
 from tasks.retrieval._segment import write_segment
-from tasks.retrieval._videos import changes
+from tasks.retrieval._videos import changes, described
 
 # Additions that are kept apart before they are made one.
 MOST_SEGMENTS = 64
@@ -146,16 +146,16 @@ class _Update:
     def __init__(self, store: FeatureStore, folder: Path, old: Opened | None, exact: bool | None, empty: Manifest) -> None:
         self._store, self._folder, self._old, self._empty = store, folder, old, empty
         self._before = old.manifest if old else empty
-        self._ids = changes(store, old.table).new if old else store.ids
+        self._new = described(store, changes(store, old.table).new if old else store.ids)
         self._forced = self._before.forced if exact is None else exact
-        clips = self._before.clips + sum(len(store[i]) for i in self._ids)
+        clips = self._before.clips + len(self._new.frames)
         small = clips * empty.dims * 4 <= _faiss.EXACT_BYTES
         self._clips, self._exact = clips, small if self._forced is None else self._forced
         #: Whether there is nothing to do.
-        self.same = not self._ids and self._exact == (self._before.cells is None)
+        self.same = not self._new.videos and self._exact == (self._before.cells is None)
 
     def plan(self, why: str) -> Plan:
-        dims, new = self._empty.dims, len(self._ids)
+        dims, new = self._empty.dims, len(self._new.videos)
         codes = 0 if self._exact or self.same else self._clips * dims
         return Plan(
             index=self._folder,
@@ -180,10 +180,10 @@ class _Update:
         on_start(plan)
         sweep(self._folder)
         number = free_number(self._folder)
-        if self._ids:
+        if self._new.videos:
             segment = write_segment(
                 self._store,
-                self._ids,
+                self._new,
                 self._folder,
                 layer=plan.layer,
                 dims=plan.dims,

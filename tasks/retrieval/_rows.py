@@ -33,11 +33,11 @@ def stretches(n: int, dims: int, *, block: int = BLOCK) -> Iterator[tuple[int, i
         yield start, min(start + each, n)
 
 
-def read(video: Video, layer: str, dims: int) -> Iterator[Rows]:
+def read(video: Video, layer: str, clips: int, dims: int) -> Iterator[Rows]:
     """Yield a video's rows as they are stored, a block at a time; FeatxError for rows that are no finite numbers."""
     data = video.dataset(layer)
-    if data.ndim != 2 or data.shape[1] != dims or data.shape[0] != len(video) or not len(video):
-        raise FeatxError(f"{layer} of {video.id!r} is {data.shape}, not ({len(video)}, {dims}): see featx verify")
+    if data.shape != (clips, dims) or not clips:
+        raise FeatxError(f"{layer} of {video.id!r} is {data.shape}, not ({clips}, {dims}): see featx verify")
     for start, end in stretches(data.shape[0], dims):
         rows: Rows = np.asarray(data[start:end], np.float32)
         if not np.isfinite(rows).all():

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
@@ -12,12 +12,12 @@ from featx.files import disk_full, sync_folder
 from featx.store import FeatureStore
 from tasks.retrieval._folder import Segment, sync, synced_sha256
 from tasks.retrieval._rows import mean_of, read, unit
-from tasks.retrieval._videos import Table, entry_of, packed
+from tasks.retrieval._videos import Table, packed
 
 
 def write_segment(
     store: FeatureStore,
-    ids: Sequence[str],
+    table: Table,
     folder: Path,
     *,
     layer: str,
@@ -27,24 +27,19 @@ def write_segment(
 ) -> Segment:
     """Write the rows, means and table of these videos, synced; on_progress is called with (videos written, in all)."""
     rows_name, means_name, table_name = f"rows-{number}.f32", f"means-{number}.f32", f"videos-{number}.npz"
-    entries, frames, times = [], [], []
+    videos = table.videos
     digest = hashlib.sha256()
     with disk_full(folder), (folder / rows_name).open("wb") as rows_file, (folder / means_name).open("wb") as means_file:
-        for done, video_id in enumerate(ids):
-            on_progress(done, len(ids))
-            video = store[video_id]
+        for done, video in enumerate(videos):
+            on_progress(done, len(videos))
             total = np.zeros(dims, np.float64)
-            for rows in read(video, layer, dims):
+            for rows in read(store[video.id], layer, video.clips, dims):
                 content = unit(rows).astype("<f4").tobytes()
                 rows_file.write(content)
                 digest.update(content)
                 total += rows.sum(axis=0, dtype=np.float64)
-            means_file.write(mean_of(total, len(video)).astype("<f4").tobytes())
-            entries.append(entry_of(video))
-            frames.append(video.clip_frames)
-            times.append(video.clip_times)
-        on_progress(len(ids), len(ids))
-    table = Table(entries, np.concatenate(frames), np.concatenate(times))
+            means_file.write(mean_of(total, video.clips).astype("<f4").tobytes())
+        on_progress(len(videos), len(videos))
     with disk_full(folder):
         (folder / table_name).write_bytes(packed(table))
         # The rows may be many gigabytes: their sha256 is that of what was written, they are not read for it.
@@ -53,7 +48,7 @@ def write_segment(
         sync_folder(folder)
     return Segment(
         clips=len(table.frames),
-        videos=len(entries),
+        videos=len(videos),
         rows=rows_name,
         means=means_name,
         table=table_name,
