@@ -196,11 +196,16 @@ def test_what_is_gone_or_other_is_built_anew(tmp_path: Path, many: Rows) -> None
     same(told(search(out, "v02", at=0, k=5, per_video=0)), brute_force(many, many["v02"][0], "v02", 5))
 
 
-def test_a_copy_of_the_file_needs_no_other_index(out: Path) -> None:
+def test_a_copy_of_the_file_needs_no_other_index(out: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     index(out)
     os.utime(out, ns=(1, 1))
     result = search(out, "v00")
     assert result.indexed is None
+    assert _manifest(out)["features"]["modified"] == 1
+    os.utime(out, ns=(2, 2))
+    monkeypatch.setattr(os, "access", lambda *_: False)  # root may write anywhere
+    monkeypatch.setattr("tasks.retrieval._search.make_index", None)
+    assert search(out, "v00").indexed is None
     assert _manifest(out)["features"]["modified"] == 1
 
 
@@ -414,6 +419,8 @@ def test_many_additions_become_one(tmp_path: Path, many: Rows, monkeypatch: pyte
     monkeypatch.setattr(_index, "MOST_SEGMENTS", 2)
     for n in (1, 2, 3):
         done = index(feature_file(tmp_path / "out.h5", dict(list(many.items())[:n])))
+        if n == 2:
+            assert index(tmp_path / "out.h5").done == "nothing"
     assert (done.done, done.why) == ("built", "it is of 2 additions")
 
 

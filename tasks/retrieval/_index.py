@@ -31,7 +31,7 @@ from tasks.retrieval._nearest import measured
 from tasks.retrieval._place import Plan, chosen_layer, folder_of, stamp_of
 from tasks.retrieval._rows import Stored
 from tasks.retrieval._segment import write_segment
-from tasks.retrieval._videos import changes, described
+from tasks.retrieval._videos import changes, described, keep_little
 
 # Additions that are kept apart before they are made one.
 MOST_SEGMENTS = 64
@@ -87,11 +87,12 @@ def index(
     began = monotonic()
     stamp = stamp_of(path)
     with FeatureStore(path) as store:
+        keep_little(store)
         chosen, dims = chosen_layer(store, layer)
         folder = folder_of(path, chosen, index)
         with closing(lock(folder)):
-            old, why = _usable(folder, store)
-            update = _Update(store, folder, old, exact, Manifest(stamp, store.settings, chosen, dims))
+            old, why, ids = _usable(folder, store, stamp)
+            update = _Update(store, folder, old, ids, exact, Manifest(stamp, store.settings, chosen, dims))
             plan = update.plan(why)
             try:
                 manifest = update.run(plan, on_start, on_progress)
@@ -116,37 +117,47 @@ def index(
     )
 
 
-def difference(opened: Opened, store: FeatureStore) -> str:
-    """Say why an index's rows are not those of the feature file; empty if they are."""
+def difference(opened: Opened, store: FeatureStore, stamp: dict[str, int]) -> tuple[str, list[str]]:
+    """Say why an index's rows are not those of the feature file, empty if they are, and which videos are new, by id.
+
+    A file that has not been written since, by its stamp, is not looked into.
+    """
+    if opened.manifest.features == stamp:
+        return "", []
     if changed := differences(opened.manifest.settings, store.settings):
-        return f"the file's settings are others: {changed}"
-    return changes(store, opened.table).why
+        return f"the file's settings are others: {changed}", store.ids
+    found = changes(store, opened.table)
+    return found.why, found.new
 
 
-def _usable(folder: Path, store: FeatureStore) -> tuple[Opened | None, str]:
-    """Return the index that is there, if it can be added to, and why not."""
+def _usable(folder: Path, store: FeatureStore, stamp: dict[str, int]) -> tuple[Opened | None, str, list[str]]:
+    """Return the index that is there, if it can be added to, why not, and which videos are to be added, by id."""
     try:
         old = open_index(folder)
         if old is None:
-            return None, ""
+            return None, "", store.ids
         old.verify()
         _ = old.cells
     except Damaged as error:
-        return None, str(error)
-    if why := difference(old, store):
-        return None, why
-    if len(old.manifest.segments) >= MOST_SEGMENTS:
-        return None, f"it is of {len(old.manifest.segments)} additions"
-    return old, ""
+        return None, str(error), store.ids
+    why, new = difference(old, store, stamp)
+    if new and len(old.manifest.segments) >= MOST_SEGMENTS:
+        why = why or f"it is of {len(old.manifest.segments)} additions"
+    return (None, why, store.ids) if why else (old, "", new)
 
 
 class _Update:
-    """Brings an index up to date with a feature file. old: what is there and right; empty: the manifest of one without rows."""
+    """Brings an index up to date with a feature file.
 
-    def __init__(self, store: FeatureStore, folder: Path, old: Opened | None, exact: bool | None, empty: Manifest) -> None:
+    old: what is there and right. ids: of the videos to add. empty: the manifest of an index without rows.
+    """
+
+    def __init__(
+        self, store: FeatureStore, folder: Path, old: Opened | None, ids: list[str], exact: bool | None, empty: Manifest
+    ) -> None:
         self._store, self._folder, self._old, self._empty = store, folder, old, empty
         self._before = old.manifest if old else empty
-        self._new = described(store, changes(store, old.table).new if old else store.ids)
+        self._new = described(store, ids)
         self._forced = self._before.forced if exact is None else exact
         clips = self._before.clips + len(self._new.frames)
         small = clips * empty.dims * 4 <= _faiss.EXACT_BYTES

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import contextlib
 import os
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
@@ -21,7 +20,7 @@ from tasks.retrieval._place import Plan, chosen_layer, folder_of, stamp_of
 from tasks.retrieval._question import Computing, Question, asked, pair, pair_of_ints
 from tasks.retrieval._rows import Floats, Ints, Rows
 from tasks.retrieval._time import seconds_of
-from tasks.retrieval._videos import Table, changes
+from tasks.retrieval._videos import Table, keep_little
 
 MOST = 10_000
 # float32 products round by less than this.
@@ -159,6 +158,7 @@ def _opened(
     """
     stamp = stamp_of(path)
     with FeatureStore(path) as store:
+        keep_little(store)
         chosen, _ = chosen_layer(store, layer)
         folder = folder_of(path, chosen, index)
         try:
@@ -166,19 +166,16 @@ def _opened(
             _ = opened.cells if opened and not videos else None
         except Damaged:
             opened = None
-        right = opened is not None and opened.manifest.features == stamp
-        # A copy, say, is another file with the same rows; where it cannot be noted in the index, it is found out every time.
-        if opened is not None and not right and not difference(opened, store) and not changes(store, opened.table).new:
-            right = True
-            with contextlib.suppress(UsageError):
-                make_index(path, layer=chosen, index=index)
-    if opened is not None and right:
-        return opened, None
+        if opened is not None:
+            known = opened.manifest.features == stamp
+            # Where it cannot be noted that a file, a copy it may be, has the rows of the index, it is found out every time.
+            if known or (not os.access(folder, os.W_OK) and difference(opened, store, stamp) == ("", [])):
+                return opened, None
     report = make_index(path, layer=chosen, index=index, on_start=on_index, on_progress=on_progress)
     opened = open_index(folder)
     if opened is None:
         raise Damaged(f"{folder} was removed while it was being used: run the same command again")
-    return opened, report
+    return opened, report if report.done != "nothing" else None
 
 
 def _own_videos(table: Table, question: Question) -> list[int]:
