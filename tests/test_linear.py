@@ -73,6 +73,18 @@ def test_parts_are_one_matrix() -> None:
     np.testing.assert_array_equal(narrow.coef, fit_svm(rows[:, :40], labels, n_classes=4).coef)
 
 
+@pytest.mark.parametrize("C", [1.0, 1e6])
+def test_classes_that_overlap_have_an_answer(C: float) -> None:
+    """Labels of chance, numbers of length 6 that follow one another: the dual has not ended after 20,000 passes."""
+    rng = np.random.default_rng(0)
+    rows = rng.normal(size=(1500, 3)) @ rng.normal(size=(3, 36)) + 0.01 * rng.normal(size=(1500, 36))
+    labels = rng.integers(2, size=1500)
+    ours = fit_svm((rows / rows.std(axis=0)).astype(np.float32), labels, C=C, n_classes=2)
+    coef, intercept = exact((rows / rows.std(axis=0)).astype(np.float32), labels, C)
+    np.testing.assert_allclose(ours.coef[1], coef[0], rtol=1e-4, atol=1e-4)
+    np.testing.assert_allclose(ours.intercept[1], intercept[0], atol=1e-4)
+
+
 def test_wide_rows_are_not_copied() -> None:
     """They take 16 MB, and in float64 32; what is needed is 200 x 200 coordinates, a stretch of columns, and coef."""
     rows, labels = drawn(200, 20_000, 4)
