@@ -41,6 +41,8 @@ def check_target(target: Path, *, example: str) -> None:
     """Raise UsageError if no file can be written to `target`, before any work is done; `example`: a name that could."""
     if target.is_dir():
         raise UsageError(f"{target} is a folder: give the name of a file to write, such as {target / example}")
+    if target.exists() and not target.is_file():  # a device, which the new file would take the place of
+        raise UsageError(f"{target} is no ordinary file: give the name of a file to write, such as {example}")
     folder = target.parent
     while not folder.exists():
         folder = folder.parent

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import contextlib
 import os
+import zipfile
+import zlib
 from abc import ABC, abstractmethod
 from collections.abc import Iterable, Sequence
 from pathlib import Path
@@ -20,6 +22,9 @@ from featx.store import FORMAT, FeatureStore
 Rows = npt.NDArray[np.float32]
 # Videos that are named in a message.
 MOST_NAMED = 5
+_NUMPYS = (".npy", ".npz")
+# As many as NumPy, zipfile and h5py have for arrays that are damaged or of something else than numbers and text.
+_UNREADABLE = (OSError, ValueError, TypeError, KeyError, EOFError, MemoryError, RuntimeError, zipfile.BadZipFile, zlib.error)
 
 
 class Features(ABC):
@@ -93,6 +98,8 @@ class Features(ABC):
         out = np.empty((len(wanted), self.dims), np.float32)
         for place, (video_id, item) in enumerate(wanted):
             mean = self._mean(video_id, item)
+            if mean.shape != (self.dims,):
+                raise FeatxError(f"{self.path} has {mean.size} numbers of {video_id!r}, {self.dims} of others: extract it again")
             if not np.isfinite(mean).all():
                 raise FeatxError(f"{self.path} has numbers that are not finite in {video_id!r}: extract it again")
             # Not np.linalg.norm: its dot product has threads that cost more than they save.
@@ -117,23 +124,32 @@ def open_features(path: str | os.PathLike[str], layer: str | None = None) -> Fea
         return _Stored(path, layer)
     if layer is not None:
         raise UsageError(f"layer is {layer!r}, and {path} has no layers: leave it out for this file")
-    if path.suffix.lower() == ".npy":
-        return _Matrix(path, _ids_beside(path), _loaded(path))
-    if path.suffix.lower() == ".npz":
-        with _loaded(path) as archive:
+    try:
+        return _another_librarys(path)
+    except _UNREADABLE as error:
+        reason = (str(error) or repr(error)).splitlines()[0]
+        raise UsageError(f"cannot read {path} as features: {reason}; give (N, D) numbers and N ids, those as text") from error
+
+
+def _another_librarys(path: Path) -> Features:
+    if path.suffix.lower() in _NUMPYS:
+        loaded = _loaded(path)
+        if isinstance(loaded, np.ndarray):
+            return _Matrix(path, _ids_beside(path), loaded)
+        with loaded as archive:
             if not {"ids", "features"} <= set(archive.files):
                 raise UsageError(f"{path} has the arrays {', '.join(archive.files)}: give one with ids and features")
-            return _Matrix(path, [str(each) for each in archive["ids"]], archive["features"])
+            return _Matrix(path, [_text(each) for each in archive["ids"]], archive["features"])
     with h5py.File(path, "r") as file:
         if {"ids", "features"} <= set(file) and isinstance(file["ids"], h5py.Dataset):
-            return _Matrix(path, [_text(each) for each in file["ids"][()]], file["features"][()])
+            return _Matrix(path, [_text(each) for each in file["ids"][()]], np.asarray(file["features"]))
     return _ByVideo(path)
 
 
 def is_feature_file(path: str | os.PathLike[str]) -> bool:
     """Return whether a file is to be read as a feature file, which has layers, and not as another library's."""
     path = Path(path)
-    return path.suffix.lower() not in (".npy", ".npz") and not _is_foreign_hdf5(path)
+    return path.suffix.lower() not in _NUMPYS and not _is_foreign_hdf5(path)
 
 
 class _Stored(Features):
@@ -172,7 +188,10 @@ class _Stored(Features):
 
     def _mean(self, video_id: str, item: Item) -> npt.NDArray[np.float64]:
         video = self._store[video_id]
-        rows = video[str(self.layer)]
+        try:
+            rows = video[str(self.layer)]
+        except UsageError as error:
+            raise FeatxError(f"{self.path} has no {self.layer} of {video_id!r}: extract it again") from error
         if item.start is not None or item.end is not None:
             middle = video.clip_times.mean(axis=1)
             inside = (middle >= (item.start or 0.0)) & (middle < (np.inf if item.end is None else item.end))
@@ -182,6 +201,7 @@ class _Stored(Features):
                     " extract with a smaller --stride"
                 )
             rows = rows[inside]
+        _check_some(rows, self.path, video_id)
         return np.asarray(rows.mean(axis=0, dtype=np.float64))
 
     def fingerprints(self, items: Sequence[Item], *, dataset: str | None = None) -> dict[str, str]:
@@ -212,7 +232,7 @@ class _Matrix(Features):
     """Another library's rows, one a video."""
 
     def __init__(self, path: Path, ids: Sequence[str], rows: npt.NDArray[Any]) -> None:
-        if rows.ndim != 2 or rows.dtype.kind not in "fiu" or len(ids) != len(rows):
+        if rows.ndim != 2 or rows.dtype.kind not in "fiu" or not rows.shape[1] or len(ids) != len(rows):
             raise UsageError(f"{path} has {len(ids)} ids and features {rows.dtype} {rows.shape}: give (N, D) numbers and N ids")
         if len(set(ids)) != len(ids):
             double = next(i for i in ids if list(ids).count(i) > 1)
@@ -237,9 +257,12 @@ class _ByVideo(Features):
         self._ids: list[str] = []
         self._file.visititems(lambda name, found: self._ids.append(name) if isinstance(found, h5py.Dataset) else None)
         widths = {self._file[name].shape[-1:] for name in self._ids if self._file[name].ndim in (1, 2)}
-        if len(widths) != 1 or any(self._file[name].ndim not in (1, 2) for name in self._ids):
+        numbers = all(self._file[name].ndim in (1, 2) and self._file[name].dtype.kind in "fiu" for name in self._ids)
+        if len(widths) != 1 or widths == {(0,)} or not numbers:
             self._file.close()
-            raise UsageError(f"{path} is no feature file: give one with a dataset a video, (D,) or (T, D), all of the same D")
+            raise UsageError(
+                f"{path} is no feature file: give one with a dataset a video, (D,) or (T, D) numbers, all of the same D"
+            )
         super().__init__(path, layer=None, dims=int(widths.pop()[0]), settings=None, title=path.name)
 
     def close(self) -> None:
@@ -251,7 +274,13 @@ class _ByVideo(Features):
 
     def _mean(self, video_id: str, item: Item) -> npt.NDArray[np.float64]:
         rows = np.asarray(self._file[video_id][()], np.float64)
+        _check_some(rows, self.path, video_id)
         return rows if rows.ndim == 1 else np.asarray(rows.mean(axis=0))
+
+
+def _check_some(rows: npt.NDArray[Any], path: Path, video_id: str) -> None:
+    if not len(rows):
+        raise FeatxError(f"{path} has no row of {video_id!r}: extract it again, or leave it out")
 
 
 def _is_foreign_hdf5(path: Path) -> bool:
@@ -265,8 +294,8 @@ def _is_foreign_hdf5(path: Path) -> bool:
 def _loaded(path: Path) -> Any:
     try:
         return np.load(path, mmap_mode="r", allow_pickle=False)
-    except (OSError, ValueError, EOFError) as error:
-        raise UsageError(f"cannot read {path} as NumPy's: {str(error).splitlines()[0]}") from error
+    except _UNREADABLE as error:
+        raise UsageError(f"cannot read {path} as NumPy's: give an array of numbers, or an .npz of ids and features") from error
 
 
 def _ids_beside(path: Path) -> list[str]:

@@ -61,9 +61,10 @@ def labels_of(items: Sequence[Item]) -> npt.NDArray[np.int64]:
 def check_split(split: Split, features: Sequence[Features], *, allow_trained_on: bool = False) -> list[str]:
     """Raise FeatxError where a number made of this split would be no measurement; return what the user should be told.
 
-    Train and test share no video, no group of a class and, as far as feature files tell, no content; every class has videos on
-    both sides; no checkpoint was trained on the split's test videos (`allow_trained_on`: told, not refused). In an official
-    split the lists decide what is one video: equal content under two names is told, not refused.
+    Train and test share no video, nor parts of one, no group of a class and, as far as feature files tell, no content; every
+    class has videos on both sides; no checkpoint was trained on the split's test videos (`allow_trained_on`: told, not refused).
+    In an official split the lists decide what is one video: equal content under two names is told, not refused. A projection
+    that was fitted on test videos is told: it has seen none of their labels.
     """
     notes = [*split.train.notes]
     notes += [note for note in split.test.notes if note not in notes]
@@ -80,24 +81,23 @@ def check_split(split: Split, features: Sequence[Features], *, allow_trained_on:
         (item.label, item.group): item.id for item in split.train.items if item.group is not None
     }
     for item in split.test.items:
-        if item.path in trained and (item.start is None and item.end is None):
-            raise FeatxError(f"{item.id} is on both sides of {split.title}: take it out of one")
+        if item.path in trained:
+            other = f", {trained[item.path]} being of the same video" if trained[item.path] != item.id else ""
+            raise FeatxError(f"{item.id} is on both sides of {split.title}{other}: take it out of one")
         if (item.label, item.group) in groups:
             other = groups[item.label, item.group]
             raise FeatxError(f"{item.id} and {other} are of one group, {item.group}, on both sides of {split.title}: move one")
     for each in features:
         notes += _same_content(split, each)
         notes += _trained_on(split, each, allow=allow_trained_on)
+        notes += _fitted_on(split, each)
     return list(dict.fromkeys(notes))
 
 
 def _same_content(split: Split, features: Features) -> list[str]:
     train = {text: i for i, text in features.fingerprints(split.train.items, dataset=split.train.name).items()}
     test = features.fingerprints(split.test.items, dataset=split.test.name)
-    parts = {
-        item.id for side in (split.train, split.test) for item in side.items if item.start is not None or item.end is not None
-    }
-    shared = [(i, train[text]) for i, text in test.items() if text in train and i not in parts]
+    shared = [(i, train[text]) for i, text in test.items() if text in train]
     if not shared:
         return []
     told = f"{shared[0][0]} (test) and {shared[0][1]} (train)" + (f" and {len(shared) - 1} more pairs" if shared[1:] else "")
@@ -118,3 +118,18 @@ def _trained_on(split: Split, features: Features, *, allow: bool) -> list[str]:
     if not allow:
         raise UsageError(f"{why}: give --split {told['split']}, features of another checkpoint, or --allow-trained-on")
     return [f"{why}: the accuracy is no measurement of videos that it has not seen"]
+
+
+def _fitted_on(split: Split, features: Features) -> list[str]:
+    """Say that rows are projected by what was fitted on other videos of the dataset than the split's training side."""
+    projection = (features.settings or {}).get("projection") or {}
+    on = projection.get("fitted_on") or {}
+    own = (split.test.name, split.test.split, split.train.subset)
+    if projection.get("layer") != features.layer or on.get("dataset") != own[0]:
+        return []
+    if (on["dataset"], on.get("split"), on.get("subset")) == own:
+        return []
+    return [
+        f"the projection of {features.title} was fitted on {on['dataset']} split {on.get('split')}, {on.get('subset')}, which"
+        f" shares videos with {split.test.title}: it has seen them, though not their labels"
+    ]

@@ -379,3 +379,39 @@ def test_nothing_is_extracted_for_a_request_that_cannot_be_met(
     monkeypatch.setattr(module, "provide", lambda *args, **options: pytest.fail("features were asked for"))
     done = run_command("--dataset", dataset, "--save", tmp_path / "a.npz")
     assert "not of 6 numbers of dimensions" in str(done.exception)
+
+
+def test_any_of_a_video_s_labels_counts_as_right(tmp_path: Path) -> None:
+    """Sports-1M's videos with several labels (Karpathy et al., table 1), as featx svm and featx evaluate count them."""
+    root = tmp_path / "sports1m"
+    (root / "original").mkdir(parents=True)
+    (root / "videos").mkdir()
+    (root / "labels.txt").write_text("a\nb\nc\n")
+    videos = {"train": {f"train{i:06d}": str(i % 3) for i in range(9)}, "test": {"test0000000": "0,2", "test0000001": "1",
+              "test0000002": "2"}}  # fmt: skip
+    for side, listed in videos.items():
+        lines = [f"http://www.youtube.com/watch?v={i} {labels}\n" for i, labels in listed.items()]
+        (root / "original" / f"{side}_partition.txt").write_text("".join(lines))
+        for i in listed:
+            (root / "videos" / f"{i}.mp4").touch()
+    shown = {i: int(labels[-1]) for listed in videos.values() for i, labels in listed.items()}
+    path = write_features(tmp_path / "f.h5", {i: {"pool5": np.eye(3)[label] + 0.01} for i, label in shown.items()})
+    found = compact("sports1m", path, dims=[2], root=root)
+    assert right_of(found.curves[0].full) == 3
+
+
+def test_nothing_takes_the_place_of_a_device(problem: Any, tmp_path: Path) -> None:
+    import os
+
+    dataset, values, _ = problem
+    os.mkfifo(tmp_path / "pipe")
+    done = run_command("--dataset", dataset, "--features", features_of(tmp_path / "f.h5", values), "--csv", tmp_path / "pipe")
+    assert "pipe is no ordinary file: give the name of a file to write, such as compact.csv" in str(done.exception)
+
+
+def test_rows_that_are_all_the_same_have_nothing_to_save(problem: Any, tmp_path: Path) -> None:
+    dataset, values, _ = problem
+    path = features_of(tmp_path / "f.h5", {i: np.ones(90) for i in values})
+    assert "1 dimension cannot be had of" in compact(dataset, path, dims=[1]).notes[0]
+    with pytest.raises(FeatxError, match="have no principal components: give features that tell videos apart"):
+        compact(dataset, path, dims=[1], save=tmp_path / "a.npz")

@@ -107,3 +107,34 @@ def test_its_own_split_s_training_side_and_other_datasets_are_told_or_nothing(tm
     (tmp_path / "f.h5").unlink()
     with open_features(features_of(tmp_path, ROWS, weights={"trained_on": {**TRAINED, "dataset": "ucf101"}})) as features:
         assert check_split(split, [features]) == []
+
+
+@pytest.mark.parametrize("sides", [("train", "test"), ("test", "train")])
+@pytest.mark.parametrize("parts", [(("0", "5"), ("5", "9")), (("", ""), ("5", "9")), (("5", "9"), ("", ""))])
+def test_parts_of_one_video_are_on_one_side(tmp_path, sides, parts):
+    header = ("path", "label", "split", "start", "end")
+    whole = [(*row, "", "") for row in ROWS]
+    both = [("a/cut.avi", "a", side, *part) for side, part in zip(sides, parts, strict=True)]
+    with pytest.raises(FeatxError, match=r"a/cut(#2)? is on both sides of set split 1, a/cut(#2)? being of the same video: take"):
+        check_split(split_of(tmp_path, [*whole, *both], header), [])
+    check_split(split_of(tmp_path, [*whole, both[0], (*both[1][:2], sides[0], *parts[1])], header), [])
+
+
+def test_a_projection_that_was_fitted_on_test_videos_is_told(tmp_path):
+    split = split_of(tmp_path, ROWS)
+
+    def notes(layer="pool5", **on):
+        projection = {
+            "layer": layer,
+            "dims": 3,
+            "sha256": "0",
+            "fitted_on": {"dataset": "set", "split": 1, "subset": "train"} | on,
+        }
+        path = write_features(tmp_path / "p.h5", {r[0][:-4]: {"pool5": np.ones((1, 3))} for r in ROWS}, projection=projection)
+        with open_features(path) as features:
+            return [note for note in check_split(split, [features]) if "projection" in note]
+
+    assert notes() == notes(dataset="other", split=2) == notes(layer="prob", split=2) == []
+    for on in ({"split": 2}, {"subset": "test"}):
+        (note,) = notes(**on)
+        assert "which shares videos with set split 1, test: it has seen them, though not their labels" in note

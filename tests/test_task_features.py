@@ -138,3 +138,65 @@ def test_files_that_are_no_features_are_told_in_a_sentence(tmp_path):
         open_features(tmp_path / "none.h5")
     with pytest.raises(UsageError, match="is a folder"):
         open_features(tmp_path)
+
+
+@pytest.mark.parametrize(
+    ("videos", "words"),
+    [
+        ({"a": {"pool5": np.ones((1, 3))}, "b": {"pool5": np.ones((0, 3))}}, "has no row of 'b': extract it again"),
+        ({"a": {"pool5": np.ones((1, 3))}, "b": {"prob": np.ones((1, 3))}}, "has no pool5 of 'b': extract it again"),
+        ({"a": {"pool5": np.ones((1, 3))}, "b": {"pool5": np.ones((2, 4))}}, "has 4 numbers of 'b', 3 of others"),
+    ],
+)
+def test_a_video_unlike_the_others_is_named(tmp_path, videos, words):
+    path = write_features(tmp_path / "f.h5", videos)
+    with open_features(path, "pool5") as features, pytest.raises(FeatxError, match=words):
+        features.rows([item("a"), item("b")])
+
+
+def arrays_of(path, ids, features):
+    if path.suffix == ".npz":
+        np.savez(path, ids=ids, features=features)
+    else:
+        with h5py.File(path, "w") as file:
+            file["ids"] = ids
+            if features is None:
+                file.create_group("features")
+            else:
+                file["features"] = features
+
+
+@pytest.mark.parametrize(
+    ("name", "ids", "features"),
+    [
+        ("objects.npz", np.array(["a", "b"], object), np.ones((2, 3))),
+        ("one.npz", "a", np.ones((2, 3))),
+        ("none.npz", ["a", "b"], np.ones((2, 0))),
+        ("text.npz", ["a", "b"], np.array([["x"], ["y"]])),
+        ("group.h5", ["a", "b"], None),
+        ("one.h5", "a", np.ones((2, 3))),
+        ("latin.h5", np.array([b"\xff", b"b"]), np.ones((2, 3))),
+    ],
+)
+def test_arrays_that_are_no_rows_are_a_sentence(tmp_path, name, ids, features):
+    arrays_of(tmp_path / name, ids, features)
+    with pytest.raises(UsageError, match=r"give \(N, D\) numbers and N ids"):
+        open_features(tmp_path / name)
+
+
+def test_ids_as_bytes_and_names_that_mislead_are_read(tmp_path):
+    np.savez(tmp_path / "f.npz", ids=np.array([b"a", b"b"]), features=np.eye(2))
+    (tmp_path / "f.npz").rename(tmp_path / "f.npy")
+    with open_features(tmp_path / "f.npy") as found:
+        np.testing.assert_array_equal(found.rows([item("b"), item("a")]), [[0, 1], [1, 0]])
+
+
+def test_other_libraries_files_a_video_hold_numbers(tmp_path):
+    with h5py.File(tmp_path / "f.h5", "w") as file:
+        file["a"] = np.array([b"x", b"y"])
+    with pytest.raises(UsageError, match="is no feature file"):
+        open_features(tmp_path / "f.h5")
+    with h5py.File(tmp_path / "g.h5", "w") as file:
+        file["a"], file["b"] = np.ones((0, 2)), np.ones(2)
+    with open_features(tmp_path / "g.h5") as features, pytest.raises(FeatxError, match="has no row of 'a'"):
+        features.rows([item("a"), item("b")])
