@@ -14,6 +14,7 @@ import h5py
 from featx.datasets import about, all_items, aslan
 from featx.errors import FeatxError, UsageError
 from featx.extraction import Report, Settings, extract
+from featx.files import sha256_of
 from featx.store import FeatureStore
 
 if TYPE_CHECKING:
@@ -52,7 +53,8 @@ def dataset_features(
     model, weights: whose features; by default those of the one file that is there, or res3d's own. layers: that the file has to
     have. out: another place for what is extracted. device, workers: as in `featx.Settings`, for extracting.
     on_start, on_progress, on_publish: as for `featx.extract`, called only if there is something to extract.
-    An extraction that was interrupted is continued. Raises UsageError where several files fit, or a file lacks a layer.
+    An extraction that was interrupted is continued. Raises UsageError where several files fit, or a file lacks a layer or
+    is by another checkpoint of the same name.
     """
     dataset = about(name_or_path, root=root, holdout=holdout)
 
@@ -144,6 +146,7 @@ def _features_in(
         raise UsageError(f"{folder} has several feature files that fit ({names}): say which with --features")
     target = fitting[0] if fitting else own if out is None else Path(out)
     if target.exists():
+        _check_made_by(target, model, asked.weights)
         _check_layers(target, asked.layers)
         return Provided(path=target)
     paths = videos()
@@ -179,11 +182,29 @@ def _has(path: Path, layers: Sequence[str] | None) -> bool:
     return True
 
 
+def _check_made_by(path: Path, model: str | None, weights: str | None) -> None:
+    """Raise UsageError for a file of another model or other weights: two checkpoints may have the same name."""
+    with FeatureStore(path) as store:
+        made_by, found = store.settings["model"]["name"], store.settings["weights"]
+    elsewhere = f"extract to another file, such as with --features NEW{SUFFIX} --model {model or made_by}"
+    if model not in (None, made_by):
+        raise UsageError(f"{path} has features of {made_by}, not of {model}: {elsewhere}")
+    if weights is None or (weights in (found["name"], found.get("file")) and not os.path.isfile(weights)):
+        return
+    if os.path.isfile(weights):
+        with open(weights, "rb") as file:
+            digest = sha256_of(file)
+        if digest == found["sha256"]:
+            return
+    raise UsageError(f"{path} has features by other weights, {found.get('file', found['name'])}, not by {weights}: {elsewhere}")
+
+
 def _check_layers(path: Path, layers: Sequence[str] | None) -> None:
     with FeatureStore(path) as store:
         lacking = [layer for layer in layers or () if layer not in store.layers]
     if lacking:
         raise UsageError(
             f"{path} has {', '.join(store.layers)}, not {', '.join(lacking)}:"
-            " choose another layer, or another file with --features"
+            f" choose another layer, or another file with --features; one that is not there, such as NEW{SUFFIX}, is extracted if"
+            " --model is given"
         )

@@ -75,3 +75,32 @@ def test_what_is_not_there_is_told(tmp_path, monkeypatch):
     monkeypatch.setenv("FEATX_DATA", str(tmp_path))
     with pytest.raises(UsageError, match=r"hmdb51 is not in .*: get hmdb51_org\.rar"):
         dataset_features("hmdb51")
+
+
+def test_another_checkpoint_of_the_same_name_has_features_of_its_own(hmdb51, tmp_path):
+    """runs/a/last.safetensors and runs/b/last.safetensors would be looked for under one name."""
+    import hashlib
+
+    (tmp_path / "hmdb51").mkdir()
+    for name in ("videos", "testTrainMulti_7030_splits"):
+        (tmp_path / "hmdb51" / name).symlink_to(hmdb51 / name)
+    mine, other = tmp_path / "a" / "last.safetensors", tmp_path / "b" / "last.safetensors"
+    for path in (mine, other):
+        path.parent.mkdir()
+        path.write_text(path.parent.name)
+    weights = {"name": "res3d", "sha256": hashlib.sha256(b"a").hexdigest(), "seed": None, "file": str(mine)}
+    (tmp_path / "hmdb51" / "features").mkdir()
+    there = write_features(tmp_path / "hmdb51" / "features" / "res3d-last.h5", {"a": {"pool5": [[1.0]]}}, weights=weights)
+
+    def find(path, **more):
+        return dataset_features("hmdb51", root=tmp_path / "hmdb51", weights=str(path), **more).path
+
+    assert find(mine) == find(mine, model="res3d") == there
+    with pytest.raises(
+        UsageError, match=r"res3d-last\.h5 has features by other weights, .*a/last.* not by .*b/last.*: extract to"
+    ):
+        find(other)
+    with pytest.raises(UsageError, match=r"has features of res3d, not of c3d: extract to another file"):
+        dataset_features("hmdb51", root=tmp_path / "hmdb51", model="c3d", weights=str(mine), out=there)
+    mine.rename(tmp_path / "moved")
+    assert find(mine) == there, "the checkpoint is gone, and its recorded place is as given"
