@@ -368,7 +368,7 @@ def _local_default(architecture: str) -> str:
     choices = [f"run `featx weights fetch {name}`" for name in names]
     choices += [
         "give your own file with --weights FILE.safetensors or FILE.pth",
-        "take untrained ones with --weights random --seed 0",
+        "take untrained ones with --weights random",
     ]
     raise UsageError(f"no weights for {architecture} on this machine: {', or '.join(choices)}")
 

@@ -358,7 +358,7 @@ def test_random_weights_are_explicit_and_repeatable() -> None:
 @pytest.mark.parametrize("architecture", ["res3d", "c3d", "res2d"])
 def test_without_weights_the_choices_are_told(architecture: str, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(weights, "list_checkpoints", list)
-    with pytest.raises(UsageError, match=f"no weights for {architecture} .*--weights FILE.*--weights random --seed 0") as caught:
+    with pytest.raises(UsageError, match=f"no weights for {architecture} .*--weights FILE.*--weights random$") as caught:
         load_model(architecture, None)
     assert_one_sentence(caught.value)
 
