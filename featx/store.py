@@ -40,6 +40,8 @@ _WITHOUT_PROJECTION = 1
 SETTINGS = ("model", "weights", "layers", "clip", "transform", "precision", "device", "batch_size", "decoder")
 # A setting that only some files have.
 PROJECTION = "projection"
+# Bytes of a file's metadata that HDF5 holds, by their size in the file; in memory they take ten times that.
+_METADATA = 1 << 20
 _PLACES = ("clip_frames", "clip_times")
 _TEXT = h5py.string_dtype("utf-8")
 
@@ -127,10 +129,18 @@ class FeatureStore:
         # And projection, where rows were projected (featx.projection).
         names = [*SETTINGS, *([PROJECTION] if PROJECTION in self.file.attrs else [])]
         self.settings: dict[str, Any] = {name: json.loads(self.file.attrs[name]) for name in names}
+        self._keep_little()
         # (path, reason) of every video that could not be read.
         self.failures: list[tuple[str, str]] = [(p.decode(), r.decode()) for p, r in self.file[".failures"][()]]
         self.ids: list[str] = [i.decode() for i in self.file[".videos"][()]]
         self._known = frozenset(self.ids)
+
+    def _keep_little(self) -> None:
+        """Have HDF5 hold less of what it has read about videos: of 50,000 it held 600 MB otherwise, and was no faster."""
+        config = self.file.id.get_mdc_config()
+        config.set_initial_size = True
+        config.initial_size = config.min_size = config.max_size = _METADATA
+        self.file.id.set_mdc_config(config)
 
     def __enter__(self) -> FeatureStore:
         return self

@@ -22,7 +22,7 @@ from feature_files import write_features
 from PIL import Image
 
 from featx.errors import FeatxError, UsageError
-from featx.report._page import element, page
+from featx.report.page import element, page
 from featx.sources import Source
 from featx.store import FeatureStore
 from featx.thumbnails import spread, thumbnails

@@ -31,7 +31,7 @@ from tasks.retrieval._nearest import measured
 from tasks.retrieval._place import Plan, chosen_layer, folder_of, stamp_of
 from tasks.retrieval._rows import Stored
 from tasks.retrieval._segment import write_segment
-from tasks.retrieval._videos import changes, described, keep_little
+from tasks.retrieval._videos import changes, described
 
 # Additions that are kept apart before they are made one.
 MOST_SEGMENTS = 64
@@ -87,7 +87,6 @@ def index(
     began = monotonic()
     stamp = stamp_of(path)
     with FeatureStore(path) as store:
-        keep_little(store)
         chosen, dims = chosen_layer(store, layer)
         folder = folder_of(path, chosen, index)
         with closing(lock(folder)):

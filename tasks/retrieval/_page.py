@@ -6,7 +6,7 @@ import os
 
 from featx.errors import FeatxError
 from featx.query import fingerprint
-from featx.report._page import Markup, element, page, picture, write_page
+from featx.report.page import Markup, element, page, picture, write_page
 from featx.thumbnails import thumbnails
 from tasks.retrieval._question import Question
 from tasks.retrieval._search import Hit, SearchResult

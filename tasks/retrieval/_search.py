@@ -20,7 +20,7 @@ from tasks.retrieval._place import Plan, chosen_layer, folder_of, stamp_of
 from tasks.retrieval._question import Computing, Question, asked, pair, pair_of_ints
 from tasks.retrieval._rows import Floats, Ints, Rows
 from tasks.retrieval._time import seconds_of
-from tasks.retrieval._videos import Table, keep_little
+from tasks.retrieval._videos import Table
 
 MOST = 10_000
 # float32 products round by less than this.
@@ -106,7 +106,7 @@ def search(
         raise UsageError(f"the clips of a video are {per_video} at the most: give 0, for any number, or more")
     time = None if at is None else seconds_of(at)
     if html is not None:
-        from featx.report._page import check_page
+        from featx.report.page import check_page
 
         check_page(html)
     opened, indexed = _opened(path, layer, index, on_index, on_progress, videos=videos)
@@ -158,7 +158,6 @@ def _opened(
     """
     stamp = stamp_of(path)
     with FeatureStore(path) as store:
-        keep_little(store)
         chosen, _ = chosen_layer(store, layer)
         folder = folder_of(path, chosen, index)
         try:

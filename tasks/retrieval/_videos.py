@@ -16,8 +16,6 @@ from featx.store import FeatureStore
 
 Ints = npt.NDArray[np.int64]
 Floats = npt.NDArray[np.float64]
-# Bytes of the file's metadata that HDF5 holds.
-METADATA = 1 << 20
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -97,17 +95,6 @@ def _entry(video_id: str, attrs: Mapping[str, Any], frames: Ints, times: Floats)
         begin=begin,
         end=begin + float(attrs["duration_s"]),
     )
-
-
-def keep_little(store: FeatureStore) -> None:
-    """Have HDF5 hold less of what it has read about videos: it counts that by its size in the file, a tenth of that in memory.
-
-    Of 50,000 videos it held 600 MB otherwise, and was no faster.
-    """
-    config = store.file.id.get_mdc_config()
-    config.set_initial_size = True
-    config.initial_size = config.min_size = config.max_size = METADATA
-    store.file.id.set_mdc_config(config)
 
 
 def joined(tables: Sequence[Table]) -> Table:
