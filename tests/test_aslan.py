@@ -22,7 +22,7 @@ from featx.features import aslan_features
 from featx.generated._plan import ACTIONS, Settings
 from featx.generated.aslan import plan
 from featx.report import area_under, mean_curve, roc_curve
-from tasks.similarity import as_text, aslan, cross_validate, fit, plot, to_json, write_pairs
+from tasks.similarity import Similarity, as_text, aslan, cross_validate, fit, plot, to_json, write_pairs
 
 LAYERS = {"res5b": 24, "pool5": 12, "prob": 6}
 OFFICIAL = (600, 5, 10)
@@ -337,11 +337,17 @@ def test_nothing_of_the_test_fold_reaches_what_is_fitted(monkeypatch: pytest.Mon
     assert (first.scores[fold == 3] != second.scores[fold == 3]).any()
 
 
-def test_shuffled_labels_come_to_chance(tmp_path: Path) -> None:
+@pytest.fixture(scope="module")
+def distributed(tmp_path_factory: pytest.TempPathFactory) -> Similarity:
+    """What is found on 6,000 pairs as distributed, with features that tell of actions."""
+    root = official(tmp_path_factory.mktemp("official"))
+    return aslan(hand_made(root / "f.h5", root, spread=1.5), root=root)
+
+
+def test_shuffled_labels_come_to_chance(distributed: Similarity) -> None:
     from scipy.stats import binom
 
-    root = official(tmp_path)
-    found = aslan(hand_made(tmp_path / "f.h5", root, spread=1.5), root=root)
+    found = distributed
     assert found.whole.accuracy > 0.75  # with its own labels, there is something to learn
     # As many of each kind in every fold as before: under them a pair's answer is right by a coin's toss, for what answers it has
     # not seen the fold's labels. Drawing them without replacement makes the share vary less than the coin's, never more.
@@ -390,11 +396,23 @@ def small(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return root
 
 
-def test_a_pairs_numbers_are_the_measures_of_its_samples_features(small: Path) -> None:
+@pytest.fixture(scope="module")
+def answers(small: Path) -> Similarity:
+    """What is found on it."""
+    return aslan(small / "features/res3d.h5", root=small)
+
+
+@pytest.fixture(scope="module")
+def measured(small: Path) -> Similarity:
+    """The same, with each measure alone."""
+    return aslan(small / "features/res3d.h5", root=small, measures=True)
+
+
+def test_a_pairs_numbers_are_the_measures_of_its_samples_features(small: Path, measured: Similarity) -> None:
     from featx.store import FeatureStore
     from tasks.similarity import MEASURES
 
-    found = aslan(small / "features/res3d.h5", root=small, measures=True)
+    found = measured
     assert found.values.shape == (len(found.pairs.ids), 36)
     place = 17
     with FeatureStore(small / "features/res3d.h5") as store:
@@ -417,12 +435,10 @@ def test_a_pairs_numbers_are_the_measures_of_its_samples_features(small: Path) -
     assert found.whole.accuracy > 0.8
 
 
-def test_the_papers_figures_stand_beside_the_official_ones_alone(tmp_path: Path, small: Path) -> None:
-    generated = aslan(small / "features/res3d.h5", root=small)
-    assert not generated.comparable
-    assert "table 11" not in as_text(generated)
-    root = official(tmp_path, videos=lambda n: f"ASLAN_AVI/{n:04d}.avi")
-    whole = aslan(hand_made(tmp_path / "f.h5", root), root=root)
+def test_the_papers_figures_stand_beside_the_official_ones_alone(answers: Similarity, distributed: Similarity) -> None:
+    assert not answers.comparable
+    assert "table 11" not in as_text(answers)
+    whole = distributed
     assert whole.comparable
     assert "printed in the Res3D paper, table 11" in as_text(whole)
     assert "Res3D" in as_text(whole)
@@ -451,11 +467,10 @@ def test_samples_without_features_are_an_error_or_their_pairs_are_dropped_and_co
         aslan(none, root=root, partial=True)
 
 
-def test_features_are_enough_where_the_videos_lie_elsewhere(tmp_path: Path, small: Path) -> None:
+def test_features_are_enough_where_the_videos_lie_elsewhere(tmp_path: Path, small: Path, answers: Similarity) -> None:
     lists = planned(tmp_path / "aslan", videos=False)
-    expected = aslan(small / "features/res3d.h5", root=small)
     found = aslan(small / "features/res3d.h5", root=lists)
-    np.testing.assert_array_equal(found.whole.scores, expected.whole.scores)
+    np.testing.assert_array_equal(found.whole.scores, answers.whole.scores)
     # Under names of which only the four digits are the sample's.
     renamed = {f"clips/run-{n:04d}": {"pool5": np.eye(5)[n % 5]} for n in range(1, 81)}
     assert aslan(write_features(tmp_path / "r.h5", renamed), root=lists, layers=["pool5"]).whole.dims == 12
@@ -513,14 +528,14 @@ def test_wrong_settings_say_so(small: Path, options: dict[str, Any], message: st
         aslan(small / "features/res3d.h5", root=small, **options)
 
 
-def test_view_1_has_one_test_fold_and_no_standard_error(tmp_path: Path, small: Path) -> None:
+def test_view_1_has_one_test_fold_and_no_standard_error(tmp_path: Path, small: Path, answers: Similarity) -> None:
     from scipy.io import loadmat
 
     values = loadmat(small / "View2.mat")["action_splits_pairs"]
     save(tmp_path / "train_pairs.mat", pairs=np.concatenate([values[:, :, k] for k in range(9)]))
     save(tmp_path / "test_pairs.mat", pairs=values[:, :, 9])
     found = aslan(small / "features/res3d.h5", root=tmp_path, view=1)
-    ten = aslan(small / "features/res3d.h5", root=small)
+    ten = answers
     np.testing.assert_array_equal(found.whole.scores[found.whole.tested], ten.whole.scores[ten.pairs.fold == 10])
     assert found.whole.standard_error is None
     assert found.whole.accuracy == ten.whole.folds[9].accuracy
@@ -528,8 +543,8 @@ def test_view_1_has_one_test_fold_and_no_standard_error(tmp_path: Path, small: P
     assert json.loads(json.dumps(to_json(found)))["standard_error"] is None
 
 
-def test_what_is_written_says_what_was_found(tmp_path: Path, small: Path) -> None:
-    found = aslan(small / "features/res3d.h5", root=small, measures=True)
+def test_what_is_written_says_what_was_found(tmp_path: Path, measured: Similarity) -> None:
+    found = measured
     told = json.loads(json.dumps(to_json(found)))
     assert told["accuracy"] == found.whole.accuracy
     assert told["pairs"] == len(found.pairs.ids) == sum(fold["pairs"] for fold in told["folds"])
@@ -553,13 +568,12 @@ def test_what_is_written_says_what_was_found(tmp_path: Path, small: Path) -> Non
 # ---------------------------------------------------------------- the command
 
 
-def test_the_command_runs_as_written(tmp_path: Path, small: Path) -> None:
+def test_the_command_runs_as_written(tmp_path: Path, small: Path, answers: Similarity) -> None:
     done = featx(
         "aslan", "--json", "--pairs", tmp_path / "p.csv", "--plot", tmp_path / "r.svg", env={"FEATX_DATA": str(small.parent)}
     )
     assert done.returncode == 0, done.stderr
-    expected = to_json(aslan(small / "features/res3d.h5", root=small))
-    assert json.loads(done.stdout) == json.loads(json.dumps(expected))
+    assert json.loads(done.stdout) == json.loads(json.dumps(to_json(answers)))
     assert f"features: {small / 'features/res3d.h5'}" in done.stderr
     assert (tmp_path / "p.csv").exists()
     assert (tmp_path / "r.svg").exists()
@@ -573,9 +587,14 @@ def test_without_the_dataset_the_command_says_what_to_get(tmp_path: Path, small:
 
 
 def test_outputs_are_checked_before_any_work(tmp_path: Path) -> None:
-    for option, name in (("--plot", "roc.gif"), ("--pairs", ".")):
-        done = featx("aslan", option, tmp_path / name, env={"FEATX_DATA": str(tmp_path)})
-        assert (done.returncode, "View2" in done.stderr) == (2, False)
+    from click.testing import CliRunner
+
+    from tasks.cli.aslan import aslan as command
+
+    for option, name, words in (("--plot", "roc.gif", "cannot draw to"), ("--pairs", ".", "is a folder")):
+        done = CliRunner().invoke(command, [option, str(tmp_path / name)], env={"FEATX_DATA": str(tmp_path)})
+        assert isinstance(done.exception, UsageError)
+        assert words in str(done.exception)
 
 
 # ---------------------------------------------------------------- features beside it

@@ -26,7 +26,7 @@ from featx.projection import Projection, read_projection, write_projection
 from featx.store import FeatureStore, merge
 from featx.verification import verify
 
-SETTINGS = Settings(model=NAME, weights="random", layers=["res5a", "pool5"], workers=2)
+SETTINGS = Settings(model=NAME, weights="random", layers=["res5a", "pool5"], workers=1)
 FITTED_ON = {"dataset": "ucf101", "split": 1, "subset": "train", "videos": 40}
 
 
@@ -77,6 +77,14 @@ def small(plain: Path) -> Path:
     with FeatureStore(plain) as store:
         width = store[0].dataset("res5a").shape[1]
         return saved(plain.parent / "small.npz", projection_of(width, 6, settings=store.settings))
+
+
+@pytest.fixture(scope="module")
+def projected(clips: Path, small: Path) -> Path:
+    """All rows, res5a's projected."""
+    out = small.parent / "projected.h5"
+    assert extract([clips], out, replace(SETTINGS, project=small)).notes == []
+    return out
 
 
 def test_what_is_written_is_read_and_gives_the_same_bytes(tmp_path: Path) -> None:
@@ -162,12 +170,9 @@ def test_a_row_does_not_depend_on_its_place_or_its_neighbours() -> None:
             assert torch.equal(extractor.finish({"pool5": rows[i : i + 1].clone()})["pool5"][0], found[i])
 
 
-def test_projected_rows_are_stored_and_the_file_says_so(clips: Path, plain: Path, small: Path, tmp_path: Path) -> None:
-    out = tmp_path / "out.h5"
-    report = extract([clips], out, replace(SETTINGS, project=small))
-    assert report.notes == []
+def test_projected_rows_are_stored_and_the_file_says_so(plain: Path, small: Path, projected: Path) -> None:
     projection = read_projection(small)
-    with FeatureStore(plain) as raw, FeatureStore(out) as store:
+    with FeatureStore(plain) as raw, FeatureStore(projected) as store:
         assert store.ids == raw.ids
         for video in store:
             assert video.dataset("res5a").shape == (len(video), 6)
@@ -181,7 +186,7 @@ def test_projected_rows_are_stored_and_the_file_says_so(clips: Path, plain: Path
         text = as_text(summarise(store))
     assert f"res5a, each row brought to length 1, to 6 of {projection.width} dimensions by PCA" in text
     assert "fitted on 40 videos of ucf101 split 1, train, of whose variance they hold 75.0%" in text
-    with h5py.File(plain) as before, h5py.File(out) as after:
+    with h5py.File(plain) as before, h5py.File(projected) as after:
         # A featx that knows no projection must not take these rows for the layer's own; it reads the other file as ever.
         assert (before.attrs["format_version"], after.attrs["format_version"]) == (1, 2)
         assert "projection" not in before.attrs
@@ -207,7 +212,7 @@ def test_interrupted_and_spread_over_runs_the_content_is_the_same(clips: Path, s
 
     out = tmp_path / "out.h5"
     with pytest.raises(KeyboardInterrupt):
-        extract([clips], out, replace(settings, workers=1), on_progress=stop)
+        extract([clips], out, settings, on_progress=stop)
     assert not out.exists()
     with pytest.raises(
         UsageError, match=r"begun with other settings: projection is 6 dimensions of res5a, sha256 .* there and not"
@@ -223,9 +228,11 @@ def test_interrupted_and_spread_over_runs_the_content_is_the_same(clips: Path, s
     same_content(tmp_path / "whole.h5", tmp_path / "merged.h5")
 
 
-def test_another_projection_or_none_on_the_same_file_is_refused(clips: Path, plain: Path, small: Path, tmp_path: Path) -> None:
+def test_another_projection_or_none_on_the_same_file_is_refused(
+    clips: Path, plain: Path, small: Path, projected: Path, tmp_path: Path
+) -> None:
     out = tmp_path / "out.h5"
-    extract([clips / "0.mp4"], out, replace(SETTINGS, project=small))
+    out.write_bytes(projected.read_bytes())
     other = saved(tmp_path / "other.npz", replace(read_projection(small), explained=0.5))
     with pytest.raises(UsageError, match=r"projection is 6 dimensions of res5a, sha256 .* there and 6 dimensions of res5a"):
         extract([clips / "1.mp4"], out, replace(SETTINGS, project=other))
