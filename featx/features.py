@@ -14,7 +14,7 @@ import h5py
 from featx.datasets import about, all_items, aslan
 from featx.errors import FeatxError, UsageError
 from featx.extraction import Report, Settings, extract
-from featx.files import sha256_of
+from featx.files import check_target, sha256_of
 from featx.store import FeatureStore
 
 if TYPE_CHECKING:
@@ -149,6 +149,7 @@ def _features_in(
         _check_made_by(target, model, asked.weights)
         _check_layers(target, asked.layers)
         return Provided(path=target)
+    check_target(target, example=own.name)
     paths = videos()
     # The dataset's own folder, unless videos lie elsewhere: an id must not depend on which of them are there.
     base = os.path.commonpath([os.path.abspath(path) for path in (*paths, str(videos_folder / "any"))])

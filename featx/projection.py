@@ -130,7 +130,8 @@ def read_projection(path: str | os.PathLike[str], *, sha256: str | None = None) 
             with np.load(file, allow_pickle=False) as arrays:
                 mean, components, about = arrays["mean"], arrays["components"], json.loads(str(arrays["about"]))
     except OSError as error:
-        raise UsageError(f"cannot read the projection {path}: {error.strerror or error}") from error
+        why = error.strerror or error
+        raise UsageError(f"cannot read the projection {path}: {why}; give a file that featx compact --save wrote") from error
     except _UNREADABLE as error:
         raise UsageError(f"{path} is not a projection's file: give one that featx compact --save wrote") from error
     _check(path, mean, components, about)

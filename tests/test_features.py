@@ -104,3 +104,9 @@ def test_another_checkpoint_of_the_same_name_has_features_of_its_own(hmdb51, tmp
         dataset_features("hmdb51", root=tmp_path / "hmdb51", model="c3d", weights=str(mine), out=there)
     mine.rename(tmp_path / "moved")
     assert find(mine) == there, "the checkpoint is gone, and its recorded place is as given"
+
+
+def test_where_nothing_can_be_written_nothing_is_extracted(hmdb51, tmp_path):
+    (tmp_path / "file").touch()
+    with pytest.raises(UsageError, match=r"cannot write .*file/x\.h5: .*file is not a folder that you may write to"):
+        dataset_features("hmdb51", root=hmdb51, model=NAME, weights="random", out=tmp_path / "file" / "x.h5")
