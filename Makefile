@@ -13,9 +13,9 @@ demo: $(INSTALLED)
 	$(BIN)/featx extract --model res3d --weights random --seed 0 demo/videos demo/features.h5
 	$(BIN)/featx info demo/features.h5 --plot demo/features.png
 
-# make test ARGS="-k clips -x"
+# make test ARGS="-k clips -x".  Two tests at once, each with one thread for OpenMP: its threads wait for one another by spinning.
 test: $(INSTALLED)
-	$(BIN)/python -m pytest $(ARGS)
+	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n 2 --dist loadfile $(ARGS)
 
 lint: $(INSTALLED)
 	$(BIN)/ruff check .

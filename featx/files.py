@@ -43,11 +43,23 @@ def check_target(target: Path, *, example: str) -> None:
         raise UsageError(f"{target} is a folder: give the name of a file to write, such as {target / example}")
     if target.exists() and not target.is_file():  # a device, which the new file would take the place of
         raise UsageError(f"{target} is no ordinary file: give the name of a file to write, such as {example}")
+    if Path(example).suffix != ".h5" and _is_hdf5(target):
+        raise UsageError(
+            f"{target} is an HDF5 file, features perhaps, and would be lost: choose another output, such as {example}"
+        )
     folder = target.parent
     while not folder.exists():
         folder = folder.parent
     if not folder.is_dir() or not os.access(folder, os.W_OK):
         raise UsageError(f"cannot write {target}: {folder} is not a folder that you may write to; choose another output")
+
+
+def _is_hdf5(path: Path) -> bool:
+    try:
+        with path.open("rb") as file:
+            return file.read(8) == b"\x89HDF\r\n\x1a\n"
+    except OSError:
+        return False
 
 
 def sync_folder(folder: Path) -> None:

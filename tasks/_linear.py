@@ -20,12 +20,9 @@ Ints = npt.NDArray[np.int64]
 C = 1.0
 # Of the dual problem's gradient: scores come within 3e-4 of the exact ones (tests/test_linear.py).
 _TOLERANCE = 1e-5
-_MOST_PASSES = 20_000
+_MOST_PASSES = 3_000
 # Added to the Gram matrix's diagonal, in shares of its mean: equal rows make it singular.
 _RIDGE = 1e-10
-# Columns up to which the primal problem is solved, by Newton's steps: with more it takes thrice the dual's time, and with few the
-# dual has no end where classes overlap (5,400 of ASLAN's pairs by 36 numbers, labels of chance: 0.08 s, and over 20,000 passes).
-_FEW_COLUMNS = 100
 # Of the primal problem's gradient, in shares of the first.
 _PRIMAL_TOLERANCE = 1e-8
 # Columns of the rows that are taken to float64 at once.
@@ -81,18 +78,25 @@ def fit_narrow(rows: Floats, labels: Ints, *, C: float, n_classes: int) -> tuple
     from sklearn.exceptions import ConvergenceWarning
     from sklearn.svm import LinearSVC
 
-    few = rows.shape[1] <= _FEW_COLUMNS and len(rows) > rows.shape[1]
-    # The dual: its passes take a row at a time, and LIBLINEAR's copy of a triangular matrix leaves the zeros out.
-    solver = LinearSVC(C=C, dual=not few, tol=_PRIMAL_TOLERANCE if few else _TOLERANCE, max_iter=_MOST_PASSES, random_state=0)
-    with warnings.catch_warnings():
-        warnings.simplefilter("error", ConvergenceWarning)
-        try:
-            solver.fit(rows, labels)
-        except ConvergenceWarning as error:
-            raise FeatxError(
-                f"the linear SVM has not ended after {_MOST_PASSES} passes with C {C:g}: give a smaller C,"
-                " or features of smaller range"
-            ) from error
+    # Rows in their own span are told apart whatever their labels are: the dual's passes, a row at a time, end soon, and
+    # LIBLINEAR's copy of a triangular matrix leaves the zeros out. Where rows outnumber columns classes may overlap, and the dual then takes
+    # 90 s and no end (3,000 x 512 of noise, C 100) where the primal takes 2.
+    ways = [False] if len(rows) > rows.shape[1] else [True, False]
+    for dual in ways:
+        tolerance = _TOLERANCE if dual else _PRIMAL_TOLERANCE
+        solver = LinearSVC(C=C, dual=dual, tol=tolerance, max_iter=_MOST_PASSES, random_state=0)
+        with warnings.catch_warnings():
+            warnings.simplefilter("error", ConvergenceWarning)
+            try:
+                solver.fit(rows, labels)
+                break
+            except ConvergenceWarning:
+                continue
+    else:
+        raise FeatxError(
+            f"the linear SVM has not ended after {_MOST_PASSES} passes with C {C:g}: give a smaller C,"
+            " or features of smaller range"
+        )
     coef, intercept = solver.coef_, np.atleast_1d(solver.intercept_)
     if n_classes == 2:  # one function tells two classes apart
         coef, intercept = np.concatenate([-coef, coef]), np.concatenate([-intercept, intercept])

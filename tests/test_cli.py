@@ -201,3 +201,14 @@ print(report.clips, featx.FeatureStore({out!r}).video_level("pool5").shape, "res
 """
     done = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, check=True)
     assert done.stdout.startswith("9 (6, 512) True")
+
+
+def test_an_output_does_not_take_the_place_of_features(tmp_path):
+    from feature_files import write_features
+
+    file = write_features(tmp_path / "f.h5", {"a/1": {"pool5": [[1.0, 0]]}, "b/1": {"pool5": [[0, 1.0]]}})
+    before = file.read_bytes()
+    done = featx("compact", "--dataset", tmp_path, "--features", file, "--csv", file)
+    assert done.returncode == 2
+    assert "is an HDF5 file, features perhaps, and would be lost: choose another output, such as compact.csv" in done.stderr
+    assert file.read_bytes() == before

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import importlib.util
+import subprocess
+import sys
 from pathlib import Path
 
 import click
@@ -36,10 +38,9 @@ def secret():
 
 
 def test_readme_is_up_to_date():
-    from featx.cli import cli
-
-    readme = (ROOT / "README.md").read_text(encoding="utf-8")
-    assert cli_reference.replaced(readme, cli_reference.reference(cli)) == readme, "run `make docs`"
+    """In a process of its own: click keeps a command's help option from whoever has called it first, a test without its group."""
+    tool = [sys.executable, str(ROOT / "tools" / "cli_reference.py"), "--check", str(ROOT / "README.md")]
+    assert subprocess.run(tool, check=False).returncode == 0, "run `make docs`"
 
 
 def test_every_command_of_the_group_has_its_help():

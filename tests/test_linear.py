@@ -110,6 +110,16 @@ def test_what_cannot_be_trained_is_said() -> None:
             fit_svm(rows, labels, C=C, n_classes=3)
 
 
+def test_where_the_dual_does_not_end_the_primal_follows(monkeypatch: pytest.MonkeyPatch) -> None:
+    rng = np.random.default_rng(0)
+    rows, labels = unit(rng.normal(size=(400, 120))), rng.integers(2, size=400)  # classes that cannot be told apart
+    monkeypatch.setattr(_linear, "_MOST_PASSES", 100)
+    ours = fit_svm(rows, labels, C=1e4, n_classes=2)
+    coef, intercept = exact(rows, labels, 1e4)
+    # Scores are of the size of 10 here.
+    np.testing.assert_allclose(ours.scores(rows)[:, 1], rows @ coef[0] + intercept[0], atol=1e-3)
+
+
 def test_a_solver_that_does_not_end_says_so(monkeypatch: pytest.MonkeyPatch) -> None:
     rows, labels = drawn(60, 20, 3)
     monkeypatch.setattr(_linear, "_MOST_PASSES", 2)
