@@ -78,9 +78,9 @@ def fit_narrow(rows: Floats, labels: Ints, *, C: float, n_classes: int) -> tuple
     from sklearn.exceptions import ConvergenceWarning
     from sklearn.svm import LinearSVC
 
-    # Rows in their own span are told apart whatever their labels are: the dual's passes, a row at a time, end soon, and
-    # LIBLINEAR's copy of a triangular matrix leaves the zeros out. Where rows outnumber columns classes may overlap, and the dual then takes
-    # 90 s and no end (3,000 x 512 of noise, C 100) where the primal takes 2.
+    # Rows in their own span are told apart whatever their labels: the dual's passes, a row at a time, end soon, and LIBLINEAR's
+    # copy of a triangular matrix leaves the zeros out. Where rows outnumber columns classes may overlap: of 3,000 x 512 numbers
+    # of noise the dual took 90 s with C 100, and had not ended, the primal 2.
     ways = [False] if len(rows) > rows.shape[1] else [True, False]
     for dual in ways:
         tolerance = _TOLERANCE if dual else _PRIMAL_TOLERANCE
