@@ -18,6 +18,8 @@ Ints = npt.NDArray[np.int64]
 
 # LIBLINEAR's own, which the papers name the classifier by; they print no other.
 C = 1.0
+# Far beyond it LIBLINEAR never returns, nor hears a signal: with 1e-300 and 1e300 its primal solver ran until it was killed.
+_MOST_C = 1e9
 # Of the dual problem's gradient: scores come within 3e-4 of the exact ones (tests/test_linear.py).
 _TOLERANCE = 1e-5
 _MOST_PASSES = 3_000
@@ -71,6 +73,8 @@ def check_C(C: float) -> None:
     """Raise UsageError for what is no C."""
     if not (np.isfinite(C) and C > 0):
         raise UsageError(f"C is {C:g}: give a number above 0")
+    if not 1 / _MOST_C <= C <= _MOST_C:
+        raise UsageError(f"C is {C:g}: give a number from {1 / _MOST_C:g} to {_MOST_C:g}")
 
 
 def fit_narrow(rows: Floats, labels: Ints, *, C: float, n_classes: int) -> tuple[Floats, Floats]:

@@ -108,6 +108,9 @@ def test_what_cannot_be_trained_is_said() -> None:
     for C in (0.0, -1.0, float("nan"), float("inf")):
         with pytest.raises(UsageError, match=r"C is .*: give a number above 0"):
             fit_svm(rows, labels, C=C, n_classes=3)
+    for C in (1e-300, 1e300):  # LIBLINEAR did not return, and no signal but KILL ended it
+        with pytest.raises(UsageError, match=r"C is .*: give a number from 1e-09 to 1e\+09"):
+            fit_svm(rows, labels, C=C, n_classes=3)
 
 
 def test_where_the_dual_does_not_end_the_primal_follows(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -448,6 +448,35 @@ def test_sides_that_are_no_measurement_are_refused(tmp_path: Path) -> None:
 # ---------------------------------------------------------------- predict
 
 
+def test_what_is_read_is_not_written_over(tmp_path: Path) -> None:
+    from click.testing import CliRunner
+
+    from tasks.cli.svm import svm as command
+
+    labels = [i % 2 for i in range(16)]
+    ids = [f"{label}/{i}" for i, label in enumerate(labels)]
+    sides = ["train" if i < 8 else "test" for i in range(16)]
+    table = write_dataset(
+        tmp_path / "d.csv", [(f"{i}.avi", str(label), side) for i, label, side in zip(ids, labels, sides, strict=True)]
+    )
+    rows = tmp_path / "idt-1.npz"
+    np.savez(rows, ids=np.asarray(ids), features=clustered(labels, 5))
+    model = tmp_path / "svm.npz"
+    train = ["--dataset", str(table), "--features", str(tmp_path / "idt-{split}.npz")]
+    assert CliRunner().invoke(command, [*train, "--save", str(model)], catch_exceptions=False).exit_code == 0
+    for args, kept in [
+        ([*train, "--save", str(rows)], rows),
+        ([*train, "--predictions", str(table)], table),
+        (["predict", str(model), str(rows), "--csv", str(model)], model),
+        (["predict", str(model), str(rows), "--csv", str(rows)], rows),
+    ]:
+        before = kept.read_bytes()
+        result = CliRunner().invoke(command, args)
+        assert isinstance(result.exception, UsageError), args
+        assert "would be lost: choose another output" in str(result.exception)
+        assert kept.read_bytes() == before
+
+
 @pytest.fixture(scope="module")
 def saved(data: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     path = tmp_path_factory.mktemp("model") / "svm.npz"

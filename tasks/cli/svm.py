@@ -61,13 +61,14 @@ def _train(dataset: str, features: tuple[str, ...], *, model: str | None, weight
     from featx.files import check_target
     from featx.picture import check_picture
     from tasks.cli._provide import provide
-    from tasks.recognition import as_text, check, plot, to_json, write_csv
+    from tasks.recognition import as_text, check, keep_inputs, plot, to_json, write_csv
     from tasks.recognition import svm as run
 
     if picture is not None:
         check_picture(picture)
     if predictions is not None:
         check_target(Path(predictions), example="predictions.csv")
+        keep_inputs(predictions, [dataset, *features])
     if any("{split}" in path for path in features):
         if model is not None or weights is not None:
             raise UsageError("--model and --weights say whose features to extract, and --features has them: leave one out")
@@ -111,11 +112,12 @@ def predict(model: str, features: tuple[str, ...], target: str | None, as_json: 
       featx svm predict fused.npz rgb.h5 rgbf.h5 --csv classes.csv
     """
     from featx.files import check_target
+    from tasks.recognition import keep_inputs, prediction_lines, prediction_to_json, write_prediction
     from tasks.recognition import predict as run
-    from tasks.recognition import prediction_lines, prediction_to_json, write_prediction
 
     if target is not None:
         check_target(Path(target), example="classes.csv")
+        keep_inputs(target, [model, *features])
     found = run(model, features)
     click.echo(json.dumps(prediction_to_json(found), indent=1) if as_json else prediction_lines(found))
     if target is not None:

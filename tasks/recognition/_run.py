@@ -61,6 +61,9 @@ def svm(
     if not paths:
         raise UsageError("no features: give a feature file")
     splits, targets = check(dataset, C=C, fusion=fusion, split=split, root=root, partial=partial, holdout=holdout, save=save)
+    for each, target in zip(splits, targets, strict=True):
+        if target is not None:
+            keep_inputs(target, [dataset, *(_expanded(path, each) for path in paths)])
     with contextlib.ExitStack() as stack:
         opened = _open(paths, [layers] if isinstance(layers, str) else list(layers or ()), splits, stack)
         notes = [_checked(each, sources, allow=allow_trained_on) for each, sources in zip(splits, opened, strict=True)]
@@ -100,6 +103,13 @@ def check(
     for each in splits:
         check_split(each, [])
     return splits, targets
+
+
+def keep_inputs(target: str | os.PathLike[str], inputs: Sequence[str | os.PathLike[str]]) -> None:
+    """Raise UsageError if a file that is to be written is one of those that are read: it would be lost."""
+    real = os.path.realpath(target)
+    if any(os.path.realpath(each) == real for each in inputs):
+        raise UsageError(f"{os.fspath(target)} is what is read here, and would be lost: choose another output")
 
 
 def _number(C: float | str) -> float | None:
