@@ -166,7 +166,7 @@ def test_only_new_rows_are_read(tmp_path: Path, many: Rows) -> None:
     feature_file(out, many)
     with h5py.File(out, "a") as file:
         for i in range(5):
-            file[f"v{i:02d}/pool5"][()] = np.nan  # whoever reads them complains
+            file[f"v{i:02d}/pool5"][1:] = np.nan  # whoever reads them complains; the first is compared
     assert index(out).added == 15
     with pytest.raises(FeatxError, match="not finite"):
         index(out, index=tmp_path / "elsewhere")
@@ -194,6 +194,15 @@ def test_what_is_gone_or_other_is_built_anew(tmp_path: Path, many: Rows) -> None
     feature_file(out, many, seed=1)
     assert "weights.seed is 0 there and 1 here" in index(out).why
     same(told(search(out, "v02", at=0, k=5, per_video=0)), brute_force(many, many["v02"][0], "v02", 5))
+
+
+def test_other_rows_of_the_same_videos_are_found(tmp_path: Path, many: Rows) -> None:
+    out = feature_file(tmp_path / "out.h5", many)
+    index(out)
+    other = {name: clips(len(rows), 500 + n) for n, (name, rows) in enumerate(many.items())}
+    feature_file(out, other)
+    same(told(search(out, "v02", at=0, k=5, per_video=0)), brute_force(other, other["v02"][0], "v02", 5))
+    assert index(out).done == "nothing"
 
 
 def test_a_copy_of_the_file_needs_no_other_index(out: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -10,6 +10,8 @@ from pathlib import Path
 from time import monotonic
 from typing import Literal
 
+import numpy as np
+
 from featx.errors import FeatxError
 from featx.files import disk_full
 from featx.store import FeatureStore, differences
@@ -29,7 +31,7 @@ from tasks.retrieval._folder import (
 )
 from tasks.retrieval._nearest import measured
 from tasks.retrieval._place import Plan, chosen_layer, folder_of, stamp_of
-from tasks.retrieval._rows import Stored
+from tasks.retrieval._rows import Stored, unit
 from tasks.retrieval._segment import write_segment
 from tasks.retrieval._videos import changes, described
 
@@ -37,6 +39,8 @@ from tasks.retrieval._videos import changes, described
 MOST_SEGMENTS = 64
 # Cells are placed anew when there are so many times the rows that they were placed by.
 OUTGROWN = 2.0
+# Videos of which a row is compared with the index's where a feature file was written since.
+SAMPLED = 64
 
 Progress = Callable[[int, int], None]
 
@@ -126,7 +130,22 @@ def difference(opened: Opened, store: FeatureStore, stamp: dict[str, int]) -> tu
     if changed := differences(opened.manifest.settings, store.settings):
         return f"the file's settings are others: {changed}", store.ids
     found = changes(store, opened.table)
-    return found.why, found.new
+    return found.why or _other_rows(opened, store), found.new
+
+
+def _other_rows(opened: Opened, store: FeatureStore) -> str:
+    """Say that a file written anew has other rows of the same videos, empty if not: by one row of some videos."""
+    table, layer = opened.table, opened.manifest.layer
+    firsts = table.firsts
+    for number in np.unique(np.linspace(0, len(table.videos) - 1, SAMPLED).astype(np.int64)):
+        video = table.videos[number]
+        data = store[video.id].dataset(layer)
+        if data.shape != (video.clips, opened.manifest.dims):
+            return f"{video.id!r} has other rows now"
+        known = opened.rows.take(firsts[number : number + 1])
+        if not np.allclose(unit(data[:1]), known, rtol=0, atol=1e-6):  # a few roundings of float32 up to 1
+            return f"{video.id!r} has other rows now"
+    return ""
 
 
 def _usable(folder: Path, store: FeatureStore, stamp: dict[str, int]) -> tuple[Opened | None, str, list[str]]:
