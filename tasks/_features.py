@@ -103,7 +103,12 @@ class Features(ABC):
             if not np.isfinite(mean).all():
                 raise FeatxError(f"{self.path} has numbers that are not finite in {video_id!r}: extract it again")
             # Not np.linalg.norm: its dot product has threads that cost more than they save.
-            norm = float(np.sqrt(np.sum(mean * mean))) if normalise else 0.0
+            with np.errstate(over="ignore"):
+                norm = float(np.sqrt(np.sum(mean * mean))) if normalise else 0.0
+            if normalise and mean.any() and not 1e-100 < norm < np.inf:
+                raise FeatxError(
+                    f"{self.path} has numbers of {video_id!r} that have no length in float64: scale them nearer to 1"
+                )
             out[place] = mean / norm if norm > 0 else mean
         return out
 

@@ -638,3 +638,10 @@ def test_a_trained_network_s_features_are_far_above_chance_and_an_untrained_one_
     refused = CliRunner().invoke(command, ["--dataset", "hmdb51", "--model", NAME, "--weights", str(trained)])
     assert isinstance(refused.exception, UsageError)
     assert "was trained on hmdb51 split 1, train, which shares videos with hmdb51 split 2" in str(refused.exception)
+
+
+@pytest.mark.parametrize("scale", [1e300, 1e-300])
+def test_rows_out_of_float64_s_squares_are_refused(tmp_path: Path, scale: float) -> None:
+    np.savez(tmp_path / "idt.npz", ids=np.asarray(["a", "b"]), features=scale * np.ones((2, 3)))
+    with open_features(tmp_path / "idt.npz") as opened, pytest.raises(FeatxError, match="no length in float64: scale them"):
+        opened.rows_by_id(["a"])
