@@ -332,7 +332,8 @@ def test_too_little_room_is_said_before(out: Path, monkeypatch: pytest.MonkeyPat
         ({"query": "v00", "k": 0}, "k is 0"),
         ({"query": "v00", "per_video": -1}, "clips of a video are -1"),
         ({"query": "v00", "layer": "pool"}, "no layer 'pool' .* did you mean pool5"),
-        ({"query": "v00", "html": "/"}, "/ is a folder"),
+        ({"query": "v00", "html": "/"}, "give a name that ends in .html"),
+        ({"query": "v00", "html": "query.avi"}, "cannot write a page to query.avi: give a name that ends in .html"),
     ],
 )
 def test_wrong_usage(out: Path, arguments: dict, why: str) -> None:

@@ -8,6 +8,7 @@ from collections.abc import Iterable
 from html import escape
 from pathlib import Path
 
+from featx.errors import UsageError
 from featx.files import check_target, disk_full, write_atomically
 
 # Elements that have no end tag.
@@ -62,7 +63,9 @@ def page(title: str, body: Iterable[Markup], *, style: str = "") -> str:
 
 
 def check_page(path: str | os.PathLike[str]) -> None:
-    """Raise UsageError if no page can be written to `path`, before any work is done."""
+    """Raise UsageError if no page can be written to `path`, before any work is done; nor to what may be a video by its name."""
+    if Path(path).suffix.lower() not in (".html", ".htm") or Path(os.path.realpath(path)).suffix.lower() not in (".html", ".htm"):
+        raise UsageError(f"cannot write a page to {os.fspath(path)}: give a name that ends in .html")
     check_target(Path(os.path.realpath(path)), example="page.html")
 
 
