@@ -14,6 +14,10 @@ from typing import BinaryIO
 
 from featx.errors import FeatxError, UsageError
 
+_FEATURES = ".h5"
+_TEXTS = (".csv", ".html")
+_HDF5 = b"\x89HDF\r\n\x1a\n"
+
 
 def write_atomically(path: Path, content: bytes | Callable[[BinaryIO], object]) -> None:
     """Write a file so that, whenever the machine stops, it is there whole or not at all.
@@ -43,10 +47,8 @@ def check_target(target: Path, *, example: str) -> None:
         raise UsageError(f"{target} is a folder: give the name of a file to write, such as {target / example}")
     if target.exists() and not target.is_file():  # a device, which the new file would take the place of
         raise UsageError(f"{target} is no ordinary file: give the name of a file to write, such as {example}")
-    if Path(example).suffix != ".h5" and _is_hdf5(target):
-        raise UsageError(
-            f"{target} is an HDF5 file, features perhaps, and would be lost: choose another output, such as {example}"
-        )
+    if target.exists() and Path(example).suffix != _FEATURES:  # a feature file is added to, never replaced by something else
+        _check_replaced(target, example)
     folder = target.parent
     while not folder.exists():
         folder = folder.parent
@@ -54,12 +56,21 @@ def check_target(target: Path, *, example: str) -> None:
         raise UsageError(f"cannot write {target}: {folder} is not a folder that you may write to; choose another output")
 
 
-def _is_hdf5(path: Path) -> bool:
+def _check_replaced(target: Path, example: str) -> None:
+    """Raise UsageError for a file that nobody can have meant to be replaced: a rename asks nothing of the file it replaces."""
+    if not target.stat().st_mode & 0o222:
+        raise UsageError(f"{target} is write-protected: choose another output, such as {example}")
     try:
-        with path.open("rb") as file:
-            return file.read(8) == b"\x89HDF\r\n\x1a\n"
+        with target.open("rb") as file:
+            begin = file.read(4096)
     except OSError:
-        return False
+        return  # whoever writes says why it cannot
+    if begin.startswith(_HDF5):
+        raise UsageError(
+            f"{target} is an HDF5 file, features perhaps, and would be lost: choose another output, such as {example}"
+        )
+    if Path(example).suffix in _TEXTS and b"\0" in begin:
+        raise UsageError(f"{target} is no text, a video perhaps, and would be lost: choose another output, such as {example}")
 
 
 def sync_folder(folder: Path) -> None:

@@ -203,12 +203,26 @@ print(report.clips, featx.FeatureStore({out!r}).video_level("pool5").shape, "res
     assert done.stdout.startswith("9 (6, 512) True")
 
 
-def test_an_output_does_not_take_the_place_of_features(tmp_path):
+@pytest.mark.parametrize("kind", ["features", "video", "protected"])
+def test_an_output_does_not_take_the_place_of_what_nobody_meant_to_lose(tmp_path, kind):
+    """A rename asks nothing of the file that it replaces, not even whether it may be written."""
+    from conftest import encode
     from feature_files import write_features
 
-    file = write_features(tmp_path / "f.h5", {"a/1": {"pool5": [[1.0, 0]]}, "b/1": {"pool5": [[0, 1.0]]}})
+    features = write_features(tmp_path / "f.h5", {"a/1": {"pool5": [[1.0, 0]]}, "b/1": {"pool5": [[0, 1.0]]}})
+    file, why = {
+        "features": (
+            features,
+            "is an HDF5 file, features perhaps, and would be lost: choose another output, such as compact.csv",
+        ),
+        "video": (encode(tmp_path / "v.avi", 4, codec="mpeg4"), "is no text, a video perhaps, and would be lost: choose another"),
+        "protected": (tmp_path / "old.csv", "is write-protected: choose another output, such as compact.csv"),
+    }[kind]
+    if kind == "protected":
+        file.write_text("my,results\n")
+        file.chmod(0o444)
     before = file.read_bytes()
-    done = featx("compact", "--dataset", tmp_path, "--features", file, "--csv", file)
+    done = featx("compact", "--dataset", tmp_path, "--features", features, "--csv", file)
     assert done.returncode == 2
-    assert "is an HDF5 file, features perhaps, and would be lost: choose another output, such as compact.csv" in done.stderr
+    assert why in done.stderr
     assert file.read_bytes() == before
