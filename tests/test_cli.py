@@ -226,3 +226,9 @@ def test_an_output_does_not_take_the_place_of_what_nobody_meant_to_lose(tmp_path
     assert done.returncode == 2
     assert why in done.stderr
     assert file.read_bytes() == before
+
+
+def test_options_of_svm_before_predict_are_not_ignored():
+    done = featx("svm", "--dataset", "hmdb51", "predict", "svm.npz", "f.h5")
+    assert done.returncode == 2
+    assert "--dataset stands before predict, which has options of its own: leave it out" in done.stderr

@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 import click
+from click.core import ParameterSource
 
 from featx.cli.options import json_option
 from featx.errors import UsageError
@@ -49,6 +50,12 @@ def svm(context: click.Context, /, dataset: str | None, features: tuple[str, ...
       featx svm predict svm.npz my-videos.h5
     """
     if context.invoked_subcommand is not None:
+        given = [name for name in context.params if context.get_parameter_source(name) is not ParameterSource.DEFAULT]
+        if given:
+            names = {option.name: option.opts[0] for option in context.command.params}
+            raise UsageError(
+                f"{names[given[0]]} stands before {context.invoked_subcommand}, which has options of its own: leave it out"
+            )
         return None
     if dataset is None:
         raise UsageError("no dataset: give --dataset, a name such as ucf101, or your own folder of class folders, or csv")
