@@ -71,7 +71,7 @@ def test_verify_and_merge(extracted, tmp_path: Path) -> None:
     ("args", "words"),
     [
         (["extrakt"], "unknown command 'extrakt'; did you mean extract or train?"),
-        (["extract", "--model", "res3d", "nowhere", "out.h5"], "--weights random --seed"),
+        (["extract", "--model", "res3d", "nowhere", "out.h5"], "take untrained ones with --weights random"),
         (["extract", "--model", "res3d", "--weights", "random", "nowhere", "out.h5"], "no such file, folder or pattern: nowhere"),
         (
             ["extract", "--model", "res3d", "--weights", "random", "--layers", ",", ".", "out.h5"],

@@ -206,7 +206,7 @@ def test_a_second_run_on_the_same_file_stops_with_who_holds_it(videos: Path, tmp
     [
         ({"model": "res3"}, "unknown model 'res3'; did you mean res3d"),
         ({"layers": ["res5c"]}, "res5c.*did you mean.*res5"),
-        ({"weights": None}, "--weights random --seed"),
+        ({"weights": None}, "take untrained ones with --weights random"),
         ({"weights": "nothing.pth"}, "there is no file nothing.pth"),
         ({"device": "cuda"}, "sees no GPU|were asked for"),
         ({"device": "tpu"}, "unknown device 'tpu'"),
