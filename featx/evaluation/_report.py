@@ -2,16 +2,13 @@
 
 from __future__ import annotations
 
-import csv
-import io
 import os
 from collections.abc import Sequence
-from pathlib import Path
 from typing import Any
 
 from featx.evaluation._result import Evaluation
-from featx.files import disk_full, write_atomically
 from featx.report import DRAWS, class_lines, table
+from featx.report import write_csv as csv_file
 
 
 def as_text(found: Evaluation) -> str:
@@ -69,25 +66,19 @@ def to_json(found: Evaluation) -> dict[str, Any]:
 
 def write_csv(evaluations: Sequence[Evaluation], path: str | os.PathLike[str]) -> None:
     """Write every video of every evaluation as a line of comma-separated values; a failed one has its reason in the last."""
-    text = io.StringIO()
-    writer = csv.writer(text, lineterminator="\n")
-    writer.writerow(
-        ("protocol", "id", "path", "label", "predicted", "right", "probability", "label_probability", "clips", "failure")
-    )
+    rows: list[tuple[object, ...]] = []
     for found in evaluations:
         reasons = {i: reason for i, _, reason in found.failures}
         for place, video in enumerate(found.ids):
             label, predicted, row = found.labels[place], found.predictions[place], found.probabilities[place]
             start = (found.protocol.name, video, found.paths[place], found.classes[label])
             if video in reasons:
-                writer.writerow((*start, "", 0, "", "", 0, reasons[video]))
+                rows.append((*start, "", 0, "", "", 0, reasons[video]))
             else:
                 shown = (f"{row[predicted]:.6f}", f"{row[label]:.6f}", found.clips[place])
-                writer.writerow((*start, found.classes[predicted], int(found.truth[place] == predicted), *shown, ""))
-    target = Path(path)
-    with disk_full(target):
-        target.parent.mkdir(parents=True, exist_ok=True)
-        write_atomically(target, text.getvalue().encode("utf-8", "surrogateescape"))
+                rows.append((*start, found.classes[predicted], int(found.truth[place] == predicted), *shown, ""))
+    headers = ("protocol", "id", "path", "label", "predicted", "right", "probability", "label_probability", "clips", "failure")
+    csv_file(path, headers, rows)
 
 
 def _network(found: Evaluation) -> str:

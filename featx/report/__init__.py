@@ -4,7 +4,7 @@ from featx.report._accuracy import DRAWS, Accuracy, mean_interval
 from featx.report._confusion import class_lines, plot_confusion
 from featx.report._features import plot_features
 from featx.report._roc import Curve, area_under, mean_curve, plot_roc, roc_curve
-from featx.report._table import table
+from featx.report._table import table, write_csv
 
 __all__ = [
     "DRAWS",
@@ -19,4 +19,5 @@ __all__ = [
     "plot_roc",
     "roc_curve",
     "table",
+    "write_csv",
 ]

@@ -1,12 +1,18 @@
-"""Results as plain-text tables."""
+"""Results as plain-text tables, and as comma-separated values."""
 
 from __future__ import annotations
 
+import csv
+import io
 import math
+import os
 import unicodedata
 from collections.abc import Iterable, Sequence
+from pathlib import Path
 
 import numpy as np
+
+from featx.files import disk_full, write_atomically
 
 
 def table(rows: Iterable[Sequence[object]], headers: Sequence[str]) -> str:
@@ -58,3 +64,15 @@ def _float(value: float) -> str:
 def _columns(text: str) -> int:
     """Return how many columns of a terminal the text takes."""
     return sum(0 if unicodedata.combining(c) else 2 if unicodedata.east_asian_width(c) in "WF" else 1 for c in text)
+
+
+def write_csv(path: str | os.PathLike[str], headers: Sequence[str], rows: Iterable[Sequence[object]]) -> None:
+    """Write rows as comma-separated values under their headers, whole or not at all; the folder is made where it is missing."""
+    text = io.StringIO()
+    writer = csv.writer(text, lineterminator="\n")
+    writer.writerow(headers)
+    writer.writerows(rows)
+    target = Path(path)
+    with disk_full(target):
+        target.parent.mkdir(parents=True, exist_ok=True)
+        write_atomically(target, text.getvalue().encode("utf-8", "surrogateescape"))

@@ -2,17 +2,14 @@
 
 from __future__ import annotations
 
-import csv
-import io
 import os
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
-from pathlib import Path
 from typing import Any
 
-from featx.files import disk_full, write_atomically
 from featx.report import DRAWS, Accuracy, mean_interval, table
+from featx.report import write_csv as csv_file
 
 SOURCE = "Tran et al. 2017, Res3D, section 5.1 and figure 3"
 
@@ -183,23 +180,17 @@ def _point(point: Point) -> dict[str, Any]:
 
 def write_csv(found: CompactResult, path: str | os.PathLike[str]) -> None:
     """Write a line a point, the paper's too: accuracy, interval and variance held in per cent, then each split's accuracy."""
-    text = io.StringIO()
-    writer = csv.writer(text, lineterminator="\n")
     splits = [f"split_{number}" for number in found.splits]
-    writer.writerow(("curve", "features", "layer", "dims", "full", "accuracy", "low", "high", "variance_held", *splits, "data"))
+    rows: list[tuple[object, ...]] = []
     for curve in found.curves:
         for point in (*curve.points, curve.full):
             numbers = (point.value, *point.interval, point.held, *(each.value for each in point.accuracies))
             shown = ["" if number is None else f"{100 * number:.3f}" for number in numbers]
-            writer.writerow(
-                (curve.title, curve.path, curve.layer or "", point.dims, int(point is curve.full), *shown, found.where)
-            )
+            rows.append((curve.title, curve.path, curve.layer or "", point.dims, int(point is curve.full), *shown, found.where))
     for each in found.paper:
         empty: Sequence[str] = [""] * (3 + len(splits))
         for dims, value in (*each.points, each.full):
             name = f"the paper's {each.title}"
-            writer.writerow((name, "", "", dims, int(dims == each.full[0]), f"{value:.1f}", *empty, PAPER_DATA))
-    target = Path(path)
-    with disk_full(target):
-        target.parent.mkdir(parents=True, exist_ok=True)
-        write_atomically(target, text.getvalue().encode("utf-8", "surrogateescape"))
+            rows.append((name, "", "", dims, int(dims == each.full[0]), f"{value:.1f}", *empty, PAPER_DATA))
+    headers = ("curve", "features", "layer", "dims", "full", "accuracy", "low", "high", "variance_held", *splits, "data")
+    csv_file(path, headers, rows)

@@ -2,15 +2,12 @@
 
 from __future__ import annotations
 
-import csv
-import io
 import os
-from collections.abc import Iterable, Sequence
-from pathlib import Path
+from collections.abc import Sequence
 from typing import Any
 
-from featx.files import disk_full, write_atomically
 from featx.report import DRAWS, class_lines, plot_confusion, table
+from featx.report import write_csv as csv_file
 from tasks.recognition._predict import Prediction
 from tasks.recognition._result import Origin, SplitResult, SvmResult
 
@@ -132,7 +129,7 @@ def write_csv(found: SvmResult, path: str | os.PathLike[str]) -> None:
             label, predicted, row = int(each.labels[place]), int(each.predictions[place]), each.scores[place]
             shown = (f"{row[predicted]:.6f}", f"{row[label]:.6f}")
             lines.append((each.split, video, each.classes[label], each.classes[predicted], int(each.right[place]), *shown))
-    _write(path, ("split", "id", "label", "predicted", "right", "score", "label_score"), lines)
+    csv_file(path, ("split", "id", "label", "predicted", "right", "score", "label_score"), lines)
 
 
 def plot(found: SvmResult, path: str | os.PathLike[str]) -> None:
@@ -190,15 +187,4 @@ def prediction_to_json(found: Prediction) -> dict[str, Any]:
 def write_prediction(found: Prediction, path: str | os.PathLike[str]) -> None:
     """Write what every video is taken for as a line of comma-separated values."""
     lines = [(video, name, f"{score:.6f}", second, f"{margin:.6f}") for video, name, score, second, margin in _rows(found)]
-    _write(path, ("id", "class", "score", "second", "margin"), lines)
-
-
-def _write(path: str | os.PathLike[str], header: Sequence[str], lines: Iterable[Sequence[object]]) -> None:
-    text = io.StringIO()
-    writer = csv.writer(text, lineterminator="\n")
-    writer.writerow(header)
-    writer.writerows(lines)
-    target = Path(path)
-    with disk_full(target):
-        target.parent.mkdir(parents=True, exist_ok=True)
-        write_atomically(target, text.getvalue().encode("utf-8", "surrogateescape"))
+    csv_file(path, ("id", "class", "score", "second", "margin"), lines)

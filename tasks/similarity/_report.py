@@ -2,15 +2,11 @@
 
 from __future__ import annotations
 
-import csv
-import io
 import os
-from pathlib import Path
 from typing import Any
 
-from featx.files import disk_full, write_atomically
 from featx.picture import drawable
-from featx.report import plot_roc, table
+from featx.report import plot_roc, table, write_csv
 from tasks.similarity._folds import Outcome
 from tasks.similarity._measures import MEASURES
 from tasks.similarity._run import ALL, Similarity
@@ -80,19 +76,14 @@ def to_json(found: Similarity) -> dict[str, Any]:
 
 def write_pairs(found: Similarity, path: str | os.PathLike[str]) -> None:
     """Write every pair that was tested as a line of comma-separated values, its score above 0 for the same."""
-    text = io.StringIO()
-    writer = csv.writer(text, lineterminator="\n")
-    writer.writerow(("fold", "id1", "id2", "action1", "action2", "label", "predicted", "right", "score"))
     pairs, whole = found.pairs, found.whole
+    rows = []
     for place in whole.tested.nonzero()[0]:
         ids = (f"{sample:04d}" for sample in pairs.ids[place])
         label, predicted = int(pairs.same[place]), int(whole.predicted[place])
         score = f"{whole.scores[place]:.6g}"
-        writer.writerow((pairs.fold[place], *ids, *pairs.actions[place], label, predicted, int(label == predicted), score))
-    target = Path(path)
-    with disk_full(target):
-        target.parent.mkdir(parents=True, exist_ok=True)
-        write_atomically(target, text.getvalue().encode())
+        rows.append((pairs.fold[place], *ids, *pairs.actions[place], label, predicted, int(label == predicted), score))
+    write_csv(path, ("fold", "id1", "id2", "action1", "action2", "label", "predicted", "right", "score"), rows)
 
 
 def plot(found: Similarity, path: str | os.PathLike[str]) -> None:
