@@ -8,7 +8,7 @@ import fcntl
 import hashlib
 import os
 import socket
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import BinaryIO
 
@@ -71,6 +71,13 @@ def _check_replaced(target: Path, example: str) -> None:
         )
     if Path(example).suffix in _TEXTS and b"\0" in begin:
         raise UsageError(f"{target} is no text, a video perhaps, and would be lost: choose another output, such as {example}")
+
+
+def keep_inputs(target: str | os.PathLike[str], inputs: Sequence[str | os.PathLike[str]]) -> None:
+    """Raise UsageError if a file that is to be written is one of those that are read: it would be lost."""
+    real = os.path.realpath(target)
+    if any(os.path.realpath(each) == real for each in inputs):
+        raise UsageError(f"{os.fspath(target)} is what is read here, and would be lost: choose another output")
 
 
 def sync_folder(folder: Path) -> None:

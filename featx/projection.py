@@ -27,14 +27,13 @@ import numpy.typing as npt
 from featx.errors import UsageError
 from featx.files import disk_full, sha256_of, write_atomically
 from featx.sources import as_text
-from featx.store import differences
+from featx.store import PROJECTION, ROW, differences, row_differences
 
 FORMAT = "featx-projection"
 FORMAT_VERSION = 1
 SUFFIX = ".npz"
-# What a clip's row shows, and so what a projection of it depends on; where the clips lie (stride, tail, count) it does not.
-_ROW = ("model", "weights", "clip", "transform")
-_PLACES = ("stride", "tail", "count")
+# A projection is of a layer's own rows.
+_ROW = tuple(name for name in ROW if name != PROJECTION)
 _NOTED = ("precision", "clip")
 _FITTED_ON = ("dataset", "split", "subset", "videos")
 
@@ -170,7 +169,7 @@ def check_fits(projection: Projection, recorded: Mapping[str, Any], widths: Mapp
     widths: layer -> D. Precision, and where the clips lie, do not change what a row means: told, not refused.
     """
     name = projection.file or "the projection"
-    if changed := differences(_row(projection.settings), _row(recorded), names=_ROW):
+    if changed := row_differences(projection.settings, recorded, names=_ROW):
         raise UsageError(f"{name} was fitted on other rows: {changed}; use those, or fit another with featx compact --save")
     if projection.layer not in widths:
         raise UsageError(
@@ -183,9 +182,3 @@ def check_fits(projection: Projection, recorded: Mapping[str, Any], widths: Mapp
         )
     noted = differences(projection.settings, recorded, names=_NOTED)
     return [f"{name} was fitted on rows made otherwise: {noted}"] if noted else []
-
-
-def _row(settings: Mapping[str, Any]) -> dict[str, Any]:
-    clip = settings.get("clip")
-    inside = {n: v for n, v in clip.items() if n not in _PLACES} if isinstance(clip, Mapping) else clip
-    return {**settings, "clip": inside}

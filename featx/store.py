@@ -40,6 +40,9 @@ _WITHOUT_PROJECTION = 1
 SETTINGS = ("model", "weights", "layers", "clip", "transform", "precision", "device", "batch_size", "decoder")
 # A setting that only some files have.
 PROJECTION = "projection"
+# What a clip's row shows. Where the clips lie, and how exactly a row was computed, change no row's meaning.
+ROW = ("model", "weights", "clip", "transform", PROJECTION)
+_WHERE = ("stride", "tail", "count")
 # Bytes of a file's metadata that HDF5 holds, by their size in the file; in memory they take ten times that.
 _METADATA = 1 << 20
 _PLACES = ("clip_frames", "clip_times")
@@ -401,6 +404,17 @@ def differences(ours: Mapping[str, Any], theirs: Mapping[str, Any], *, names: Se
     if "transform.input" in changed:  # what follows from it says no more
         changed = [n for n in changed if n != "transform.flow" and not n.startswith("decoder.flow.")]
     return ", ".join(f"{n} is {_short(a.get(n))} there and {_short(b.get(n))} here" for n in changed)
+
+
+def row_differences(ours: Mapping[str, Any], theirs: Mapping[str, Any], *, names: Sequence[str] = ROW) -> str:
+    """Say how two files' settings differ in what a clip's row shows; empty if a row of one is a row of the other."""
+
+    def inside(settings: Mapping[str, Any]) -> dict[str, Any]:
+        clip = settings.get("clip")
+        own = {n: v for n, v in clip.items() if n not in _WHERE} if isinstance(clip, Mapping) else clip
+        return {**settings, "clip": own}
+
+    return differences(inside(ours), inside(theirs), names=names)
 
 
 def _compared(name: str, value: Any) -> Any:

@@ -232,3 +232,14 @@ def test_options_of_svm_before_predict_are_not_ignored():
     done = featx("svm", "--dataset", "hmdb51", "predict", "svm.npz", "f.h5")
     assert done.returncode == 2
     assert "--dataset stands before predict, which has options of its own: leave it out" in done.stderr
+
+
+@pytest.mark.parametrize("command", ["compact", "svm", "eval"])
+def test_a_table_of_results_does_not_take_the_place_of_the_dataset(tmp_path, command):
+    own = tmp_path / "own.csv"
+    own.write_text("path,label,split\na.avi,a,train\n")
+    more = {"compact": ("--csv", own), "svm": ("--predictions", own), "eval": ("--checkpoint", "random", "--predictions", own)}
+    done = featx(command, "--dataset", own, *more[command])
+    assert done.returncode == 2
+    assert "own.csv is what is read here, and would be lost: choose another output" in done.stderr
+    assert own.read_text().startswith("path,label,split")

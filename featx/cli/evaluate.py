@@ -52,7 +52,7 @@ def evaluate(checkpoint: str, model: str | None, dataset: str, split: int, subse
     from featx.evaluation import as_text, plot_confusion, to_json, write_csv
     from featx.evaluation import evaluate as run
     from featx.extraction import Settings
-    from featx.files import check_target
+    from featx.files import check_target, keep_inputs
     from featx.picture import check_picture
     from featx.weights import architecture_of
 
@@ -61,6 +61,7 @@ def evaluate(checkpoint: str, model: str | None, dataset: str, split: int, subse
         check_picture(picture)
     if predictions is not None:
         check_target(Path(predictions), example="predictions.csv")
+        keep_inputs(predictions, [dataset, checkpoint])
     network = Settings(model=model or architecture_of(checkpoint), weights=checkpoint, **settings)
     videos = load_dataset(dataset, root=root, split=split, subset=subset, partial=partial, holdout=holdout)
     found = []

@@ -51,7 +51,7 @@ def compact(dataset: str, features: tuple[str, ...], layers: tuple[str, ...], di
     """
     from pathlib import Path
 
-    from featx.files import check_target
+    from featx.files import check_target, keep_inputs
     from featx.picture import check_picture
     from tasks._splits import load_splits
     from tasks.compactness import as_text, check_request, plot_curves, to_json, write_csv
@@ -61,6 +61,7 @@ def compact(dataset: str, features: tuple[str, ...], layers: tuple[str, ...], di
         check_picture(picture)
     if csv_file is not None:
         check_target(Path(csv_file), example="compact.csv")
+        keep_inputs(csv_file, [dataset, *features])
     numbers = _numbers(dims)
     # Before features are extracted, which takes hours.
     check_request(load_splits(dataset, root=root, split=split, partial=partial, holdout=holdout), dims=numbers, C=C,

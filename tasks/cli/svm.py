@@ -65,10 +65,10 @@ def svm(context: click.Context, /, dataset: str | None, features: tuple[str, ...
 def _train(dataset: str, features: tuple[str, ...], *, model: str | None, weights: str | None, device: str,
            workers: int | None, layers: tuple[str, ...], picture: str | None, predictions: str | None, as_json: bool,
            **settings: Any) -> int:  # fmt: skip
-    from featx.files import check_target
+    from featx.files import check_target, keep_inputs
     from featx.picture import check_picture
     from tasks.cli._provide import provide
-    from tasks.recognition import as_text, check, keep_inputs, plot, to_json, write_csv
+    from tasks.recognition import as_text, check, plot, to_json, write_csv
     from tasks.recognition import svm as run
 
     if picture is not None:
@@ -118,9 +118,9 @@ def predict(model: str, features: tuple[str, ...], target: str | None, as_json: 
       featx svm predict svm.npz my-videos.h5
       featx svm predict fused.npz rgb.h5 rgbf.h5 --csv classes.csv
     """
-    from featx.files import check_target
-    from tasks.recognition import keep_inputs, prediction_lines, prediction_to_json, write_prediction
+    from featx.files import check_target, keep_inputs
     from tasks.recognition import predict as run
+    from tasks.recognition import prediction_lines, prediction_to_json, write_prediction
 
     if target is not None:
         check_target(Path(target), example="classes.csv")

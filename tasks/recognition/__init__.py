@@ -13,7 +13,7 @@ from tasks.recognition._report import (
     write_prediction,
 )
 from tasks.recognition._result import SplitResult, SvmResult
-from tasks.recognition._run import check, keep_inputs, svm
+from tasks.recognition._run import check, svm
 
 __all__ = [
     "FUSIONS",
@@ -25,7 +25,6 @@ __all__ = [
     "Tuning",
     "as_text",
     "check",
-    "keep_inputs",
     "plot",
     "predict",
     "prediction_lines",

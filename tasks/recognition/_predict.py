@@ -4,23 +4,19 @@ from __future__ import annotations
 
 import contextlib
 import os
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any
 
 import numpy as np
 
 from featx.datasets import Item
 from featx.errors import UsageError
-from featx.store import differences
+from featx.store import differences, row_differences
 from tasks._features import Features, open_features
 from tasks._linear import Floats, Ints
 from tasks.recognition._model_file import Model, read_model
 from tasks.recognition._result import Origin
 
-# What a clip's row shows. Where the clips lie (stride, tail, count) and how exactly it was computed change no row's meaning.
-_ROW = ("model", "weights", "clip", "transform", "projection")
-_PLACES = ("stride", "tail", "count")
 _NOTED = ("precision", "clip", "decoder")
 # Videos whose rows are held at once.
 _BLOCK = 1024
@@ -92,7 +88,7 @@ def _fitting(path: str, origin: Origin, model: str, stack: contextlib.ExitStack)
         kind = "another library's rows" if origin.settings is None else "a feature file"
         raise UsageError(f"{model} was trained on {kind}, {origin.title}, and {path} is none: give those")
     if source.settings is not None:
-        changed = differences(_row(origin.settings or {}), _row(source.settings), names=_ROW)
+        changed = row_differences(origin.settings or {}, source.settings)
         if changed:
             raise UsageError(f"{model} was trained on other features than {path} has: {changed}; extract with the SVM's settings")
         if origin.layer not in source.settings["layers"]:
@@ -107,9 +103,3 @@ def _fitting(path: str, origin: Origin, model: str, stack: contextlib.ExitStack)
         return source, [f"nothing in {path} but their width says that its rows were made as those of {origin.path}"]
     noted = differences(origin.settings, source.settings, names=_NOTED)
     return source, [f"{path} was made otherwise than what {model} was trained on: {noted}"] if noted else []
-
-
-def _row(settings: Mapping[str, Any]) -> dict[str, Any]:
-    clip = settings.get("clip")
-    inside = {n: v for n, v in clip.items() if n not in _PLACES} if isinstance(clip, Mapping) else clip
-    return {**settings, "clip": inside}

@@ -12,7 +12,7 @@ import numpy as np
 
 from featx.datasets import Item
 from featx.errors import UsageError
-from featx.files import check_target
+from featx.files import check_target, keep_inputs
 from tasks._features import Features, is_feature_file, open_features
 from tasks._linear import C as DEFAULT_C
 from tasks._linear import Rows, check_C
@@ -103,13 +103,6 @@ def check(
     for each in splits:
         check_split(each, [])
     return splits, targets
-
-
-def keep_inputs(target: str | os.PathLike[str], inputs: Sequence[str | os.PathLike[str]]) -> None:
-    """Raise UsageError if a file that is to be written is one of those that are read: it would be lost."""
-    real = os.path.realpath(target)
-    if any(os.path.realpath(each) == real for each in inputs):
-        raise UsageError(f"{os.fspath(target)} is what is read here, and would be lost: choose another output")
 
 
 def _number(C: float | str) -> float | None:
