@@ -5,14 +5,15 @@ screen at each tick of a clock of that rate. `frames`, `step` and `stride` count
 A clip is the half-open interval [start, start + span) with span = frames * step, so that clips
 with stride = span tile the video, as in the Res3D authors' protocol (8 frames at every second
 frame, starts at frames 1, 17, 33, ... counted from 1). With `count`, that many clips are spread
-evenly over the video instead, however long it is.
+evenly over the video instead, however long it is. With `scales`, the video is tiled several times,
+by clips of as many frames that lie further apart: the windows of temporal localization.
 """
 
 from __future__ import annotations
 
 import math
 from collections.abc import Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from typing import Any, Literal, get_args
 
 from featx.errors import UsageError
@@ -33,6 +34,8 @@ class ClipSpec:
     count: this many clips at equal intervals from the video's first frame to its end, whatever the stride;
         one clip is the video's middle. A video always gives `count` clips: where it has fewer places
         for them, some come more than once, and an average over them weighs the places as it should.
+    scales: clips at each of these, ascending: at scale s frames lie s times `step` and clips s times `stride` apart, so
+        that a clip covers s spans. Several take whole clips only (tail "drop").
     """
 
     frames: int
@@ -41,14 +44,19 @@ class ClipSpec:
     fps: float | None = None
     tail: Tail = "drop"
     count: int | None = None
+    scales: tuple[int, ...] = (1,)
 
     def __post_init__(self) -> None:
+        object.__setattr__(self, "scales", tuple(self.scales))  # a list, where it comes from JSON
         for name in ("frames", "step", "stride"):
             value = getattr(self, name)
             if not isinstance(value, int) or isinstance(value, bool) or not 1 <= value <= 1_000_000:
                 raise UsageError(f"clip {name} is {value!r}: give a whole number from 1 to 1000000")
-        if self.span > 10_000:  # a span of frames is held in memory
-            raise UsageError(f"a clip of {self.frames} frames at step {self.step} spans {self.span} frames: the most is 10000")
+        self._check_scales()
+        longest = self.span * self.scales[-1]
+        if longest > 10_000:  # a span of frames is held in memory
+            at = f" and scale {self.scales[-1]}" if self.scales != (1,) else ""
+            raise UsageError(f"a clip of {self.frames} frames at step {self.step}{at} spans {longest} frames: the most is 10000")
         if self.fps is not None and not (math.isfinite(self.fps) and 0.001 <= self.fps <= 1000):
             raise UsageError(f"clip fps is {self.fps!r}: give a rate from 0.001 to 1000 frames a second, or leave it out")
         if self.tail not in get_args(Tail):
@@ -62,21 +70,87 @@ class ClipSpec:
                 f"clip tail is {self.tail!r}, and {self.count} clips spread evenly leave no tail: give one or the other"
             )
 
+    def _check_scales(self) -> None:
+        scales = self.scales
+        whole = all(isinstance(s, int) and not isinstance(s, bool) and s >= 1 for s in scales)
+        if not scales or not whole or list(scales) != sorted(set(scales)):
+            raise UsageError(f"clip scales is {list(scales)}: give whole numbers from 1, each greater than the one before")
+        if scales == (1,):
+            return
+        if self.tail != "drop":
+            raise UsageError(f"clip tail is {self.tail!r}, and clips at scales {list(scales)} have none: give drop")
+        if self.count is not None:
+            raise UsageError(f"{self.count} clips spread evenly have no scales: leave out the number of clips, or {list(scales)}")
+
     @property
     def span(self) -> int:
-        """Sampled frames that one clip covers."""
+        """Sampled frames that one clip covers, at scale 1."""
         return self.frames * self.step
+
+    @property
+    def at_scales(self) -> tuple[ClipSpec, ...]:
+        """The clips of each scale alone, with that scale's step and stride."""
+        if self.scales == (1,):
+            return (self,)
+        return tuple(replace(self, step=self.step * s, stride=self.stride * s, scales=(1,)) for s in self.scales)
 
     def to_dict(self) -> dict[str, Any]:
         """Return the settings as plain values, as they are stored in the feature file.
 
-        Without `count` where there is none: as in the files that were written before there was one.
+        Without `count` and `scales` where there are none: as in the files that were written before there were any.
         """
-        return {name: value for name, value in asdict(self).items() if name != "count" or value is not None}
+        values = {**asdict(self), "scales": list(self.scales)}
+        if self.count is None:
+            del values["count"]
+        if self.scales == (1,):
+            del values["scales"]
+        return values
+
+
+def window_spec(
+    frames: int, *, lengths: Sequence[int] = (16, 32, 64, 128, 256, 512), overlap: float = 0.75, fps: float | None = 25.0
+) -> ClipSpec:
+    """Return clips that are windows of several lengths, as S-CNN slides them (Shou et al. 2016, section 3.1).
+
+    frames: shown of each window, at equal distances.
+    lengths: in sampled frames, ascending multiples of the first. overlap: of a window with the next one of its length.
+    fps: of the sampled frames; None takes every frame of the video.
+    Raises UsageError for lengths that cannot be divided so.
+    """
+    first = lengths[0] if lengths else 0
+    if first < 1 or any(length % first for length in lengths):
+        raise UsageError(f"window lengths are {list(lengths)}: give multiples of the first one, ascending")
+    if not 1 <= frames <= first or first % frames:
+        raise UsageError(
+            f"windows of {first} frames cannot show {frames} at equal distances: give lengths that are multiples of it"
+        )
+    if not 0 <= overlap < 1:
+        raise UsageError(f"window overlap is {overlap:g}: give 0 or more, and less than 1")
+    stride = first * (1 - overlap)
+    if round(stride) < 1 or not math.isclose(stride, round(stride), abs_tol=1e-6):
+        raise UsageError(
+            f"windows of {first} frames that overlap by {overlap:g} begin every {stride:g} frames: give another overlap"
+        )
+    scales = tuple(length // first for length in lengths)
+    return ClipSpec(frames=frames, step=first // frames, stride=round(stride), fps=fps, scales=scales)
+
+
+def placed(n_frames: int, spec: ClipSpec) -> list[tuple[int, ClipSpec]]:
+    """Return every clip of a video with `n_frames` sampled frames: its first sampled frame, and its scale's own clips.
+
+    They are in the order of their numbers: by where they end, the shorter one first, which is the order in which
+    a video that is decoded once completes them. A video shorter than the shortest clip gives one, looped.
+    """
+    if spec.scales == (1,):
+        return [(start, spec) for start in starts(n_frames, spec)]
+    shortest, *longer = spec.at_scales
+    found = [(start, shortest) for start in starts(n_frames, shortest)]
+    found += [(start, scale) for scale in longer if n_frames >= scale.span for start in starts(n_frames, scale)]
+    return sorted(found, key=lambda clip: (clip[0] + clip[1].span, clip[1].span))
 
 
 def starts(n_frames: int, spec: ClipSpec) -> list[int]:
-    """Return the first sampled frame of every clip of a video with `n_frames` sampled frames.
+    """Return the first sampled frame of every clip, of one scale, of a video with `n_frames` sampled frames.
 
     A video shorter than one clip gives one clip, which `clip_indices` loops (Hara et al. 2017,
     section 3.2); an empty one gives none.

@@ -11,7 +11,7 @@ from dataclasses import dataclass
 import numpy as np
 import numpy.typing as npt
 
-from featx.clips import ClipSpec, Sampling, clip_end, clip_indices, starts
+from featx.clips import ClipSpec, Sampling, clip_end, clip_indices, placed, starts
 from featx.video import Frame, VideoError, VideoReader
 
 Clip = npt.NDArray[np.uint8]
@@ -78,28 +78,35 @@ def clips_of(
     n_sampled: how many sampled frames there are, which must be known where `spec.count` is set.
     Raises VideoError as `sampled_frames` does. Where the clips lie is told by `summarise`, afterwards.
     """
-    grid = _Grid(spec) if spec.count is None else _Spread(spec, n_sampled)
-    window: deque[Callable[[], Clip] | None] = deque(maxlen=spec.span)
+    if spec.count is not None:
+        grids: list[_Grid | _Spread] = [_Spread(spec, n_sampled)]
+    else:
+        grids = [_Grid(scale, alone=scale.step == spec.step * spec.scales[0]) for scale in spec.at_scales]
     n = 0  # sampled frames so far
     number = 0
     for frame, shown in sampled_frames(video, sampling or Sampling(spec.fps)):
         kept: Callable[[], Clip] | None = None
         for _ in range(shown):
-            if kept is None and grid.needs(n):
+            needing = [grid.needs(n) for grid in grids]
+            if kept is None and any(needing):
                 kept = frame.keep(cut)
-            window.append(kept)
             n += 1
-            while grid.start(number) + spec.span == n:
-                if sends(number):
-                    yield number, _held(list(window)[:: spec.step])
-                number += 1
+            for grid, needs in zip(grids, needing, strict=True):
+                grid.window.append(kept if needs else None)
+            for grid in grids:
+                while grid.next + grid.spec.span == n:
+                    if sends(number):
+                        yield number, _held(list(grid.window)[:: grid.spec.step])
+                    grid.passed += 1
+                    number += 1
     if n_sampled is not None and n != n_sampled:
         raise VideoError(f"it had {n_sampled} frames when they were counted and {n} when they were decoded")
-    rest = starts(n, spec)[number:]
+    # Clips that only the end of the video makes: those of a single scale, or the loop of a video shorter than the shortest.
+    window = grids[0].window
     first = n - len(window)  # the sampled frame that window[0] is
-    for start in rest:
+    for start, scale in placed(n, spec)[number:]:
         if sends(number):
-            yield number, _held([window[i - first] for i in clip_indices(start, n, spec)])
+            yield number, _held([window[i - first] for i in clip_indices(start, n, scale)])
         number += 1
 
 
@@ -112,19 +119,28 @@ def _held(frames: list[Callable[[], Clip] | None]) -> list[Clip]:
 
 
 class _Grid:
-    """Where clips lie that follow one another by the stride, before it is known how many there are."""
+    """Where clips of one scale lie that follow one another by the stride, before it is known how many there are.
 
-    def __init__(self, spec: ClipSpec) -> None:
-        self._spec = spec
+    window: the last span's sampled frames, None for those that no clip shows. alone: clips off the grid may come at the end:
+    of a tail, or the loop of a video that is shorter than every clip.
+    """
 
-    def start(self, number: int) -> int:
-        return number * self._spec.stride
+    def __init__(self, spec: ClipSpec, *, alone: bool = True) -> None:
+        self.spec = spec
+        self.window: deque[Callable[[], Clip] | None] = deque(maxlen=spec.span)
+        self.passed = 0  # clips that are complete
+        self._alone = alone
+
+    @property
+    def next(self) -> int:
+        """The sampled frame that the next clip starts at."""
+        return self.passed * self.spec.stride
 
     def needs(self, n: int) -> bool:
         """Return whether sampled frame `n` can be part of a clip."""
-        spec = self._spec
-        if spec.tail != "drop" or n < spec.span:
-            return True  # the last clip, or the loop of a short video, takes frames off the grid
+        spec = self.spec
+        if self._alone and (spec.tail != "drop" or n < spec.span):
+            return True
         last = n // spec.stride
         first = max(0, -(-(n - spec.span + 1) // spec.stride))
         return any((n - k * spec.stride) % spec.step == 0 for k in range(first, last + 1))
@@ -136,11 +152,16 @@ class _Spread:
     def __init__(self, spec: ClipSpec, n_sampled: int | None) -> None:
         if n_sampled is None:
             raise ValueError("where evenly spread clips lie depends on the number of sampled frames: count them first")
+        self.spec = spec
+        self.window: deque[Callable[[], Clip] | None] = deque(maxlen=spec.span)
+        self.passed = 0
         self._starts = starts(n_sampled, spec)
         self._shown = {i for start in set(self._starts) for i in clip_indices(start, n_sampled, spec)}
 
-    def start(self, number: int) -> int:
-        return self._starts[number] if number < len(self._starts) else sys.maxsize
+    @property
+    def next(self) -> int:
+        """The sampled frame that the next clip starts at."""
+        return self._starts[self.passed] if self.passed < len(self._starts) else sys.maxsize
 
     def needs(self, n: int) -> bool:
         """Return whether sampled frame `n` is part of a clip."""
@@ -158,11 +179,12 @@ def summarise(video: VideoReader, spec: ClipSpec, *, sampling: Sampling | None =
     counts = [sampling.on(time, end) for time, end in itertools.pairwise(times.tolist())]
     sampled = np.repeat(np.arange(n_source), counts)
     n = len(sampled)
-    first = starts(n, spec)
+    clips = placed(n, spec)
     # A clip ends where the next sampled frame begins, so that adjacent clips share no source frame.
     after = next((i for i in range(sampled[-1] + 1, n_source) if sampling.over(times[i])), n_source)
     bounds = np.append(sampled, after)
-    frames = np.asarray([(bounds[s], max(bounds[clip_end(s, n, spec)], bounds[s] + 1)) for s in first], dtype=np.int64)
+    edges = [(bounds[s], max(bounds[clip_end(s, n, scale)], bounds[s] + 1)) for s, scale in clips]
+    frames = np.asarray(edges, dtype=np.int64)
     info = video.info
     return Summary(
         decoder=video.decoder,
@@ -175,7 +197,7 @@ def summarise(video: VideoReader, spec: ClipSpec, *, sampling: Sampling | None =
         duration_s=float(times[-1] - times[0]),
         container_frames=info.container_frames,
         damaged_frames=video.damaged_frames,
-        looped=n < spec.span,
+        looped=n < spec.at_scales[0].span,
         clip_frames=frames.reshape(-1, 2),
         clip_times=times[frames.reshape(-1, 2)],
     )

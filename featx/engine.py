@@ -33,9 +33,19 @@ from featx.pool import ClipArrived, Pool, PoolEvent
 if TYPE_CHECKING:
     import torch
 
-    from featx.inference import FeatureExtractor
-
 Rows = dict[str, npt.NDArray[np.float32]]
+
+
+class Extractor(Protocol):
+    """What gives clips' rows: a backbone, or two in a row (`featx.inference`, `featx.cascade`)."""
+
+    device: torch.device
+
+    def __call__(self, x: torch.Tensor) -> dict[str, torch.Tensor]:
+        """x: normalised clips (N, 3, T, H, W) -> layer: (N, D) float32 on the device."""
+
+    def finish(self, rows: dict[str, torch.Tensor]) -> dict[str, torch.Tensor]:
+        """Return clips' rows, means over their views, as they are stored."""
 
 
 class Sink(Protocol):
@@ -107,7 +117,7 @@ class Engine:
 
     def __init__(
         self,
-        extractor: FeatureExtractor,
+        extractor: Extractor,
         settings: DecodeSettings,
         pool: Pool,
         sink: Sink,

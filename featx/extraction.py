@@ -26,13 +26,14 @@ from featx.journal import Journal, Origin
 from featx.pool import Pool, WorkerLost
 from featx.projection import Projection, check_fits, read_projection
 from featx.sources import Found, Source, Stamp, as_text, check_ids, find_videos
-from featx.store import FeatureStore, Video, differences, publish
+from featx.store import CASCADE, FeatureStore, Video, differences, publish
 from featx.transforms import Crops, FlowMethod, Input, Transform
 from featx.video import DecoderChoice, decoder_versions, has_decord
 
 if TYPE_CHECKING:
     import torch
 
+    from featx.cascade import Cascade, CascadeExtractor
     from featx.inference import FeatureExtractor
     from featx.weights import LoadedModel
 
@@ -49,6 +50,8 @@ class Settings:
     for the model's own. clip and transform settings left None are the checkpoint's. clips: as many, evenly spread over
     the video, instead of one every `stride` (`ClipSpec.count`). input: "rgb", "flow" or "rgbf"
     (see featx.flow); flow: the method, "auto" for TV-L1 where OpenCV has it, else DIS; None for the checkpoint's, or "auto".
+    scales: clips of several lengths (`ClipSpec.scales`).
+    cascade: a second network for some of the clips; `layers` is then left out.
     flow_cache: a folder in which flow is kept for later extractions; the rows are the same with and without.
     project: a projection's file (`featx compact --save`), whose layer's rows are stored projected.
     precision: "auto", "bf16" or "float32". device: "auto", "cpu", "cuda", "cuda:1".
@@ -66,12 +69,14 @@ class Settings:
     fps: float | None = None
     tail: Tail | None = None
     clips: int | None = None
+    scales: Sequence[int] | None = None
     crops: Crops | None = None
     flip: bool | None = None
     input: Input | None = None
     flow: FlowMethod | Literal["auto"] | None = None
     flow_cache: str | os.PathLike[str] | None = None
     project: str | os.PathLike[str] | None = None
+    cascade: Cascade | None = None
     precision: str = "auto"
     device: str = "auto"
     batch_size: int | None = None
@@ -84,7 +89,7 @@ class Settings:
 class Prepared:
     """A model made ready and everything that its rows depend on, as `recorded` in the feature file; notes: sentences."""
 
-    extractor: FeatureExtractor
+    extractor: FeatureExtractor | CascadeExtractor
     decode: DecodeSettings
     batch_size: int
     workers: int
@@ -143,7 +148,7 @@ def prepare(settings: Settings, *, loaded: LoadedModel | None = None) -> Prepare
     changed: dict[str, Any] = {k: v for k, v in (("crops", settings.crops), ("flip", settings.flip)) if v is not None}
     transform = replace(transform_of(loaded.transform, settings), **changed)
     chosen = settings.layers.split(",") if isinstance(settings.layers, str) else settings.layers
-    layers = list(dict.fromkeys(chosen or entry.layers))
+    layers = list(dict.fromkeys(chosen or (entry.layers if settings.cascade is None else ["prob"])))
     extractor = FeatureExtractor(
         loaded.model, layers, precision=precision, device=device, input_shape=(3, clip.frames, transform.crop, transform.crop)
     )
@@ -172,7 +177,48 @@ def prepare(settings: Settings, *, loaded: LoadedModel | None = None) -> Prepare
     )
     if projection is not None:
         _project(prepared, projection)
+    if settings.cascade is not None:
+        _cascade(prepared, settings, settings.cascade, loaded)
     return prepared
+
+
+def _cascade(prepared: Prepared, settings: Settings, cascade: Cascade, first: LoadedModel) -> None:
+    """Put a second network behind the first one."""
+    from featx.cascade import CascadeExtractor
+    from featx.inference import PROB, FeatureExtractor
+    from featx.weights import load_model
+
+    transform, clip = prepared.decode.transform, prepared.decode.clip
+    if settings.layers is not None and list(settings.layers) != [PROB]:
+        raise UsageError(f"layers is {settings.layers}, and of two networks in a row the probabilities are kept: leave it out")
+    if transform.n_crops > 1 or transform.flip:
+        raise UsageError("a second network sees the clips that the first one lets through: leave ten crops and mirroring out")
+    if first.labels is None or cascade.gate not in first.labels:
+        has = ", ".join(first.labels or ()) or "no names"
+        raise UsageError(f"{first.weights_info['name']} has no class {cascade.gate!r} (it has {has}): give another checkpoint")
+    second = load_model(settings.model, cascade.weights, seed=settings.seed)
+    if second.clip != first.clip or second.transform != first.transform:
+        raise UsageError(
+            f"{second.weights_info['name']} takes other clips or frames than {first.weights_info['name']}:"
+            " give networks that were trained alike"
+        )
+    shape = (3, clip.frames, transform.crop, transform.crop)
+    machine: dict[str, Any] = {"precision": prepared.extractor.precision, "device": prepared.extractor.device}
+    prepared.extractor = CascadeExtractor(
+        FeatureExtractor(first.model, [PROB], input_shape=shape, **machine),
+        FeatureExtractor(second.model, [PROB], input_shape=shape, **machine),
+        name=cascade.name,
+        place=first.labels.index(cascade.gate),
+        threshold=cascade.threshold,
+    )
+    prepared.recorded["layers"] = [PROB, cascade.name]
+    prepared.recorded[CASCADE] = {
+        "name": cascade.name,
+        "gate": cascade.gate,
+        "threshold": cascade.threshold,
+        "labels": list(second.labels or ()),
+        "weights": second.weights_info | _file_of(cascade.weights),
+    }
 
 
 def _project(prepared: Prepared, projection: Projection) -> None:
@@ -212,13 +258,13 @@ def _file_of(weights: str | None) -> dict[str, str]:
 
 def clip_of(preset: ClipSpec, settings: Settings) -> ClipSpec:
     """Return the checkpoint's clip with the user's changes; a changed span moves the stride along, unless that is given too."""
-    changed = {n: v for n in ("frames", "step", "fps", "tail") if (v := getattr(settings, n)) is not None}
+    changed = {n: v for n in ("frames", "step", "fps", "tail", "scales") if (v := getattr(settings, n)) is not None}
     if settings.clips is not None:
         if settings.stride is not None:
             raise UsageError(
                 f"stride is {settings.stride} and clips is {settings.clips}, which have no stride: give one of the two"
             )
-        changed = {"tail": "drop", **changed, "count": settings.clips}
+        changed = {"tail": "drop", "scales": (1,), **changed, "count": settings.clips}
     clip = replace(preset, **changed)
     if settings.stride is not None:
         return replace(clip, stride=settings.stride, count=None)

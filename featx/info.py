@@ -37,6 +37,8 @@ def as_text(summary: dict[str, Any]) -> str:
     )
     rate = f" at {clip['fps']:g} fps" if clip["fps"] else ""
     grid = f"a clip every {clip['stride']} frames, tail {clip['tail']}"
+    if "scales" in clip:
+        grid += f"; at scales {', '.join(map(str, clip['scales']))} of these"
     places = f"{clip['count']} clips evenly spread" if "count" in clip else grid
     size = transform["resize"]
     resize = f"{size[0]}x{size[1]}" if isinstance(size, list) else f"shorter side {size}"
@@ -55,6 +57,7 @@ def as_text(summary: dict[str, Any]) -> str:
         ),
         *_input_row(transform, summary["decoder"]),
         *_projection_rows(summary.get("projection")),
+        *_cascade_rows(summary.get("cascade")),
         (
             "computed",
             f"{summary['precision']} on {summary['device']}, {summary['batch_size']} clips at once; decoded by {decoder}",
@@ -96,6 +99,17 @@ def _projection_rows(found: dict[str, Any] | None) -> list[tuple[str, str]]:
     return [
         ("projected", f"{found['layer']}, each row brought to length 1, to {found['dims']} of {found['from']} dimensions by PCA"),
         ("", f"fitted on {fitted}, of whose variance they hold {found['explained']:.1%}; sha256 {found['sha256']}"),
+    ]
+
+
+def _cascade_rows(found: dict[str, Any] | None) -> list[tuple[str, str]]:
+    if found is None:
+        return []
+    weights = found["weights"]
+    gate = f"clips that it gives {found['gate']} with {found['threshold']:g} or more; rows of the others are zeros"
+    return [
+        ("then", f"{found['name']}: {weights['name']}, of {gate}"),
+        ("", f"sha256 {weights.get('sha256')}"),
     ]
 
 

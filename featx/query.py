@@ -16,11 +16,11 @@ from featx.errors import FeatxError, UsageError
 from featx.extraction import Prepared, prepare
 from featx.pool import Pool, WorkerLost
 from featx.sources import Source
-from featx.store import PROJECTION, FeatureStore, differences
+from featx.store import CASCADE, PROJECTION, FeatureStore, differences
 from featx.verification import Verification, recorded_settings
 
 # Settings that make rows of another kind; with other ones, rows differ by rounding.
-_ESSENTIAL = ("model", "weights", "layers", "clip", "transform", "precision", PROJECTION)
+_ESSENTIAL = ("model", "weights", "layers", "clip", "transform", "precision", PROJECTION, CASCADE)
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)

@@ -35,13 +35,14 @@ from featx.sources import check_ids
 
 FORMAT = "featx-features"
 FORMAT_VERSION = 2
-_WITHOUT_PROJECTION = 1
+_PLAIN = 1
 # What makes two files' rows comparable; they must agree on resume and on merge.
 SETTINGS = ("model", "weights", "layers", "clip", "transform", "precision", "device", "batch_size", "decoder")
-# A setting that only some files have.
-PROJECTION = "projection"
+# Settings that only some files have.
+PROJECTION, CASCADE = "projection", "cascade"
+_OF_SOME = (PROJECTION, CASCADE)
 # What a clip's row shows. Where the clips lie, and how exactly a row was computed, change no row's meaning.
-ROW = ("model", "weights", "clip", "transform", PROJECTION)
+ROW = ("model", "weights", "clip", "transform", PROJECTION, CASCADE)
 _WHERE = ("stride", "tail", "count")
 # Bytes of a file's metadata that HDF5 holds, by their size in the file; in memory they take ten times that.
 _METADATA = 1 << 20
@@ -129,8 +130,8 @@ class FeatureStore:
         if (version := int(self.file.attrs["format_version"])) > FORMAT_VERSION:
             raise UsageError(f"{self.path} has format version {version}, this featx reads up to {FORMAT_VERSION}: update featx")
         # How the rows were made: model, weights, layers, clip, transform, precision, device, batch_size, decoder.
-        # And projection, where rows were projected (featx.projection).
-        names = [*SETTINGS, *([PROJECTION] if PROJECTION in self.file.attrs else [])]
+        # And projection, where rows were projected (featx.projection); cascade, where a second network saw some of the clips.
+        names = [*SETTINGS, *(name for name in _OF_SOME if name in self.file.attrs)]
         self.settings: dict[str, Any] = {name: json.loads(self.file.attrs[name]) for name in names}
         self._keep_little()
         # (path, reason) of every video that could not be read.
@@ -221,10 +222,10 @@ class _Writer:
         self._temporary.parent.mkdir(parents=True, exist_ok=True)
         # v110: groups of many videos are indexed; read by HDF5 1.10 (2016) and later.
         self.file = h5py.File(self._temporary, "w", libver=("v110", "v110"))
-        projected = PROJECTION in self._settings
-        version = FORMAT_VERSION if projected else _WITHOUT_PROJECTION
+        own = [name for name in _OF_SOME if name in self._settings]
+        version = FORMAT_VERSION if own or "scales" in self._settings["clip"] else _PLAIN
         self.file.attrs.update(format=FORMAT, format_version=version, featx_version=__version__)
-        for name in (*SETTINGS, *([PROJECTION] if projected else [])):
+        for name in (*SETTINGS, *own):
             self.file.attrs[name] = json.dumps(self._settings[name])
         return self
 
@@ -386,7 +387,7 @@ def same_video(a: Video, b: Video) -> bool:
     return all(np.array_equal(a[layer], b[layer]) for layer in a.layers)
 
 
-def differences(ours: Mapping[str, Any], theirs: Mapping[str, Any], *, names: Sequence[str] = (*SETTINGS, PROJECTION)) -> str:
+def differences(ours: Mapping[str, Any], theirs: Mapping[str, Any], *, names: Sequence[str] = (*SETTINGS, *_OF_SOME)) -> str:
     """Say how two files' settings differ, those of `names`, `name: ours -> theirs` each; empty if they agree."""
 
     def flat(settings: Mapping[str, Any], prefix: str = "") -> Iterator[tuple[str, Any]]:
@@ -400,7 +401,7 @@ def differences(ours: Mapping[str, Any], theirs: Mapping[str, Any], *, names: Se
     a, b = (dict(flat(json.loads(json.dumps({n: _compared(n, s.get(n)) for n in names})))) for s in (ours, theirs))
     for each in (a, b):
         each.setdefault("transform.input", "rgb")
-    changed = [n for n in dict.fromkeys([*a, *b]) if a.get(n) != b.get(n) and n != "weights.file"]
+    changed = [n for n in dict.fromkeys([*a, *b]) if a.get(n) != b.get(n) and not n.endswith("weights.file")]
     if "transform.input" in changed:  # what follows from it says no more
         changed = [n for n in changed if n != "transform.flow" and not n.startswith("decoder.flow.")]
     return ", ".join(f"{n} is {_short(a.get(n))} there and {_short(b.get(n))} here" for n in changed)

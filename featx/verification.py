@@ -12,14 +12,14 @@ import h5py
 import numpy as np
 import numpy.typing as npt
 
-from featx.clips import ClipSpec, starts
+from featx.clips import ClipSpec, placed
 from featx.cutting import Summary
 from featx.decode import Job
 from featx.engine import Engine, Rows
 from featx.errors import UsageError
 from featx.extraction import Settings, prepare
 from featx.projection import read_projection
-from featx.store import PROJECTION, FeatureStore, Video, differences
+from featx.store import CASCADE, PROJECTION, FeatureStore, Video, differences
 
 # Rows made on another processor, device or decoder version differ by rounding: by less than this.
 SAME_COSINE = 0.999
@@ -114,10 +114,12 @@ def _video_problems(video: Video, layers: list[str], spec: ClipSpec, shapes: dic
         return
     if (frames[:, 0] >= frames[:, 1]).any() or frames.min() < 0 or frames.max() > attrs["frames"]:
         yield f"a clip lies outside the video's {attrs['frames']} frames"
-    if (np.diff(frames[:, 0]) < 0).any() or (np.diff(times[:, 0]) < 0).any() or (times[:, 0] > times[:, 1]).any():
+    # Of several scales, in the order in which they end.
+    edge = 0 if spec.scales == (1,) else 1
+    if (np.diff(frames[:, edge]) < 0).any() or (np.diff(times[:, edge]) < 0).any() or (times[:, 0] > times[:, 1]).any():
         yield "its clips are not in time order"
     if spec.fps is None:
-        expected = starts(attrs["frames"], spec)
+        expected = [start for start, _ in placed(attrs["frames"], spec)]
         if frames[:, 0].tolist() != expected:
             yield f"its clips start elsewhere than its {attrs['frames']} frames and the clip settings say"
     if sorted(video.layers) != sorted(layers):
@@ -220,6 +222,8 @@ def recorded_settings(
     """Return the settings that make the same rows again, on this machine's nearest device."""
     import torch
 
+    from featx.cascade import Cascade
+
     clip, transform, info = recorded["clip"], recorded["transform"], recorded["weights"]
     device = recorded["device"]
     if device == "cuda" and not torch.cuda.is_available():
@@ -235,13 +239,17 @@ def recorded_settings(
         read_projection(project, sha256=projection["sha256"])
     elif project is not None:
         raise UsageError(f"project is {os.fspath(project)!r} and the rows were not projected: leave it out")
+    cascade = Cascade.from_recorded(recorded[CASCADE]) if CASCADE in recorded else None
+    if cascade is not None and "file" in recorded[CASCADE]["weights"] and not Path(cascade.weights).exists():
+        raise UsageError(f"the second checkpoint {cascade.weights} is not there: put it back")
     return Settings(
         model=recorded["model"]["name"],
         weights=source,
         seed=info["seed"] or 0,
-        layers=recorded["layers"],
+        layers=recorded["layers"] if cascade is None else None,
+        cascade=cascade,
         **{n: clip[n] for n in ("frames", "step", "fps", "tail")},
-        **({"clips": clip["count"]} if "count" in clip else {"stride": clip["stride"]}),
+        **({"clips": clip["count"]} if "count" in clip else {"stride": clip["stride"], "scales": clip.get("scales", (1,))}),
         crops=transform["crops"],
         flip=transform["flip"],
         input=transform.get("input", "rgb"),

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from featx.cli.options import INTERRUPTED, input_options, json_option, machine_options
+from featx.cli.options import INTERRUPTED, input_options, json_option, machine_options, numbers
 from featx.errors import UsageError
 from featx.terminal import Progress, bar
 
@@ -29,6 +29,9 @@ if TYPE_CHECKING:
 @click.option("--tail", type=click.Choice(["drop", "pad", "align"]),
               help="Frames after the last whole clip: drop them, pad a clip, or align one more to the end; drop.")  # fmt: skip
 @click.option("--clips", type=int, help="So many clips, evenly spread over the video, instead of one every --stride frames.")
+@click.option(
+    "--scales", metavar="N,N", help="Clips of several lengths: 1,2,4 adds some of 2 and 4 times the span; the checkpoint's."
+)
 @click.option("--crops", type=click.Choice(["center", "ten"]), help="The centre, or the mean over ten crops; center.")
 @click.option("--flip/--no-flip", default=None, help="Average with the mirror image.")
 @input_options
@@ -38,7 +41,8 @@ if TYPE_CHECKING:
 @click.option("--timeout", type=float, default=120.0, show_default=True, help="Seconds until a silent decoder is given up.")
 @click.option("--root", help="Folder that video ids are relative to; the folder given.")
 @json_option
-def extract(inputs: tuple[str, ...], out: str, layers: str | None, root: str | None, as_json: bool, **settings: Any) -> int:
+def extract(inputs: tuple[str, ...], out: str, layers: str | None, scales: str | None, root: str | None, as_json: bool,
+            **settings: Any) -> int:  # fmt: skip
     """Extract clip features of videos to one HDF5 file.
 
     INPUTS are files, folders (searched recursively), glob patterns, or a text file, or - for
@@ -65,7 +69,7 @@ def extract(inputs: tuple[str, ...], out: str, layers: str | None, root: str | N
         report = run(
             inputs,
             out,
-            Settings(layers=names, **settings),
+            Settings(layers=names, scales=numbers("scales", scales), **settings),
             root=root,
             on_start=progress.start,
             on_progress=progress,

@@ -32,6 +32,16 @@ def fields(texts: Iterable[str]) -> dict[str, str]:
     return found
 
 
+def numbers(name: str, text: str | None) -> tuple[int, ...] | None:
+    """Return whole numbers separated by commas; None where there is no text."""
+    if text is None:
+        return None
+    try:
+        return tuple(int(part) for part in text.split(","))
+    except ValueError:
+        raise UsageError(f"{name} is {text!r}: give whole numbers separated by commas, such as 1,2,4") from None
+
+
 # Choices are spelled out here: importing the modules that own them would make --help slow. A test holds them together.
 json_option = click.option("--json", "as_json", is_flag=True, help="Print the result as JSON.")
 input_options = options(

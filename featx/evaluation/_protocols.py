@@ -26,7 +26,7 @@ class Protocol:
 
     def clip(self, own: ClipSpec) -> ClipSpec:
         """Return where the clips lie, for a network whose own clips are `own`."""
-        return replace(own, stride=own.span, tail="drop", count=self.clips)
+        return replace(own, stride=own.span, tail="drop", count=self.clips, scales=(1,))
 
     def transform(self, own: Transform) -> Transform:
         """Return how frames become model input, for a network whose own transform is `own`."""
