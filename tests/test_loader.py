@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import contextlib
 import itertools
+import time
+import tracemalloc
 from collections import Counter
 from collections.abc import Iterator
 from dataclasses import replace
@@ -14,14 +16,14 @@ import pytest
 import torch
 from conftest import encode
 
-from featx.clips import ClipSpec
+from featx.clips import ClipSpec, resample
 from featx.datasets import Item
 from featx.errors import FeatxError
-from featx.training.clips import DrawSettings
+from featx.training.clips import DrawSettings, clock_frames
 from featx.training.loader import Batch, Loader, Stream
 from featx.training.sampling import AUGMENTATIONS, Augmentation
 from featx.transforms import Transform
-from featx.video import open_video
+from featx.video import VideoError, open_video
 
 CLIP = ClipSpec(frames=4, step=2, stride=8)
 TRANSFORM = Transform(resize=(32, 40), crop=24, mean=(0.0, 0.0, 0.0), std=(1.0, 1.0, 1.0))
@@ -110,6 +112,49 @@ def test_a_part_of_a_video_gives_clips_of_that_part(items: list[Item], tmp_path:
             assert shown[0] >= 25
             assert shown[-1] < 40
             assert np.diff(shown).tolist() == [2, 2, 2]
+
+
+@pytest.mark.parametrize(("fps", "shown"), [(None, [20, 23, 26, 29]), (10.0, [22, 25, 30, 32])])
+def test_frames_of_a_window_are_spread_over_it_by_the_videos_own_clock(
+    tmp_path: Path, fps: float | None, shown: list[int]
+) -> None:
+    """Of 25 fps, frames 20 to 31 as they are; at 10 fps four of ticks 9 to 14, counted from its first frame."""
+    path = encode(tmp_path / "long.mp4", 60, size=(48, 64))
+    start, end = (20 / 25, 32 / 25) if fps is None else (0.9, 1.5)
+    part = Item(id="window", path=str(path), label=2, start=start, end=end, overlap=0.6)
+    whole = [frame.image()[4:28, 8:32] for frame in open_video(path, frame_size=TRANSFORM.frame_size)]
+    augmentation = replace(AUGMENTATIONS["none"], temporal="whole")
+    stream = Stream([part], clips_per_video=1, seed=0)
+    with Loader(stream, places(2), replace(settings(augmentation), clip=replace(CLIP, fps=fps)), batch=2, workers=1) as loader:
+        batch = loader.next()
+    assert batch is not None
+    assert batch.overlaps.tolist() == pytest.approx([0.6, 0.6])
+    for clip in batch.clips.numpy():
+        np.testing.assert_array_equal(clip, np.stack([whole[k] for k in shown]))
+
+
+@pytest.mark.parametrize("fps", [8.0, 25.0, 30.0, 29.97])
+def test_hours_are_sampled_as_a_clip_is(fps: float) -> None:
+    rng = np.random.default_rng(0)
+    for times in (np.arange(301) / 25, np.arange(301) / 29.97, np.cumsum(rng.uniform(0, 0.1, 301)), np.asarray([3.0, 3.0, 3.5])):
+        assert clock_frames(times, fps).tolist() == resample(times[:-1].tolist(), float(times[-1]), fps)
+    assert clock_frames(np.asarray([0.0]), fps).tolist() == []
+    with pytest.raises(VideoError, match="sample without fps"):
+        clock_frames(np.asarray([0.0, 1.0, 1e9]), fps)
+
+
+def test_an_epoch_of_many_windows_costs_little() -> None:
+    """Places are arithmetic: an epoch's order is one permutation, and a window's job is made when its turn comes."""
+    items = [Item(id=str(i), path="v.mp4", label=i % 2, start=i / 25, end=(i + 16) / 25) for i in range(100_000)]
+    stream = Stream(items, clips_per_video=1, seed=0)
+    tracemalloc.start()
+    began = time.monotonic()
+    seen = {stream.job(place, 0, 0)[1] for place in range(0, 100_000, 100)}
+    spent, (_, most) = time.monotonic() - began, tracemalloc.get_traced_memory()
+    tracemalloc.stop()
+    assert len(seen) == 1_000
+    assert most < 5e6  # the permutation alone takes 0.8 MB
+    assert spent < 5  # 0.02 s on an idle core
 
 
 def test_a_video_that_cannot_be_read_is_replaced_and_counted(items: list[Item], tmp_path: Path) -> None:

@@ -25,8 +25,12 @@ from featx.training.sampling import AUGMENTATIONS
         ("semi-cnn", (0.1, 256, 50, "epochs", "plateau", 0.1, 10)),
         ("asymmetric-pretrain", (0.001, 16, 50, "epochs", "step", 0.2, 15)),
         ("asymmetric-finetune", (0.0001, 16, 20, "epochs", "step", 0.1, 8)),
-        ("scnn-proposal", (0.001, 8, 27_384, "iterations", "step", 0.5, 6_846)),
-        ("scnn-localization", (0.001, 8, 14_704, "iterations", "step", 0.5, 3_676)),
+        ("scnn-proposal", (0.001, 8, 16, "epochs", "step", 0.5, 4)),
+        ("scnn-classification", (0.001, 8, 16, "epochs", "step", 0.5, 4)),
+        ("scnn-localization", (0.001, 8, 16, "epochs", "step", 0.5, 4)),
+        ("scnn-c3d-proposal", (0.0001, 3, 30_000, "iterations", "step", 0.1, 10_000)),
+        ("scnn-c3d-classification", (0.0001, 3, 30_000, "iterations", "step", 0.5, 10_000)),
+        ("scnn-c3d-localization", (0.0001, 3, 30_000, "iterations", "step", 0.5, 5_000)),
     ],
 )
 def test_a_recipe_has_what_the_paper_prints(name: str, printed: tuple[object, ...]) -> None:
@@ -46,6 +50,14 @@ def test_what_single_papers_print() -> None:
     assert RECIPES["asymmetric-finetune"].last_layer == 10
     assert (RECIPES["scnn-proposal"].last_layer, RECIPES["scnn-proposal"].last_bias) == (10, 20)
     assert RECIPES["tran2017-sports1m"].augmentation.windows == 5
+    assert (RECIPES["scnn-c3d-proposal"].last_layer, RECIPES["scnn-c3d-proposal"].last_bias) == (100, 200)
+    assert [RECIPES[n].weight_decay for n in ("scnn-proposal", "scnn-c3d-proposal")] == [0.00005, 0.0005]
+    for stage in ("proposal", "classification", "localization"):
+        for row in (RECIPES[f"scnn-{stage}"], RECIPES[f"scnn-c3d-{stage}"]):
+            assert row.augmentation.temporal == "whole"
+            assert (row.loss, row.overlap_weight, row.overlap_power) == (
+                "overlap" if stage == "localization" else "softmax", 1.0, 0.25,
+            )  # fmt: skip
     assert all(r.momentum == 0.9 and r.source for r in RECIPES.values())
 
 
@@ -59,6 +71,13 @@ def test_every_model_has_a_recipe_of_its_own() -> None:
 @pytest.mark.parametrize("name", RECIPES)
 def test_a_recipe_comes_back_from_json(name: str) -> None:
     assert Recipe.from_dict(json.loads(json.dumps(RECIPES[name].to_dict()))) == RECIPES[name]
+
+
+def test_runs_from_before_there_were_losses_and_windows_are_continued() -> None:
+    told = json.dumps(RECIPES["tran2017-ucf101"].to_dict())
+    assert not any(word in told for word in ('"loss"', '"overlap', '"temporal"'))
+    changed = recipe("tran2017-ucf101", {"loss": "overlap", "overlap_power": "0.5", "augmentation.temporal": "whole"})
+    assert Recipe.from_dict(json.loads(json.dumps(changed.to_dict()))) == changed
 
 
 def test_any_field_can_be_replaced() -> None:
@@ -93,6 +112,10 @@ def test_any_field_can_be_replaced() -> None:
         ({"schedule.unit": "iterations"}, "counted in epochs"),
         ({"augmentation": "corner"}, "unknown augmentation"),
         ({"unit": "hours"}, "iterations, epochs"),
+        ({"loss": "hinge"}, "loss is 'hinge': give one of softmax, overlap"),
+        ({"overlap_weight": "-1"}, "overlap_weight is -1"),
+        ({"augmentation.temporal": "part"}, "temporal is 'part'"),
+        ({"augmentation.temporal": "whole", "augmentation.windows": "5"}, "leaves nothing to draw"),
     ],
 )
 def test_wrong_fields_are_told(overrides: dict[str, str], words: str) -> None:

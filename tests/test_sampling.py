@@ -58,6 +58,17 @@ def test_temporal_scales_take_the_nearest_frames_of_a_longer_or_shorter_stretch(
     assert max(max(d) for d in drawn) <= 199
 
 
+def test_frames_are_spread_evenly_over_the_whole() -> None:
+    rng, row = np.random.default_rng(0), AUGMENTATIONS["scnn"]
+    # S-CNN's 16 frames at start + k * L / 16 of its longest window; 8 of it for Res3D.
+    assert draw_frames(rng, 512, HARA, row) == list(range(0, 512, 32))
+    assert draw_frames(rng, 512, RES3D, row) == list(range(0, 512, 64))
+    assert draw_frames(rng, 16, HARA, row) == list(range(16))
+    assert draw_frames(rng, 20, RES3D, row) == [0, 2, 5, 7, 10, 12, 15, 17]
+    assert draw_frames(rng, 3, RES3D, row) == [0, 0, 0, 1, 1, 1, 2, 2]
+    assert rng.random() == np.random.default_rng(0).random()  # nothing was drawn
+
+
 def test_the_crops_of_good_practices_five_configurations() -> None:
     rng = np.random.default_rng(0)
     names = ["spatial-center", "spatial-random", "multi-scale-spatial-random", "multi-scale-spatial-corner"]

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
+from typing import Any
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -16,6 +17,7 @@ class Item:
     group: what train and test may not share (UCF101's g01 to g25); None where the dataset says nothing of the kind.
     start, end: seconds of the labelled part; None is the video's own beginning or end.
     also: further labels, where a video has several (Sports-1M); a prediction of any of them counts as right there.
+    overlap: temporal IoU of a window with the instance whose label it has, above 0 and at most 1; 1 of anything else.
     """
 
     id: str
@@ -25,6 +27,11 @@ class Item:
     start: float | None = None
     end: float | None = None
     also: tuple[int, ...] = ()
+    overlap: float = 1.0
+
+    def __post_init__(self) -> None:
+        if not 0 < self.overlap <= 1:
+            raise ValueError(f"{self.id} has an overlap of {self.overlap}: it lies above 0 and is at most 1")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -35,6 +42,7 @@ class Dataset:
     classes: names in the order of the labels. absent: items that the lists have and that were left out because their
         video is not there, which happens only where the caller allowed it.
     source: where the protocol is from. notes: what the user should be told, such as how a folder was divided.
+    made: of one that was put together, as JSON values, how and from what: a run of it is continued with the same alone.
     """
 
     name: str
@@ -45,6 +53,7 @@ class Dataset:
     absent: int = 0
     source: str = ""
     notes: Sequence[str] = field(default=())
+    made: Mapping[str, Any] = field(default_factory=dict)
 
     @property
     def title(self) -> str:

@@ -18,17 +18,22 @@ _PUBLIC = {
     "TrainSettings": "plan",
     "Validation": "loop",
     "augmentation": "sampling",
+    "clock_frames": "clips",
+    "finished": "folder",
     "make_plan": "plan",
+    "preset": "plan",
     "recipe": "recipes",
     "train": "run",
 }
 
 __all__ = ["AUGMENTATIONS", "RECIPES", "Augmentation", "Plan", "Progress", "Recipe", "Schedule", "TrainReport"]
-__all__ += ["TrainSettings", "Validation", "augmentation", "make_plan", "recipe", "train"]
+__all__ += ["TrainSettings", "Validation", "augmentation", "clock_frames", "finished", "make_plan", "preset", "recipe", "train"]
 
 if TYPE_CHECKING:
+    from featx.training.clips import clock_frames
+    from featx.training.folder import finished
     from featx.training.loop import Progress, Validation
-    from featx.training.plan import Plan, TrainSettings, make_plan
+    from featx.training.plan import Plan, TrainSettings, make_plan, preset
     from featx.training.recipes import RECIPES, Recipe, Schedule, recipe
     from featx.training.run import TrainReport, train
     from featx.training.sampling import AUGMENTATIONS, Augmentation, augmentation

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import mmap
 from collections import OrderedDict
 from collections.abc import Callable
@@ -111,7 +112,7 @@ class DrawWorker(Worker):
 
     def _draw(self, job: DrawJob, index: FrameIndex) -> Drawn:
         spec, augmentation, transform = self._draws.clip, self._draws.drawn, self._draws.transform
-        sampled = sampled_frames(index, job, spec)
+        sampled = part_frames(index, job, spec) if augmentation.temporal == "whole" else sampled_frames(index, job, spec)
         rate = len(sampled) / max(index.times[sampled[-1] + 1] - index.times[sampled[0]], 1e-6)
         window = draw_window(job.video, job.choice, len(sampled), rate, spec.span, augmentation)
         rng = np.random.default_rng(job.seed)
@@ -180,6 +181,40 @@ def sampled_frames(index: FrameIndex, job: Job, spec: ClipSpec) -> npt.NDArray[n
     if not len(frames):
         raise VideoError(f"not one of its frames lies in the part from {job.start:g} to {job.end:g} s")
     return frames
+
+
+def part_frames(index: FrameIndex, job: Job, spec: ClipSpec) -> npt.NDArray[np.int64]:
+    """Return the sampled frames of a job's part, out of those of the whole video; VideoError where there is none.
+
+    Ticks of `fps` are counted from the video's first frame, not from the part's, for a window shows what extraction shows of it.
+    """
+    times = index.times
+    if spec.fps is None:
+        frames, at = np.arange(index.n_frames), times[:-1] - times[0]
+    else:
+        frames = clock_frames(times, spec.fps)
+        at = np.arange(len(frames)) / spec.fps
+    first = 0 if job.start is None else int(np.searchsorted(at, job.start - 1e-6))
+    end = len(at) if job.end is None else int(np.searchsorted(at, job.end - 1e-6))
+    if first >= end:
+        raise VideoError(f"not one of its frames lies in the part from {job.start or 0:g} to {job.end or math.inf:g} s")
+    return frames[first:end]
+
+
+def clock_frames(times: npt.NDArray[np.float64], fps: float) -> npt.NDArray[np.int64]:
+    """Return the frame on screen at each tick of `fps` from the first frame on, as `featx.clips.resample`, of hours at once.
+
+    times: (n_frames + 1,) seconds, the last one being when the last frame leaves the screen. Raises VideoError where a frame
+    stays for longer than any film shows one.
+    """
+    if len(times) < 2:
+        return np.zeros(0, dtype=np.int64)
+    if (longest := float(np.max(np.diff(times)))) > MOST_ON_SCREEN:
+        raise VideoError(f"a frame stays on screen for {longest:.0f} s by its timestamps: sample without fps")
+    ends = times[1:].copy()
+    ends[0] = max(ends[0], times[0] + 2e-6)
+    ticks = np.maximum.accumulate(np.ceil((ends - 1e-6 - times[0]) * fps).astype(np.int64))
+    return np.repeat(np.arange(len(ends)), np.diff(ticks, prepend=0))
 
 
 def _pair(frame: int, n_frames: int) -> list[int]:

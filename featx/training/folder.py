@@ -23,6 +23,7 @@ import torch
 
 from featx.errors import FeatxError, UsageError
 from featx.files import disk_full, lock_folder, write_atomically
+from featx.statefile import read_state
 
 STEPS = ("step", "epoch", "lr", "loss", "top1")
 EPOCHS = ("epoch", "step", "train_loss", "train_top1", "val_loss", "val_top1", "val_top5", "lr")
@@ -107,6 +108,20 @@ class RunFolder:
         """Append rows to a table."""
         with disk_full(self.path), (self.path / name).open("a", encoding="utf-8") as file:
             file.write(_csv(rows))
+
+
+def finished(path: Path) -> Path | None:
+    """Return the last checkpoint of a run whose updates are all made; None of one that is not there or not at its end.
+
+    FeatxError where the checkpoint is damaged.
+    """
+    last = path / "last.safetensors"
+    if not last.exists():
+        return None
+    told = read_state(last).described.get("info")
+    training = told.get("training") if isinstance(told, dict) else None
+    whole = isinstance(training, dict) and training.get("updates") is not None and training["updates"] == training.get("of")
+    return last if whole else None
 
 
 def _csv(rows: Iterable[Sequence[object]]) -> str:

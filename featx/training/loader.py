@@ -35,11 +35,12 @@ _ATTEMPTS = 20
 class Batch:
     """Clips of one forward pass. clips: (N, T, S, S, 3) uint8, as `network_input` takes them.
 
-    ids: of the videos. Give the batch back with `release` when its clips are copied.
+    overlaps: (N,) float32, of the items. ids: of the videos. Give the batch back with `release` when its clips are copied.
     """
 
     clips: torch.Tensor
     labels: torch.Tensor
+    overlaps: torch.Tensor
     sides: list[int]
     flips: list[bool]
     ids: list[str]
@@ -189,6 +190,7 @@ class Loader:
         return Batch(
             clips=self._free.get(),
             labels=torch.zeros(n, dtype=torch.int64),
+            overlaps=torch.ones(n),
             sides=[0] * n,
             flips=[False] * n,
             ids=[""] * n,
@@ -216,7 +218,7 @@ class Loader:
     def _fill(self, where: _Place, drawn: Drawn) -> None:
         batch, i = where.batch, where.index
         item = self._stream.items[where.item]
-        batch.labels[i] = item.label
+        batch.labels[i], batch.overlaps[i] = item.label, item.overlap
         batch.sides[i], batch.flips[i], batch.ids[i] = drawn.side, drawn.flip, item.id
         batch.missing -= 1
         batch.damaged_frames += drawn.damaged_frames

@@ -15,7 +15,6 @@ from typing import Any
 import numpy as np
 import torch
 from torch import nn
-from torch.nn import functional
 from torch.nn.parallel import DistributedDataParallel
 
 from featx.errors import FeatxError
@@ -25,6 +24,7 @@ from featx.models import Backbone
 from featx.training.augment import network_input
 from featx.training.freezing import freeze, hold
 from featx.training.loader import Batch, Loader, Stream
+from featx.training.losses import loss_of
 from featx.training.processes import Processes
 from featx.training.recipes import Recipe
 from featx.transforms import Transform
@@ -297,14 +297,14 @@ class Trainer:
             batch = self._next(loader, rate, interrupts)
             if batch is None:
                 return None
-            clips, labels, copied = self._on_device(batch)
+            clips, labels, overlaps, copied = self._on_device(batch)
             torch.manual_seed(int(np.random.SeedSequence((self._seed, 5, step, turn, self.processes.rank)).generate_state(1)[0]))
             last = turn == recipe.accumulate - 1
             with self._unsynced(last):
                 with torch.autocast(device.type, torch.bfloat16, enabled=self._mixed):
                     x = network_input(clips, batch.sides, batch.flips, self.transform, shorter=self._shorter)
                     logits = self._forward(x)
-                loss = functional.cross_entropy(logits.float(), labels)
+                loss = loss_of(recipe, logits, labels, overlaps)
                 torch.autograd.backward(loss / recipe.accumulate)
             made.add(loss.detach(), (logits.detach().argmax(1) == labels).sum(), batch)
             if copied is not None:
@@ -317,20 +317,20 @@ class Trainer:
         self.state.step += 1
         return made
 
-    def _on_device(self, batch: Batch) -> tuple[torch.Tensor, torch.Tensor, torch.cuda.Event | None]:
-        """Return a batch's clips and labels on the device, and what tells that they are copied."""
+    def _on_device(self, batch: Batch) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor, torch.cuda.Event | None]:
+        """Return a batch's clips, labels and overlaps on the device, and what tells that they are copied."""
         device = self.processes.device
         if self._copies is None:
-            return batch.clips.to(device), batch.labels.to(device), None
+            return batch.clips.to(device), batch.labels.to(device), batch.overlaps.to(device), None
         # In a stream of its own the copy does not wait for what the GPU still computes.
         with torch.cuda.stream(self._copies):
-            clips, labels = (x.to(device, non_blocking=True) for x in (batch.clips, batch.labels))
+            moved = [x.to(device, non_blocking=True) for x in (batch.clips, batch.labels, batch.overlaps)]
             copied = self._copies.record_event()
         computing = torch.cuda.current_stream(device)
         computing.wait_event(copied)
-        for x in (clips, labels):
+        for x in moved:
             x.record_stream(computing)
-        return clips, labels, copied
+        return moved[0], moved[1], moved[2], copied
 
     def _next(self, loader: Loader, rate: _Rate, interrupts: list[int]) -> Batch | None:
         began = monotonic()

@@ -35,8 +35,9 @@ class TrainSettings:
     weights: what to start from, as `load_model` takes it; None starts from nothing. init_2d: as `create_model` takes it.
     seed: of the untrained weights, the draws and dropout.
     frames, step, crop: the clips' and the crops' size, by default the network's own; with another crop frames are
-        resized in proportion. input, flow: as in extraction; flow_cache: a folder that `extract` keeps flow in;
-        clips whose flow is not there, in their frames' size, have it computed anew each time. Validation keeps its flow there.
+        resized in proportion. clip: the clips altogether, instead of frames and step.
+    input, flow: as in extraction; flow_cache: a folder that `extract` keeps flow in; clips whose flow is not there, in their
+        frames' size, have it computed anew each time. Validation keeps its flow there.
     validate: the dataset's side to validate on after every `validate_every` epochs, "none" for none, by default "val"
         where there is one, else "test", as the papers do. protocol: of validation.
     precision: "auto" and "bf16" compute in bf16 on a GPU where that is safe; on CPU all is float32.
@@ -56,6 +57,7 @@ class TrainSettings:
     seed: int = 0
     frames: int | None = None
     step: int | None = None
+    clip: ClipSpec | None = None
     crop: int | None = None
     input: Input | None = None
     flow: FlowMethod | Literal["auto"] | None = None
@@ -85,6 +87,8 @@ class TrainSettings:
             raise UsageError(f"crop is {self.crop}: give 1 to 1024 pixels")
         if self.weights is not None and self.init_2d is not None:
             raise UsageError("weights and init_2d are both given: start from one of them")
+        if self.clip is not None and (self.frames is not None or self.step is not None):
+            raise UsageError("clip is given, and frames or step with it: leave them out")
 
 
 @dataclass(frozen=True)
@@ -111,7 +115,8 @@ class Plan:
             "start": self.start,
             "dataset": {"name": s.dataset, "split": s.split, "partial": s.partial, "holdout": s.holdout,
                         "videos": len(self.train.items), "classes": list(self.train.classes), "absent": self.train.absent,
-                        "list": _digest(self.train), "validation list": _digest(self.val) if self.val else None},
+                        "list": _digest(self.train), "validation list": _digest(self.val) if self.val else None,
+                        **({"made": dict(self.train.made)} if self.train.made else {})},
             "recipe": {"name": self.recipe_name, **self.recipe.to_dict()},
             "transform": self.transform.to_dict(),
             "clip": self.clip.to_dict(),
@@ -122,16 +127,22 @@ class Plan:
         }  # fmt: skip
 
 
-def make_plan(settings: TrainSettings) -> Plan:
-    """Find all that a run needs; raises UsageError and FeatxError for what is wrong or not there."""
+def make_plan(settings: TrainSettings, data: Dataset | None = None) -> Plan:
+    """Find all that a run needs; raises UsageError and FeatxError for what is wrong or not there.
+
+    data: what to train on, instead of what `settings.dataset` names, which is then its name alone; there is no validation.
+    """
     protocol_named(settings.protocol)
     entry = model_entry(settings.model)
     name = settings.recipe or default_recipe(entry.family, finetune=settings.weights is not None)
     chosen = recipe(name, settings.overrides)
     asked: dict[str, Any] = {"root": settings.root, "split": settings.split, "partial": settings.partial}
     asked["holdout"] = settings.holdout
-    train = load_dataset(settings.dataset, subset="train", **asked)
-    val, notes = _validation(settings, train, asked)
+    if data is None:
+        train = load_dataset(settings.dataset, subset="train", **asked)
+        val, notes = _validation(settings, train, asked)
+    else:
+        train, val, notes = _checked(data, settings), None, list[str]()
     if val is None and chosen.schedule.kind == "plateau":
         raise UsageError(
             f"recipe {name} lowers the rate when the validation loss stops falling, and there is no validation:"
@@ -151,11 +162,33 @@ def make_plan(settings: TrainSettings) -> Plan:
         step=settings.step,
     )
     transform, clip = transform_of(loaded.transform, as_extracted), clip_of(loaded.clip, as_extracted)
+    clip = settings.clip or clip
     if settings.crop is not None:
         transform = _scaled(transform, settings.crop)
     if transform.crops != "center" or transform.flip:
         transform = replace(transform, crops="center", flip=False)
     return Plan(settings, name, chosen, train, val, loaded.model, transform, clip, start, (*train.notes, *notes, *changed))
+
+
+def preset(model: str, weights: str | None = None) -> tuple[str, ClipSpec]:
+    """Return the weights to start a model from and the clips that they take.
+
+    weights: as `load_model` takes them: None is the model's registered checkpoint, if its file is on this machine.
+    Raises UsageError where there are none, with what to get.
+    """
+    loaded = load_model(model, weights)
+    return (str(loaded.weights_info["name"]) if weights is None else weights), loaded.clip
+
+
+def _checked(data: Dataset, settings: TrainSettings) -> Dataset:
+    """Return a dataset that was put together in memory, if it can be trained on by these settings."""
+    if settings.dataset != data.name:
+        raise UsageError(f"the dataset is {data.name!r} and the settings name {settings.dataset!r}: give its own name")
+    if settings.validate not in (None, "none"):
+        raise UsageError(f"validate is {settings.validate!r}, and a dataset in memory has no other side: leave it out")
+    if not data.items:
+        raise UsageError(f"{data.title} has no videos: give some")
+    return data
 
 
 def _start(settings: TrainSettings, train: Dataset) -> tuple[LoadedModel, dict[str, Any], list[str]]:
@@ -207,7 +240,10 @@ def _validation(settings: TrainSettings, train: Dataset, asked: dict[str, Any]) 
 
 def _digest(dataset: Dataset) -> str:
     """Return what tells a list of videos, with their labels and parts, from another."""
-    items = [(item.id, item.label, item.start, item.end) for item in dataset.items]
+    # Overlaps where there are any: lists without them have had the same digest before.
+    items = [
+        (item.id, item.label, item.start, item.end, *((item.overlap,) if item.overlap != 1.0 else ())) for item in dataset.items
+    ]
     return hashlib.sha256(json.dumps(items).encode()).hexdigest()
 
 

@@ -52,6 +52,7 @@ class TrainReport:
 def train(
     settings: TrainSettings,
     out: str | Path,
+    data: Dataset | None = None,
     *,
     on_start: Callable[[Plan, Trainer], None] = lambda *_: None,
     on_progress: Callable[[Progress], None] = lambda _: None,
@@ -59,15 +60,16 @@ def train(
 ) -> TrainReport | None:
     """Train a network, or continue a run, and leave checkpoints in the folder `out`; None but for the first process of several.
 
+    data: train on these, without validation, instead of on what `settings.dataset` names, which is then their name alone.
     on_start, on_progress, on_validation: called in the process that speaks, the last with the epoch's number.
 
     Killed at any time, the same call continues, and on CPU comes to the same numbers to the bit. `out` then holds
-    last.safetensors, and best.safetensors of the epoch with the best validation top-1.
+    last.safetensors, and, with validation, best.safetensors of the epoch with the best top-1.
 
     Raises UsageError and FeatxError; the latter too when the loss is no longer finite, with the update and its videos.
     """
     with joined(settings.device) as processes:
-        planned = make_plan(settings)
+        planned = make_plan(settings, data)
         check(planned, processes)
         run = _Run(planned, Path(out), processes, on_progress, on_validation)
         try:
@@ -308,6 +310,7 @@ def checkpoint_info(planned: Plan, trainer: Trainer, *, chosen: bool) -> dict[st
             "videos": len(dataset.items),
             "absent": dataset.absent,
             "chosen_on": planned.val.title if chosen and planned.val is not None else None,
+            **({"made": dict(dataset.made)} if dataset.made else {}),
         },
         "training": {
             "recipe": planned.recipe_name,

@@ -17,6 +17,7 @@ from featx.errors import UsageError, nearest
 from featx.transforms import Transform
 
 Position = Literal["center", "uniform", "corner"]
+Temporal = Literal["span", "whole"]
 
 # Hara et al. 2018, section IV-A; the 2017 paper prints 2^(-1/4) twice, which its source [21] has as 2^(-3/4).
 MULTI_SCALE = (1.0, 2**-0.25, 2**-0.5, 2**-0.75, 0.5)
@@ -34,6 +35,8 @@ class Augmentation:
     temporal_scales: a clip's span is stretched by one of these, its frames then being the nearest ones.
     flip: the chance that a clip is mirrored.
     windows: clips come from this many stretches of each video, `window_seconds` long and drawn once; 0: from anywhere.
+    temporal: "span": a clip is a stretch as long as the network's clips; "whole": its frames are spread evenly over all of
+        the video, or over the part of it that is labelled, however long that is.
     """
 
     frame_size: int | None = None
@@ -43,6 +46,7 @@ class Augmentation:
     flip: float = 0.5
     windows: int = 0
     window_seconds: float = 2.0
+    temporal: Temporal = "span"
 
     def __post_init__(self) -> None:
         if self.position not in get_args(Position):
@@ -57,10 +61,15 @@ class Augmentation:
             raise UsageError(f"flip is {self.flip}: give the chance of a mirrored clip, 0 to 1")
         if self.windows < 0 or not self.window_seconds > 0:
             raise UsageError(f"{self.windows} windows of {self.window_seconds} s: give 0 or more, longer than 0 s")
+        if self.temporal not in get_args(Temporal):
+            raise UsageError(f"temporal is {self.temporal!r}: give one of {', '.join(get_args(Temporal))}")
+        if self.temporal == "whole" and (self.windows or self.temporal_scales != (1.0,)):
+            raise UsageError("temporal is 'whole', which leaves nothing to draw: give neither windows nor temporal_scales")
 
     def to_dict(self) -> dict[str, Any]:
-        """Return the settings as plain JSON values."""
-        return {k: list(v) if isinstance(v, tuple) else v for k, v in asdict(self).items()}
+        """Return the settings as plain JSON values, without `temporal` "span", as in the runs before there was a choice."""
+        values = {k: list(v) if isinstance(v, tuple) else v for k, v in asdict(self).items()}
+        return values if self.temporal == "whole" else {k: v for k, v in values.items() if k != "temporal"}
 
     @classmethod
     def from_dict(cls, values: Mapping[str, Any]) -> Augmentation:
@@ -101,6 +110,8 @@ AUGMENTATIONS: Mapping[str, Augmentation] = {
     "hara2017": Augmentation(frame_size=360, position="corner", scales=MULTI_SCALE),
     # Yang et al. 2019, section 4.3: frames of 128 x 171, crops of 112 x 112 from the corners and the centre, mirrored.
     "asymmetric": Augmentation(position="corner", scales=()),
+    # Shou et al. 2016, section 3.1: frames spread evenly over a window or a trimmed video; crops and mirror images as C3D's.
+    "scnn": Augmentation(position="uniform", scales=(), temporal="whole"),
     # The network's own centre crop and no mirror image: only where in time a clip lies is random.
     "none": Augmentation(position="center", scales=(), flip=0.0),
 }
@@ -127,8 +138,11 @@ def draw_frames(rng: np.random.Generator, n_frames: int, clip: ClipSpec, augment
 
     The first is drawn with the same chance from all with which the clip lies inside the video. A video that is shorter
     than the clip is looped (Hara et al. 2017, section 3.2.1). A temporal scale s takes a stretch of s times the span
-    and from it the nearest frames (Good Practice, section IV-A).
+    and from it the nearest frames (Good Practice, section IV-A). With temporal "whole" nothing is drawn: frame k of F is
+    sampled frame k/F of the video's, and one of few frames shows some of them several times.
     """
+    if augmentation.temporal == "whole":
+        return [k * n_frames // clip.frames for k in range(clip.frames)]
     scales = augmentation.temporal_scales
     scale = scales[int(rng.integers(len(scales)))] if len(scales) > 1 else scales[0]
     span = max(1, int(clip.span * scale))
