@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 import os
+from collections.abc import Sequence
 
 import numpy as np
 
@@ -14,6 +15,10 @@ HEIGHT = 120
 # Of a frame much wider than high.
 MOST_WIDTH = 400
 QUALITY = 78
+# Wanted frames further apart than this, about a keyframe's distance, are sought each for itself, not decoded up to.
+_GAP = 250
+# Whole frames that are held at once.
+_MOST_AT_ONCE = 32
 
 
 def thumbnails(path: str | os.PathLike[str], frames: tuple[int, int], *, count: int = 4, height: int = HEIGHT) -> list[bytes]:
@@ -30,6 +35,53 @@ def thumbnails(path: str | os.PathLike[str], frames: tuple[int, int], *, count: 
         if index.stamps is None:
             raise
         return _read(path, index_video(path, decode=True), numbers, height)
+
+
+class Film:
+    """A video's frames as small JPEGs, by time, wherever in it they lie: decoding starts at the keyframe before them.
+
+    duration: seconds. Raises VideoError with the reason if the file cannot be read.
+    """
+
+    def __init__(self, path: str | os.PathLike[str]) -> None:
+        self._path = path
+        self._index = index_video(path)
+
+    @property
+    def duration(self) -> float:
+        return float(self._index.times[-1])
+
+    def at(self, times: Sequence[float], *, height: int = HEIGHT) -> list[bytes]:
+        """Return the frames that are shown at these times, in seconds, one for each; the first or last one outside of the video.
+
+        Where the packets do not tell where frames are (AVI with B-frames) it is decoded from its beginning up to the last one.
+        """
+        try:
+            return self._at(times, height)
+        except (NotIndexed, VideoError):
+            if self._index.stamps is None:
+                raise
+            self._index = index_video(self._path, decode=True)
+            return self._at(times, height)
+
+    def _at(self, times: Sequence[float], height: int) -> list[bytes]:
+        places = np.searchsorted(self._index.times, times, side="right") - 1
+        numbers = [int(n) for n in np.clip(places, 0, self._index.n_frames - 1)]
+        found = dict[int, bytes]()
+        for group in _groups(sorted(set(numbers)), _GAP if self._index.stamps is not None else self._index.n_frames):
+            found.update(zip(group, _read(self._path, self._index, group, height), strict=True))
+        return [found[n] for n in numbers]
+
+
+def _groups(numbers: list[int], gap: int) -> list[list[int]]:
+    """Return sorted frame numbers in groups that are read in one go: near to each other, and not so many as to fill memory."""
+    groups = list[list[int]]()
+    for number in numbers:
+        if groups and number - groups[-1][-1] <= gap and len(groups[-1]) < _MOST_AT_ONCE:
+            groups[-1].append(number)
+        else:
+            groups.append([number])
+    return groups
 
 
 def spread(start: int, end: int, count: int) -> list[int]:
