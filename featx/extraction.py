@@ -47,9 +47,9 @@ class Settings:
 
     model: a name of `featx.list_models()`. weights: a registered checkpoint, a file, "random", or
     None for the model's own if it is at hand. layers: names as in the paper, or module paths; None
-    for the model's own. clip and transform settings left None are the checkpoint's. clips: as many, evenly spread over
-    the video, instead of one every `stride` (`ClipSpec.count`). input: "rgb", "flow" or "rgbf"
-    (see featx.flow); flow: the method, "auto" for TV-L1 where OpenCV has it, else DIS; None for the checkpoint's, or "auto".
+    for the model's own. clip and transform settings left None are the checkpoint's. fps: "own" is each
+    video's. clips: as many, evenly spread over the video, instead of one every `stride` (`ClipSpec.count`).
+    input: "rgb", "flow" or "rgbf" (see featx.flow); flow: the method, "auto" for TV-L1 where OpenCV has it, else DIS; None for the checkpoint's, or "auto".
     scales: clips of several lengths (`ClipSpec.scales`).
     cascade: a second network for some of the clips; `layers` is then left out.
     flow_cache: a folder in which flow is kept for later extractions; the rows are the same with and without.
@@ -66,7 +66,7 @@ class Settings:
     frames: int | None = None
     step: int | None = None
     stride: int | None = None
-    fps: float | None = None
+    fps: float | Literal["own"] | None = None
     tail: Tail | None = None
     clips: int | None = None
     scales: Sequence[int] | None = None
@@ -259,6 +259,8 @@ def _file_of(weights: str | None) -> dict[str, str]:
 def clip_of(preset: ClipSpec, settings: Settings) -> ClipSpec:
     """Return the checkpoint's clip with the user's changes; a changed span moves the stride along, unless that is given too."""
     changed = {n: v for n in ("frames", "step", "fps", "tail", "scales") if (v := getattr(settings, n)) is not None}
+    if settings.fps == "own":
+        changed["fps"] = None
     if settings.clips is not None:
         if settings.stride is not None:
             raise UsageError(

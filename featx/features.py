@@ -1,4 +1,4 @@
-"""A dataset's features: found beside it, or extracted first."""
+"""What a task needs of videos: a dataset's features, found beside it or extracted first, and scores of their windows."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ import os
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Literal
 
 import h5py
 
@@ -16,11 +16,14 @@ from featx.errors import FeatxError, UsageError
 from featx.extraction import Report, Settings, extract
 from featx.files import check_target, sha256_of
 from featx.store import FeatureStore
+from featx.weights import architecture_of
 
 if TYPE_CHECKING:
     from featx.engine import Stats
 
 FOLDER = "features"
+# The layer of the second network's probabilities.
+LOCALIZATION = "localization"
 SUFFIX = ".h5"
 
 
@@ -118,6 +121,40 @@ def aslan_features(
         out=out,
         hooks={"on_start": on_start, "on_progress": on_progress, "on_publish": on_publish},
     )
+
+
+def window_scores(
+    videos: Sequence[str],
+    out: str | os.PathLike[str],
+    *,
+    proposal: str,
+    localization: str,
+    gate: str = "action",
+    threshold: float = 0.7,
+    fps: float | Literal["own"] | None = None,
+    root: str | None = None,
+    machine: Mapping[str, Any] | None = None,
+    on_start: Callable[[Report], None] | None = None,
+    on_progress: Callable[[Stats], None] | None = None,
+    on_publish: Callable[[int, int], None] | None = None,
+) -> Provided:
+    """Return a feature file of what two networks say of videos' windows: layers `prob` and `localization`.
+
+    videos: files, folders or lists, as `featx.extract` takes them. proposal, localization: checkpoints of one architecture and
+    the same clips, which are the windows; the second sees those whose probability of `gate` by the first is `threshold` or
+    more, and the rows of the others are zeros. fps: another rate of the sampled frames than the checkpoints'. root: video ids
+    are relative to it. machine: device, precision, batch_size, workers, decoder and timeout, as in `featx.Settings`.
+    What is there already is not computed again, and an interrupted call is continued.
+    """
+    from featx.cascade import Cascade
+
+    model = architecture_of(proposal)
+    if (other := architecture_of(localization)) != model:
+        raise UsageError(f"{proposal} is of {model} and {localization} of {other}: give networks of one architecture")
+    cascade = Cascade(weights=localization, gate=gate, threshold=threshold, name=LOCALIZATION)
+    settings = Settings(model=model, weights=proposal, cascade=cascade, fps=fps, **dict(machine or {}))
+    hooks: dict[str, Any] = {"on_start": on_start, "on_progress": on_progress, "on_publish": on_publish}
+    return Provided(path=Path(out), report=extract(videos, out, settings, root=root, **hooks))
 
 
 def _features_in(

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from featx.cli.options import INTERRUPTED, input_options, json_option, machine_options, numbers
+from featx.cli.options import INTERRUPTED, RATE, input_options, json_option, machine_options, numbers
 from featx.errors import UsageError
 from featx.terminal import Progress, bar
 
@@ -25,7 +25,7 @@ if TYPE_CHECKING:
 @click.option("--frames", type=int, help="Frames in a clip; the checkpoint's.")
 @click.option("--step", type=int, help="Source frames from one frame of a clip to the next; the checkpoint's.")
 @click.option("--stride", type=int, help="Source frames from one clip to the next; less than frames x step overlaps.")
-@click.option("--fps", type=float, help="Resample to this rate by presentation time first; the video's own.")
+@click.option("--fps", type=RATE, help="Resample to this rate by presentation time first, or own; the checkpoint's, mostly own.")
 @click.option("--tail", type=click.Choice(["drop", "pad", "align"]),
               help="Frames after the last whole clip: drop them, pad a clip, or align one more to the end; drop.")  # fmt: skip
 @click.option("--clips", type=int, help="So many clips, evenly spread over the video, instead of one every --stride frames.")

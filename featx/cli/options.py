@@ -42,6 +42,23 @@ def numbers(name: str, text: str | None) -> tuple[int, ...] | None:
         raise UsageError(f"{name} is {text!r}: give whole numbers separated by commas, such as 1,2,4") from None
 
 
+class _Rate(click.ParamType):
+    """Frames a second, or "own"."""
+
+    name = "rate"
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> Any:
+        if value == "own":
+            return value
+        try:
+            return float(value)
+        except ValueError:
+            raise UsageError(f"fps is {value!r}: give a number of frames a second, or own for each video's own rate") from None
+
+
+RATE = _Rate()
+
+
 # Choices are spelled out here: importing the modules that own them would make --help slow. A test holds them together.
 json_option = click.option("--json", "as_json", is_flag=True, help="Print the result as JSON.")
 input_options = options(

@@ -9,7 +9,7 @@ from typing import Any
 
 import click
 
-from featx.cli.options import input_options, json_option, machine_options, options
+from featx.cli.options import RATE, input_options, json_option, machine_options, options
 from featx.errors import UsageError
 from featx.terminal import Progress
 
@@ -24,7 +24,9 @@ clip_options = options(
     click.option("--frames", type=int, help="Frames in a clip; the checkpoint's."),
     click.option("--step", type=int, help="Source frames from one frame of a clip to the next; the checkpoint's."),
     click.option("--stride", type=int, help="Source frames from one clip to the next; the checkpoint's."),
-    click.option("--fps", type=float, help="Resample to this rate by presentation time first; the video's own."),
+    click.option(
+        "--fps", type=RATE, help="Resample to this rate by presentation time first, or own; the checkpoint's, mostly own."
+    ),
 )
 
 
