@@ -11,6 +11,7 @@ _PUBLIC = {
     "RECIPES": "recipes",
     "Augmentation": "sampling",
     "Plan": "plan",
+    "Preset": "plan",
     "Progress": "loop",
     "Recipe": "recipes",
     "Schedule": "recipes",
@@ -26,14 +27,14 @@ _PUBLIC = {
     "train": "run",
 }
 
-__all__ = ["AUGMENTATIONS", "RECIPES", "Augmentation", "Plan", "Progress", "Recipe", "Schedule", "TrainReport"]
+__all__ = ["AUGMENTATIONS", "RECIPES", "Augmentation", "Plan", "Preset", "Progress", "Recipe", "Schedule", "TrainReport"]
 __all__ += ["TrainSettings", "Validation", "augmentation", "clock_frames", "finished", "make_plan", "preset", "recipe", "train"]
 
 if TYPE_CHECKING:
     from featx.training.clips import clock_frames
     from featx.training.folder import finished
     from featx.training.loop import Progress, Validation
-    from featx.training.plan import Plan, TrainSettings, make_plan, preset
+    from featx.training.plan import Plan, Preset, TrainSettings, make_plan, preset
     from featx.training.recipes import RECIPES, Recipe, Schedule, recipe
     from featx.training.run import TrainReport, train
     from featx.training.sampling import AUGMENTATIONS, Augmentation, augmentation

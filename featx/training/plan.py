@@ -170,14 +170,23 @@ def make_plan(settings: TrainSettings, data: Dataset | None = None) -> Plan:
     return Plan(settings, name, chosen, train, val, loaded.model, transform, clip, start, (*train.notes, *notes, *changed))
 
 
-def preset(model: str, weights: str | None = None) -> tuple[str, ClipSpec]:
-    """Return the weights to start a model from and the clips that they take.
+@dataclass(frozen=True)
+class Preset:
+    """What a model is fine-tuned from. weights: as TrainSettings takes them; clip: what they take; family: the model's."""
 
-    weights: as `load_model` takes them: None is the model's registered checkpoint, if its file is on this machine.
-    Raises UsageError where there are none, with what to get.
+    weights: str
+    clip: ClipSpec
+    family: str
+
+
+def preset(model: str, weights: str | None = None) -> Preset:
+    """Return what to fine-tune a model from: `weights` as `load_model` takes them, by default its registered checkpoint.
+
+    Raises UsageError where its file is not on this machine, with what to get.
     """
     loaded = load_model(model, weights)
-    return (str(loaded.weights_info["name"]) if weights is None else weights), loaded.clip
+    name = str(loaded.weights_info["name"]) if weights is None else weights
+    return Preset(name, loaded.clip, model_entry(model).family)
 
 
 def _checked(data: Dataset, settings: TrainSettings) -> Dataset:

@@ -1,0 +1,139 @@
+"""The command that trains S-CNN's three networks."""
+
+from __future__ import annotations
+
+import json
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from featx.cli.options import INTERRUPTED, RATE, fields, json_option, numbers, training_options
+
+if TYPE_CHECKING:
+    from featx.clips import ClipSpec
+    from featx.datasets import Dataset
+    from featx.terminal import TrainingProgress
+    from featx.training import Plan, Progress
+    from featx.training.loop import Trainer
+    from tasks.localization._train import NetworksReport
+    from tasks.localization._training_sets import Samples
+
+
+@click.command()
+@click.argument("out")
+@click.option("--model", required=True, help="A model, such as res3d or c3d.")
+@click.option("--weights", help="What it is fine-tuned from: a registered checkpoint, a file, or random; the model's own.")
+@click.option("--stage", type=click.Choice(["proposal", "classification", "localization"]), help="Train this network alone.")
+@click.option("--root", metavar="DIR", help="Where THUMOS'14's official files lie; thumos14 in $FEATX_DATA.")
+@click.option("--partial", is_flag=True, help="Go on with the videos that are there, and say how many are not.")
+@click.option("--frames", type=int, help="Frames shown of a window; what the weights take, 8 for res3d and 16 for c3d.")
+@click.option("--fps", type=RATE, default="25", show_default=True, help="Frames a second that windows are made of, or own.")
+@click.option("--lengths", default="16,32,64,128,256,512", show_default=True, help="Of windows, in such frames.")
+@click.option("--overlap", type=float, default=0.75, show_default=True, help="Of a window with the next one of its length.")
+@click.option("--positive", type=float, default=0.7, show_default=True, help="A window of an action has a tIoU above this.")
+@click.option("--best", type=float, default=0.5, show_default=True, help="So has an instance's best window above this.")
+@click.option("--background", type=float, default=0.3, show_default=True, help="Background is below this with every instance.")
+@click.option("--set", "overrides", multiple=True, metavar="FIELD=VALUE",
+              help="Replace a field of the recipes, as in featx train: duration=4; or of one: proposal.lr=0.01.")  # fmt: skip
+@training_options
+@json_option
+def train(out: str, fps: float | str, lengths: str, positive: float, best: float, background: float,
+          overrides: tuple[str, ...], as_json: bool, **settings: Any) -> int:  # fmt: skip
+    """Train S-CNN's proposal, classification and localization network on THUMOS'14 (Shou et al. 2016).
+
+    They are trained one after the other into OUT/proposal, OUT/classification and OUT/localization, on trimmed videos and
+    on windows of the untrimmed validation videos, by section 5.3 of the Res3D paper, or for c3d as originally; the
+    localization network starts from the classification network, with the overlap loss. Killed or interrupted, the same
+    command continues; what is finished is not trained again.
+
+    Exit status: 0 all done, 1 videos that could not be read, 2 wrong usage, 130 interrupted.
+
+    \b
+    Example:
+      featx detect train --model res3d --weights res3d.safetensors runs/scnn
+      featx detect train --model c3d --weights c3d.pth --stage proposal runs/scnn-c3d
+      featx detect train --model res3d --weights random --crop 40 --set duration=4 --set localization.lr=0.0005 runs/small
+    """
+    from featx.terminal import bar
+    from tasks.localization._train import NetworkSettings, to_json, train_networks
+    from tasks.localization._training_sets import Matching
+
+    asked = NetworkSettings(
+        fps=None if isinstance(fps, str) else fps,
+        lengths=numbers("--lengths", lengths) or (),
+        matching=Matching(positive=positive, best=best, background=background),
+        overrides=fields(overrides),
+        **settings,
+    )
+    shown = _Shown()
+    try:
+        with bar("video") as indexed:
+            report = train_networks(
+                asked, out, on_indexed=indexed, on_stage=shown.stage, on_start=shown.start, on_progress=shown.progress
+            )
+    except KeyboardInterrupt:
+        shown.close()
+        click.echo("interrupted: run the same command again to continue", err=True)
+        return INTERRUPTED
+    finally:
+        shown.close()
+    click.echo(json.dumps(to_json(report), indent=1) if as_json else _text(report))
+    for video, reason in report.unread:
+        click.echo(f"left out: {video}: {reason}", err=True)
+    return 1 if report.unread else 0
+
+
+class _Shown:
+    """What a run looks like while it goes on, on standard error."""
+
+    def __init__(self) -> None:
+        self._bar: TrainingProgress | None = None
+
+    def stage(self, stage: str, data: Dataset, samples: Samples, clip: ClipSpec) -> None:
+        self.close()
+        rate = "their own frame rate" if clip.fps is None else f"{clip.fps:g} frames a second"
+        lengths = ", ".join(str(each.span) for each in clip.at_scales)
+        click.echo(f"{stage}: {counts(samples)}; {clip.frames} frames of each window of {lengths} at {rate}", err=True)
+
+    def start(self, plan: Plan, trainer: Trainer) -> None:
+        from featx.terminal import TrainingProgress
+
+        for note in plan.notes:
+            click.echo(f"note: {note}", err=True)
+        row, state = plan.recipe, trainer.state
+        click.echo(
+            f"{plan.settings.model} from {plan.start['name']}: recipe {plan.recipe_name}, batch {row.batch}, lr {row.lr:g},"
+            f" {trainer.steps} updates, {trainer.epochs} epochs"
+            f"{f'; continues after update {state.step}' if 0 < state.step < trainer.steps else ''}"
+            f"{'; finished before' if state.step == trainer.steps else ''}",
+            err=True,
+        )
+        self._bar = TrainingProgress()
+        self._bar.start(trainer.steps, state.step)
+
+    def progress(self, now: Progress) -> None:
+        if self._bar is not None:
+            self._bar(now)
+
+    def close(self) -> None:
+        if self._bar is not None:
+            self._bar.close()
+            self._bar = None
+
+
+def counts(samples: Samples) -> str:
+    """Return how many samples of which kind a network is trained on."""
+    return (
+        f"{samples.total:,} samples: {samples.trimmed:,} trimmed videos, {samples.windows:,} windows of actions,"
+        f" {samples.background:,} of {samples.candidates:,} background windows"
+    )
+
+
+def _text(report: NetworksReport) -> str:
+    rows = [f"note: {note}" for note in report.notes]
+    for each in report.networks:
+        did = f"{each.report.new} updates" if each.report.new else "nothing to do"
+        rows.append(f"{each.checkpoint}: {did}, {each.report.steps} in all, {each.report.epochs} epochs; {counts(each.samples)}")
+        rows += [f"note: {each.stage}: {note}" for note in each.report.notes]
+        rows += [f"replaced {n} times by another sample: {name}: {why}" for name, why, n in each.report.replaced]
+    return "\n".join(rows)

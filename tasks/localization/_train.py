@@ -1,0 +1,247 @@
+"""S-CNN's three networks, trained one after the other from one call that goes on wherever it was stopped."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from featx.clips import ClipSpec, placed, window_spec
+from featx.datasets import Dataset, Item, thumos14
+from featx.datasets._untrimmed import Instance
+from featx.errors import FeatxError, UsageError
+from featx.seek import index_video
+from featx.training import Plan, Progress, TrainReport, TrainSettings, clock_frames, finished, preset, recipe, train
+from featx.video import VideoError
+from tasks.localization._training_sets import STAGES, Matched, Matching, Samples, Slid, Stage, match, notes_on, training_set
+
+if TYPE_CHECKING:
+    from featx.training.loop import Trainer
+
+LENGTHS = (16, 32, 64, 128, 256, 512)
+
+
+@dataclass(frozen=True, kw_only=True)
+class NetworkSettings:
+    """What the networks are asked for.
+
+    model: a registered name. weights: what the proposal and the classification network start from, as `load_model` takes it; None
+        is the model's registered checkpoint, "random" untrained ones. The localization network starts from the classification's.
+    stage: train this one alone, by default all three.
+    root, partial: of THUMOS'14, by default in `data_folder()`; partial goes on with the videos that are there.
+    frames: in a window, by default as many as the weights take; fps: of the windows, None the video's own; lengths, overlap: as
+        `featx.clips.window_spec` takes them. matching: which windows are samples.
+    overrides: fields of the recipes, as `featx.training.recipe` takes them; "proposal.lr" is one of that stage's alone.
+    crop, seed, precision, device, compile, workers, timeout, save_seconds: as in TrainSettings.
+    """
+
+    model: str
+    weights: str | None = None
+    stage: Stage | None = None
+    root: str | None = None
+    partial: bool = False
+    frames: int | None = None
+    fps: float | None = 25.0
+    lengths: Sequence[int] = LENGTHS
+    overlap: float = 0.75
+    matching: Matching = field(default_factory=Matching)
+    overrides: Mapping[str, str] = field(default_factory=dict)
+    crop: int | None = None
+    seed: int = 0
+    precision: str = "auto"
+    device: str = "auto"
+    compile: bool = False
+    workers: int | None = None
+    timeout: float = 120.0
+    save_seconds: float = 300.0
+
+
+@dataclass(frozen=True, kw_only=True)
+class Network:
+    """A network that was trained: its stage, its run's folder, its checkpoint, on what, and how the run went."""
+
+    stage: Stage
+    folder: str
+    checkpoint: str
+    samples: Samples
+    report: TrainReport
+
+
+@dataclass(frozen=True, kw_only=True)
+class NetworksReport:
+    """How it went. clip: the windows, which every checkpoint carries. unread: (video, reason) of those left out."""
+
+    out: str
+    model: str
+    clip: ClipSpec
+    networks: tuple[Network, ...]
+    notes: tuple[str, ...]
+    unread: tuple[tuple[str, str], ...]
+
+
+@dataclass(frozen=True, kw_only=True, eq=False)
+class Material:
+    """What all training sets are made of. videos: windows of untrimmed ones, and which are samples; absent: their names."""
+
+    classes: tuple[str, ...]
+    trimmed: tuple[Item, ...]
+    videos: tuple[tuple[Slid, Matched], ...]
+    notes: tuple[str, ...]
+    unread: tuple[tuple[str, str], ...]
+
+
+def train_networks(
+    settings: NetworkSettings,
+    out: str | Path,
+    *,
+    on_indexed: Callable[[int, int | None], None] = lambda *_: None,
+    on_stage: Callable[[Stage, Dataset, Samples, ClipSpec], None] = lambda *_: None,
+    on_start: Callable[[Plan, Trainer], None] = lambda *_: None,
+    on_progress: Callable[[Progress], None] = lambda _: None,
+) -> NetworksReport:
+    """Train the proposal, the classification and the localization network into folders of these names in `out`.
+
+    Each is a run as `featx.training.train` makes them; killed at any time, the same call continues, and makes no update of a
+    stage that is finished. on_indexed: called with how many of the untrimmed videos' frames are known; on_stage: before a
+    stage's run, with what it is trained on; on_start, on_progress: by each run.
+
+    Raises UsageError for what is wrong or missing, with what to get, and for a folder with networks of other settings.
+    """
+    out = Path(out)
+    _check(settings, out)
+    stages = STAGES if settings.stage is None else (settings.stage,)
+    only_last = stages == ("localization",)
+    start = preset(settings.model, str(_classification(out)) if only_last else settings.weights)
+    recipes = {stage: f"scnn-c3d-{stage}" if start.family == "c3d" else f"scnn-{stage}" for stage in STAGES}
+    overrides = {stage: _overrides(settings.overrides, stage) for stage in STAGES}
+    for stage in STAGES:
+        recipe(recipes[stage], overrides[stage])  # a mistake in the last one's is told before the first one's hours
+    frames = settings.frames or start.clip.frames
+    clip = window_spec(frames, lengths=settings.lengths, overlap=settings.overlap, fps=settings.fps)
+    material = gather(clip, root=settings.root, partial=settings.partial, matching=settings.matching, on_indexed=on_indexed)
+    notes, networks = list(material.notes), []
+    for stage in stages:
+        data, samples = training_set(
+            stage, material.classes, material.trimmed, material.videos, matching=settings.matching, seed=settings.seed
+        )
+        notes += [f"{stage}: {note}" for note in notes_on(stage, samples)]
+        on_stage(stage, data, samples, clip)
+        asked = TrainSettings(
+            model=settings.model, dataset=data.name, recipe=recipes[stage], overrides=overrides[stage], clip=clip,
+            weights=str(_classification(out)) if stage == "localization" else start.weights, root=settings.root,
+            partial=settings.partial, validate="none", seed=settings.seed, crop=settings.crop, precision=settings.precision,
+            device=settings.device, compile=settings.compile, workers=settings.workers, timeout=settings.timeout,
+            save_seconds=settings.save_seconds,
+        )  # fmt: skip
+        report = train(asked, out / stage, data, on_start=on_start, on_progress=on_progress)
+        if report is None:
+            raise FeatxError("the networks are trained by one process: leave torchrun out")
+        networks.append(
+            Network(
+                stage=stage,
+                folder=str(out / stage),
+                checkpoint=str(out / stage / "last.safetensors"),
+                samples=samples,
+                report=report,
+            )
+        )
+    return NetworksReport(
+        out=str(out), model=settings.model, clip=clip, networks=tuple(networks), notes=tuple(notes), unread=material.unread
+    )
+
+
+def gather(
+    clip: ClipSpec,
+    *,
+    root: str | None = None,
+    partial: bool = False,
+    matching: Matching | None = None,
+    on_indexed: Callable[[int, int | None], None] = lambda *_: None,
+) -> Material:
+    """Find the trimmed and the untrimmed videos that are trained on, and match the windows `clip` of the latter.
+
+    Raises UsageError for parts of the dataset that are not there, FeatxError for videos that are not, unless `partial`.
+    """
+    annotations = thumos14.load_annotations("val", root=root)
+    trimmed = thumos14.trimmed_videos(annotations.classes, root=root)
+    paths, absent = thumos14.untrimmed_videos(annotations.videos, "val", root=root)
+    base = thumos14.folder(root)
+    if absent and not partial:
+        raise FeatxError(
+            f"{len(absent)} of {len(annotations.videos)} annotated validation videos ({', '.join(absent[:3])}"
+            f"{' …' if len(absent) > 3 else ''}) are not in {base}: get {thumos14.GET}, or go on with the others with --partial"
+        )
+    instances, ambiguous = _by_video(annotations.instances), _by_video(annotations.ambiguous)
+    videos, unread = [], []
+    for done, (name, path) in enumerate(paths.items()):
+        on_indexed(done, len(paths))
+        try:
+            slid = slide(name, path, clip)
+        except VideoError as error:
+            unread.append((name, str(error)))
+            continue
+        videos.append((slid, match(slid, instances.get(name, ()), ambiguous.get(name, ()), matching or Matching())))
+    on_indexed(len(paths), len(paths))
+    notes = [f"{len(absent)} annotated validation videos are not in {base}, and are left out"] if absent else []
+    if thumos14.is_generated(root):
+        notes.append("generated videos, not the official ones")
+    return Material(classes=annotations.classes, trimmed=trimmed, videos=tuple(videos), notes=tuple(notes), unread=tuple(unread))
+
+
+def slide(name: str, path: str, clip: ClipSpec) -> Slid:
+    """Return a video's windows, by which frames it has; one that runs past its end is none. Raises VideoError."""
+    times = index_video(path).times
+    rate = clip.fps
+    sampled = len(times) - 1 if rate is None else len(clock_frames(times, rate))
+    found = [(start, scale.span) for start, scale in placed(sampled, clip) if start + scale.span <= sampled]
+    start, length = np.array(found, np.int64).reshape(-1, 2).T
+    at = times - times[0] if rate is None else np.arange(sampled + 1) / rate
+    return Slid(video=name, path=path, start=start, length=length, begin=at[start], end=at[start + length])
+
+
+def to_json(report: NetworksReport) -> dict[str, Any]:
+    """Return the report as JSON values."""
+    from dataclasses import asdict
+
+    return {**asdict(report), "clip": report.clip.to_dict()}
+
+
+def _by_video(instances: Sequence[Instance]) -> dict[str, list[Instance]]:
+    found: dict[str, list[Instance]] = {}
+    for instance in instances:
+        found.setdefault(instance.video, []).append(instance)
+    return found
+
+
+def _overrides(given: Mapping[str, str], stage: Stage) -> dict[str, str]:
+    """Return the fields that hold for a stage: those of all, and its own instead."""
+    of_all = {name: value for name, value in given.items() if name.partition(".")[0] not in STAGES}
+    own = {name.partition(".")[2]: value for name, value in given.items() if name.partition(".")[0] == stage}
+    return {**of_all, **own}
+
+
+def _check(settings: NetworkSettings, out: Path) -> None:
+    if settings.stage is not None and settings.stage not in STAGES:
+        raise UsageError(f"stage is {settings.stage!r}: give one of {', '.join(STAGES)}")
+    if int(os.environ.get("WORLD_SIZE", "1")) > 1:
+        raise UsageError("the networks are trained by one process: leave torchrun out")
+    if out.exists() and not out.is_dir():
+        raise UsageError(f"{out} is no folder: give a new one")
+    there = sorted(path.name for path in out.iterdir()) if out.exists() else []
+    if there and not set(STAGES) & set(there):
+        raise UsageError(f"{out} holds {', '.join(there[:3])} and no networks: give a new folder")
+
+
+def _classification(out: Path) -> Path:
+    """Return the classification network that the localization network starts from; UsageError where it is not finished."""
+    found = finished(out / "classification")
+    if found is None:
+        raise UsageError(
+            f"{out / 'classification'} has no network whose training is finished, which the localization network starts from:"
+            " train it first, with --stage classification or all stages at once"
+        )
+    return found
