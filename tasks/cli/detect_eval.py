@@ -1,0 +1,88 @@
+"""The command that evaluates detections of actions in untrimmed videos."""
+
+from __future__ import annotations
+
+import json
+
+import click
+
+from featx.cli.options import json_option
+
+
+@click.command(name="eval")
+@click.argument("detections", metavar="DETECTIONS")
+@click.option("--annotations", required=True, metavar="DIR|JSON",
+              help="The official <Class>_test.txt files' folder, or a JSON file as ActivityNet's.")  # fmt: skip
+@click.option("--subset", metavar="NAME", help="Of a JSON file with several, such as validation; all of it.")
+@click.option("--tiou", "tious", default="0.1,0.2,0.3,0.4,0.5,0.6,0.7", show_default=True, help="Comma-separated thresholds.")
+@click.option("--videos", metavar="FILE", help="The videos to compute over, a name a line; all that were annotated.")
+@click.option("--annotated-only", is_flag=True, help="Leave out detections of videos that were not annotated, and say how many.")
+@click.option("--class-ids", type=click.Choice(["official", "consecutive"]),
+              help="Of the text format: 7, 9, 12, … 97, or 1 to 20; found out from the file where they tell.")  # fmt: skip
+@click.option("--prior", metavar="FILE", help="For the S-CNN authors' windows: weights of window lengths, .mat, .csv or .npy.")
+@click.option("--prior-annotations", metavar="DIR",
+              help="What these weights are counted on otherwise; annotation_val beside the annotations.")  # fmt: skip
+@click.option("--rounded/--not-rounded", default=None,
+              help="Round times to 0.1 s and scores to five digits first; done for the S-CNN authors' windows.")  # fmt: skip
+@click.option("--bootstrap", type=click.IntRange(min=0), default=1000, show_default=True,
+              help="Draws of videos for the 95 % intervals; 0 leaves them out.")  # fmt: skip
+@click.option("--seed", type=click.IntRange(min=0), default=0, show_default=True, help="Of these draws.")
+@click.option(
+    "--plot", "picture", metavar="PICTURE", help="Draw the THUMOS'14 protocol's precision-recall curves to a .png, .svg or .pdf."
+)
+@json_option
+def evaluate(detections: str, annotations: str, subset: str | None, tious: str, videos: str | None, annotated_only: bool,
+             class_ids: str | None, prior: str | None, prior_annotations: str | None, rounded: bool | None, bootstrap: int,
+             seed: int, picture: str | None, as_json: bool) -> None:  # fmt: skip
+    """Evaluate anybody's detections by the THUMOS'14 protocol and by ActivityNet's.
+
+    DETECTIONS is the official text format, <video> <start> <end> <class id> <score> a line; JSON as ActivityNet's evaluation
+    reads it; a csv with the columns video, class, start, end and score; or the S-CNN authors' res_seg_swin.mat, whose windows
+    are weighted by the length prior and suppressed at the evaluation's tIoU less 0.1 first. Videos' names may have a suffix.
+
+    The two protocols give different figures for the same detections: name the one you quote, and the videos. ActivityNet's code
+    is run on THUMOS'14 with 210 to 213 test videos in the literature; --videos takes a list.
+
+    Exit status: 0 done, 1 a file that cannot be read, 2 wrong usage, 130 interrupted.
+
+    \b
+    Example:
+      featx detect eval detections.txt --annotations data/thumos14/annotation_test
+      featx detect eval results.json --annotations thumos14.json --subset test --tiou 0.3,0.4,0.5,0.6,0.7 --json
+      featx detect eval res_seg_swin.mat --annotations data/thumos14/annotation_test --plot curves.png
+    """
+    from typing import cast
+
+    from featx.errors import UsageError
+    from featx.files import keep_inputs
+    from featx.picture import check_picture
+    from tasks.localization._curves import plot_curves
+    from tasks.localization._evaluate_file import evaluate_file
+    from tasks.localization._formats import ClassIds
+    from tasks.localization._report import as_text, to_json
+
+    try:
+        thresholds = [float(text) for text in tious.split(",")]
+    except ValueError:
+        raise UsageError(f"--tiou {tious!r}: give numbers with commas between them, such as 0.3,0.5,0.7") from None
+    if picture is not None:
+        check_picture(picture)
+        keep_inputs(picture, [each for each in (detections, annotations, videos, prior) if each is not None])
+    found = evaluate_file(
+        detections,
+        annotations=annotations,
+        subset=subset,
+        tious=thresholds,
+        videos=videos,
+        annotated_only=annotated_only,
+        class_ids=cast(ClassIds | None, class_ids),
+        prior=prior,
+        prior_annotations=prior_annotations,
+        rounded=rounded,
+        bootstrap=bootstrap,
+        seed=seed,
+    )
+    click.echo(json.dumps(to_json(found), indent=1) if as_json else as_text(found))
+    if picture is not None:
+        plot_curves(picture, found.evaluations[0], title=[found.source])
+        click.echo(f"{picture}: precision-recall curves", err=as_json)

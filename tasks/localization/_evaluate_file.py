@@ -1,0 +1,159 @@
+"""Anybody's file of detections evaluated by both protocols."""
+
+from __future__ import annotations
+
+import functools
+import os
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from featx.datasets._untrimmed import Annotations
+from featx.datasets.thumos14 import read_annotations
+from featx.errors import FeatxError, UsageError
+from tasks.localization._evaluate import PROTOCOLS, TIOUS, check_request, counted, evaluate
+from tasks.localization._formats import ClassIds, Kind, kind_of, read_detections
+from tasks.localization._prior import Prior, read_prior, scnn_prior
+from tasks.localization._scnn_file import read_scnn_windows
+from tasks.localization._suppression import overlap_for
+from tasks.localization._types import Detections, Evaluation
+from tasks.localization._windows import as_written, detections_of
+
+# Draws of a 95 % interval: its ends move by about a fiftieth of its width from seed to seed.
+DRAWS = 1000
+_FORMATS: dict[Kind, str] = {
+    "text": "the official text format",
+    "json": "ActivityNet's JSON",
+    "table": "a table",
+    "scnn": "the S-CNN authors' windows",
+}
+
+
+@dataclass(frozen=True, kw_only=True, eq=False)
+class FileEvaluation:
+    """A file of detections by both protocols. about: sentences about what was evaluated; settings: what was asked for."""
+
+    source: str
+    format: str
+    annotations: Annotations
+    videos_from: str
+    evaluations: tuple[Evaluation, ...]
+    about: tuple[str, ...] = ()
+    settings: dict[str, Any] = field(default_factory=dict)
+
+
+def evaluate_file(
+    path: str | os.PathLike[str],
+    *,
+    annotations: str | os.PathLike[str],
+    subset: str | None = None,
+    tious: Sequence[float] = TIOUS,
+    videos: str | os.PathLike[str] | None = None,
+    annotated_only: bool = False,
+    class_ids: ClassIds | None = None,
+    prior: str | os.PathLike[str] | None = None,
+    prior_annotations: str | os.PathLike[str] | None = None,
+    rounded: bool | None = None,
+    bootstrap: int = DRAWS,
+    seed: int = 0,
+) -> FileEvaluation:
+    """Evaluate detections in text, JSON or a table, or the S-CNN authors' windows, against annotations by both protocols.
+
+    videos: a file with a video's name a line, that it is computed over; all that were annotated.
+    prior, prior_annotations: of windows alone, a file of weights, or annotations that they are counted on; annotation_val beside
+    the annotations. rounded: times and scores as the S-CNN authors wrote them; None does so for their windows alone.
+    """
+    check_request(tious, bootstrap)
+    kind = kind_of(path)
+    truth = read_annotations(annotations, subset=subset)
+    found, about = _detections(path, kind, truth, annotations, class_ids, prior, prior_annotations, rounded)
+    listed = None if videos is None else read_videos(videos)
+    evaluations = tuple(
+        evaluate(
+            found,
+            truth,
+            tious=tious,
+            protocol=protocol,
+            videos=listed,
+            annotated_only=annotated_only,
+            bootstrap=bootstrap,
+            seed=seed,
+        )
+        for protocol in PROTOCOLS
+    )
+    return FileEvaluation(
+        source=os.fspath(path),
+        format=_FORMATS[kind],
+        annotations=truth,
+        videos_from="all that were annotated" if videos is None else f"listed in {os.fspath(videos)}",
+        evaluations=evaluations,
+        about=about,
+        settings={"tious": list(tious), "bootstrap": bootstrap, "seed": seed, "subset": subset, "annotated_only": annotated_only},
+    )
+
+
+def read_videos(path: str | os.PathLike[str]) -> tuple[str, ...]:
+    """Read a list of videos, a name a line, with or without a video file's suffix."""
+    try:
+        text = Path(path).read_text(encoding="utf-8-sig")
+    except (OSError, UnicodeDecodeError) as error:
+        raise UsageError(f"cannot read the list of videos {os.fspath(path)} ({error}): give a text with a name a line") from error
+    return tuple(dict.fromkeys(line.strip() for line in text.split("\n") if line.strip()))
+
+
+def _detections(
+    path: str | os.PathLike[str],
+    kind: Kind,
+    truth: Annotations,
+    annotations: str | os.PathLike[str],
+    class_ids: ClassIds | None,
+    prior: str | os.PathLike[str] | None,
+    prior_annotations: str | os.PathLike[str] | None,
+    rounded: bool | None,
+) -> tuple[Detections | Callable[[float], Detections], tuple[str, ...]]:
+    as_published = "times rounded to 0.1 s and scores to five digits, as the S-CNN authors wrote theirs"
+    if kind != "scnn":
+        if prior is not None or prior_annotations is not None:
+            raise UsageError(f"a prior weighs windows, and {os.fspath(path)} has detections: leave --prior out")
+        found = read_detections(path, truth, class_ids=class_ids)
+        about = [f"{counted(len(found), 'detection')} of {counted(len(set(found.video.tolist())), 'video')}"]
+        return (as_written(found), (*about, as_published)) if rounded else (found, tuple(about))
+    if class_ids is not None:
+        raise UsageError(f"class ids are the text format's, and {os.fspath(path)} has windows: leave --class-ids out")
+    windows = read_scnn_windows(path, truth)
+    weights = _prior(truth, annotations, prior, prior_annotations)
+    rounded = rounded is not False
+    about = [
+        f"{counted(len(windows), 'window')} of {counted(len(windows.videos), 'video')} with a class, weighted by the prior"
+        f" {weights.source}; suppressed at the evaluation's tIoU less 0.1, 0 at least",
+        as_published if rounded else "times and scores not rounded, other than the S-CNN authors'",
+    ]
+
+    @functools.cache
+    def at(tiou: float) -> Detections:
+        return detections_of(windows, weights, overlap=overlap_for(tiou), rounded=rounded)
+
+    return at, tuple(about)
+
+
+def _prior(
+    truth: Annotations,
+    annotations: str | os.PathLike[str],
+    prior: str | os.PathLike[str] | None,
+    prior_annotations: str | os.PathLike[str] | None,
+) -> Prior:
+    if prior is not None:
+        if prior_annotations is not None:
+            raise UsageError("--prior and --prior-annotations are two priors: give one of them")
+        return read_prior(prior, truth.classes)
+    place = Path(prior_annotations) if prior_annotations is not None else Path(annotations).resolve().parent / "annotation_val"
+    if not place.exists():
+        raise UsageError(
+            f"the windows' prior is counted on validation annotations, and there are none in {place}:"
+            " give their folder with --prior-annotations, or the prior with --prior"
+        )
+    counted_on = read_annotations(place, subset="validation" if place.is_file() else None)
+    if missing := [name for name in truth.classes if name not in counted_on.classes]:
+        raise FeatxError(f"{place} has no class {missing[0]}: give validation annotations of the same classes")
+    return scnn_prior(counted_on)
