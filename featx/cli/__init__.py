@@ -13,7 +13,7 @@ from importlib.metadata import EntryPoint, entry_points
 import click
 
 from featx import __version__
-from featx.cli import bench, evaluate, features, networks, show, study, synth, train
+from featx.cli import bench, evaluate, export, features, networks, show, study, synth, train
 from featx.cli.options import INTERRUPTED
 from featx.errors import FeatxError, UsageError
 
@@ -123,6 +123,7 @@ for _command in (
     features.merge,
     bench.bench,
     evaluate.evaluate,
+    export.export,
     synth.synth,
     train.train,
     networks.models,
