@@ -44,11 +44,11 @@ class CascadeExtractor:
     """Both networks, called as a `FeatureExtractor` of two layers: `prob` of the first, and the second's by its name.
 
     place: of the gate among the first one's classes. A row depends on its clip alone, as a `FeatureExtractor`'s: the
-    second network is run on a fourth of the batch at a time, filled up with zeros, so that its batches have one size too.
+    second network is run on an eighth of the batch at a time, filled up with zeros, so that its batches have one size too.
     """
 
     def __init__(self, first: FeatureExtractor, second: FeatureExtractor, *, name: str, place: int, threshold: float) -> None:
-        self._first, self._second = first, second
+        self.first, self._second = first, second
         self._name, self._place = name, place
         # As float32, in which the probabilities are: 0.7 is not the same number there.
         self._threshold = torch.tensor(threshold, dtype=torch.float32).item()
@@ -58,7 +58,7 @@ class CascadeExtractor:
     @property
     def shapes(self) -> dict[str, tuple[int, ...]]:
         """Shape of one clip's output by layer."""
-        return {PROB: self._first.shapes[PROB], self._name: self._second.shapes[PROB]}
+        return {PROB: self.first.shapes[PROB], self._name: self._second.shapes[PROB]}
 
     def project(self, projection: Projection) -> None:
         """Refuse: probabilities are not projected."""
@@ -71,10 +71,10 @@ class CascadeExtractor:
     @torch.no_grad()
     def __call__(self, x: torch.Tensor) -> dict[str, torch.Tensor]:
         """x: normalised clips (N, 3, T, H, W) -> layer: (N, D) float32 on the extractor's device."""
-        first = self._first(x)[PROB]
+        first = self.first(x)[PROB]
         passed = torch.nonzero(first[:, self._place] >= self._threshold).flatten()
         out = torch.zeros((len(x), *self._second.shapes[PROB]), device=self.device)
-        size = max(1, len(x) // 4)
+        size = max(1, len(x) // 8)
         x = x.to(self.device)
         for chosen in torch.split(passed, size) if len(passed) else ():
             part = torch.zeros((size, *x.shape[1:]), dtype=x.dtype, device=self.device)

@@ -69,7 +69,7 @@ def test_the_second_network_sees_the_clips_that_the_first_lets_through_and_no_ot
     passed = (gate >= threshold).numpy()
     assert passed.sum() == 5
     assert torch.equal(found[PROB][:, 1], gate)
-    alone = torch.cat([second(part)[PROB] for part in torch.split(x, 2)])
+    alone = torch.cat([second(part)[PROB] for part in torch.split(x, 1)])
     assert torch.equal(found["two"][passed], alone[passed])
     assert not found["two"][~passed].any()
 

@@ -11,13 +11,14 @@ from __future__ import annotations
 import os
 import statistics
 import tempfile
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from itertools import count, cycle, islice
 from pathlib import Path
 from time import perf_counter
 
 from featx.bench._machine import ceiling, check, matmul_rate, side_by_side, videos
+from featx.cascade import CascadeExtractor
 from featx.cutting import Summary
 from featx.decode import Failed, Hello, Job
 from featx.engine import Engine, Rows
@@ -39,6 +40,7 @@ class Measured:
     video_rate: seconds of video done in a second. matmul: what the processor reaches on large matrix products in
     this precision, in 1e12 multiply-adds/s, and of_matmul: the backbone's share of it.
     params and multiply_adds: of the network, millions and 1e9. input: "rgb", or "flow" or "rgbf" and the flow's method.
+    share: of the clips, that a second network sees, which the ceiling takes into account; None where there is no second.
     """
 
     model: str
@@ -58,6 +60,7 @@ class Measured:
     params: float
     multiply_adds: float
     input: str
+    share: float | None = None
 
 
 def bench(
@@ -78,12 +81,27 @@ def bench(
     with tempfile.TemporaryDirectory(prefix="featx-bench-") as folder:
         paths = videos(inputs, Path(folder), progress)
         prepared = {name: prepare(replace(settings, model=name)) for name in models}
-        raw: dict[str, list[dict[str, float]]] = {name: [] for name in models}
-        for number in range(rounds):
-            for name, ready in prepared.items():
-                before = raw[name][-1] if raw[name] else None
-                raw[name].append(_round(ready, paths, Path(folder), seconds, before, f"{name} {number + 1}/{rounds}", progress))
-    return [_summary(name, prepared[name], raw[name]) for name in models]
+        return measured_in_rounds(prepared, paths, Path(folder), seconds=seconds, rounds=rounds, progress=progress)
+
+
+def measured_in_rounds(
+    prepared: Mapping[str, Prepared],
+    paths: list[str],
+    folder: Path,
+    *,
+    seconds: float,
+    rounds: int,
+    progress: Callable[[str], None],
+    share: float | None = None,
+) -> list[Measured]:
+    """Measure prepared models, by name, in turn, several times. share: of the clips, that a second network sees."""
+    raw: dict[str, list[dict[str, float]]] = {name: [] for name in prepared}
+    for number in range(rounds):
+        for name, ready in prepared.items():
+            before = raw[name][-1] if raw[name] else None
+            label = f"{name} {number + 1}/{rounds}"
+            raw[name].append(_round(ready, paths, folder, seconds, before, label, progress, share or 0.0))
+    return [replace(_summary(name, prepared[name], raw[name]), share=share) for name in prepared]
 
 
 def _round(
@@ -94,6 +112,7 @@ def _round(
     before: dict[str, float] | None,
     label: str,
     progress: Callable[[str], None],
+    share: float,
 ) -> dict[str, float]:
     progress(f"{label}: matrix multiplication")
     matmul = matmul_rate(ready.extractor.device.type, ready.extractor.precision, min(seconds, 2.0))
@@ -101,7 +120,7 @@ def _round(
     decode = decode_rate(ready, paths, seconds)
     progress(f"{label}: backbone alone")
     backbone = backbone_rate(ready, seconds)
-    top = ceiling(ready.extractor.device.type, decode, backbone)
+    top = ceiling(ready.extractor.device.type, decode, backbone / (1 + share))
     progress(f"{label}: end to end")
     clips_a_video = before["clips_a_video"] if before else _clips_a_video(ready, paths)
     videos = max(1, round((before["end_to_end"] if before else top) * seconds / clips_a_video))
@@ -152,6 +171,8 @@ def backbone_rate(ready: Prepared, seconds: float) -> float:
     import torch
 
     extractor, decode = ready.extractor, ready.decode
+    if isinstance(extractor, CascadeExtractor):
+        extractor = extractor.first
     side = decode.transform.crop
 
     def make() -> Callable[[], object]:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Sequence
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
 import click
@@ -23,6 +24,8 @@ _TRAINING = {"recipe": "--recipe", "overrides": "--set", "compile": "--compile"}
 @click.argument("inputs", nargs=-1)
 @click.option("--model", "models", multiple=True, default=["res3d"], show_default=True, help="A model; give it again to compare.")
 @click.option("--train", is_flag=True, help="Measure training instead of extraction.")
+@click.option("--detect", is_flag=True, help="Measure both networks of featx detect, on its windows, instead of extraction.")
+@click.option("--share", type=float, default=0.15, show_default=True, help="Detection's: of the windows that are proposals.")
 @click.option("--recipe", help="Training's: a paper's settings, as for featx train; that of the model's family.")
 @click.option("--set", "overrides", multiple=True, metavar="FIELD=VALUE", help="Training's: replace a field of the recipe.")
 @click.option("--compile", is_flag=True, help="Training's: compile the network first.")
@@ -33,27 +36,36 @@ _TRAINING = {"recipe": "--recipe", "overrides": "--set", "compile": "--compile"}
 @click.option("--rounds", type=int, default=3, show_default=True, help="How often all is measured; medians are printed.")
 @json_option
 @click.pass_context
-def bench(context: click.Context, /, inputs: tuple[str, ...], models: tuple[str, ...], train: bool, seconds: float,
-          rounds: int, as_json: bool, **settings: Any) -> None:  # fmt: skip
+def bench(context: click.Context, /, inputs: tuple[str, ...], models: tuple[str, ...], train: bool, detect: bool,
+          seconds: float, rounds: int, as_json: bool, **settings: Any) -> None:  # fmt: skip
     """Measure decoding alone, the network alone and both together, and say which binds.
 
     INPUTS as for extract; without any, videos of 320x240 pixels are generated. Weights are random:
-    their values do not change the speed. With --train it is the training of the recipe's batches, from
-    drawing clips to the update; the videos need no labels.
+    their values do not change the speed. With --detect it is windows a second, each counted once, though the second
+    network sees some of them too. With --train it is the training of the recipe's batches, from drawing clips to the
+    update; the videos need no labels.
 
     \b
     Example:
       featx bench --model res3d --model c3d videos/
+      featx bench --detect --model res3d videos/
       featx bench --train --model res3d --seconds 15 videos/
     """
     from featx.bench import to_json
 
+    if train and detect:
+        raise UsageError("--train and --detect measure different things: give one of them")
+    if not detect and context.get_parameter_source("share") is click.core.ParameterSource.COMMANDLINE:
+        raise UsageError("--share is for detection: leave it out without --detect")
+    if detect and settings["layers"] is not None:
+        raise UsageError("--layers is for extraction: leave it out with --detect")
     other, kind = (_EXTRACTION, "extraction") if train else (_TRAINING, "training")
     for name, option in other.items():
         if context.get_parameter_source(name) is click.core.ParameterSource.COMMANDLINE:
             raise UsageError(f"{option} is for {kind}: leave it out {'with' if train else 'without'} --train")
     asked = {name: value for name, value in settings.items() if name not in other}
-    run = _training if train else _extraction
+    share = asked.pop("share")
+    run = _training if train else partial(_extraction, share=share if detect else None)
     measured, rows = run(models, inputs, seconds=seconds, rounds=rounds, **asked)
     if as_json:
         click.echo(json.dumps(to_json(measured), indent=1))
@@ -68,19 +80,29 @@ def _say(text: str) -> None:
 
 
 def _extraction(
-    models: tuple[str, ...], inputs: tuple[str, ...], *, seconds: float, rounds: int, layers: str | None, **settings: Any
+    models: tuple[str, ...],
+    inputs: tuple[str, ...],
+    *,
+    seconds: float,
+    rounds: int,
+    layers: str | None,
+    share: float | None,
+    **settings: Any,
 ) -> tuple[Sequence[Measured], list[tuple[str, ...]]]:
-    from featx.bench import bench as run
+    from featx.bench import bench, bench_detection
     from featx.extraction import Settings
 
     names = layers.split(",") if layers else None
     asked = Settings(model=models[0], weights="random", layers=names, **settings)
+    run, what = (bench, "clips/s") if share is None else (partial(bench_detection, share=share), "windows/s")
     measured = run(list(models), inputs, settings=asked, seconds=seconds, rounds=rounds, progress=_say)
+    seen = [] if share is None else [("seen by the second network too", *(f"{m.share:.0%}" for m in measured))]
     return measured, [
-        ("decoding alone, clips/s", *(f"{m.decode:.1f}" for m in measured)),
-        ("backbone alone, clips/s", *(f"{m.backbone:.1f}" for m in measured)),
-        ("ceiling, clips/s", *(f"{m.ceiling:.1f}" for m in measured)),
-        ("end to end, clips/s", *(f"{m.end_to_end:.1f}" for m in measured)),
+        (f"decoding alone, {what}", *(f"{m.decode:.1f}" for m in measured)),
+        (f"backbone alone, {what}", *(f"{m.backbone:.1f}" for m in measured)),
+        *seen,
+        (f"ceiling, {what}", *(f"{m.ceiling:.1f}" for m in measured)),
+        (f"end to end, {what}", *(f"{m.end_to_end:.1f}" for m in measured)),
         ("end to end / ceiling", *(_fraction(m) for m in measured)),
         ("binds", *(m.binding for m in measured)),
         ("video seconds a second", *(f"{m.video_rate:.1f}" for m in measured)),
