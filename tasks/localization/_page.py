@@ -46,6 +46,7 @@ def write_page(
     annotations: Annotations,
     videos: Mapping[str, str | os.PathLike[str]] | None = None,
     title: str = "",
+    about: Sequence[str] = (),
     tiou: float = 0.5,
     worst: int = WORST,
     missed: int = MISSED,
@@ -55,7 +56,7 @@ def write_page(
     """Write the page, whole or not at all; returns a sentence for each video that is at hand and cannot be read.
 
     evaluations: of the same detections, each by another protocol; the first is looked into. videos: files by name, for frames.
-    title: what was evaluated. tiou: one of the evaluations' thresholds. worst, missed, lines: at most so many false positives,
+    title: the page's. about: sentences on what was evaluated, without their ends. tiou: one of the evaluations' thresholds. worst, missed, lines: at most so many false positives,
     missed instances and time lines are shown.
 
     Raises UsageError for another tIoU, or where nothing can be written.
@@ -67,7 +68,8 @@ def write_page(
         lacking,
         annotations=annotations,
         videos=videos,
-        title=title,
+        title=title or "Detections",
+        about=about,
         tiou=tiou,
         worst=worst,
         missed=missed,
@@ -85,6 +87,7 @@ def html_of(
     annotations: Annotations,
     videos: Mapping[str, str | os.PathLike[str]] | None,
     title: str,
+    about: Sequence[str],
     tiou: float,
     worst: int,
     missed: int,
@@ -96,7 +99,7 @@ def html_of(
     at = at_tiou(first, tiou)
     judged = judge(first, at, annotations)
     least = best_threshold(judged.detections, judged.matched, len(judged.instances))
-    chosen = _choose(judged, least, worst, missed, lines)
+    chosen = _choose(judged, worst, missed, lines)
     wanted: dict[str, list[Stretch]] = {}
     shown = [_page_cards.of_row(judged, row) for row in chosen.worst]
     for video, times in [*shown, *(_page_cards.of_instance(judged, place) for place in chosen.missed)]:
@@ -105,16 +108,16 @@ def html_of(
     lacking += _page_frames.lacking(reels)
     others = [(e, found) for e in evaluations[1:] for found in e.thresholds if found.tiou == tiou]
     body = [
-        *_head(evaluations, judged, title),
+        *_head(evaluations, judged, title, about),
         _on_frames(videos, reels),
         *_classes(first, at, others),
         *_mistakes(judged, tiou, least),
-        *_lines(judged, annotations, chosen.videos, reels, tiou, least),
+        *_lines(judged, annotations, chosen.videos, reels, tiou),
         *_cards(judged, chosen, reels, annotations.classes),
         *_foot(evaluations),
     ]
     style = "".join([_STYLE, _page_tables.STYLE, _page_curves.STYLE, _page_lines.STYLE, _page_cards.STYLE])
-    return html.page(f"Detections: {title}" if title else "Detections", body, style=style)
+    return html.page(title, body, style=style)
 
 
 def at_tiou(evaluation: Evaluation, tiou: float) -> AtThreshold:
@@ -126,37 +129,42 @@ def at_tiou(evaluation: Evaluation, tiou: float) -> AtThreshold:
     raise UsageError(f"tIoU {tiou:g} was not evaluated: choose one of {has}")
 
 
-def _choose(judged: Judged, least: float, worst: int, missed: int, lines: int) -> _Chosen:
+def _choose(judged: Judged, worst: int, missed: int, lines: int) -> _Chosen:
     wrong = np.flatnonzero(judged.kind >= 0)
     wrong = wrong[np.argsort(-judged.detections.score[wrong], kind="stable")][:worst]
     length = np.array([i.end - i.start for i in judged.instances])
     lost = np.flatnonzero(~judged.found)
     lost = lost[np.argsort(-length[lost], kind="stable")][:missed]
-    return _Chosen(worst=wrong, missed=lost, videos=_spread_videos(judged, least, lines))
+    return _Chosen(worst=wrong, missed=lost, videos=_spread_videos(judged, lines))
 
 
-def _spread_videos(judged: Judged, least: float, count: int) -> tuple[str, ...]:
+def _spread_videos(judged: Judged, count: int) -> tuple[str, ...]:
     """Return videos from the one whose instances were found best to the one found worst, evenly."""
     found: dict[str, list[bool]] = {}
     for instance, row in zip(judged.instances, judged.hit, strict=True):
-        found.setdefault(instance.video, []).append(bool(row >= 0 and judged.detections.score[row] >= least))
+        found.setdefault(instance.video, []).append(bool(row >= 0))
     ranked = sorted(found, key=lambda video: (-sum(found[video]) / len(found[video]), -len(found[video]), video))
     places = np.linspace(0, len(ranked) - 1, min(count, len(ranked))).round().astype(int)
     return tuple(ranked[place] for place in dict.fromkeys(places.tolist()))
 
 
-def _head(evaluations: Sequence[Evaluation], judged: Judged, title: str) -> list[Markup]:
+def _head(evaluations: Sequence[Evaluation], judged: Judged, title: str, about: Sequence[str]) -> list[Markup]:
     first = evaluations[0]
     said = (
         f"{len(judged.detections):,} detections held against {len(judged.instances):,} instances of {len(first.classes)} classes"
         f" in {len(first.videos):,} videos of {first.annotations}."
     )
-    notes = [f"{_page_tables.PROTOCOLS[e.protocol][0]}: {note}." for e in evaluations for note in e.notes]
+    notes = []
+    for e in evaluations:
+        name, how = _page_tables.PROTOCOLS[e.protocol]
+        notes.append(f"{name}: {'; '.join([how, *e.notes])}.")
     if any(at.interval is not None for e in evaluations for at in e.thresholds):
         notes.append("Below a mean, its 95 % interval: videos drawn again with replacement.")
     return [
-        element("h1", f"Detections: {title}" if title else "Detections"),
+        element("h1", title),
         element("p", said),
+        *(element("p", f"{sentence}.", class_="soft") for sentence in about),
+        element("h2", "Mean average precision, by tIoU"),
         _page_tables.means(evaluations),
         *(element("p", note, class_="soft") for note in notes),
     ]
@@ -172,7 +180,7 @@ def _on_frames(videos: Mapping[str, str | os.PathLike[str]] | None, reels: Mappi
 
 def _classes(first: Evaluation, at: AtThreshold, others: Sequence[tuple[Evaluation, AtThreshold]]) -> list[Markup]:
     name = _page_tables.PROTOCOLS[first.protocol][0]
-    body = [element("h2", f"Classes, by {name}"), _page_tables.classes(first, at.tiou)]
+    body = [element("h2", f"Classes, by {name} and tIoU"), _page_tables.classes(first, at.tiou)]
     for other, chosen in others:
         summary = element("summary", f"The same by {_page_tables.PROTOCOLS[other.protocol][0]}")
         body.append(element("details", summary, _page_tables.classes(other, chosen.tiou)))
@@ -200,14 +208,14 @@ def _mistakes(judged: Judged, tiou: float, least: float) -> list[Markup]:
 
 
 def _lines(
-    judged: Judged, annotations: Annotations, videos: Sequence[str], reels: Mapping[str, Reel], tiou: float, least: float
+    judged: Judged, annotations: Annotations, videos: Sequence[str], reels: Mapping[str, Reel], tiou: float
 ) -> list[Markup]:
     if not videos:
         return []
     found = len({i.video for i in judged.instances})
-    said = f"{len(videos)} of the {found:,} videos with instances, from the one where most of them were found"
-    said += f" at score {least:.3g} or more" if np.isfinite(least) else ""
-    body = [element("h2", "Time lines"), element("p", f"{said} to the one where fewest were.", class_="soft"), _page_lines.key()]
+    said = "from the one of whose instances the largest share was found to that of the smallest"
+    body = [element("h2", "Time lines"), _page_lines.key()]
+    body.insert(1, element("p", f"{_of(len(videos), found)} videos with instances, {said}.", class_="soft"))
     for video in videos:
         reel = reels.get(video)
         line = line_of(judged, annotations, video, seconds=reel.seconds if reel is not None else None)
@@ -219,7 +227,7 @@ def _cards(judged: Judged, chosen: _Chosen, reels: Mapping[str, Reel], classes: 
     wrong, lost = int((judged.kind >= 0).sum()), int((~judged.found).sum())
     body = [element("h2", "Worst false positives")]
     if len(chosen.worst):
-        body.append(element("p", f"{_of(len(chosen.worst), wrong)} with the highest scores.", class_="soft"))
+        body.append(element("p", f"{_of(len(chosen.worst), wrong)}, the highest scores first.", class_="soft"))
         body.append(_page_cards.worst(judged, chosen.worst, reels, classes))
     else:
         body.append(element("p", "None." if not wrong else f"None of {wrong:,} is shown.", class_="soft"))
@@ -233,7 +241,7 @@ def _cards(judged: Judged, chosen: _Chosen, reels: Mapping[str, Reel], classes: 
 
 
 def _of(shown: int, every: int) -> str:
-    return f"The {shown} of {every:,}" if shown < every else f"All {every:,}"
+    return f"{shown} of {every:,}" if shown < every else f"All {every:,}"
 
 
 def _foot(evaluations: Sequence[Evaluation]) -> list[Markup]:

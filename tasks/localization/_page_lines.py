@@ -18,14 +18,14 @@ STYLE = """
 .row + .row { border-top: 1px solid var(--line); }
 .row > span { font-size: .85rem; line-height: 1.15; padding-right: .5rem; }
 .track { position: relative; height: 42px; overflow: hidden; }
-.track i { position: absolute; min-width: 2px; border: 1px solid; }
-.truth { top: 4px; height: 9px; border-color: var(--ink); }
+.track i { position: absolute; min-width: 2px; border: 1px solid var(--edge); }
+.truth { --edge: var(--ink); top: 4px; height: 9px; }
 .found { background: var(--ink); }
 .bar { bottom: 2px; }
-.hit { border-color: var(--hit); background: var(--hit-soft); }
-.false { border-color: var(--false); background: var(--false-soft); }
-.dropped { border-color: var(--soft); background: var(--dropped); }
-.track .unclear { top: 0; bottom: 0; border-width: 0 1px; border-color: var(--line);
+.hit { --edge: var(--hit); background: var(--hit-soft); }
+.false { --edge: var(--false); background: var(--false-soft); }
+.dropped { --edge: var(--soft); background: var(--dropped); }
+.track .unclear { --edge: var(--line); top: 0; bottom: 0; border-width: 0 1px;
                   background: repeating-linear-gradient(135deg, transparent 0 5px, var(--line) 5px 7px); }
 .scale { position: relative; height: 1.5rem; border-top: 1px solid var(--soft); font-size: .75rem; color: var(--soft);
          font-variant-numeric: tabular-nums; overflow-wrap: normal; }
@@ -33,8 +33,9 @@ STYLE = """
 .scale span:first-child { transform: none; }
 .scale span.end { transform: translateX(-100%); }
 .keys { display: flex; flex-wrap: wrap; gap: .2rem 1.1rem; margin: 0 0 .6rem; padding: 0; list-style: none; font-size: .85rem; }
-.keys i { display: inline-block; position: static; width: 1.5rem; height: .7rem; border: 1px solid; margin-right: .35rem; }
-.keys .unclear { border-color: var(--line);
+.keys i { display: inline-block; position: static; width: 1.5rem; height: .7rem; margin-right: .35rem;
+          border: 1px solid var(--edge); }
+.keys .unclear { --edge: var(--line);
                  background: repeating-linear-gradient(135deg, transparent 0 3px, var(--soft) 3px 5px); }
 @media (max-width: 40rem) {
   .film, .scale { margin-left: 0; }

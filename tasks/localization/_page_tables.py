@@ -8,7 +8,7 @@ import numpy as np
 
 from featx.report.page import Markup, element
 from tasks.localization._evaluate import mean_over
-from tasks.localization._timeline_errors import BACKGROUND, LEAST_TIOU, NAMES, TRUE, Judged
+from tasks.localization._timeline_errors import LEAST_TIOU, NAMES, TRUE, Judged
 from tasks.localization._types import AtThreshold, Evaluation, Ints
 
 # The protocols' names, and what makes their figures differ.
@@ -19,7 +19,7 @@ PROTOCOLS = {
 STYLE = """
 .wide { overflow-x: auto; background: var(--card); border: 1px solid var(--line); border-radius: .5rem; margin: .5rem 0; }
 table { border-collapse: collapse; width: 100%; font-variant-numeric: tabular-nums; overflow-wrap: normal; font-size: .95rem; }
-th, td { padding: .3rem .6rem; text-align: right; vertical-align: top; border-top: 1px solid var(--line); white-space: nowrap; }
+th, td { padding: .3rem .55rem; text-align: right; vertical-align: top; border-top: 1px solid var(--line); white-space: nowrap; }
 thead th { border-top: 0; color: var(--soft); font-weight: 600; font-size: .85rem; vertical-align: bottom; }
 th:first-child, td.text { text-align: left; white-space: normal; }
 tbody th { font-weight: 600; position: sticky; left: 0; background: var(--card); min-width: 7.5rem; max-width: 16rem;
@@ -27,8 +27,11 @@ tbody th { font-weight: 600; position: sticky; left: 0; background: var(--card);
 td small, th small { display: block; color: var(--soft); font-weight: 400; font-size: .8rem; }
 tr.mean td, tr.mean th { border-top: 2px solid var(--soft); font-weight: 600; }
 .meter { min-width: 5rem; width: 22%; }
-.meter div { height: .75rem; margin-top: .35rem; background: var(--hit); border-radius: 1px; }
+.meter > div { margin-top: .35rem; background: var(--mark); }
+.meter div div { height: .75rem; background: var(--hit); }
 .chosen { background: var(--mark); }
+.means th, .means td { padding: .3rem .35rem; }
+@media (max-width: 40rem) { .meter { display: none; } th, td { padding: .3rem .4rem; } }
 """
 # Seconds, where bins of instances by their length begin.
 _BINS = (0.0, 1.0, 2.0, 4.0, 8.0, 16.0, 32.0, 64.0)
@@ -50,10 +53,9 @@ def means(evaluations: Sequence[Evaluation]) -> Markup:
         cells = [_mean_cell(by.get(tiou)) for tiou in tious]
         if len(e.thresholds) > 1:
             cells.append(element("td", f"{100 * mean_over(e):.2f}"))
-        name, how = PROTOCOLS[e.protocol]
-        rows.append(element("tr", element("th", name, element("small", how), scope="row"), *cells))
+        rows.append(element("tr", element("th", PROTOCOLS[e.protocol][0], scope="row"), *cells))
     mean = ["mean"] if any(len(e.thresholds) > 1 for e in evaluations) else []
-    return _table(["mAP in %, by tIoU", *(f"{tiou:g}" for tiou in tious), *mean], rows)
+    return _table(["mAP in %", *(f"{tiou:g}" for tiou in tious), *mean], rows, class_="means")
 
 
 def classes(evaluation: Evaluation, tiou: float) -> Markup:
@@ -63,9 +65,9 @@ def classes(evaluation: Evaluation, tiou: float) -> Markup:
     rows = [_class_row(evaluation, chosen, int(label)) for label in order]
     every = [element("td", f"{100 * at.mean_ap:.1f}", **_chosen(at, chosen)) for at in evaluation.thresholds]
     sums = [f"{int(evaluation.instances.sum()):,}", f"{len(chosen.detections):,}"]
-    last = [element("th", "mean", scope="row"), element("td"), *every, *(element("td", text) for text in sums)]
+    last = [element("th", "mean", scope="row"), element("td", class_="meter"), *every, *(element("td", text) for text in sums)]
     tious = [f"{at.tiou:g}" for at in evaluation.thresholds]
-    return _table(["AP in %, by tIoU", "", *tious, "instances", "detections"], [*rows, element("tr", *last, class_="mean")])
+    return _table(["AP in %", "", *tious, "instances", "detections"], [*rows, element("tr", *last, class_="mean")])
 
 
 def kinds(judged: Judged) -> Markup:
@@ -79,7 +81,7 @@ def kinds(judged: Judged) -> Markup:
         count = int((judged.kind[counted] == number).sum())
         cells = [element("td", _bar(share), class_="meter"), element("td", f"{100 * share:.1f} %"), element("td", f"{count:,}")]
         rows.append(element("tr", element("th", name, element("small", what), scope="row"), *cells))
-    return _table([f"of a detection (tIoU, class); {BACKGROUND + 1} kinds of false ones", "", f"of the {len(first):,} surest",
+    return _table(["kind", "", f"of the {len(first):,} surest",
                    f"of all {len(counted):,}"], rows)  # fmt: skip
 
 
@@ -123,13 +125,15 @@ def _length_row(name: str, number: int, found: int, sure: int, **attributes: str
 
 
 def _bar(share: float) -> Markup:
-    return element("div", style=f"width:{100 * share:.1f}%")
+    return element("div", element("div", style=f"width:{100 * share:.1f}%"))
 
 
 def _chosen(at: AtThreshold, chosen: AtThreshold) -> dict[str, str]:
     return {"class_": "chosen"} if at is chosen else {}
 
 
-def _table(head: Sequence[str], rows: Sequence[Markup]) -> Markup:
-    top = element("tr", *(element("th", text, scope="col") for text in head))
-    return element("div", element("table", element("thead", top), element("tbody", *rows)), class_="wide", tabindex="0")
+def _table(head: Sequence[str], rows: Sequence[Markup], **attributes: str) -> Markup:
+    """Return a table, to be moved sideways where it is too wide; a column without a heading is one of bars."""
+    cells = [element("th", text, scope="col") if text else element("td", class_="meter") for text in head]
+    inner = element("table", element("thead", element("tr", *cells)), element("tbody", *rows), **attributes)
+    return element("div", inner, class_="wide", tabindex="0")
