@@ -14,6 +14,7 @@ from featx.report import page as html
 from featx.report.page import Markup, element
 from tasks.localization import _page_cards, _page_curves, _page_frames, _page_lines, _page_tables
 from tasks.localization._page_frames import Reel, Stretch
+from tasks.localization._report import PROTOCOL_NAMES, PROTOCOL_RULES
 from tasks.localization._timeline_errors import Judged, best_threshold, judge
 from tasks.localization._timeline_rows import line_of
 from tasks.localization._types import AtThreshold, Evaluation, Ints
@@ -56,8 +57,8 @@ def write_page(
     """Write the page, whole or not at all; returns a sentence for each video that is at hand and cannot be read.
 
     evaluations: of the same detections, each by another protocol; the first is looked into. videos: files by name, for frames.
-    title: the page's. about: sentences on what was evaluated, without their ends. tiou: one of the evaluations' thresholds. worst, missed, lines: at most so many false positives,
-    missed instances and time lines are shown.
+    title: the page's. about: sentences on what was evaluated, without their ends. tiou: one of the evaluations' thresholds.
+    worst, missed, lines: at most so many false positives, missed instances and time lines are shown.
 
     Raises UsageError for another tIoU, or where nothing can be written.
     """
@@ -154,10 +155,7 @@ def _head(evaluations: Sequence[Evaluation], judged: Judged, title: str, about: 
         f"{len(judged.detections):,} detections held against {len(judged.instances):,} instances of {len(first.classes)} classes"
         f" in {len(first.videos):,} videos of {first.annotations}."
     )
-    notes = []
-    for e in evaluations:
-        name, how = _page_tables.PROTOCOLS[e.protocol]
-        notes.append(f"{name}: {'; '.join([how, *e.notes])}.")
+    notes = [f"{PROTOCOL_NAMES[e.protocol]} protocol, {'; '.join([PROTOCOL_RULES[e.protocol], *e.notes])}." for e in evaluations]
     if any(at.interval is not None for e in evaluations for at in e.thresholds):
         notes.append("Below a mean, its 95 % interval: videos drawn again with replacement.")
     return [
@@ -179,13 +177,13 @@ def _on_frames(videos: Mapping[str, str | os.PathLike[str]] | None, reels: Mappi
 
 
 def _classes(first: Evaluation, at: AtThreshold, others: Sequence[tuple[Evaluation, AtThreshold]]) -> list[Markup]:
-    name = _page_tables.PROTOCOLS[first.protocol][0]
+    name = PROTOCOL_NAMES[first.protocol]
     body = [element("h2", f"Classes, by {name} and tIoU"), _page_tables.classes(first, at.tiou)]
     for other, chosen in others:
-        summary = element("summary", f"The same by {_page_tables.PROTOCOLS[other.protocol][0]}")
+        summary = element("summary", f"The same by {PROTOCOL_NAMES[other.protocol]}")
         body.append(element("details", summary, _page_tables.classes(other, chosen.tiou)))
     labels = np.flatnonzero(first.instances > 0)
-    said = f"At tIoU {at.tiou:g}, by {name}" + "".join(f"; dashed, by {_page_tables.PROTOCOLS[e.protocol][0]}" for e, _ in others)
+    said = f"At tIoU {at.tiou:g}, by {name}" + "".join(f"; dashed, by {PROTOCOL_NAMES[e.protocol]}" for e, _ in others)
     if len(labels) > _page_curves.MOST_PANELS:
         most = labels[np.argsort(-first.instances[labels], kind="stable")][: _page_curves.MOST_PANELS]
         said += f"; the {len(most)} of {len(labels)} classes that have the most instances"
@@ -248,7 +246,7 @@ def _foot(evaluations: Sequence[Evaluation]) -> list[Markup]:
     """Return the lists of videos that the figures were computed over, once where the protocols share it."""
     lists: dict[tuple[str, ...], list[str]] = {}
     for e in evaluations:
-        lists.setdefault(e.videos, []).append(_page_tables.PROTOCOLS[e.protocol][0])
+        lists.setdefault(e.videos, []).append(PROTOCOL_NAMES[e.protocol])
     body = [element("h2", "Videos")]
     for names, protocols in lists.items():
         said = f"{len(names):,} videos, over which the figures by {' and '.join(protocols)} were computed"

@@ -17,7 +17,7 @@ from featx.report.page import check_page
 from tasks.localization._evaluate import TIOUS
 from tasks.localization._evaluate_file import evaluate_file
 from tasks.localization._page import at_tiou, write_page
-from tasks.localization._timeline import plot_timeline
+from tasks.localization._timeline import NO_VIDEO, plot_timeline
 from tasks.localization._timeline_rows import MOST_DETECTIONS
 from tasks.localization._truth import Names
 
@@ -75,6 +75,7 @@ def show_file(
         notes += plot_timeline(
             at.detections, found.annotations, name, timeline, path=there.get(name), tiou=tiou, matched=at.matched, top=top
         )
+        notes = [note for note in notes if note != NO_VIDEO]  # `absent` tells it
         written.append(os.fspath(timeline))
     if html is not None:
         unread += write_page(

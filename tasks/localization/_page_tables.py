@@ -8,22 +8,19 @@ import numpy as np
 
 from featx.report.page import Markup, element
 from tasks.localization._evaluate import mean_over
+from tasks.localization._report import PROTOCOL_NAMES
 from tasks.localization._timeline_errors import LEAST_TIOU, NAMES, TRUE, Judged
 from tasks.localization._types import AtThreshold, Evaluation, Ints
 
-# The protocols' names, and what makes their figures differ.
-PROTOCOLS = {
-    "thumos14": ("THUMOS'14", "overlap greater than the tIoU, ambiguous stretches left out, AP not interpolated"),
-    "activitynet": ("ActivityNet", "overlap of the tIoU or more, ambiguous stretches not looked at, AP interpolated"),
-}
 STYLE = """
 .wide { overflow-x: auto; background: var(--card); border: 1px solid var(--line); border-radius: .5rem; margin: .5rem 0; }
 table { border-collapse: collapse; width: 100%; font-variant-numeric: tabular-nums; overflow-wrap: normal; font-size: .95rem; }
 th, td { padding: .3rem .55rem; text-align: right; vertical-align: top; border-top: 1px solid var(--line); white-space: nowrap; }
-thead th { border-top: 0; color: var(--soft); font-weight: 600; font-size: .85rem; vertical-align: bottom; }
+thead th, thead td { border-top: 0; white-space: normal; color: var(--soft); font-weight: 600; font-size: .85rem; vertical-align: bottom; }
 th:first-child, td.text { text-align: left; white-space: normal; }
 tbody th { font-weight: 600; position: sticky; left: 0; background: var(--card); min-width: 7.5rem; max-width: 16rem;
            overflow-wrap: anywhere; }
+tbody th.short { min-width: 0; white-space: nowrap; }
 td small, th small { display: block; color: var(--soft); font-weight: 400; font-size: .8rem; }
 tr.mean td, tr.mean th { border-top: 2px solid var(--soft); font-weight: 600; }
 .meter { min-width: 5rem; width: 22%; }
@@ -33,6 +30,8 @@ tr.mean td, tr.mean th { border-top: 2px solid var(--soft); font-weight: 600; }
 .means th, .means td { padding: .3rem .35rem; }
 @media (max-width: 40rem) { .meter { display: none; } th, td { padding: .3rem .4rem; } }
 """
+# A class's name that is not broken: THUMOS'14's longest has 17 letters.
+LONGEST_NAME = 18
 # Seconds, where bins of instances by their length begin.
 _BINS = (0.0, 1.0, 2.0, 4.0, 8.0, 16.0, 32.0, 64.0)
 _KINDS = (
@@ -53,7 +52,7 @@ def means(evaluations: Sequence[Evaluation]) -> Markup:
         cells = [_mean_cell(by.get(tiou)) for tiou in tious]
         if len(e.thresholds) > 1:
             cells.append(element("td", f"{100 * mean_over(e):.2f}"))
-        rows.append(element("tr", element("th", PROTOCOLS[e.protocol][0], scope="row"), *cells))
+        rows.append(element("tr", element("th", PROTOCOL_NAMES[e.protocol], scope="row"), *cells))
     mean = ["mean"] if any(len(e.thresholds) > 1 for e in evaluations) else []
     return _table(["mAP in %", *(f"{tiou:g}" for tiou in tious), *mean], rows, class_="means")
 
@@ -114,7 +113,8 @@ def _class_row(evaluation: Evaluation, chosen: AtThreshold, label: int) -> Marku
              for at in evaluation.thresholds]  # fmt: skip
     counts = [int(evaluation.instances[label]), int((chosen.detections.label == label).sum())]
     share = float(np.nan_to_num(chosen.ap[label]))
-    name = element("th", evaluation.classes[label], scope="row")
+    text = evaluation.classes[label]
+    name = element("th", text, scope="row", **({"class_": "short"} if len(text) <= LONGEST_NAME else {}))
     return element("tr", name, element("td", _bar(share), class_="meter"), *cells, *(element("td", f"{n:,}") for n in counts))
 
 

@@ -28,6 +28,7 @@ Images = list[npt.NDArray[np.uint8]]
 # Told apart by those who do not see all colours (Okabe and Ito, 2008), and on paper.
 TRUE, FALSE, DROPPED, TRUTH = "#0072b2", "#d55e00", "#8c959f", "#1b1f24"
 _COLOURS = {1: TRUE, 0: FALSE, -1: DROPPED}
+NO_VIDEO = "no frames: the video is not at hand"
 LONGEST_NAME = 26
 # Inches, and dots per inch of a .png.
 _PLOT, _RIGHT, _BELOW, _STRIP, _DPI = 12.0, 0.25, 0.85, 0.9, 110
@@ -81,7 +82,7 @@ def _strip(path: str | os.PathLike[str] | None) -> tuple[Images, float | None, t
     from PIL import Image
 
     if path is None:
-        return [], None, ("no frames: the video is not at hand",)
+        return [], None, (NO_VIDEO,)
     seconds = None
     try:
         film = Film(path)

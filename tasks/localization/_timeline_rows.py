@@ -50,8 +50,8 @@ class Row:
 class Line:
     """A video's time line, 0 to `seconds`. known: whether that is the video's length, or only where the last bar ends.
 
-    outcomes: how many of the video's detections are true (1), false (0) and dropped (-1), left out here or not. scores: the lowest and the highest shown, None without
-    any. notes: what was left out or cut off, a sentence each.
+    outcomes: how many of the video's detections are true (1), false (0) and dropped (-1), whether they are shown or not.
+    scores: the lowest and the highest shown, None without any. notes: what was left out or cut off, a sentence each.
     """
 
     video: str
