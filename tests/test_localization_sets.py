@@ -1,0 +1,179 @@
+"""What S-CNN's networks are trained on: windows matched by hand, and how the sets are balanced."""
+
+from __future__ import annotations
+
+from collections import Counter
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from conftest import encode
+
+from featx.clips import window_spec
+from featx.datasets import Dataset, Item
+from featx.datasets._untrimmed import Instance
+from featx.errors import FeatxError, UsageError
+from tasks.localization._train import slide
+from tasks.localization._training_sets import Matched, Matching, Slid, match, notes_on, tiou, training_set
+
+MATCHING = Matching()
+CLASSES = ("dive", "jump")
+
+
+def slid(spans: list[tuple[float, float]], video: str = "v") -> Slid:
+    """Windows of these seconds, at 25 frames a second."""
+    begin, end = np.array(spans, np.float64).reshape(-1, 2).T
+    frames = np.round(begin * 25).astype(np.int64)
+    return Slid(
+        video=video, path=f"{video}.mp4", start=frames, length=np.round(end * 25).astype(np.int64) - frames, begin=begin, end=end
+    )
+
+
+def instance(start: float, end: float, label: int = 0) -> Instance:
+    return Instance("v", label, start, end)
+
+
+# ---------------------------------------------------------------- matching, by hand
+
+
+def test_tiou_by_hand() -> None:
+    found = tiou(np.array([0.0, 5.0, 10.0, 0.0, 20.0]), np.array([10.0, 15.0, 20.0, 40.0, 30.0]), instance(0, 10))
+    assert found.tolist() == pytest.approx([1, 5 / 15, 0, 10 / 40, 0])
+
+
+def test_windows_above_and_below_the_thresholds() -> None:
+    spans = [(0.0, 10.0), (0.0, 7.5), (0.0, 7.0), (0.0, 3.5), (0.0, 3.0), (0.0, 2.5), (20.0, 30.0)]
+    found = match(slid(spans), [instance(0, 10)], [], MATCHING)
+    # tIoU 1, 0.75, 0.7, 0.35, 0.3, 0.25 and 0: above 0.7, and below 0.3, both strictly.
+    assert found.row.tolist() == [0, 1]
+    assert found.overlap.tolist() == pytest.approx([1.0, 0.75])
+    assert found.background.tolist() == [5, 6]
+
+
+def test_an_instances_best_window_is_taken_from_a_half_on() -> None:
+    spans = [(0.0, 6.0), (0.0, 5.5), (30.0, 40.0)]
+    assert match(slid(spans), [instance(0, 10)], [], MATCHING).row.tolist() == [0]
+    assert match(slid([(0.0, 5.0)]), [instance(0, 10)], [], MATCHING).row.tolist() == []  # exactly 0.5 is not above it
+    twice = match(slid([(0.0, 6.0), (0.0, 6.0)]), [instance(0, 10)], [], MATCHING)
+    assert twice.row.tolist() == [0]  # the first of equals
+    # Every instance has a best window of its own.
+    both = match(slid([(0.0, 6.0), (20.0, 26.0)]), [instance(0, 10), instance(20, 30)], [], MATCHING)
+    assert both.row.tolist() == [0, 1]
+
+
+def test_a_window_of_two_classes_is_a_sample_of_each() -> None:
+    found = match(slid([(0.0, 10.0), (0.0, 8.0)]), [instance(0, 10, 1), instance(0, 9, 0), instance(0, 8.5, 1)], [], MATCHING)
+    assert list(zip(found.row.tolist(), found.label.tolist(), strict=True)) == [(0, 0), (1, 0), (0, 1), (1, 1)]
+    # Of a class's instances the one that the window fits best.
+    assert found.overlap.tolist() == pytest.approx([0.9, 8 / 9, 1.0, 8 / 8.5])
+
+
+def test_what_touches_an_ambiguous_stretch_is_no_background() -> None:
+    spans = [(0.0, 4.0), (4.0, 8.0), (4.1, 8.1), (12.0, 16.0)]
+    found = match(slid(spans), [], [instance(8, 12, -1)], MATCHING)
+    assert found.background.tolist() == [0, 1, 3]  # the ends touch and share no time
+    wide = match(slid([(0.0, 100.0)]), [], [instance(8, 12, -1)], MATCHING)
+    assert wide.background.tolist() == []
+
+
+def test_a_video_without_windows_or_instances() -> None:
+    none = match(slid([]), [instance(0, 10)], [], MATCHING)
+    assert (len(none.row), len(none.background)) == (0, 0)
+    assert match(slid([(0.0, 1.0)]), [], [], MATCHING).background.tolist() == [0]
+
+
+@pytest.mark.parametrize(
+    "values", [{"background": 0.6}, {"best": 0.8}, {"positive": 1.0}, {"background": 0.0}, {"best": float("nan")}]
+)
+def test_thresholds_that_contradict_are_refused(values: dict[str, float]) -> None:
+    with pytest.raises(UsageError, match="none smaller than the one before"):
+        Matching(**values)
+
+
+# ---------------------------------------------------------------- balance
+
+
+def trimmed(*labels: int) -> list[Item]:
+    return [Item(id=f"t{i}", path=f"t{i}.avi", label=label, group=f"g{i}") for i, label in enumerate(labels)]
+
+
+def pool(n: int = 60) -> list[tuple[Slid, Matched]]:
+    """Two videos: the first has an instance of each class, which share a window; both have much background."""
+    first = slid([(0.0, 10.0), (0.0, 9.0), *((20.0 + k, 21.0 + k) for k in range(n))])
+    second = slid([(0.0, 10.0), *((20.0 + k, 21.0 + k) for k in range(n))], "w")
+    return [
+        (first, match(first, [instance(0, 10, 0), instance(0, 9, 1)], [], MATCHING)),
+        (second, match(second, [instance(0, 10, 0)], [], MATCHING)),
+    ]
+
+
+def built(stage: Any, seed: int = 0, n: int = 60) -> tuple[Dataset, Counter[int]]:
+    data, samples = training_set(stage, CLASSES, trimmed(0, 0, 0, 1), pool(n), matching=MATCHING, seed=seed)
+    counts = Counter(item.label for item in data.items)
+    assert (samples.total, samples.background, samples.candidates) == (len(data.items), counts[0], 2 * n)
+    assert samples.classes == {"dive": (3, 3), "jump": (1, 2)}
+    return data, counts
+
+
+def test_the_proposal_network_has_as_much_background_as_actions() -> None:
+    data, counts = built("proposal")
+    assert data.classes == ("background", "action")
+    # Four trimmed videos and three windows: a window of two classes is one of an action.
+    assert counts == {1: 7, 0: 7}
+
+
+@pytest.mark.parametrize("stage", ["classification", "localization"])
+def test_the_other_networks_have_as_much_background_as_a_class(stage: str) -> None:
+    data, counts = built(stage)
+    assert data.classes == ("background", "dive", "jump")
+    assert counts == {1: 6, 2: 3, 0: 4}  # of 6 and 3 samples, 4.5 on average: rounded to even
+    by_id = {item.id: item for item in data.items}
+    assert len(by_id) == len(data.items)
+    assert by_id["v/0+225/jump"].overlap == 1.0
+    assert by_id["v/0+225/dive"].overlap == pytest.approx(0.9)
+    assert (by_id["v/0+225/dive"].start, by_id["v/0+225/dive"].end) == (0.0, 9.0)
+    assert all(item.overlap == 1.0 for item in data.items if item.label == 0 or item.id.startswith("t"))
+
+
+def test_background_is_drawn_by_the_seed_from_all_videos() -> None:
+    def drawn(stage: str, seed: int) -> list[str]:
+        return [item.id for item in built(stage, seed)[0].items if item.label == 0]
+
+    assert drawn("proposal", 0) == drawn("proposal", 0) != drawn("proposal", 1)
+    assert drawn("classification", 0) == drawn("localization", 0)
+    assert {name[0] for name in drawn("proposal", 0)} == {"v", "w"}
+    # Every candidate can come: 7 of 120 in each of 200 draws, none left out but with a chance of (113/120)^200 * 120 = 7e-4.
+    assert len({name for seed in range(200) for name in drawn("proposal", seed)}) == 120
+
+
+def test_too_little_background_is_taken_whole_and_told() -> None:
+    data, samples = training_set("proposal", CLASSES, trimmed(0, 0, 0, 1), pool(2), matching=MATCHING, seed=0)
+    assert Counter(item.label for item in data.items) == {1: 7, 0: 4}
+    assert notes_on("proposal", samples) == ["4 windows are background, all there are; 7 would balance the classes"]
+    with pytest.raises(FeatxError, match="there is no background"):
+        training_set("proposal", CLASSES, trimmed(0, 0, 0, 1), pool(0), matching=MATCHING, seed=0)
+
+
+def test_a_class_without_samples_is_an_error_and_one_without_windows_is_told() -> None:
+    with pytest.raises(FeatxError, match=r"nothing to train fly on"):
+        training_set("classification", (*CLASSES, "fly"), trimmed(0, 1), pool(), matching=MATCHING, seed=0)
+    _, samples = training_set("classification", (*CLASSES, "fly"), trimmed(0, 2), pool(), matching=MATCHING, seed=0)
+    assert notes_on("classification", samples) == [
+        "jump: no trimmed video to train on, the other samples alone",
+        "fly: no window to train on, the other samples alone",
+    ]
+
+
+def test_windows_of_a_video_by_its_own_frames(tmp_path: Path) -> None:
+    path = encode(tmp_path / "v.mp4", 70, size=(48, 64), fps=30)
+    spec = window_spec(8, lengths=(16, 32, 64, 128), fps=None)
+    found = slide("v", str(path), spec)
+    assert Counter(found.length.tolist()) == {16: (70 - 16) // 4 + 1, 32: (70 - 32) // 8 + 1, 64: 1}  # none runs past the end
+    assert found.end == pytest.approx((found.start + found.length) / 30)
+    # 70 frames at 30 a second last 2.33 s: 59 ticks of 25 a second.
+    clocked = slide("v", str(path), replace(spec, fps=25.0))
+    assert Counter(clocked.length.tolist()) == {16: (59 - 16) // 4 + 1, 32: (59 - 32) // 8 + 1}
+    assert clocked.begin == pytest.approx(clocked.start / 25)
+    assert len(slide("v", str(encode(tmp_path / "short.mp4", 10)), spec).start) == 0

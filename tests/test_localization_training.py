@@ -1,0 +1,266 @@
+"""S-CNN's three stages: they come to the same end however often they are stopped, and say what they cannot do."""
+
+from __future__ import annotations
+
+import os
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Iterator
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import pytest
+import tiny
+
+from featx.clips import window_spec
+from featx.datasets import Item
+from featx.errors import FeatxError, UsageError
+from featx.generated import write_dataset
+from featx.models import _registry
+from featx.statefile import read_state
+from featx.training import TrainSettings, finished, make_plan, train
+from featx.weights import load_model
+from tasks.localization._train import NetworkSettings, gather, to_json, train_networks
+from tasks.localization._training_sets import STAGES, Matching, training_set
+
+MATCHING = Matching()
+
+
+@pytest.fixture(scope="module", autouse=True)
+def network() -> Iterator[None]:
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setitem(_registry._ENTRIES, tiny.NAME, tiny.ENTRY)
+        yield
+
+
+@pytest.fixture(scope="module")
+def root(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    base = tmp_path_factory.mktemp("data")
+    write_dataset("thumos14", base, classes=["move_left", "rotate_cw"], per_class=1, seconds=12.0, size=(48, 64))
+    return base / "thumos14"
+
+
+OVERRIDES = {"duration": "2", "unit": "iterations", "batch": "4", "proposal.lr": "0.01"}
+
+
+def settings(where: Path, **values: Any) -> NetworkSettings:
+    asked = {"model": tiny.NAME, "weights": "random", "root": str(where), "overrides": OVERRIDES, "device": "cpu", "workers": 1}
+    return NetworkSettings(**{**asked, **values})
+
+
+@pytest.fixture(scope="module")
+def whole(root: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Three networks that nothing interrupted."""
+    out = tmp_path_factory.mktemp("runs") / "whole"
+    seen: list[Any] = []
+    report = train_networks(
+        settings(root), out, on_stage=lambda *told: seen.append(told), on_indexed=lambda *told: seen.append(told)
+    )
+    assert [each.stage for each in report.networks] == list(STAGES)
+    assert seen[:3] == [(0, 2), (1, 2), (2, 2)]
+    assert [(stage, samples.total) for stage, _, samples, _ in seen[3:]] == [(n.stage, n.samples.total) for n in report.networks]
+    return out
+
+
+def info(out: Path, stage: str) -> dict[str, Any]:
+    found: dict[str, Any] = read_state(out / stage / "last.safetensors").described["info"]
+    return found
+
+
+def test_checkpoints_say_which_windows_and_classes_they_are_for(whole: Path) -> None:
+    labels = {"proposal": ("background", "action")}
+    for stage in STAGES:
+        loaded = load_model(tiny.NAME, finished(whole / stage) or "")
+        assert loaded.labels == labels.get(stage, ("background", "MoveLeft", "RotateCw"))
+        assert loaded.clip == window_spec(4)
+    assert [info(whole, stage)["training"]["loss" if stage == "localization" else "recipe"] for stage in STAGES] == [
+        "scnn-proposal", "scnn-classification", "overlap",
+    ]  # fmt: skip
+    assert [info(whole, stage)["training"]["lr"] for stage in STAGES] == [0.01, 0.001, 0.001]
+    began = info(whole, "localization")["training"]["from"]
+    assert began["sha256"] == read_state(whole / "classification" / "last.safetensors").sha256
+    made = info(whole, "localization")["trained_on"]["made"]
+    assert (made["stage"], made["positive"]) == ("localization", 0.7)
+
+
+def test_windows_have_the_overlap_that_the_annotations_give(root: Path) -> None:
+    material = gather(window_spec(4), root=str(root))
+    assert sum(len(matched.row) for _, matched in material.videos) > 2
+    for video, matched in material.videos:
+        assert (matched.overlap > 0.5).all()
+        assert (video.end <= 12 + 1e-9).all()
+    whole_frames = make_plan(
+        TrainSettings(model=tiny.NAME, dataset="thumos14", recipe="scnn-localization", clip=window_spec(4), validate="none"),
+        training_set("localization", material.classes, material.trimmed, material.videos, matching=MATCHING, seed=0)[0],
+    )
+    assert whole_frames.recipe.augmentation.temporal == "whole"
+
+
+def test_three_stages_interrupted_after_every_update_come_to_the_same_numbers(whole: Path, root: Path, tmp_path: Path) -> None:
+    stops = 0
+    while True:
+        try:
+            train_networks(settings(root), tmp_path / "run", on_progress=lambda _: signal.raise_signal(signal.SIGINT))
+            break
+        except KeyboardInterrupt:
+            stops += 1
+    assert stops >= 3  # of two updates each, at the latest after the second
+    for stage in STAGES:
+        for name in ("steps.csv", "last.safetensors"):
+            assert (tmp_path / "run" / stage / name).read_bytes() == (whole / stage / name).read_bytes(), (stage, name)
+
+
+def test_what_is_finished_is_not_trained_again_and_other_settings_are_refused(whole: Path, root: Path) -> None:
+    before = {stage: (whole / stage / "last.safetensors").stat().st_mtime_ns for stage in STAGES}
+    report = train_networks(settings(root), whole)
+    assert [each.report.new for each in report.networks] == [0, 0, 0]
+    assert {stage: (whole / stage / "last.safetensors").stat().st_mtime_ns for stage in STAGES} == before
+    for values, words in (
+        ({"overrides": {**OVERRIDES, "proposal.lr": "0.02"}}, r"recipe\.lr: 0\.01, now 0\.02"),
+        ({"matching": Matching(positive=0.6)}, r"dataset\.made\.positive: 0\.7, now 0\.6"),
+        ({"fps": None}, r"clip\.fps: 25\.0, now None"),
+        ({"stage": "localization", "seed": 1}, r"seed: 0, now 1"),
+    ):
+        with pytest.raises(UsageError, match=words):
+            train_networks(settings(root, **values), whole)
+
+
+def test_a_stage_alone_needs_the_one_it_starts_from(whole: Path, root: Path, tmp_path: Path) -> None:
+    with pytest.raises(UsageError, match="has no network whose training is finished"):
+        train_networks(settings(root, stage="localization"), tmp_path / "run")
+    long = {**OVERRIDES, "duration": "3"}
+    with pytest.raises(KeyboardInterrupt):
+        train_networks(
+            settings(root, stage="classification", overrides=long),
+            tmp_path / "run",
+            on_progress=lambda _: signal.raise_signal(signal.SIGINT),
+        )
+    assert (tmp_path / "run" / "classification" / "last.safetensors").exists()
+    with pytest.raises(UsageError, match="has no network whose training is finished"):
+        train_networks(settings(root, stage="localization"), tmp_path / "run")
+    # With the classification network there, weights of a backbone are not asked for.
+    again = train_networks(settings(root, stage="localization", weights=None), whole)
+    assert [each.stage for each in again.networks] == ["localization"]
+
+
+def test_killed_at_any_time_the_same_command_continues(whole: Path, root: Path, tmp_path: Path) -> None:
+    """By kill -9 in the second stage of the command, whose results are the function's to the bit."""
+    script = (
+        "import sys; sys.path.insert(0, sys.argv.pop(1)); import tiny; from featx.models import _registry;"
+        " _registry.register(tiny.ENTRY); from tasks.cli.detect_train import train; train()"
+    )
+    args = [
+        sys.executable,
+        "-c",
+        script,
+        str(Path(__file__).parent),
+        "--model",
+        tiny.NAME,
+        "--weights",
+        "random",
+        "--root",
+        str(root),
+    ]
+    args += ["--device", "cpu", "--workers", "1", "--save-seconds", "0", str(tmp_path / "run")]
+    args += [a for name, value in OVERRIDES.items() for a in ("--set", f"{name}={value}")]
+    env = {**os.environ, "PYTHONPATH": str(Path(__file__).parents[1])}
+    with subprocess.Popen(args, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL, env=env) as process:
+        steps = tmp_path / "run" / "classification" / "steps.csv"
+        while process.poll() is None:
+            if steps.exists() and len(steps.read_bytes().splitlines()) > 1:
+                process.kill()
+                break
+            time.sleep(0.005)
+    assert process.returncode == -signal.SIGKILL
+    assert not (tmp_path / "run" / "localization").exists()
+    report = train_networks(settings(root), tmp_path / "run")
+    told = to_json(report)
+    assert [each["report"]["steps"] for each in told["networks"]] == [2, 2, 2]
+    assert [each["report"]["new"] for each in told["networks"]][::2] == [0, 2]
+    assert told["networks"][0]["samples"]["trimmed"] == 8
+    assert told["clip"] == window_spec(4).to_dict()
+    for stage in STAGES:
+        for name in ("steps.csv", "last.safetensors"):
+            assert (tmp_path / "run" / stage / name).read_bytes() == (whole / stage / name).read_bytes(), (stage, name)
+
+
+# ---------------------------------------------------------------- what is refused
+
+
+@pytest.mark.parametrize(
+    ("values", "words"),
+    [
+        ({"weights": None}, "no weights for tiny_resnet on this machine.*--weights random"),
+        ({"overrides": {"localization.lrr": "1"}}, "no field 'lrr'"),
+        ({"stage": "detection"}, "stage is 'detection'"),
+        ({"lengths": (16, 24)}, "window lengths"),
+        ({"frames": 5}, "5 at equal distances"),
+        ({"overlap": 1.0}, "overlap is 1"),
+        ({"root": "/nowhere"}, "thumos14 is not in /nowhere.*get from https"),
+    ],
+)
+def test_wrong_settings_are_told_before_anything_is_written(
+    root: Path, tmp_path: Path, values: dict[str, Any], words: str
+) -> None:
+    with pytest.raises(UsageError, match=words):
+        train_networks(settings(root, **values), tmp_path / "run")
+    assert not (tmp_path / "run").exists()
+
+
+def test_missing_parts_of_the_dataset_are_told(root: Path, tmp_path: Path) -> None:
+    some = tmp_path / "thumos14"
+    some.mkdir()
+    for name in ("annotation_val", "validation", "val_video_info.csv"):
+        (some / name).symlink_to(root / name)
+    with pytest.raises(UsageError, match=r"trimmed training videos are not in .*no UCF-101"):
+        train_networks(settings(some), tmp_path / "run")
+    (some / "UCF-101").symlink_to(root / "UCF-101")
+    (some / "validation").unlink()
+    (some / "validation").mkdir()
+    (some / "validation" / "video_validation_0000001.mp4").symlink_to(root / "validation" / "video_validation_0000001.mp4")
+    with pytest.raises(
+        FeatxError, match=r"1 of 2 annotated validation videos \(video_validation_0000002\) are not in .*--partial"
+    ):
+        train_networks(settings(some), tmp_path / "run")
+    (some / "validation" / "video_validation_0000002.mp4").write_bytes(b"no video")
+    material = gather(window_spec(4), root=str(some))
+    assert [name for name, _ in material.unread] == ["video_validation_0000002"]
+    (some / "validation" / "video_validation_0000002.mp4").unlink()
+    assert len(gather(window_spec(4), root=str(some), partial=True).videos) == 1
+
+
+def test_networks_are_not_written_among_other_things(root: Path, tmp_path: Path) -> None:
+    (tmp_path / "photo.jpg").touch()
+    with pytest.raises(UsageError, match=r"holds photo\.jpg and no networks"):
+        train_networks(settings(root), tmp_path)
+    with pytest.raises(UsageError, match="is no folder"):
+        train_networks(settings(root), tmp_path / "photo.jpg")
+
+
+def test_a_dataset_in_memory_is_trained_on_under_its_own_name(root: Path, tmp_path: Path) -> None:
+    material = gather(window_spec(4), root=str(root))
+    data, _ = training_set("localization", material.classes, material.trimmed, material.videos, matching=MATCHING, seed=0)
+    asked = TrainSettings(
+        model=tiny.NAME, dataset="thumos14", recipe="scnn-localization", device="cpu", workers=1,
+        overrides={"duration": "1", "unit": "iterations", "batch": "2"},
+    )  # fmt: skip
+    assert make_plan(asked, data).val is None
+    train(asked, tmp_path / "run", data)
+    items = list(data.items)
+    place = next(i for i, item in enumerate(items) if item.overlap < 1)
+    items[place] = replace(items[place], overlap=0.5)
+    with pytest.raises(UsageError, match=r"dataset\.list"):
+        train(asked, tmp_path / "run", replace(data, items=tuple(items)))
+    for given, words in (
+        (replace(asked, dataset="ucf101"), "give its own name"),
+        (replace(asked, validate="test"), "no other side"),
+    ):
+        with pytest.raises(UsageError, match=words):
+            make_plan(given, data)
+    with pytest.raises(UsageError, match="has no videos"):
+        make_plan(asked, replace(data, items=()))
+    with pytest.raises(ValueError, match="overlap of 0"):
+        Item(id="w", path="w.mp4", label=1, overlap=0.0)
