@@ -86,9 +86,9 @@ def evaluated_videos(annotations: Annotations, videos: Sequence[str] | None) -> 
 
 def ordered(at: AtThreshold, protocol: Protocol, label: int) -> Ints:
     """Return the rows of a class in the order of evaluation, surest first, without those that are dropped."""
-    rows: Ints = _RULES[protocol].order(at.detections)
-    rows = rows[(at.detections.label[rows] == label) & (at.matched[rows] >= 0)]
-    return rows
+    rows = np.flatnonzero((at.detections.label == label) & (at.matched >= 0))
+    order: Ints = _RULES[protocol].order(at.detections.take(rows))
+    return rows[order]
 
 
 def curve(found: Evaluation, at: AtThreshold, label: int) -> tuple[Floats, Floats]:
@@ -134,7 +134,8 @@ def _notes(
         notes.append(f"{counted(strangers, 'video')} on the list not annotated, and counted as free of actions")
     empty = [name for name, counts in zip(truth.classes, truth.counts, strict=True) if not counts.any()]
     if empty:
-        notes.append(f"{', '.join(empty)} without an instance in these videos: left out of the means")
+        which = ", ".join(empty[:3]) + (f" and {len(empty) - 3} more classes" if empty[3:] else "")
+        notes.append(f"{which} without an instance in these videos: left out of the means")
     bare = [video for place, video in enumerate(truth.videos) if not truth.counts[:, place].any() and place in truth.ambiguous]
     if bare and protocol == "activitynet":
         which = ", ".join(bare[:3]) + (" ..." if bare[3:] else "")

@@ -28,6 +28,8 @@ _INTEGER = re.compile(r"\d{1,9}")
 def kind_of(path: str | os.PathLike[str]) -> Kind:
     """Return the format of a file of detections, by its content; UsageError where it cannot be read."""
     source = Path(path)
+    if source.exists() and not source.is_file() and not source.is_dir():  # a pipe, of which the first look would be the last
+        raise UsageError(f"{source} is no ordinary file: write the detections to one first")
     try:
         with source.open("rb") as file:
             begin = file.read(4096)
