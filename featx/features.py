@@ -15,6 +15,7 @@ from featx.datasets import about, all_items, aslan
 from featx.errors import FeatxError, UsageError
 from featx.extraction import Report, Settings, extract
 from featx.files import check_target, sha256_of
+from featx.sources import find_videos
 from featx.store import FeatureStore
 from featx.weights import architecture_of
 
@@ -121,6 +122,11 @@ def aslan_features(
         out=out,
         hooks={"on_start": on_start, "on_progress": on_progress, "on_publish": on_publish},
     )
+
+
+def videos_by_id(inputs: Sequence[str], *, root: str | None = None) -> dict[str, str]:
+    """Return the videos that inputs come to, as `featx.extract` takes them: path by id, sorted."""
+    return {source.id: source.path for source in find_videos(inputs, root=root).sources}
 
 
 def window_scores(

@@ -10,6 +10,8 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
+from conftest import encode
+from tiny import ENTRY, NAME
 
 from featx.cascade import Cascade, CascadeExtractor
 from featx.clips import window_spec
@@ -20,8 +22,6 @@ from featx.models import Backbone, _registry, create_model
 from featx.store import FeatureStore
 from featx.verification import verify
 from featx.weights import save_checkpoint
-from tests.conftest import encode
-from tests.tiny import ENTRY, NAME
 
 LENGTHS = (4, 8, 16)
 

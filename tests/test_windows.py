@@ -7,6 +7,7 @@ from typing import Any
 
 import numpy as np
 import pytest
+from conftest import encode
 
 from featx.clips import ClipSpec, placed, starts, window_spec
 from featx.cutting import clips_of, summarise
@@ -15,7 +16,6 @@ from featx.extraction import Settings, extract
 from featx.store import FeatureStore, differences
 from featx.verification import verify
 from featx.video import open_video
-from tests.conftest import encode
 
 
 def literal_windows(n_frames: int, lengths: list[int]) -> list[tuple[int, int]]:

@@ -42,7 +42,7 @@ def numbers(name: str, text: str | None) -> tuple[int, ...] | None:
         raise UsageError(f"{name} is {text!r}: give whole numbers separated by commas, such as 1,2,4") from None
 
 
-class _Rate(click.ParamType):
+class _Rate(click.ParamType):  # type: ignore[type-arg]
     """Frames a second, or "own"."""
 
     name = "rate"

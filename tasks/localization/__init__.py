@@ -1,1 +1,42 @@
 """Temporal action localization: S-CNN on THUMOS'14 (Shou, Wang and Chang, CVPR 2016; Tran et al. 2017, section 5.3)."""
+
+from __future__ import annotations
+
+import importlib
+from typing import TYPE_CHECKING, Any
+
+# Resolved on first use: training imports torch, which detections alone do not need.
+_PUBLIC = {
+    "check_pictures": "tasks.localization._run_report",
+    "draw_pictures": "tasks.localization._run_report",
+    "evaluate_file": "tasks.localization._evaluate_file",
+    "read_annotations": "featx.datasets.thumos14",
+    "run": "tasks.localization._run",
+    "run_json": "tasks.localization._run_report",
+    "run_text": "tasks.localization._run_report",
+    "train_networks": "tasks.localization._train",
+}
+
+__all__ = [
+    "check_pictures",
+    "draw_pictures",
+    "evaluate_file",
+    "read_annotations",
+    "run",
+    "run_json",
+    "run_text",
+    "train_networks",
+]
+
+if TYPE_CHECKING:
+    from featx.datasets.thumos14 import read_annotations
+    from tasks.localization._evaluate_file import evaluate_file
+    from tasks.localization._run import run
+    from tasks.localization._run_report import check_pictures, draw_pictures, run_json, run_text
+    from tasks.localization._train import train_networks
+
+
+def __getattr__(name: str) -> Any:
+    if name not in _PUBLIC:
+        raise AttributeError(f"module 'tasks.localization' has no attribute {name!r}")
+    return getattr(importlib.import_module(_PUBLIC[name]), name)

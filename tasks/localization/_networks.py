@@ -38,8 +38,8 @@ def read_networks(folder: str | os.PathLike[str]) -> Networks:
     for path in (proposal, localization):
         if not path.is_file():
             raise UsageError(
-                f"{os.fspath(folder)} has no trained networks (no {path}): train them with `featx detect train {os.fspath(folder)}`,"
-                " or give their folder with --networks"
+                f"{os.fspath(folder)} has no trained networks (no {path}): train them with"
+                f" `featx detect train {os.fspath(folder)}`, or give their folder with --networks"
             )
     place = Path(folder) / _INSTANCES
     return Networks(proposal=str(proposal), localization=str(localization), instances=_read(place) if place.exists() else None)

@@ -33,10 +33,13 @@ def read_windows(path: str | os.PathLike[str], names: Mapping[str, str]) -> Wind
         by_path = {os.path.realpath(video.attr("path")): video for video in store}
         videos = tuple(names[place] for place in names)
         parts = [_of_video(by_path[p], number, spec, gate) for number, p in enumerate(names) if p in by_path]
-    columns = {name: [part[name] for part in parts] for name in ("video", "label", "length", "start", "end", "score", "action")}
-    whole = {name: np.concatenate(values) if values else np.zeros(0) for name, values in columns.items()}
-    kinds = {name: np.int64 if name in ("video", "label", "length") else np.float64 for name in whole}
-    return Windows(classes=classes, videos=videos, **{name: values.astype(kinds[name]) for name, values in whole.items()})
+
+    def column(name: str, kind: type[np.int64] | type[np.float64]) -> Any:
+        return np.concatenate([part[name] for part in parts]).astype(kind) if parts else np.zeros(0, kind)
+
+    whole = {name: column(name, np.int64) for name in ("video", "label", "length")}
+    whole |= {name: column(name, np.float64) for name in ("start", "end", "score", "action")}
+    return Windows(classes=classes, videos=videos, **whole)
 
 
 def rates_of(path: str | os.PathLike[str], names: Mapping[str, str]) -> Floats:

@@ -1,0 +1,144 @@
+"""The command that finds actions in untrimmed video, and those under it."""
+
+from __future__ import annotations
+
+import json
+from typing import Any
+
+import click
+
+from featx.cli.options import INTERRUPTED, RATE, json_option, machine_options
+from featx.errors import UsageError
+from featx.terminal import Progress, bar
+from tasks.cli.detect_eval import evaluate
+from tasks.cli.detect_show import show
+from tasks.cli.detect_train import train
+
+
+class _Detect(click.Group):
+    """A group that is a command itself where no name of another one comes first."""
+
+    def parse_args(self, ctx: click.Context, args: list[str]) -> list[str]:
+        if args and args[0] in self.commands:
+            ctx.invoked_subcommand, ctx.args = args[0], args[1:]
+            return ctx.args
+        # As a plain command's, whose options may come after its arguments.
+        ctx.allow_interspersed_args = True
+        return click.Command.parse_args(self, ctx, args)
+
+    def invoke(self, ctx: click.Context) -> Any:
+        if ctx.invoked_subcommand is None:
+            return click.Command.invoke(self, ctx)
+        command = self.commands[ctx.invoked_subcommand]
+        with command.make_context(ctx.invoked_subcommand, ctx.args, parent=ctx) as under:
+            return command.invoke(under)
+
+    def format_usage(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
+        formatter.write_usage(ctx.command_path, "[OPTIONS] [VIDEOS]...")
+        formatter.write_usage(ctx.command_path, f"{'|'.join(sorted(self.commands))} [OPTIONS] ARGS...", prefix="       ")
+
+
+@click.group(cls=_Detect, no_args_is_help=False)
+@click.argument("videos", nargs=-1)
+@click.option("--thumos14", is_flag=True, help="The dataset's own videos, evaluated by its protocol; thumos14 in $FEATX_DATA.")
+@click.option("--root", metavar="DIR", help="Where THUMOS'14 lies; or the folder that ids of VIDEOS are relative to.")
+@click.option("--subset", type=click.Choice(["val", "test"]), help="With --thumos14: which of its sides; test.")
+@click.option("--partial", is_flag=True, help="Go on with the videos that are there, and say how many are not.")
+@click.option("--networks", metavar="DIR", help="A folder of featx detect train; networks in the dataset's folder.")
+@click.option("--annotations", metavar="DIR|JSON", help="Ground truth of VIDEOS, to evaluate what is found.")
+@click.option("--out", multiple=True, metavar="FILE", default=["detections.json"],
+              help="Where detections go: .json as ActivityNet's, .txt as the official, .csv; detections.json.")  # fmt: skip
+@click.option("--windows", "windows_file", metavar="FILE",
+              help="Where the networks' word on every window is kept, and gone on from; by the dataset, or --out.")  # fmt: skip
+@click.option("--threshold", type=float, default=0.7, show_default=True,
+              help="Least probability of an action for a window to be a proposal.")  # fmt: skip
+@click.option("--fps", type=RATE, help="Rate at which windows are taken, or own for each video's; the networks', 25.")
+@click.option("--prior", default="counted", show_default=True, metavar="FILE",
+              help="Window lengths' weights by class: counted in training, a file (.mat, .npy, .csv), or none.")  # fmt: skip
+@click.option("--overlap", type=float, default=0.4, show_default=True,
+              help="tIoU above which the surer of two detections suppresses the other, in what is written.")  # fmt: skip
+@click.option("--tiou", default="0.1,0.2,0.3,0.4,0.5,0.6,0.7", show_default=True,
+              help="Thresholds of the evaluation, for each of which suppression is at 0.1 less.")  # fmt: skip
+@click.option("--bootstrap", type=click.IntRange(0), default=1000, show_default=True,
+              help="Draws of videos for the 95 % interval of the mean; 0 for none.")  # fmt: skip
+@click.option("--plot", metavar="PICTURE", help="Draw precision-recall curves to a .png, .svg or .pdf.")
+@click.option("--html", metavar="PAGE", help="Write a page of the run: curves, worst false positives, time lines.")
+@machine_options
+@click.option("--timeout", type=float, default=120.0, show_default=True, help="Seconds until a silent decoder is given up.")
+@json_option
+def detect(videos: tuple[str, ...], thumos14: bool, root: str | None, subset: str | None, partial: bool, networks: str | None,
+           annotations: str | None, out: tuple[str, ...], windows_file: str | None, threshold: float, fps: Any, prior: str,
+           overlap: float, tiou: str, bootstrap: int, plot: str | None, html: str | None, as_json: bool,
+           **machine: Any) -> int:  # fmt: skip
+    """Find actions in untrimmed video: Segment-CNN's proposal and localization networks over windows of several lengths.
+
+    VIDEOS are files, folders, glob patterns or lists, as for featx extract. Each is decoded once for all lengths. Windows that
+    the proposal network takes for an action get a class and a probability by the localization network, are weighed by how
+    often the class's actions are so long, and suppress others of their class that they overlap (Res3D paper, section 5.3).
+    Killed or interrupted, the same command continues.
+
+    Exit status: 0 all done, 1 some videos failed, 2 wrong usage, 130 interrupted.
+
+    \b
+    Example:
+      featx detect train data/thumos14/networks
+      featx detect --thumos14
+      featx detect --networks data/thumos14/networks videos/ --out found.json --out found.csv
+      featx detect eval found.json --annotations data/thumos14/annotation_test
+    """
+    if not thumos14:
+        for name, value in (("--subset", subset), ("--partial", partial or None)):
+            if value is not None:
+                raise UsageError(f"{name} is about THUMOS'14's own videos: give --thumos14 too, or leave it out")
+        if annotations is None and (plot or html):
+            raise UsageError("--plot and --html show how good detections are: give --annotations, or --thumos14")
+    elif annotations is not None:
+        raise UsageError("--thumos14 has annotations of its own: leave --annotations out")
+    from tasks.localization import check_pictures, draw_pictures, read_annotations, run, run_json, run_text
+
+    thresholds = numbers_of(tiou)
+    check_pictures(plot, html)
+    progress = Progress()
+    try:
+        found = run(
+            videos,
+            networks=networks,
+            subset=(subset or "test") if thumos14 else None,  # type: ignore[arg-type]
+            root=root,
+            partial=partial,
+            annotations=read_annotations(annotations) if annotations is not None else None,
+            out=out,
+            windows_file=windows_file,
+            settings={"threshold": threshold, "fps": fps, "prior": prior, "overlap": overlap, "machine": machine},
+            tious=thresholds,
+            bootstrap=bootstrap,
+            keep=[path for path in (plot, html) if path is not None],
+            hooks={"on_start": progress.start, "on_progress": progress, "on_publish": progress.publish},
+        )
+    except KeyboardInterrupt:
+        progress.close()
+        click.echo("interrupted: run the same command again to continue", err=True)
+        return INTERRUPTED
+    finally:
+        progress.close()
+    for note in found.notes:
+        click.echo(f"note: {note}", err=True)
+    for path, reason in found.found.failures:
+        click.echo(f"failed: {path}: {reason}", err=True)
+    click.echo(json.dumps(run_json(found), indent=1) if as_json else run_text(found))
+    with bar("video") as shown:
+        for line in draw_pictures(found, plot=plot, html=html, on_progress=shown):
+            click.echo(line, err=True)
+    return 1 if found.found.failures else 0
+
+
+def numbers_of(text: str) -> list[float]:
+    """Return tIoU thresholds, separated by commas."""
+    try:
+        return [float(part) for part in text.split(",")]
+    except ValueError:
+        raise UsageError(f"tiou is {text!r}: give numbers separated by commas, such as 0.3,0.5") from None
+
+
+for _command in (evaluate, show, train):
+    detect.add_command(_command)

@@ -1,0 +1,157 @@
+"""A whole run of detection: which videos, what was found in them, how good that is, and what is written."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path, PurePosixPath
+from typing import Any, Literal
+
+from featx.datasets import thumos14
+from featx.datasets._untrimmed import Annotations
+from featx.errors import FeatxError, UsageError
+from featx.features import videos_by_id
+from featx.files import check_target, keep_inputs
+from tasks.localization._detect import DetectSettings, Found, detect, evaluate_found
+from tasks.localization._evaluate import TIOUS, check_request
+from tasks.localization._types import Detections, Evaluation
+from tasks.localization._writing import write_json, write_table, write_text
+
+FORMATS = (".json", ".txt", ".csv")
+NETWORKS = "networks"
+
+
+@dataclass(frozen=True, kw_only=True, eq=False)
+class Run:
+    """What a run came to. evaluations: by each protocol, none without ground truth. absent: videos that were not there."""
+
+    found: Found
+    evaluations: tuple[Evaluation, ...]
+    annotations: Annotations | None
+    written: tuple[str, ...]
+    absent: tuple[str, ...]
+    notes: tuple[str, ...]
+
+
+@dataclass(frozen=True, kw_only=True)
+class _Videos:
+    """paths: by name; root: what ids in the windows' file are relative to; windows: where that file lies by default."""
+
+    paths: dict[str, str]
+    annotations: Annotations | None
+    root: str | None
+    windows: str
+    networks: str | None
+    absent: tuple[str, ...] = ()
+    notes: tuple[str, ...] = ()
+
+
+def run(
+    inputs: Sequence[str] = (),
+    *,
+    networks: str | None = None,
+    subset: Literal["val", "test"] | None = None,
+    root: str | None = None,
+    partial: bool = False,
+    annotations: Annotations | None = None,
+    out: Sequence[str] = ("detections.json",),
+    windows_file: str | None = None,
+    settings: Mapping[str, Any] | None = None,
+    tious: Sequence[float] = TIOUS,
+    bootstrap: int = 0,
+    keep: Sequence[str] = (),
+    hooks: Mapping[str, Callable[..., None]] | None = None,
+) -> Run:
+    """Find actions in videos, write them down, and evaluate them where there is ground truth.
+
+    inputs: files, folders, lists; or subset: a side of THUMOS'14, in root. networks: a folder of `featx detect train`, by default
+    networks in the dataset's. partial: go on with the videos that are there. annotations: of the inputs; names are then those of
+    the videos' files. out: files to write, by suffix: .json as ActivityNet's, .txt in the official format, .csv a table.
+    windows_file: what the networks said of every window, made or gone on with; beside the dataset or the first of `out`.
+    settings: further ones of DetectSettings. keep: other files that will be written; none may be a video that is read.
+    hooks: as `detect` takes them.
+
+    Raises UsageError and FeatxError as its parts do, and before anything is computed where it can.
+    """
+    check_request(tious, bootstrap)
+    for path in out:
+        if Path(path).suffix not in FORMATS:
+            raise UsageError(f"{path} is no detections' name: end it in {', '.join(FORMATS)}")
+        check_target(Path(path), example="detections.json")
+    if (subset is None) == (not inputs):
+        raise UsageError(
+            "give videos, or --thumos14 for the dataset's own" if subset is None else "give videos or --thumos14, not both"
+        )
+    chosen = _dataset(subset, root, partial, networks) if subset is not None else _own(inputs, annotations, root, out)
+    asked = DetectSettings(networks=networks or chosen.networks or _no_networks(), **dict(settings or {}))
+    place = windows_file or chosen.windows
+    for path in (*out, *keep, place):
+        keep_inputs(path, list(chosen.paths.values()))
+    Path(place).parent.mkdir(parents=True, exist_ok=True)
+    found = detect(chosen.paths, place, asked, root=chosen.root, **dict(hooks or {}))
+    evaluations: tuple[Evaluation, ...] = ()
+    if chosen.annotations is not None:
+        evaluations = evaluate_found(found, chosen.annotations, tious=tious, bootstrap=bootstrap)
+    for path in out:
+        write(found.detections, path, numbers=chosen.annotations.numbers if chosen.annotations is not None else None)
+    return Run(
+        found=found,
+        evaluations=evaluations,
+        annotations=chosen.annotations,
+        written=tuple(out),
+        absent=chosen.absent,
+        notes=(*chosen.notes, *found.notes),
+    )
+
+
+def write(found: Detections, path: str, *, numbers: Sequence[int] | None = None) -> None:
+    """Write detections in the format that the file's suffix names. numbers: the classes' ids in the official text format."""
+    suffix = Path(path).suffix
+    if suffix == ".txt":
+        write_text(found, path, numbers=numbers)
+    elif suffix == ".csv":
+        write_table(found, path)
+    else:
+        write_json(found, path)
+
+
+def _dataset(subset: Literal["val", "test"], root: str | None, partial: bool, networks: str | None) -> _Videos:
+    base = thumos14.folder(root)
+    truth = thumos14.load_annotations(subset, root=root)
+    paths, absent = thumos14.untrimmed_videos(truth.videos, subset, root=root)
+    if absent and not (partial and paths):
+        named = ", ".join(absent[:3]) + (" …" if absent[3:] else "")
+        remedy = ", or go on with those that are there with --partial" if paths else ""
+        raise FeatxError(f"{len(absent)} of {len(truth.videos)} {subset} videos are not in {base} ({named}): get them{remedy}")
+    name = Path(networks or base / NETWORKS).name
+    generated = ("generated videos, not the official ones",) if thumos14.is_generated(root) else ()
+    return _Videos(
+        paths=paths,
+        annotations=truth,
+        root=os.path.commonpath([os.path.abspath(path) for path in (*paths.values(), str(base / "any"))]),
+        windows=str(base / "features" / f"{name}-{subset}.windows.h5"),
+        networks=str(base / NETWORKS),
+        absent=absent,
+        notes=generated,
+    )
+
+
+def _own(inputs: Sequence[str], annotations: Annotations | None, root: str | None, out: Sequence[str]) -> _Videos:
+    by_id = videos_by_id(inputs, root=root)
+    if not out:
+        raise UsageError("there is nowhere to write what is found: give --out FILE")
+    if annotations is None:
+        return _Videos(paths=by_id, annotations=None, root=root, windows=_beside(out[0]), networks=None)
+    names = {PurePosixPath(name).name: path for name, path in by_id.items()}
+    if len(names) < len(by_id):
+        raise UsageError("two of the videos have the same file name, by which they are found in the annotations: give them apart")
+    return _Videos(paths=names, annotations=annotations, root=root, windows=_beside(out[0]), networks=None)
+
+
+def _beside(path: str) -> str:
+    return str(Path(path).with_suffix(".windows.h5"))
+
+
+def _no_networks() -> str:
+    raise UsageError("there are no networks to detect with: give --networks DIR, a folder that `featx detect train DIR` made")
