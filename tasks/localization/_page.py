@@ -26,6 +26,8 @@ _STYLE = """
 @media (prefers-color-scheme: dark) {
   :root { --hit: #56b4e9; --false: #f0803c; --hit-soft: #56b4e980; --false-soft: #f0803c80; --mark: #56b4e926; }
 }
+/* Names of any length: the tables of classes and videos have them whole. */
+.name { display: -webkit-box; -webkit-box-orient: vertical; -webkit-line-clamp: 3; overflow: hidden; }
 details { margin: .5rem 0; }
 summary { cursor: pointer; }
 """

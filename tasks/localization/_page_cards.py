@@ -71,7 +71,7 @@ def _false(judged: Judged, row: int, number: int, reels: Mapping[str, Reel], cla
         _frames(reels, video, times, f"{name} in {video}"),
         _line(f"{number}. ", name, f"score {judged.detections.score[row]:.3g}"),
         _line("", video, stretch(times), strong=False),
-        element("div", why(judged, row, classes), class_="why soft"),
+        element("div", why(judged, row, classes), class_="why soft name"),
         class_="card",
     )
 
@@ -101,4 +101,4 @@ def _frames(reels: Mapping[str, Reel], video: str, times: Stretch, name: str) ->
 
 def _line(before: str, left: str, right: str, *, strong: bool = True) -> Markup:
     name = element("strong", left) if strong else left
-    return element("div", element("span", before, name), element("span", right), class_="line")
+    return element("div", element("span", before, name, class_="name", title=left), element("span", right), class_="line")

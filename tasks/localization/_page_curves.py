@@ -55,8 +55,10 @@ def _panel(both: Sequence[tuple[Evaluation, AtThreshold]], label: int) -> Markup
     drawing = element(
         "svg", *_axes(), *parts, viewBox="0 0 120 120", role="img", **{"aria-label": f"precision over recall, {name}"}
     )
-    said = f" AP {values} %, {count:,} instance{'s' if count != 1 else ''}"
-    return element("figure", drawing, element("figcaption", element("strong", name), said), class_="panel")
+    said = f"AP {values} %, {count:,} instance{'s' if count != 1 else ''}"
+    return element(
+        "figure", drawing, element("figcaption", element("strong", name, class_="name", title=name), said), class_="panel"
+    )
 
 
 def _path(points: Floats, number: int) -> list[Markup]:

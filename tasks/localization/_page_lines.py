@@ -65,7 +65,7 @@ def time_line(line: Line, reel: Reel | None, tiou: float) -> Markup:
         above = element("div", f"no frames: {reel.why}", class_="gone")
     notes = element("p", "; ".join(line.notes) + ".", class_="soft") if line.notes else Markup("")
     rows = [_row(row, line) for row in line.rows] or [element("p", "no instance and no detection", class_="soft")]
-    head = [element("h3", line.video), element("p", line.summary(tiou) + ".", class_="soft")]
+    head = [element("h3", line.video, class_="name", title=line.video), element("p", line.summary(tiou) + ".", class_="soft")]
     return element("section", *head, notes, above, *rows, _scale(line), class_="line-card")
 
 
@@ -77,7 +77,12 @@ def _row(row: Row, line: Line) -> Markup:
         for t in row.truths
     ]  # fmt: skip
     bars = [_bar(line, row.name, bar) for bar in row.bars]
-    return element("div", element("span", row.name), element("div", *unclear, *truths, *bars, class_="track"), class_="row")
+    return element(
+        "div",
+        element("span", row.name, class_="name", title=row.name),
+        element("div", *unclear, *truths, *bars, class_="track"),
+        class_="row",
+    )
 
 
 def _bar(line: Line, name: str, bar: Bar) -> Markup:

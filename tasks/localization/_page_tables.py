@@ -16,7 +16,8 @@ STYLE = """
 .wide { overflow-x: auto; background: var(--card); border: 1px solid var(--line); border-radius: .5rem; margin: .5rem 0; }
 table { border-collapse: collapse; width: 100%; font-variant-numeric: tabular-nums; overflow-wrap: normal; font-size: .95rem; }
 th, td { padding: .3rem .55rem; text-align: right; vertical-align: top; border-top: 1px solid var(--line); white-space: nowrap; }
-thead th, thead td { border-top: 0; white-space: normal; color: var(--soft); font-weight: 600; font-size: .85rem; vertical-align: bottom; }
+thead th, thead td { border-top: 0; white-space: normal; color: var(--soft); font-weight: 600; font-size: .85rem;
+                     vertical-align: bottom; }
 th:first-child, td.text { text-align: left; white-space: normal; }
 tbody th { font-weight: 600; position: sticky; left: 0; background: var(--card); min-width: 7.5rem; max-width: 16rem;
            overflow-wrap: anywhere; }
