@@ -90,7 +90,7 @@ def _opentad(job: Job, out: Path, labels: Labels | None, prefix: str) -> tuple[d
         f"{n} = {values[n]!r}\n" for n in ("annotation_path", "class_map", "data_path", "block_list") if _there(values, n)
     )
     load = f'dict(type="LoadFeats", feat_format="npy", prefix={json.dumps(prefix)})'
-    text = f"""{paths}# in each dataset, of type ThumosPaddingDataset or ThumosSlidingDataset; those of type Anet take fps={_fps(job)} too:
+    text = f"""{paths}# in each dataset, of type ThumosPaddingDataset or ThumosSlidingDataset (Anet's take {_fps(job)} too):
 feature_stride={job.grid.stride}, sample_stride=1, offset_frames={values["offset_frames"]},
 # first in each pipeline:
 {load},
@@ -129,7 +129,7 @@ def _mmaction(job: Job, out: Path, labels: Labels | None, prefix: str) -> tuple[
 
 def _fps(job: Job) -> str:
     rate = common_rate(job)
-    return "-1" if rate is None else f"{rate:.9g}"
+    return f"fps={-1 if rate is None else rate:.9g}"
 
 
 def _rate_text(rate: float | None) -> str:

@@ -23,7 +23,7 @@ def locked(out: Path) -> Iterator[None]:
     """Hold a folder for this process; UsageError if another one writes to it, or it cannot be written."""
     if out.exists() and not out.is_dir():
         raise UsageError(f"{out} is a file: give the name of a folder to write to")
-    check_target(out / _LOCK, example=README)
+    check_target(out / _LOCK / "lock", example=README)
     made = not out.exists()
     lock = lock_folder(out / _LOCK, name=str(out))
     try:

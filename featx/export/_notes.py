@@ -12,14 +12,14 @@ _OTHER_LENGTH = 1.0
 
 _LAYOUT = {
     "activitynet": "`features/activitynet_v1-3.c3d.hdf5` has a group `v_<id>` a video, and in it `c3d_features`, (T, {dims})"
-    " float32.",
+    " float32. Readers place rows by their share of the video's seconds; some count by the published features' stride, 8 frames.",
     "actionformer": "`features/<video>.npy` is (T, {dims}) float32. Feature i lies at (i * feat_stride + num_frames / 2) / fps"
     " seconds.",
     "opentad": "`features/<video>.npy` is (T, {dims}) float32. Feature i lies at (i * feature_stride + offset_frames) / fps"
     " seconds, and fps is frame / duration of `annotations.json`.",
     "gtad": "`features/rgb_val.h5` and `rgb_test.h5` have a dataset a video, (frames, {dims}) float32. Row f is the features'"
-    " value at frame f. Only one row in {stride} is there, and the others are NaN: skip_videoframes must be {stride}. `flow_val.h5` and"
-    " `flow_test.h5` have rows of no numbers, as there is no second stream.",
+    " value at frame f. Only one row in {stride} is there, and the others are NaN: skip_videoframes must be {stride}."
+    " `flow_val.h5` and `flow_test.h5` have rows of no numbers, as there is no second stream.",
     "mmaction": "`features/v_<id>.csv` has a header and 100 rows of {dims} numbers, the first for the first hundredth of the"
     " video.",
 }
@@ -61,13 +61,13 @@ def _about_features(job: Job, with_annotations: bool, common: float | None) -> l
         notes.append(f"the last clip of {left_out} videos is left out: it is aligned to their end, off the stride's grid")
     looped = [video.id for video in videos if video.looped]
     if looped:
-        notes.append(_some("are shorter than a clip and have one feature, of the video in a loop", looped))
+        notes.append(_some("shorter than a clip, with one feature of the video in a loop", looped))
     damaged = [f"{video.id} ({video.damaged})" for video in videos if video.damaged]
     if damaged:
-        notes.append(_some("had frames that were damaged when they were decoded", damaged))
+        notes.append(_some("with frames that were damaged when they were decoded", damaged))
     if job.store.failures:
         paths = [path.rpartition("/")[2] for path, _ in job.store.failures]
-        notes.append(_some("could not be read when features were extracted, and have none", paths))
+        notes.append(_some("without features, as they could not be read when features were extracted", paths))
     if FORMATS[job.to].by_stride:
         notes += _about_times(job, with_annotations, common)
     if job.to in ("opentad", "gtad") and job.grid.fps is not None and not with_annotations:
@@ -85,12 +85,12 @@ def _about_times(job: Job, with_annotations: bool, common: float | None) -> list
         worst = max(video.late * video.fps for video in late)
         notes.append(
             f"features lie up to {worst:.1f} frames from where the stride puts them, in"
-            f" {_some('that do not begin at 0 s or have unevenly timed frames', [v.id for v in late])}"
+            f" {_some('whose frames begin after 0 s or are unevenly timed', [v.id for v in late])}"
         )
     if common is None and not with_annotations and job.to != "activitynet":
         notes.append(
-            "the videos' frame rates differ: take each one's fps from featx_export.json, or export with --annotations, which writes"
-            " it where the loader looks"
+            "the videos' frame rates differ: take each one's fps from featx_export.json, or export with --annotations, which"
+            " writes it where the loader looks"
         )
     return notes
 
@@ -106,16 +106,14 @@ def _about_annotations(job: Job, labels: Labels, annotated: Sequence[str]) -> li
         )
     without = [video.id for _, video in job.videos if video.id not in here]
     if without:
-        notes.append(_some("have features and no annotations", without))
+        notes.append(_some("with features and without annotations", without))
     ambiguous = sum(s.label < 0 for v in labels.videos.values() for s in v.segments)
     if ambiguous and job.to != "gtad":
-        notes.append(f"{ambiguous} ambiguous stretches are left out, which {FORMATS[job.to].loader} has no place for")
+        notes.append(f"{ambiguous} ambiguous stretches are left out of the annotations")
     if job.to == "mmaction":
         short = [video.id for _, video in job.videos if video.id in here and not covered(video.source_frames)]
         if short:
-            notes.append(
-                _some("have fewer than 16 frames, which MMAction2 cannot place, and are left out of the annotations", short)
-            )
+            notes.append(_some("of under 16 frames, which MMAction2 cannot place, left out of the annotations", short))
     return notes + _about_lengths(job, labels)
 
 
@@ -125,7 +123,7 @@ def _about_lengths(job: Job, labels: Labels) -> list[str]:
         found = labels.videos.get(video.name) or labels.videos.get(video.name.removeprefix("v_"))
         if found is not None and found.duration is not None and abs(found.duration - video.duration) > _OTHER_LENGTH:
             other.append(f"{video.id}: {video.duration:.1f} s and {found.duration:.1f} s")
-    return [_some("are not as long as the annotations say", other)] if other else []
+    return [_some("not as long as the annotations say", other)] if other else []
 
 
 def _some(what: str, names: Sequence[str]) -> str:

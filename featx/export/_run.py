@@ -58,7 +58,7 @@ def export(
     *,
     to: str,
     layer: str | None = None,
-    annotations: Sequence[str | os.PathLike[str]] = (),
+    annotations: Sequence[str | os.PathLike[str]] | str | os.PathLike[str] = (),
     overwrite: bool = False,
     on_progress: Callable[[int, int], None] | None = None,
 ) -> Report:
@@ -74,13 +74,14 @@ def export(
     if to not in FORMATS:
         raise UsageError(f"no layout {to!r}{nearest(to, FORMATS)}")
     target, form = Path(out), FORMATS[to]
-    given = read_labels(annotations) if annotations else None
+    paths = [annotations] if isinstance(annotations, str | os.PathLike) else list(annotations)
+    given = read_labels(paths) if paths else None
     with FeatureStore(features) as store:
         job = _job(store, to, form, layer)
         labels, annotated = _annotated(job, given)
         prefix = _prefix(job, labels)
         texts = _texts(job, labels, annotated, prefix)
-        inputs = [store.path, *(Path(a) for a in annotations)]
+        inputs = [store.path, *map(Path, paths)]
         files = [*(f"{FEATURES}/{name}" for name in job.files), *texts, README, MANIFEST]
         made_from = _made_from(job, labels)
         with locked(target):
