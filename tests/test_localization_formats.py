@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import json
+from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
@@ -14,7 +15,7 @@ from featx.datasets._untrimmed import Annotations, Instance
 from featx.datasets.thumos14 import OFFICIAL_NUMBERS
 from featx.errors import FeatxError, UsageError
 from tasks.localization._evaluate import evaluate
-from tasks.localization._formats import kind_of, read_detections
+from tasks.localization._formats import ClassIds, kind_of, read_detections
 from tasks.localization._types import Detections
 from tasks.localization._writing import write_json, write_table, write_text
 
@@ -35,16 +36,17 @@ def as_rows(found: Detections) -> list[tuple[object, ...]]:
     ]
 
 
-def read_text(tmp_path: Path, text: str, **options: object) -> Detections:
+def read_text(tmp_path: Path, text: str, class_ids: ClassIds | None = None) -> Detections:
     path = tmp_path / "found.txt"
     path.write_text(text)
-    return read_detections(path, thumos(), **options)
+    return read_detections(path, thumos(), class_ids=class_ids)
 
 
 @pytest.mark.parametrize("suffix", [".txt", ".json", ".csv", ".other"])
 def test_what_is_written_is_read_back(tmp_path: Path, suffix: str) -> None:
     found, annotations = random_case(4, ties=False)
-    for place, write in enumerate((write_text, write_json, write_table)):
+    writers: tuple[Callable[[Detections, Path], None], ...] = (write_text, write_json, write_table)
+    for place, write in enumerate(writers):
         path = tmp_path / f"found{place}" / f"x{suffix if suffix not in ('.json', '.csv') else ('.txt', '.json', '.csv')[place]}"
         write(found, path)
         again = read_detections(path, annotations)

@@ -198,7 +198,7 @@ def test_a_list_of_videos_restricts_and_may_name_videos_free_of_actions() -> Non
     assert listed.videos == ("a", "empty.avi")
     assert listed.thresholds[0].mean_ap == pytest.approx(1 / 2)
     assert listed.notes == (
-        "1 detection of annotated videos that are not on the list of videos left out",
+        "1 detection of videos that are not on the list of videos left out",
         "1 video on the list not annotated, and counted as free of actions",
         "Run without an instance in these videos: left out of the means",
     )

@@ -9,7 +9,7 @@ from time import perf_counter
 import numpy as np
 import pytest
 from conftest import SHARED
-from localization_slow import annotations_of, random_case, suppressed, thumos_ap, thumos_flags, windows_of
+from localization_slow import Row, annotations_of, random_case, suppressed, thumos_ap, thumos_flags, windows_of
 from scipy.io import loadmat, savemat
 
 from featx.datasets._untrimmed import Annotations, Instance
@@ -231,10 +231,11 @@ def literal(rows: np.ndarray, weights: np.ndarray, annotations: Annotations, tio
     rows = rows[np.argsort(-rows[:, 8], kind="stable")]
     values = []
     for label in range(3):
-        written = [
+        written: list[Row] = [
             (
                 f"video_test_{int(r[0]):07d}",
-                *(float(f"{x:.1f}" if rounded else x) for x in r[4:6]),
+                float(f"{r[4]:.1f}" if rounded else r[4]),
+                float(f"{r[5]:.1f}" if rounded else r[5]),
                 float(f"{r[8]:.5g}" if rounded else r[8]),
             )
             for r in rows

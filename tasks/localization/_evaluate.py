@@ -124,11 +124,11 @@ def _notes(
     annotations: Annotations, truth: Truth, protocol: Protocol, missed: list[tuple[int, int]], thresholds: list[AtThreshold]
 ) -> tuple[str, ...]:
     notes = []
-    elsewhere, unknown = max(missed)[0], max(n for _, n in missed)
-    if unknown:
-        notes.append(f"{counted(unknown, 'detection')} of videos that were not annotated left out")
-    if elsewhere:
-        notes.append(f"{counted(elsewhere, 'detection')} of annotated videos that are not on the list of videos left out")
+    elsewhere, unknown = zip(*missed, strict=True)
+    for numbers, what in ((unknown, "were not annotated"), (elsewhere, "are not on the list of videos")):
+        if any(numbers):
+            most = "" if len(set(numbers)) == 1 else "up to "  # suppression leaves more at higher tIoUs
+            notes.append(f"{most}{counted(max(numbers), 'detection')} of videos that {what} left out")
     strangers = len(set(truth.videos) - set(annotations.videos))
     if strangers:
         notes.append(f"{counted(strangers, 'video')} on the list not annotated, and counted as free of actions")

@@ -20,7 +20,7 @@ from tasks.localization._suppression import overlap_for
 from tasks.localization._types import Detections, Evaluation
 from tasks.localization._windows import as_written, detections_of
 
-# Draws of a 95 % interval: its ends move by about a fiftieth of its width from seed to seed.
+# Draws of a 95 % interval: its ends move by about a twentieth of its width from seed to seed.
 DRAWS = 1000
 _FORMATS: dict[Kind, str] = {
     "text": "the official text format",
