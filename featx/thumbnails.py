@@ -15,8 +15,8 @@ HEIGHT = 120
 # Of a frame much wider than high.
 MOST_WIDTH = 400
 QUALITY = 78
-# Wanted frames further apart than this, about a keyframe's distance, are sought each for itself, not decoded up to.
-_GAP = 250
+# Frames further apart than this are sought each for itself: about what is decoded from a keyframe on, often 250 apart.
+_GAP = 100
 # Whole frames that are held at once.
 _MOST_AT_ONCE = 32
 

@@ -227,13 +227,13 @@ def _cards(judged: Judged, chosen: _Chosen, reels: Mapping[str, Reel], classes: 
     wrong, lost = int((judged.kind >= 0).sum()), int((~judged.found).sum())
     body = [element("h2", "Worst false positives")]
     if len(chosen.worst):
-        body.append(element("p", f"{_of(len(chosen.worst), wrong)}, the highest scores first.", class_="soft"))
+        body.append(element("p", f"{_of(len(chosen.worst), wrong)} false positives, the highest scores first.", class_="soft"))
         body.append(_page_cards.worst(judged, chosen.worst, reels, classes))
     else:
         body.append(element("p", "None." if not wrong else f"None of {wrong:,} is shown.", class_="soft"))
     body.append(element("h2", "Missed instances"))
     if len(chosen.missed):
-        body.append(element("p", f"{_of(len(chosen.missed), lost)}, the longest first.", class_="soft"))
+        body.append(element("p", f"{_of(len(chosen.missed), lost)} instances, the longest first.", class_="soft"))
         body.append(_page_cards.missed(judged, chosen.missed, reels, classes))
     else:
         body.append(element("p", "None." if not lost else f"None of {lost:,} is shown.", class_="soft"))

@@ -146,17 +146,22 @@ def _kinds(tious: Floats, own: Bools, reached: Bools) -> tuple[Ints, Ints]:
 def _taken(tious: Floats, scores: Floats, protocol: Protocol) -> list[tuple[int, int]]:
     """Return which of N true positives is which of M instances', matched again as the protocol did.
 
-    tious: (N, M), -1 where the two may not be matched. THUMOS'14: each instance takes the free detection with the highest tIoU,
-    ActivityNet: each detection, the surest first, the instance.
+    tious: (N, M), -1 where the two may not be matched.
     """
-    n, m = tious.shape
-    ranked = np.argsort(-scores, kind="stable") if protocol == "thumos14" else np.argsort(scores, kind="stable")[::-1]
-    free, pairs = np.ones(n if protocol == "thumos14" else m, bool), list[tuple[int, int]]()
-    for taker in range(m) if protocol == "thumos14" else ranked:
-        each = tious[ranked, taker] if protocol == "thumos14" else tious[taker]
-        each = np.where(free, each, -1.0)
-        place = int(each.argmax()) if len(each) else -1
-        if place >= 0 and each[place] >= 0:
-            free[place] = False
-            pairs.append((int(ranked[place]), int(taker)) if protocol == "thumos14" else (int(taker), place))
+    if protocol == "thumos14":  # each instance takes the free detection with the highest tIoU, of equal ones the surest
+        ranked = np.argsort(-scores, kind="stable")
+        return [(int(ranked[row]), place) for place, row in _one_by_one(tious[ranked].T)]
+    # Each detection, the surest first, takes the free instance, of equal ones the last.
+    ranked, last = np.argsort(scores, kind="stable")[::-1], tious.shape[1] - 1
+    return [(int(ranked[row]), last - place) for row, place in _one_by_one(tious[ranked, ::-1])]
+
+
+def _one_by_one(tious: Floats) -> list[tuple[int, int]]:
+    """Return what each row, one after the other, takes of the columns that are free: the first one with its highest tIoU."""
+    tious, pairs = tious.copy(), list[tuple[int, int]]()
+    for row in range(len(tious) if tious.size else 0):
+        column = int(tious[row].argmax())
+        if tious[row, column] >= 0:
+            tious[:, column] = -1.0
+            pairs.append((row, column))
     return pairs
