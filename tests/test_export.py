@@ -29,6 +29,9 @@ SPECS = {
     "resampled, align": ClipSpec(frames=16, stride=8, fps=12.5, tail="align"),
 }
 each_spec = pytest.mark.parametrize("spec", SPECS.values(), ids=SPECS.keys())
+# Those that are placed by each clip's own times.
+SOME = {name: SPECS[name] for name in ("own", "apart", "pad", "resampled, align")}
+some_specs = pytest.mark.parametrize("spec", SOME.values(), ids=SOME.keys())
 
 
 def file_of(tmp_path, spec=RES3D, **settings):
@@ -116,7 +119,7 @@ def test_actionformer_gets_its_configuration_and_annotations(tmp_path):
         assert line in report.paste.splitlines()
     assert report.paste in (tmp_path / "out/README.md").read_text(encoding="utf-8")
     assert any("1 ambiguous" in note for note in report.notes)
-    assert any("1 of the 3 annotated videos have no features" in note for note in report.notes)
+    assert any("1 video annotated, but without features here" in note for note in report.notes)
 
 
 def test_actionformer_numbers_the_twenty_classes_as_its_own_loader_expects(tmp_path):
@@ -196,7 +199,7 @@ def gtad_rows(config, name):
     return np.concatenate([rows[:n, :] for rows in read], axis=1).astype(np.float32)
 
 
-@each_spec
+@some_specs
 def test_gtad_reads_the_features_of_the_frame_it_takes_them_for(tmp_path, spec):
     features = file_of(tmp_path, spec)
     config = export(features, tmp_path / "out", to="gtad", annotations=annotations_of(tmp_path)).config
@@ -225,7 +228,7 @@ def test_gtad_shows_another_skip_at_once(tmp_path):
     assert np.isnan(gtad_rows({**config, "skip_videoframes": 5}, VAL)).any()
 
 
-@pytest.mark.parametrize("spec", [*SPECS.values(), ClipSpec(frames=8, stride=16, count=7)], ids=[*SPECS, "spread"])
+@some_specs
 def test_mmaction_reads_a_hundred_rows_in_time(tmp_path, spec):
     features = file_of(tmp_path, spec)
     report = export(features, tmp_path / "out", to="mmaction", annotations=annotations_of(tmp_path))
@@ -250,6 +253,16 @@ def test_mmaction_reads_a_hundred_rows_in_time(tmp_path, spec):
     assert any("resampled to 100" in note for note in report.notes)
 
 
+def test_mmaction_takes_evenly_spread_clips(tmp_path):
+    features = file_of(tmp_path, ClipSpec(frames=8, stride=16, count=7))
+    report = export(features, tmp_path / "out", to="mmaction")
+    rows = np.loadtxt(f"{report.config['data_root']}v_{VAL}.csv", dtype=np.float32, delimiter=",", skiprows=1)
+    _, times = stored(features, VAL)
+    # 203 frames, of which MMAction2 divides the first 192 by 100: row 50 is about 4.04 * 192 / 203 seconds of 8.12.
+    assert rows[50, 0] == pytest.approx((50.5 / 100) * 192 / 25, abs=1e-4)
+    assert rows[0, 0] == pytest.approx(times[0].mean())
+
+
 def test_mmactions_header_counts_the_columns(tmp_path):
     report = export(file_of(tmp_path), tmp_path / "out", to="mmaction")
     with open(f"{report.config['data_root']}v_{VAL}.csv", encoding="ascii") as file:
@@ -267,5 +280,6 @@ def test_means_are_of_what_lies_between():
     weights = means(np.asarray([1.0, 2.0, 3.0]), bins=2, seconds=4.0)
     assert weights @ [0.0, 1.0, 0.0] == pytest.approx([0.25, 0.25])
     assert weights.sum(axis=1) == pytest.approx([1, 1])
+    assert (means(np.asarray([0.0]), bins=3, seconds=0.0) == 1).all()
     # Clips that come more than once, as evenly spread ones may, count as one.
     assert means(np.asarray([1.0, 1.0]), bins=3, seconds=2.0).sum(axis=1) == pytest.approx([1, 1, 1])

@@ -6,6 +6,8 @@ from collections.abc import Sequence
 
 from featx.export._annotations import Labels, covered
 from featx.export._formats import BINS, FORMATS, Job
+from featx.export._names import known_as
+from featx.store import PROJECTION
 
 # Seconds by which a video's length may differ from the annotations' before it is told.
 _OTHER_LENGTH = 1.0
@@ -98,11 +100,11 @@ def _about_times(job: Job, with_annotations: bool, common: float | None) -> list
 def _about_annotations(job: Job, labels: Labels, annotated: Sequence[str]) -> list[str]:
     notes = []
     here = set(annotated)
-    from_annotations = len(labels.videos) - len(here)
-    if from_annotations > 0:
+    known = {known_as(video.name, labels.videos) for _, video in job.videos}
+    if absent := sorted(labels.videos.keys() - known):
         notes.append(
-            f"{from_annotations} of the {len(labels.videos)} annotated videos have no features here and are left out of what was"
-            f" written: results on it are on the other {len(here)}"
+            f"{_some('annotated, but without features here, left out of what is written', absent)}; results on it are on the"
+            f" other {len(labels.videos) - len(absent)}"
         )
     without = [video.id for _, video in job.videos if video.id not in here]
     if without:
@@ -120,7 +122,8 @@ def _about_annotations(job: Job, labels: Labels, annotated: Sequence[str]) -> li
 def _about_lengths(job: Job, labels: Labels) -> list[str]:
     other = []
     for _, video in job.videos:
-        found = labels.videos.get(video.name) or labels.videos.get(video.name.removeprefix("v_"))
+        name = known_as(video.name, labels.videos)
+        found = labels.videos[name] if name is not None else None
         if found is not None and found.duration is not None and abs(found.duration - video.duration) > _OTHER_LENGTH:
             other.append(f"{video.id}: {video.duration:.1f} s and {found.duration:.1f} s")
     return [_some("not as long as the annotations say", other)] if other else []
@@ -141,6 +144,8 @@ def readme(job: Job, paste: str, notes: Sequence[str]) -> str:
     rate = f"at {grid.fps:g} frames a second" if grid.fps is not None else "at the videos' own rates"
     told = "".join(f"- {note}\n" for note in notes)
     of = f"{job.layer} of {job.store.settings['model']['name']} ({weights} weights)"
+    if PROJECTION in job.store.settings:
+        of += f", projected to {job.dims} numbers"
     return (
         f"# Features for {FORMATS[job.to].loader}\n\n"
         f"Written by `featx export --to {job.to}` from `{job.store.path.name}`: {len(job.videos)} videos, layer {of}."

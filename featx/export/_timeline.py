@@ -145,6 +145,8 @@ def means(centres: Floats, *, bins: int, seconds: float) -> npt.NDArray[np.float
 
     Between clips' middles features are linear, as in `at_times`, so that the mean over a part is exact.
     """
+    if seconds <= 0:  # of a single frame whose duration nothing tells
+        return np.repeat(np.eye(1, len(centres)), bins, axis=0)
     edges = np.linspace(0, seconds, bins + 1)
     points = np.unique(np.concatenate([edges, centres[(centres > 0) & (centres < seconds)]]))
     # Linear from one point to the next, so that the mean over that stretch is the value in its middle.
