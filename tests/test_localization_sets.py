@@ -11,14 +11,20 @@ import numpy as np
 import pytest
 from conftest import encode
 
-from featx.clips import window_spec
+from featx.clips import clip_indices, placed, resample, window_spec
 from featx.datasets import Dataset, Item
 from featx.datasets._untrimmed import Instance
 from featx.errors import FeatxError, UsageError
+from featx.training.clips import DrawSettings
+from featx.training.loader import Loader, Stream
+from featx.training.sampling import AUGMENTATIONS
+from featx.transforms import Transform
+from featx.video import open_video
 from tasks.localization._train import slide
 from tasks.localization._training_sets import Matched, Matching, Slid, match, notes_on, tiou, training_set
 
 MATCHING = Matching()
+TRANSFORM = Transform(resize=(32, 40), crop=24, mean=(0.0, 0.0, 0.0), std=(1.0, 1.0, 1.0))
 CLASSES = ("dive", "jump")
 
 
@@ -177,3 +183,30 @@ def test_windows_of_a_video_by_its_own_frames(tmp_path: Path) -> None:
     assert Counter(clocked.length.tolist()) == {16: (59 - 16) // 4 + 1, 32: (59 - 32) // 8 + 1}
     assert clocked.begin == pytest.approx(clocked.start / 25)
     assert len(slide("v", str(encode(tmp_path / "short.mp4", 10)), spec).start) == 0
+
+
+def test_a_window_shows_the_frames_that_detection_shows_of_it(tmp_path: Path) -> None:
+    """Of a video at 30 frames a second, windows at 25: the same ticks, whichever window is asked for."""
+    path = encode(tmp_path / "v.mp4", 110, size=(48, 64), fps=30)
+    spec = window_spec(4, lengths=(16, 32, 64))
+    video = open_video(path, frame_size=TRANSFORM.frame_size)
+    whole = np.stack([frame.image()[4:28, 8:32] for frame in video])
+    times = video.times
+    sampled = resample(times[:-1].tolist(), float(times[-1]), 25.0)
+    windows = slide("v", str(path), spec)
+    items = [
+        Item(id=str(i), path=str(path), label=0, start=float(windows.begin[i]), end=float(windows.end[i]))
+        for i in range(0, len(windows.start), 5)
+    ]
+    augmentation = replace(AUGMENTATIONS["scnn"], position="center", flip=0.0)
+    drawn = DrawSettings(spec, TRANSFORM, "pyav", 2, None, augmentation)
+    with Loader(
+        Stream(items, clips_per_video=1, seed=0), iter([range(len(items))] * 9), drawn, batch=len(items), workers=1
+    ) as loader:
+        batch = loader.next()
+    assert batch is not None
+    by_window = {(start, scale.span): scale for start, scale in placed(len(sampled), spec)}
+    for name, clip in zip(batch.ids, batch.clips.numpy(), strict=True):
+        start, length = int(windows.start[int(name)]), int(windows.length[int(name)])
+        shown = clip_indices(start, len(sampled), by_window[start, length])
+        np.testing.assert_array_equal(clip, whole[[sampled[k] for k in shown]])

@@ -23,6 +23,7 @@ from featx.models import _registry
 from featx.statefile import read_state
 from featx.training import TrainSettings, finished, make_plan, train
 from featx.weights import load_model
+from tasks.localization._networks import read_networks
 from tasks.localization._train import NetworkSettings, gather, to_json, train_networks
 from tasks.localization._training_sets import STAGES, Matching, training_set
 
@@ -33,6 +34,8 @@ MATCHING = Matching()
 def network() -> Iterator[None]:
     with pytest.MonkeyPatch.context() as patch:
         patch.setitem(_registry._ENTRIES, tiny.NAME, tiny.ENTRY)
+        # Half a second for each of the many runs here; test_training.py looks at the curves.
+        patch.setattr("featx.training.curves.plot_curves", lambda *_, **__: None)
         yield
 
 
@@ -82,6 +85,9 @@ def test_checkpoints_say_which_windows_and_classes_they_are_for(whole: Path) -> 
     assert [info(whole, stage)["training"]["lr"] for stage in STAGES] == [0.01, 0.001, 0.001]
     began = info(whole, "localization")["training"]["from"]
     assert began["sha256"] == read_state(whole / "classification" / "last.safetensors").sha256
+    instances = read_networks(whole).instances
+    assert instances is not None
+    assert set(instances.classes) == {"MoveLeft", "RotateCw"}
     made = info(whole, "localization")["trained_on"]["made"]
     assert (made["stage"], made["positive"]) == ("localization", 0.7)
 
@@ -94,7 +100,9 @@ def test_windows_have_the_overlap_that_the_annotations_give(root: Path) -> None:
         assert (video.end <= 12 + 1e-9).all()
     whole_frames = make_plan(
         TrainSettings(model=tiny.NAME, dataset="thumos14", recipe="scnn-localization", clip=window_spec(4), validate="none"),
-        training_set("localization", material.classes, material.trimmed, material.videos, matching=MATCHING, seed=0)[0],
+        training_set("localization", material.annotations.classes, material.trimmed, material.videos, matching=MATCHING, seed=0)[
+            0
+        ],
     )
     assert whole_frames.recipe.augmentation.temporal == "whole"
 
@@ -242,7 +250,9 @@ def test_networks_are_not_written_among_other_things(root: Path, tmp_path: Path)
 
 def test_a_dataset_in_memory_is_trained_on_under_its_own_name(root: Path, tmp_path: Path) -> None:
     material = gather(window_spec(4), root=str(root))
-    data, _ = training_set("localization", material.classes, material.trimmed, material.videos, matching=MATCHING, seed=0)
+    data, _ = training_set(
+        "localization", material.annotations.classes, material.trimmed, material.videos, matching=MATCHING, seed=0
+    )
     asked = TrainSettings(
         model=tiny.NAME, dataset="thumos14", recipe="scnn-localization", device="cpu", workers=1,
         overrides={"duration": "1", "unit": "iterations", "batch": "2"},

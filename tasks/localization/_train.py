@@ -12,11 +12,13 @@ import numpy as np
 
 from featx.clips import ClipSpec, placed, window_spec
 from featx.datasets import Dataset, Item, thumos14
-from featx.datasets._untrimmed import Instance
+from featx.datasets._untrimmed import Annotations, Instance
 from featx.errors import FeatxError, UsageError
+from featx.files import disk_full
 from featx.seek import index_video
 from featx.training import Plan, Progress, TrainReport, TrainSettings, clock_frames, finished, preset, recipe, train
 from featx.video import VideoError
+from tasks.localization._networks import write_instances
 from tasks.localization._training_sets import STAGES, Matched, Matching, Samples, Slid, Stage, match, notes_on, training_set
 
 if TYPE_CHECKING:
@@ -85,9 +87,13 @@ class NetworksReport:
 
 @dataclass(frozen=True, kw_only=True, eq=False)
 class Material:
-    """What all training sets are made of. videos: windows of untrimmed ones, and which are samples; absent: their names."""
+    """What all training sets are made of.
 
-    classes: tuple[str, ...]
+    annotations: of the validation videos. videos: the windows of those that could be read, and which are samples; unread: names
+    of the others, and why.
+    """
+
+    annotations: Annotations
     trimmed: tuple[Item, ...]
     videos: tuple[tuple[Slid, Matched], ...]
     notes: tuple[str, ...]
@@ -105,9 +111,11 @@ def train_networks(
 ) -> NetworksReport:
     """Train the proposal, the classification and the localization network into folders of these names in `out`.
 
-    Each is a run as `featx.training.train` makes them; killed at any time, the same call continues, and makes no update of a
-    stage that is finished. on_indexed: called with how many of the untrimmed videos' frames are known; on_stage: before a
-    stage's run, with what it is trained on; on_start, on_progress: by each run.
+    Each is a run as `featx.training.train` makes them, and instances.csv beside them has what priors are counted of. Killed at
+    any time, the same call continues, and makes no update of a stage that is finished.
+
+    on_indexed: called with how many of the untrimmed videos' frames are known; on_stage: before a stage's run, with what it is
+    trained on; on_start, on_progress: by each run.
 
     Raises UsageError for what is wrong or missing, with what to get, and for a folder with networks of other settings.
     """
@@ -124,9 +132,15 @@ def train_networks(
     clip = window_spec(frames, lengths=settings.lengths, overlap=settings.overlap, fps=settings.fps)
     material = gather(clip, root=settings.root, partial=settings.partial, matching=settings.matching, on_indexed=on_indexed)
     notes, networks = list(material.notes), []
+
+    def started(plan: Plan, trainer: Trainer) -> None:
+        with disk_full(out):  # not before the stage's run has accepted its folder
+            write_instances(out, material.annotations)
+        on_start(plan, trainer)
+
     for stage in stages:
         data, samples = training_set(
-            stage, material.classes, material.trimmed, material.videos, matching=settings.matching, seed=settings.seed
+            stage, material.annotations.classes, material.trimmed, material.videos, matching=settings.matching, seed=settings.seed
         )
         notes += [f"{stage}: {note}" for note in notes_on(stage, samples)]
         on_stage(stage, data, samples, clip)
@@ -137,7 +151,7 @@ def train_networks(
             device=settings.device, compile=settings.compile, workers=settings.workers, timeout=settings.timeout,
             save_seconds=settings.save_seconds,
         )  # fmt: skip
-        report = train(asked, out / stage, data, on_start=on_start, on_progress=on_progress)
+        report = train(asked, out / stage, data, on_start=started, on_progress=on_progress)
         if report is None:
             raise FeatxError("the networks are trained by one process: leave torchrun out")
         networks.append(
@@ -189,7 +203,7 @@ def gather(
     notes = [f"{len(absent)} annotated validation videos are not in {base}, and are left out"] if absent else []
     if thumos14.is_generated(root):
         notes.append("generated videos, not the official ones")
-    return Material(classes=annotations.classes, trimmed=trimmed, videos=tuple(videos), notes=tuple(notes), unread=tuple(unread))
+    return Material(annotations=annotations, trimmed=trimmed, videos=tuple(videos), notes=tuple(notes), unread=tuple(unread))
 
 
 def slide(name: str, path: str, clip: ClipSpec) -> Slid:
