@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from featx.clips import ClipSpec, placed, window_spec
+from featx.clips import ClipSpec, window_spec
 from featx.datasets import Dataset, Item, thumos14
 from featx.datasets._untrimmed import Annotations, Instance
 from featx.errors import FeatxError, UsageError
@@ -19,7 +19,7 @@ from featx.seek import index_video
 from featx.training import Plan, Progress, TrainReport, TrainSettings, clock_frames, finished, preset, recipe, train
 from featx.video import VideoError
 from tasks.localization._networks import write_instances
-from tasks.localization._training_sets import STAGES, Matched, Matching, Samples, Slid, Stage, match, notes_on, training_set
+from tasks.localization._training_sets import STAGES, Matched, Matching, Samples, Slid, Stage, match, notes_on, slid, training_set
 
 if TYPE_CHECKING:
     from featx.training.loop import Trainer
@@ -211,10 +211,7 @@ def slide(name: str, path: str, clip: ClipSpec) -> Slid:
     times = index_video(path).times
     rate = clip.fps
     sampled = len(times) - 1 if rate is None else len(clock_frames(times, rate))
-    found = [(start, scale.span) for start, scale in placed(sampled, clip) if start + scale.span <= sampled]
-    start, length = np.array(found, np.int64).reshape(-1, 2).T
-    at = times - times[0] if rate is None else np.arange(sampled + 1) / rate
-    return Slid(video=name, path=path, start=start, length=length, begin=at[start], end=at[start + length])
+    return slid(name, path, clip, times - times[0] if rate is None else np.arange(sampled + 1) / rate)
 
 
 def to_json(report: NetworksReport) -> dict[str, Any]:

@@ -8,6 +8,7 @@ from typing import Any, Literal
 
 import numpy as np
 
+from featx.clips import ClipSpec, starts
 from featx.datasets import Dataset, Item
 from featx.datasets._untrimmed import Instance
 from featx.errors import FeatxError, UsageError
@@ -82,6 +83,20 @@ class Samples:
     def total(self) -> int:
         """All of them."""
         return self.trimmed + self.windows + self.background
+
+
+def slid(video: str, path: str, clip: ClipSpec, at: Floats) -> Slid:
+    """Return the windows of a video of N sampled frames, at: (N + 1,) seconds, those that run past its end dropped.
+
+    They are in the order of `featx.clips.placed`.
+    """
+    frames = len(at) - 1
+    found = [(scale.span, starts(frames, scale)) for scale in clip.at_scales if scale.span <= frames]
+    start = np.concatenate([np.zeros(0, np.int64), *(np.array(each, np.int64) for _, each in found)])
+    length = np.repeat(np.array([span for span, _ in found], np.int64), [len(each) for _, each in found])
+    order = np.lexsort((length, start + length))
+    start, length = start[order], length[order]
+    return Slid(video=video, path=path, start=start, length=length, begin=at[start], end=at[start + length])
 
 
 def tiou(begin: Floats, end: Floats, instance: Instance) -> Floats:
