@@ -215,10 +215,13 @@ def test_a_manifest_cannot_have_files_elsewhere_removed(tmp_path):
     features, out = file_of(tmp_path), tmp_path / "out"
     (tmp_path / "precious").write_text("x")
     out.mkdir()
-    tampered = {"format": "featx-export", "files": ["../precious", str(tmp_path / "precious")], "made_from": {}}
+    (out / "features").mkdir()
+    (out / "features/video_test_1.npy").symlink_to(tmp_path / "precious")  # what stands there is replaced, not followed
+    tampered = {"format": "featx-export", "files": ["../precious", str(tmp_path / "precious")], "made_from": ""}
     (out / "featx_export.json").write_text(json.dumps(tampered))
     export(features, out, to="opentad", overwrite=True)
     assert (tmp_path / "precious").read_text() == "x"
+    assert len(np.load(out / "features/video_test_1.npy")) == 6
 
 
 def test_a_folder_takes_one_export_at_a_time(tmp_path):

@@ -25,8 +25,8 @@ def export(
     """Write clip features to the folder OUT as a temporal detector reads them.
 
     OUT gets features/, with annotations where some are given, a README.md with the configuration to paste, and
-    featx_export.json with the same for programs. Features lie where the detector takes them to be, or the export is refused
-    with the reason. Killed or interrupted, the same command continues.
+    featx_export.json with the same for programs. A feature that lies more than half a clip from where the detector would take
+    it to be is refused, a smaller difference is told. Killed or interrupted, the same command continues.
 
     Exit status: 0 all done, 1 an output cannot be written, 2 wrong usage, 130 interrupted.
 

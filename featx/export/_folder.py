@@ -5,7 +5,7 @@ from __future__ import annotations
 import contextlib
 import json
 import shutil
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -37,16 +37,17 @@ def locked(out: Path) -> Iterator[None]:
                 out.rmdir()  # empty, where nothing came of it
 
 
-def begin(out: Path, made_from: Mapping[str, Any], files: Sequence[str], inputs: Sequence[Path], *, overwrite: bool) -> None:
+def begin(out: Path, made_from: str, files: Sequence[str], inputs: Sequence[Path], *, overwrite: bool) -> None:
     """Write down what the folder is going to hold, or find that a run before did, whose files stay.
 
-    files: all that will be written, below `out`. Raises UsageError where the folder holds something else, unless `overwrite`,
-    which removes an earlier export's files and those that these take the place of; and where one of these is an input.
+    made_from: tells an export of the same from another. files: all that will be written, below `out`. Raises UsageError where
+    the folder holds something else, unless `overwrite`, which removes an earlier export's files and those that these take the
+    place of; and where one of these is an input.
     """
     for file in files:
         keep_inputs(out / file, inputs)
     earlier = _manifest(out)
-    same = earlier is not None and earlier.get("made_from") == json.loads(json.dumps(made_from))
+    same = earlier is not None and earlier.get("made_from") == made_from
     if same and not overwrite:
         return
     others = sorted(path.name for path in out.iterdir() if path.name != _LOCK)
@@ -56,9 +57,10 @@ def begin(out: Path, made_from: Mapping[str, Any], files: Sequence[str], inputs:
                 f"{out} holds an export of other features or annotations: choose another folder, or give --overwrite"
             )
         raise UsageError(f"{out} holds {', '.join(others[:3])}, no export of featx: choose another folder, or give --overwrite")
-    old = [str(name) for name in earlier.get("files", [])] if earlier is not None else []
+    old = _earlier(out, earlier["files"], inputs) if earlier is not None else []
     with disk_full(out):
-        _remove(out, [*old, *files], inputs)
+        for path in [*old, *(out / file for file in files)]:
+            path.unlink(missing_ok=True)
         write_atomically(out / MANIFEST, json.dumps({"format": FORMAT, "made_from": made_from, "files": list(files)}).encode())
 
 
@@ -71,11 +73,8 @@ def _manifest(out: Path) -> dict[str, Any] | None:
     return found if isinstance(found, dict) and found.get("format") == FORMAT and isinstance(found.get("files"), list) else None
 
 
-def _remove(out: Path, files: Sequence[str], inputs: Sequence[Path]) -> None:
-    """Remove files below a folder; one that leads out of it, as only a file that was tampered with says, is not touched."""
-    base = out.resolve()
-    kept = {path.resolve() for path in inputs}
-    for file in dict.fromkeys(files):
-        path = (out / file).resolve()
-        if path.is_relative_to(base) and path not in kept:
-            (out / file).unlink(missing_ok=True)
+def _earlier(out: Path, names: Sequence[object], inputs: Sequence[Path]) -> list[Path]:
+    """Return an earlier export's files by the names it wrote down; none outside the folder, as after tampering, and no input."""
+    base, kept = out.resolve(), {path.resolve() for path in inputs}
+    found = [out / str(name) for name in names]
+    return [path for path in found if path.resolve() not in kept and path.parent.resolve().is_relative_to(base)]

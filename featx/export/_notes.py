@@ -39,7 +39,7 @@ def notes_of(
         notes += _about_annotations(job, given, annotated)
         if gone := sorted(set(given.classes) - set(labels.classes)):
             notes.append(
-                f"{len(gone)} classes have no instance in the exported videos and are left out:"
+                f"classes without an instance in the exported videos are left out ({len(gone)}):"
                 f" {', '.join(gone[:3])}{_more(gone)}"
             )
     return notes

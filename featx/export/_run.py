@@ -204,19 +204,18 @@ def _texts(job: Job, labels: Labels | None, annotated: _Videos, prefix: str) -> 
     return files | ({CLASS_MAP: "".join(f"{name}\n" for name in labels.classes).encode()} if job.to == "opentad" else {})
 
 
-def _made_from(job: Job, labels: Labels | None) -> dict[str, Any]:
-    """Return what tells an export of the same from another one: content, not places or times."""
-    digest = None if labels is None else hashlib.sha256(json.dumps(asdict(labels), sort_keys=True).encode()).hexdigest()
+def _made_from(job: Job, labels: Labels | None) -> str:
+    """Return a sha256 that tells an export of the same from another one: of content, not of places or times."""
     path = str(job.store.path)
-    videos = {name: str(job.store[video.id].attrs.get("fingerprint", "")) for name, video in job.videos}
-    return {
+    about = {
         "to": job.to,
         "layer": job.layer,
         "features": Source(path, path).fingerprint(),
         "settings": job.store.settings,
-        "videos": hashlib.sha256(json.dumps(videos).encode()).hexdigest(),
-        "annotations": digest,
+        "videos": {name: str(job.store[video.id].attrs.get("fingerprint", "")) for name, video in job.videos},
+        "annotations": None if labels is None else asdict(labels),
     }
+    return hashlib.sha256(json.dumps(about, sort_keys=True).encode()).hexdigest()
 
 
 def _check_room(job: Job, out: Path) -> None:
@@ -252,7 +251,7 @@ def _write(job: Job, out: Path, texts: Mapping[str, bytes], on_progress: Callabl
 
 
 def _manifest(
-    job: Job, values: Mapping[str, Any], paste: str, notes: Sequence[str], files: Sequence[str], made_from: Mapping[str, Any]
+    job: Job, values: Mapping[str, Any], paste: str, notes: Sequence[str], files: Sequence[str], made_from: str
 ) -> dict[str, Any]:
     from featx import __version__
 
@@ -273,7 +272,7 @@ def _manifest(
         "failures": [list(failure) for failure in job.store.failures],
         "videos": {name: _video(video) for name, video in job.videos},
         "files": list(files),
-        "made_from": dict(made_from),
+        "made_from": made_from,
     }
 
 
