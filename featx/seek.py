@@ -81,18 +81,19 @@ def _from_packets(path: str, alive: Callable[[], None]) -> FrameIndex | None:
         base = stream.time_base
         # MPEG-4 in AVI fills the place of a frame that was dropped with a packet of a few bytes.
         least = PLACEHOLDER_BYTES if stream.codec_context.name == "mpeg4" else 0
-        packets = []
+        told = list[tuple[int, int]]()  # not the packets: they hold the whole file
+        doubt = base is None
         for packet in container.demux(stream):
             alive()
             if packet.size > least:
-                packets.append(packet)
-    if not packets or base is None or any(p.pts is None or p.is_corrupt or p.is_discard for p in packets):
+                doubt |= packet.pts is None or packet.is_corrupt or packet.is_discard
+                told.append((packet.pts or 0, packet.duration or 0))
+    if doubt or base is None or not told:
         return None
-    order = sorted(packets, key=lambda p: p.pts)
-    stamps = np.asarray([p.pts for p in order], dtype=np.int64)
+    stamps, durations = np.array(sorted(told), dtype=np.int64).T.copy()
     if np.any(np.diff(stamps) <= 0):
         return None
-    last = order[-1].duration or (stamps[-1] - stamps[-2] if len(stamps) > 1 else round(1 / (25 * base)))
+    last = durations[-1] or (stamps[-1] - stamps[-2] if len(stamps) > 1 else round(1 / (25 * base)))
     return FrameIndex(np.append(stamps, stamps[-1] + last).astype(np.float64) * float(base), stamps)
 
 

@@ -26,11 +26,11 @@ from featx.report.page import element, page
 from featx.sources import Source
 from featx.store import FeatureStore
 from featx.thumbnails import spread, thumbnails
+from tasks._time import clock, seconds_of
 from tasks.cli.search import index as index_command
 from tasks.cli.search import search as search_command
 from tasks.retrieval import SearchResult, _faiss, _folder, _index, _nearest, _place, index, search
 from tasks.retrieval._rows import Stored, unit
-from tasks.retrieval._time import clock, seconds_of
 
 DIMS = 12
 Rows = Mapping[str, np.ndarray]

@@ -33,6 +33,10 @@ class _Detect(click.Group):
         with command.make_context(ctx.invoked_subcommand, ctx.args, parent=ctx) as under:
             return command.invoke(under)
 
+    def get_params(self, ctx: click.Context) -> list[click.Parameter]:
+        # A command's path shows the arguments of those above it, which one under this group does not take.
+        return super().get_params(ctx) if ctx.command is self else []
+
     def format_usage(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
         formatter.write_usage(ctx.command_path, "[OPTIONS] [VIDEOS]...")
         formatter.write_usage(ctx.command_path, f"{'|'.join(sorted(self.commands))} [OPTIONS] ARGS...", prefix="       ")

@@ -5,10 +5,10 @@ from __future__ import annotations
 from collections.abc import Mapping
 
 from featx.report.page import Markup, element
+from tasks._time import stretch
 from tasks.localization._page_frames import Reel, Stretch, strip
 from tasks.localization._timeline_errors import BACKGROUND, BOTH_WRONG, NAMES, POOR_OVERLAP, SECOND, WRONG_CLASS, Judged
 from tasks.localization._types import Ints
-from tasks.retrieval._time import stretch
 
 STYLE = """
 .cards { display: grid; grid-template-columns: repeat(auto-fill, minmax(min(100%, 21rem), 1fr)); gap: .8rem; list-style: none;

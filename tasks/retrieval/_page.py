@@ -8,9 +8,9 @@ from featx.errors import FeatxError
 from featx.query import fingerprint
 from featx.report.page import Markup, element, page, picture, write_page
 from featx.thumbnails import thumbnails
+from tasks._time import clock, stretch
 from tasks.retrieval._question import Question
 from tasks.retrieval._search import Hit, SearchResult
-from tasks.retrieval._time import clock, stretch
 
 FRAMES = 4
 _STYLE = """

@@ -11,9 +11,9 @@ import numpy as np
 
 from featx.errors import FeatxError, UsageError, nearest
 from featx.store import FeatureStore
+from tasks._time import clock, stretch
 from tasks.retrieval._folder import Opened
 from tasks.retrieval._rows import Rows, mean_of, unit
-from tasks.retrieval._time import clock, stretch
 
 # Ids among which the nearest are looked for, for a message.
 MOST_COMPARED = 10_000

@@ -12,6 +12,7 @@ import numpy as np
 
 from featx.errors import UsageError
 from featx.store import FeatureStore
+from tasks._time import seconds_of
 from tasks.retrieval._folder import Damaged, Opened, Recall, open_index
 from tasks.retrieval._index import IndexReport, difference
 from tasks.retrieval._index import index as make_index
@@ -19,7 +20,6 @@ from tasks.retrieval._nearest import LEAST, REFINE, Nearest
 from tasks.retrieval._place import Plan, chosen_layer, folder_of, stamp_of
 from tasks.retrieval._question import Computing, Question, asked, pair, pair_of_ints
 from tasks.retrieval._rows import Floats, Ints, Rows
-from tasks.retrieval._time import seconds_of
 from tasks.retrieval._videos import Table
 
 MOST = 10_000
