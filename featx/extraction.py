@@ -49,7 +49,8 @@ class Settings:
     None for the model's own if it is at hand. layers: names as in the paper, or module paths; None
     for the model's own. clip and transform settings left None are the checkpoint's. fps: "own" is each
     video's. clips: as many, evenly spread over the video, instead of one every `stride` (`ClipSpec.count`).
-    input: "rgb", "flow" or "rgbf" (see featx.flow); flow: the method, "auto" for TV-L1 where OpenCV has it, else DIS; None for the checkpoint's, or "auto".
+    input: "rgb", "flow" or "rgbf" (see featx.flow); flow: the method, "auto" for TV-L1 where OpenCV has it,
+    else DIS; None for the checkpoint's, or "auto".
     scales: clips of several lengths (`ClipSpec.scales`).
     cascade: a second network for some of the clips; `layers` is then left out.
     flow_cache: a folder in which flow is kept for later extractions; the rows are the same with and without.
@@ -83,6 +84,14 @@ class Settings:
     decoder: DecoderChoice = "auto"
     workers: int | None = None
     timeout: float = 120.0
+
+
+class OtherSettings(UsageError):
+    """What an output holds was made with other settings; `changed` says with which."""
+
+    def __init__(self, message: str, changed: str) -> None:
+        super().__init__(message)
+        self.changed = changed
 
 
 @dataclass
@@ -189,7 +198,7 @@ def _cascade(prepared: Prepared, settings: Settings, cascade: Cascade, first: Lo
     from featx.weights import load_model
 
     transform, clip = prepared.decode.transform, prepared.decode.clip
-    if settings.layers is not None and list(settings.layers) != [PROB]:
+    if settings.layers is not None and prepared.recorded["layers"] != [PROB]:
         raise UsageError(f"layers is {settings.layers}, and of two networks in a row the probabilities are kept: leave it out")
     if transform.n_crops > 1 or transform.flip:
         raise UsageError("a second network sees the clips that the first one lets through: leave ten crops and mirroring out")
@@ -386,7 +395,7 @@ def _kept_failures(found: Found, old: FeatureStore | None) -> list[tuple[str, st
 def _same_settings(target: Path, ours: dict[str, Any], old: FeatureStore | None, journal: Journal) -> None:
     for theirs in (old.settings if old else None, journal.settings):
         if theirs is not None and (changed := differences(theirs, ours)):
-            raise UsageError(f"{target} was begun with other settings: {changed}; use those, or another output")
+            raise OtherSettings(f"{target} was begun with other settings: {changed}; use those, or another output", changed)
 
 
 def _todo(
