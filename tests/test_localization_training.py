@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import json
 import os
+import shutil
 import signal
 import subprocess
 import sys
@@ -14,6 +16,7 @@ from typing import Any
 
 import pytest
 import tiny
+from click.testing import CliRunner
 
 from featx.clips import window_spec
 from featx.datasets import Item
@@ -23,6 +26,7 @@ from featx.models import _registry
 from featx.statefile import read_state
 from featx.training import TrainSettings, finished, make_plan, train
 from featx.weights import load_model
+from tasks.cli.detect_train import train as command
 from tasks.localization._networks import read_networks
 from tasks.localization._train import NetworkSettings, gather, to_json, train_networks
 from tasks.localization._training_sets import STAGES, Matching, training_set
@@ -193,6 +197,42 @@ def test_killed_at_any_time_the_same_command_continues(whole: Path, root: Path, 
     for stage in STAGES:
         for name in ("steps.csv", "last.safetensors"):
             assert (tmp_path / "run" / stage / name).read_bytes() == (whole / stage / name).read_bytes(), (stage, name)
+
+
+def test_the_command_says_what_is_trained_on(whole: Path, root: Path, tmp_path: Path) -> None:
+    args = ["--model", tiny.NAME, "--weights", "random", "--device", "cpu", "--workers", "1"]
+    args += [a for name, value in OVERRIDES.items() for a in ("--set", f"{name}={value}")]
+    done = CliRunner().invoke(command, [*args, "--root", str(root), "--json", str(whole)], standalone_mode=False)
+    assert done.return_value == 0, done.output
+    told = json.loads(done.stdout)
+    assert [each["stage"] for each in told["networks"]] == list(STAGES)
+    samples = told["networks"][0]["samples"]
+    assert samples["background"] == samples["trimmed"] + samples["windows"]
+    assert told["clip"]["scales"] == [1, 2, 4, 8, 16, 32]
+    assert told["notes"] == ["generated videos, not the official ones"]
+    assert "8 trimmed videos" in done.stderr
+    assert "4 frames of each window of 16, 32, 64, 128, 256, 512 at 25 frames a second" in done.stderr
+    assert "finished before" in done.stderr
+    # A video that cannot be read costs that video, and the exit status says so.
+    some = tmp_path / "thumos14"
+    shutil.copytree(root, some)
+    (some / "validation" / "video_validation_0000002.mp4").write_bytes(b"no video")
+    args += ["--stage", "proposal", "--fps", "own"]
+    short = CliRunner().invoke(command, [*args, "--root", str(some), str(tmp_path / "run")], standalone_mode=False)
+    assert short.return_value == 1, short.output
+    assert "left out: video_validation_0000002: " in short.stderr
+    assert "at their own frame rate" in short.stderr
+
+
+def test_ctrl_c_is_told_by_the_exit_status(root: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def stopped(*_: object, **__: object) -> None:
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr("tasks.localization._train.train", stopped)
+    args = ["--model", tiny.NAME, "--weights", "random", "--root", str(root), str(tmp_path / "run")]
+    done = CliRunner().invoke(command, args, standalone_mode=False)
+    assert done.return_value == 130
+    assert "run the same command again to continue" in done.stderr
 
 
 # ---------------------------------------------------------------- what is refused

@@ -53,8 +53,8 @@ class Recipe:
     duration: how long, in `unit`s. An epoch shows `clips_per_video` clips of every video.
     freeze: "conv1" to "conv5": that stage and those below it stay as they are, batch norm's statistics too.
     loss: "softmax" is cross-entropy; "overlap" adds to it what `losses.overlap_loss` says, times `overlap_weight` (lambda),
-        with the windows' tIoU to the power `overlap_power` (alpha); "overlap-positives" averages that term over the clips of
-        actions alone, instead of over all clips of a forward pass.
+        with the windows' tIoU to the power `overlap_power` (alpha), the first class being background; "overlap-positives"
+        averages that term over the clips of actions alone, instead of over all clips of a forward pass.
     source: paper and section; what it leaves open.
     """
 

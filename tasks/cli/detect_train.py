@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Callable
+from contextlib import ExitStack
 from typing import TYPE_CHECKING, Any
 
 import click
@@ -54,7 +56,6 @@ def train(out: str, fps: float | str, lengths: str, positive: float, best: float
       featx detect train --model c3d --weights c3d.pth --stage proposal runs/scnn-c3d
       featx detect train --model res3d --weights random --crop 40 --set duration=4 --set localization.lr=0.0005 runs/small
     """
-    from featx.terminal import bar
     from tasks.localization._train import NetworkSettings, to_json, train_networks
     from tasks.localization._training_sets import Matching
 
@@ -67,10 +68,9 @@ def train(out: str, fps: float | str, lengths: str, positive: float, best: float
     )
     shown = _Shown()
     try:
-        with bar("video") as indexed:
-            report = train_networks(
-                asked, out, on_indexed=indexed, on_stage=shown.stage, on_start=shown.start, on_progress=shown.progress
-            )
+        report = train_networks(
+            asked, out, on_indexed=shown.indexed, on_stage=shown.stage, on_start=shown.start, on_progress=shown.progress
+        )
     except KeyboardInterrupt:
         shown.close()
         click.echo("interrupted: run the same command again to continue", err=True)
@@ -88,6 +88,15 @@ class _Shown:
 
     def __init__(self) -> None:
         self._bar: TrainingProgress | None = None
+        self._indexing = ExitStack()
+        self._indexed: Callable[[int, int | None], None] | None = None
+
+    def indexed(self, done: int, total: int | None) -> None:
+        from featx.terminal import bar
+
+        if self._indexed is None:
+            self._indexed = self._indexing.enter_context(bar("video"))
+        self._indexed(done, total)
 
     def stage(self, stage: str, data: Dataset, samples: Samples, clip: ClipSpec) -> None:
         self.close()
@@ -116,6 +125,7 @@ class _Shown:
             self._bar(now)
 
     def close(self) -> None:
+        self._indexing.close()
         if self._bar is not None:
             self._bar.close()
             self._bar = None
