@@ -149,6 +149,16 @@ def placed(n_frames: int, spec: ClipSpec) -> list[tuple[int, ClipSpec]]:
     return sorted(found, key=lambda clip: (clip[0] + clip[1].span, clip[1].span))
 
 
+def numbered(n_clips: int, spec: ClipSpec) -> list[tuple[int, ClipSpec]]:
+    """Return a video's first `n_clips` clips as `placed` does: where nothing but whole clips are taken, their numbers say it all.
+
+    As a video that is decoded once completes its clips before it is known how long it is. Not for `count`, nor for a tail
+    other than "drop".
+    """
+    shortest = spec.at_scales[0]
+    return placed(shortest.span + shortest.stride * n_clips, spec)[:n_clips]
+
+
 def starts(n_frames: int, spec: ClipSpec) -> list[int]:
     """Return the first sampled frame of every clip, of one scale, of a video with `n_frames` sampled frames.
 

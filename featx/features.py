@@ -13,7 +13,7 @@ import h5py
 
 from featx.datasets import about, all_items, aslan
 from featx.errors import FeatxError, UsageError
-from featx.extraction import Report, Settings, extract
+from featx.extraction import OtherSettings, Report, Settings, extract
 from featx.files import check_target, sha256_of
 from featx.sources import find_videos
 from featx.store import FeatureStore
@@ -34,6 +34,15 @@ class Provided:
 
     path: Path
     report: Report | None = None
+
+
+@dataclass(frozen=True, kw_only=True)
+class WindowScores:
+    """Videos' windows. path: the feature file; ids: those of the videos that could be read, in it, by their paths."""
+
+    path: Path
+    report: Report
+    ids: Mapping[str, str]
 
 
 def dataset_features(
@@ -143,7 +152,7 @@ def window_scores(
     on_start: Callable[[Report], None] | None = None,
     on_progress: Callable[[Stats], None] | None = None,
     on_publish: Callable[[int, int], None] | None = None,
-) -> Provided:
+) -> WindowScores:
     """Return a feature file of what two networks say of videos' windows: layers `prob` and `localization`.
 
     videos: files, folders or lists, as `featx.extract` takes them. proposal, localization: checkpoints of one architecture and
@@ -160,7 +169,24 @@ def window_scores(
     cascade = Cascade(weights=localization, gate=gate, threshold=threshold, name=LOCALIZATION)
     settings = Settings(model=model, weights=proposal, cascade=cascade, fps=fps, **dict(machine or {}))
     hooks: dict[str, Any] = {"on_start": on_start, "on_progress": on_progress, "on_publish": on_publish}
-    return Provided(path=Path(out), report=extract(videos, out, settings, root=root, **hooks))
+    try:
+        report = extract(videos, out, settings, root=root, **hooks)
+    except OtherSettings as error:
+        raise UsageError(
+            f"{out} has windows by other networks or settings: {error.changed}; use those, or another file with --windows"
+        ) from error
+    return WindowScores(path=Path(out), report=report, ids=_ids_in(out, videos, root))
+
+
+def _ids_in(path: str | os.PathLike[str], videos: Sequence[str], root: str | None) -> dict[str, str]:
+    """Return the ids under which videos are in a feature file, as `extract` finds them there: by id, or else by path."""
+    with FeatureStore(path) as store:
+        sources = find_videos(videos, layers=store.layers, root=root).sources
+        elsewhere = dict[str, str]()
+        if not all(source.id in store for source in sources):
+            elsewhere = {os.path.realpath(video.attr("path")): video.id for video in store}
+        found = {s.path: s.id if s.id in store else elsewhere.get(os.path.realpath(s.path)) for s in sources}
+    return {path: video_id for path, video_id in found.items() if video_id is not None}
 
 
 def _features_in(

@@ -12,7 +12,7 @@ import h5py
 import numpy as np
 import numpy.typing as npt
 
-from featx.clips import ClipSpec, placed
+from featx.clips import ClipSpec, numbered, placed
 from featx.cutting import Summary
 from featx.decode import Job
 from featx.engine import Engine, Rows
@@ -114,9 +114,7 @@ def _video_problems(video: Video, layers: list[str], spec: ClipSpec, shapes: dic
         return
     if (frames[:, 0] >= frames[:, 1]).any() or frames.min() < 0 or frames.max() > attrs["frames"]:
         yield f"a clip lies outside the video's {attrs['frames']} frames"
-    # Of several scales, in the order in which they end.
-    edge = 0 if spec.scales == (1,) else 1
-    if (np.diff(frames[:, edge]) < 0).any() or (np.diff(times[:, edge]) < 0).any() or (times[:, 0] > times[:, 1]).any():
+    if (times[:, 0] > times[:, 1]).any() or not all(_ascending(frames[of], times[of]) for of in _scales_of(n, spec)):
         yield "its clips are not in time order"
     if spec.fps is None:
         expected = [start for start, _ in placed(attrs["frames"], spec)]
@@ -134,6 +132,18 @@ def _video_problems(video: Video, layers: list[str], spec: ClipSpec, shapes: dic
             yield f"{layer} has shape {shape}, other videos have {shapes[layer]}"
         elif not all(np.isfinite(data[i : i + 256]).all() for i in range(0, n, 256)):
             yield f"{layer} has values that are not finite"
+
+
+def _scales_of(n_clips: int, spec: ClipSpec) -> list[npt.NDArray[np.int64]]:
+    """Return the numbers of each scale's clips: those of several scales come in the order in which they end."""
+    if spec.scales == (1,):
+        return [np.arange(n_clips)]
+    spans = np.asarray([scale.span for _, scale in numbered(n_clips, spec)])
+    return [np.flatnonzero(spans == scale.span) for scale in spec.at_scales]
+
+
+def _ascending(frames: npt.NDArray[np.int64], times: npt.NDArray[np.float64]) -> bool:
+    return bool((np.diff(frames, axis=0) >= 0).all() and (np.diff(times, axis=0) >= 0).all())
 
 
 class _Compare:

@@ -46,16 +46,16 @@ def instances(*spans: tuple[int, float]) -> Annotations:
     return Annotations(name="val", classes=CLASSES, numbers=None, instances=found, ambiguous=(), videos=("v",))
 
 
-@pytest.fixture(scope="module")
-def networks(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A folder of two networks with random weights, whose probabilities differ from window to window."""
-    folder = tmp_path_factory.mktemp("networks")
+def write_networks(folder: Path, *, background: float = 0.0) -> Path:
+    """Write two networks with random weights, whose probabilities differ by window. background: added to its logit."""
     for number, (stage, labels) in enumerate(
         (("proposal", ("background", "action")), ("localization", ("background", *CLASSES)))
     ):
         model = create_model(tiny.NAME, num_classes=len(labels), seed=number + 1)
         with torch.no_grad():
-            model.get_submodule(model.classifier).weight.normal_(0, 0.05, generator=torch.Generator().manual_seed(number))
+            classifier: Any = model.get_submodule(model.classifier)
+            classifier.weight.normal_(0, 0.05, generator=torch.Generator().manual_seed(number))
+            classifier.bias[0] += background
         (folder / stage).mkdir()
         save_checkpoint(
             folder / stage / "last.safetensors",
@@ -67,6 +67,17 @@ def networks(tmp_path_factory: pytest.TempPathFactory) -> Path:
         )
     write_instances(folder, instances((0, 1.0), (0, 0.7), (1, 2.4)))
     return folder
+
+
+@pytest.fixture(scope="module")
+def networks(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return write_networks(tmp_path_factory.mktemp("networks"))
+
+
+@pytest.fixture(scope="module")
+def eager(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Networks to which every window is an action."""
+    return write_networks(tmp_path_factory.mktemp("eager"), background=-100.0)
 
 
 @pytest.fixture(scope="module")
@@ -122,6 +133,51 @@ def test_a_frame_rate_of_its_own_gives_each_video_windows_of_its_own_seconds(net
         rows = rate == each
         weights = prior.weights[np.searchsorted(LENGTHS, windows.length[rows]), windows.label[rows]]
         np.testing.assert_allclose(windows.score[rows], plain.windows.score[rows] * weights)
+
+
+@pytest.mark.parametrize("rate", [1, 4, 20, 50])
+def test_windows_lie_where_their_frames_are_due_whatever_the_videos_rate(eager: Path, tmp_path: Path, rate: int) -> None:
+    video = encode(tmp_path / "a.mp4", 4 * rate, fps=rate)
+    windows = detect({"a": str(video)}, tmp_path / "w.h5", settings(eager, prior="none")).windows
+    # By the data's read-me: frames at 25 a second, a quarter of the length apart, those that run past the end dropped.
+    literal = [(s / 25, (s + n) / 25, n) for n in LENGTHS for s in range(0, 100 - n + 1, n // 4)]
+    rows = list(zip(windows.start.tolist(), windows.end.tolist(), windows.length.tolist(), strict=True))
+    assert sorted(rows) == sorted(literal)
+
+
+def test_windows_are_counted_from_the_first_frame_and_end_with_the_video(eager: Path, tmp_path: Path) -> None:
+    paths = {str(n): str(encode(tmp_path / f"{n}.mp4", n)) for n in (1, 9, 15)}
+    # Longer than the shortest window, and not by the four frames that the next one begins later.
+    paths["late"] = str(encode(tmp_path / "late.mkv", 7, fps=10, pts=[1500 + 100 * i for i in range(7)]))
+    windows = detect(paths, tmp_path / "w.h5", settings(eager, prior="none")).windows
+    assert [windows.videos[v] for v in windows.video] == list(paths)
+    np.testing.assert_array_equal(windows.start, 0)
+    np.testing.assert_allclose(windows.end, [1 / 25, 9 / 25, 15 / 25, 16 / 25], atol=1e-9)
+    assert (windows.length == 16).all()
+
+
+def test_videos_that_were_moved_have_the_windows_they_had(networks: Path, tmp_path: Path) -> None:
+    encode(tmp_path / "there" / "a.mp4", 60)
+    encode(tmp_path / "there" / "b.mp4", 60, seed=1)
+    asked: dict[str, Any] = {"networks": str(networks), "windows_file": str(tmp_path / "w.h5")}
+    asked["settings"] = {"threshold": 0.0, "machine": MACHINE}
+    first = run([str(tmp_path / "there")], out=[str(tmp_path / "first.json")], **asked)
+    (tmp_path / "there").rename(tmp_path / "here")
+    encode(tmp_path / "here" / "c.mp4", 60, seed=2)
+    second = run([str(tmp_path / "here")], out=[str(tmp_path / "second.json")], **asked)
+    was, now = (json.loads((tmp_path / f"{name}.json").read_text())["results"] for name in ("first", "second"))
+    assert was
+    assert all(was.values())
+    assert {name: now[name] for name in was} == was
+    assert set(now) == {"a", "b", "c"}
+    assert len(second.found.windows) > len(first.found.windows)
+
+
+def test_other_settings_than_the_windows_are_refused_by_name(networks: Path, tmp_path: Path) -> None:
+    video = {"a": str(encode(tmp_path / "a.mp4", 20))}
+    detect(video, tmp_path / "w.h5", settings(networks))
+    with pytest.raises(UsageError, match=r"cascade\.threshold is 0\.0 there and 0\.5 here.*another file with --windows"):
+        detect(video, tmp_path / "w.h5", settings(networks, threshold=0.5))
 
 
 def test_windows_that_are_no_proposals_have_no_class(networks: Path, tmp_path: Path) -> None:

@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 from conftest import encode
 
-from featx.clips import ClipSpec, placed, starts, window_spec
+from featx.clips import ClipSpec, numbered, placed, starts, window_spec
 from featx.cutting import clips_of, summarise
 from featx.errors import UsageError
 from featx.extraction import Settings, extract
@@ -39,6 +39,16 @@ def test_a_video_shorter_than_the_shortest_window_is_looped() -> None:
     spec = window_spec(8)
     assert [(start, scale.span) for start, scale in placed(9, spec)] == [(0, 16)]
     assert placed(0, spec) == []
+
+
+@pytest.mark.parametrize("n_frames", [1, 9, 16, 17, 100, 700])
+@pytest.mark.parametrize(
+    "spec", [window_spec(8), ClipSpec(frames=3, step=2, stride=5, scales=(2, 3, 7)), ClipSpec(frames=3, stride=2)]
+)
+def test_a_clips_number_says_where_it_lies_without_the_videos_length(n_frames: int, spec: ClipSpec) -> None:
+    every = placed(n_frames, spec)
+    assert numbered(len(every), spec) == every
+    assert numbered(0, spec) == []
 
 
 def test_one_scale_is_what_it_was() -> None:
@@ -81,7 +91,7 @@ def test_windows_that_cannot_be_are_refused(frames: int, values: dict[str, Any],
 
 
 @pytest.fixture(scope="module")
-def numbered(tmp_path_factory: pytest.TempPathFactory) -> str:
+def clip(tmp_path_factory: pytest.TempPathFactory) -> str:
     """A video of 75 frames, no two alike."""
     return str(encode(tmp_path_factory.mktemp("windows") / "numbered.mp4", 75))
 
@@ -97,12 +107,12 @@ def numbered(tmp_path_factory: pytest.TempPathFactory) -> str:
         window_spec(4, lengths=(80, 160), fps=None),
     ],
 )
-def test_frames_of_every_window_are_those_that_a_whole_decode_gives(numbered: str, spec: ClipSpec) -> None:
-    frames = [frame.image()[:8, :8].tobytes() for frame in open_video(numbered)]
+def test_frames_of_every_window_are_those_that_a_whole_decode_gives(clip: str, spec: ClipSpec) -> None:
+    frames = [frame.image()[:8, :8].tobytes() for frame in open_video(clip)]
     assert len(set(frames)) == 75
     step = 1 if spec.fps is None else round(25 / spec.fps)
     sampled = frames[::step]
-    video = open_video(numbered, in_time_order=spec.fps is not None)
+    video = open_video(clip, in_time_order=spec.fps is not None)
     cut = dict(clips_of(video, spec, lambda image: image[:8, :8]))
     expected = placed(len(sampled), spec)
     assert sorted(cut) == list(range(len(expected)))
@@ -114,7 +124,7 @@ def test_frames_of_every_window_are_those_that_a_whole_decode_gives(numbered: st
     assert places.looped == (len(sampled) < spec.at_scales[0].span)
 
 
-def test_of_long_windows_no_more_frames_are_held_than_they_show(numbered: str) -> None:
+def test_of_long_windows_no_more_frames_are_held_than_they_show(clip: str) -> None:
     spec = window_spec(4, lengths=(4, 64), fps=None)
     held = 0
 
@@ -134,17 +144,17 @@ def test_of_long_windows_no_more_frames_are_held_than_they_show(numbered: str) -
             held -= 1
 
     most = 0
-    for _ in clips_of((Frame(frame) for frame in open_video(numbered)), spec, lambda image: image):
+    for _ in clips_of((Frame(frame) for frame in open_video(clip)), spec, lambda image: image):
         most = max(most, held)
     # Four of the short window, and of the long ones, of which four overlap, every sixteenth frame.
     assert most <= 2 * (4 + 64 // 16)
 
 
-def test_extraction_at_scales_is_recorded_verified_and_another_than_without(numbered: str, tmp_path: Path) -> None:
+def test_extraction_at_scales_is_recorded_verified_and_another_than_without(clip: str, tmp_path: Path) -> None:
     asked: dict[str, Any] = {"model": "res2d", "weights": "random", "layers": ["pool5"], "device": "cpu", "workers": 1}
     one, several = tmp_path / "one.h5", tmp_path / "several.h5"
-    extract(numbered, one, Settings(**asked))
-    extract(numbered, several, Settings(**asked, scales=(1, 4)))
+    extract(clip, one, Settings(**asked))
+    extract(clip, several, Settings(**asked, scales=(1, 4)))
     with FeatureStore(one) as a, FeatureStore(several) as b:
         assert "clip.scales" in differences(a.settings, b.settings)
         assert b.settings["clip"]["scales"] == [1, 4]
@@ -154,4 +164,15 @@ def test_extraction_at_scales_is_recorded_verified_and_another_than_without(numb
         np.testing.assert_array_equal(b[0]["pool5"][short], a[0]["pool5"])
     assert verify(several).ok
     with pytest.raises(UsageError, match="scales"):
-        extract(numbered, several, Settings(**asked))
+        extract(clip, several, Settings(**asked))
+
+
+def test_windows_that_are_shorter_than_a_frame_are_in_order(tmp_path: Path) -> None:
+    # At one frame a second, windows of 0.64 and of 1.28 s end with the same frame, and not in the order of their ticks.
+    path = encode(tmp_path / "slow.mp4", 12, fps=1)
+    out = tmp_path / "slow.h5"
+    asked: dict[str, Any] = {"model": "res2d", "weights": "random", "layers": ["pool5"], "device": "cpu", "workers": 1}
+    extract(str(path), out, Settings(**asked, fps=25.0, frames=1, step=16, stride=4, scales=(1, 2, 4)))
+    with FeatureStore(out) as store:
+        assert (np.diff(store[0].clip_frames[:, 1]) < 0).any()
+    assert verify(out, clips=2).ok

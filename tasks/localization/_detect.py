@@ -17,7 +17,7 @@ from featx.files import check_target
 from tasks.localization._evaluate import PROTOCOLS, TIOUS, check_request, evaluate
 from tasks.localization._networks import read_networks
 from tasks.localization._prior import Prior, counted_prior, read_prior, weighted, window_durations
-from tasks.localization._scores import lengths_of, named, rates_of, read_windows
+from tasks.localization._scores import lengths_of, rates_of, read_windows
 from tasks.localization._suppression import overlap_for
 from tasks.localization._types import Detections, Evaluation, Floats, Windows
 from tasks.localization._windows import detections_of
@@ -82,7 +82,7 @@ def detect(
     if settings.prior == "counted" and networks.instances is None:
         raise UsageError(f"{settings.networks} has no instances.csv to count the prior on: give --prior FILE, or --prior none")
     check_target(Path(windows_file), example="windows.h5")
-    report = window_scores(
+    scores = window_scores(
         list(paths.values()),
         windows_file,
         proposal=networks.proposal,
@@ -92,11 +92,11 @@ def detect(
         root=root,
         machine=settings.machine,
         **hooks,
-    ).report
-    places = named(paths)
-    windows = read_windows(windows_file, places)
-    rates = rates_of(windows_file, places)
-    failures = tuple(report.failures) if report is not None else ()
+    )
+    names, ids = tuple(paths), {name: scores.ids[path] for name, path in paths.items() if path in scores.ids}
+    windows = read_windows(windows_file, names, ids)
+    rates = rates_of(windows_file, names, ids)
+    failures = tuple(scores.report.failures)
     if np.isnan(rates).all():
         reason = f"; {failures[0][0]}: {failures[0][1]}" if failures else ""
         raise FeatxError(f"not one of {len(paths)} videos could be read{reason}")
@@ -109,7 +109,7 @@ def detect(
         paths=dict(paths),
         prior=source,
         failures=failures,
-        notes=tuple(report.notes) if report is not None else (),
+        notes=tuple(scores.report.notes),
     )
 
 
