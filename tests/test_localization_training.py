@@ -208,6 +208,7 @@ def test_the_command_says_what_is_trained_on(whole: Path, root: Path, tmp_path: 
     assert [each["stage"] for each in told["networks"]] == list(STAGES)
     samples = told["networks"][0]["samples"]
     assert samples["background"] == samples["trimmed"] + samples["windows"]
+    assert sum(each["trimmed"] + each["windows"] for each in samples["classes"].values()) == samples["background"]
     assert told["clip"]["scales"] == [1, 2, 4, 8, 16, 32]
     assert told["notes"] == ["generated videos, not the official ones"]
     assert "8 trimmed videos" in done.stderr

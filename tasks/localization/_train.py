@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -216,9 +216,11 @@ def slide(name: str, path: str, clip: ClipSpec) -> Slid:
 
 def to_json(report: NetworksReport) -> dict[str, Any]:
     """Return the report as JSON values."""
-    from dataclasses import asdict
-
-    return {**asdict(report), "clip": report.clip.to_dict()}
+    told = {**asdict(report), "clip": report.clip.to_dict()}
+    for each in told["networks"]:
+        samples = each["samples"]
+        samples["classes"] = {n: {"trimmed": t, "windows": w} for n, (t, w) in samples["classes"].items()}
+    return told
 
 
 def _by_video(instances: Sequence[Instance]) -> dict[str, list[Instance]]:
