@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -251,6 +252,23 @@ def test_the_command_finds_writes_and_evaluates(networks: Path, data: Path, tmp_
     assert told["detections"] == sum(map(len, json.loads(out.read_text())["results"].values()))
 
 
+def test_ids_of_classes_go_by_their_names_in_the_annotations(eager: Path, tmp_path: Path) -> None:
+    video = str(encode(tmp_path / "a.mp4", 60))
+    # The other way round than the networks' classes.
+    truth = Annotations(
+        name="t", classes=CLASSES[::-1], numbers=(7, 9), instances=(Instance("a", 1, 0, 1),), ambiguous=(), videos=("a",)
+    )
+    asked: dict[str, Any] = {"networks": str(eager), "settings": {"threshold": 0.0, "machine": MACHINE}}
+    out = tmp_path / "d.txt"
+    found = run([video], annotations=truth, out=[str(out)], tious=(0.5,), **asked).found.detections
+    ids = [int(line.split()[3]) for line in out.read_text().splitlines()]
+    assert ids == [{"MoveLeft": 9, "RotateCw": 7}[found.classes[label]] for label in found.label]
+    alone = replace(truth, classes=CLASSES[:1], numbers=(9,), instances=(Instance("a", 0, 0, 1),))
+    if set(ids) != {9}:
+        with pytest.raises(UsageError, match="'RotateCw', which has no id"):
+            run([video], annotations=alone, out=[str(out)], tious=(0.5,), **asked)
+
+
 def test_help_of_the_group_and_of_what_is_under_it() -> None:
     whole = invoke("--help")
     assert "--thumos14" in whole.output
@@ -266,7 +284,12 @@ def test_help_of_the_group_and_of_what_is_under_it() -> None:
         (("VIDEO",), "there are no networks"),
         (("VIDEO", "--networks", "nowhere"), "has no trained networks"),
         (("VIDEO", "--networks", "NETWORKS", "--out", "d.xml"), "end it in"),
-        (("VIDEO", "--networks", "NETWORKS", "--out", "VIDEO.csv", "--windows", "VIDEO"), "what is read here"),
+        (("VIDEO", "--networks", "NETWORKS", "--out", "d.csv", "--windows", "VIDEO"), "what is read here"),
+        (("VIDEO", "--networks", "NETWORKS", "--out", "NETWORKS/instances.csv"), "what is read here"),
+        (("VIDEO", "--networks", "NETWORKS", "--prior", "prior.csv", "--out", "prior.csv"), "what is read here"),
+        (("VIDEO", "--networks", "NETWORKS", "--annotations", "TRUTH", "--out", "TRUTH/MoveLeft_test.txt"), "what is read here"),
+        (("VIDEO", "--networks", "NETWORKS", "--out", "a.json", "--windows", "a.json"), "two outputs"),
+        (("VIDEO", "--networks", "NETWORKS", "--annotations", "TRUTH"), "none of the 1 videos has an instance"),
         (("VIDEO", "--networks", "NETWORKS", "--tiou", "a"), "separated by commas"),
         (("VIDEO", "--networks", "NETWORKS", "--tiou", "1.5"), "1.5"),
         (("VIDEO", "--networks", "NETWORKS", "--threshold", "2"), "probability"),
@@ -285,9 +308,10 @@ def test_what_cannot_be_is_refused_in_one_sentence(
 ) -> None:
     monkeypatch.chdir(tmp_path)
     video = str(encode(tmp_path / "video.mp4", 20))
-    places = {"VIDEO": video, "NETWORKS": str(networks), "DATA": str(data / "thumos14"), "VIDEO.csv": f"{video}.csv"}
+    truth = data / "thumos14" / "annotation_test"
+    places = {"VIDEO": video, "NETWORKS": str(networks), "DATA": str(data / "thumos14"), "TRUTH": str(truth)}
     before = Path(video).read_bytes()
-    done = invoke(*(places.get(a, a) for a in arguments))
+    done = invoke(*(places.get(first := a.partition("/")[0], first) + a[len(first) :] for a in arguments))
     assert isinstance(done.exception, UsageError), done.output
     assert told in str(done.exception)
     assert "\n" not in str(done.exception)

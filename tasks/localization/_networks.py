@@ -32,17 +32,22 @@ def weights_of(folder: str | os.PathLike[str], stage: str) -> Path:
     return Path(folder) / stage / _WEIGHTS
 
 
+def files_of(folder: str | os.PathLike[str]) -> list[Path]:
+    """Return the files that detection reads of a folder."""
+    return [*(weights_of(folder, stage) for stage in ("proposal", "localization")), Path(folder) / _INSTANCES]
+
+
 def read_networks(folder: str | os.PathLike[str]) -> Networks:
     """Return what detection takes of a folder; UsageError where it has not both networks, FeatxError where it is damaged."""
-    proposal, localization = (weights_of(folder, stage) for stage in ("proposal", "localization"))
+    proposal, localization, instances = files_of(folder)
     for path in (proposal, localization):
         if not path.is_file():
             raise UsageError(
                 f"{os.fspath(folder)} has no trained networks (no {path}): train them with"
                 f" `featx detect train {os.fspath(folder)}`, or give their folder with --networks"
             )
-    place = Path(folder) / _INSTANCES
-    return Networks(proposal=str(proposal), localization=str(localization), instances=_read(place) if place.exists() else None)
+    known = _read(instances) if instances.exists() else None
+    return Networks(proposal=str(proposal), localization=str(localization), instances=known)
 
 
 def write_instances(folder: str | os.PathLike[str], annotations: Annotations) -> None:

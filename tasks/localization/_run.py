@@ -14,7 +14,9 @@ from featx.errors import FeatxError, UsageError
 from featx.features import videos_by_id
 from featx.files import check_target, keep_inputs
 from tasks.localization._detect import DetectSettings, Found, detect, evaluate_found
-from tasks.localization._evaluate import TIOUS, check_request
+from tasks.localization._evaluate import TIOUS, check_request, evaluated_videos
+from tasks.localization._networks import files_of
+from tasks.localization._truth import truth_of
 from tasks.localization._types import Detections, Evaluation
 from tasks.localization._writing import write_json, write_table, write_text
 
@@ -86,15 +88,16 @@ def run(
     chosen = _dataset(subset, root, partial, networks) if subset is not None else _own(inputs, annotations, root, out)
     asked = DetectSettings(networks=networks or chosen.networks or _no_networks(), **dict(settings or {}))
     place = windows_file or chosen.windows
-    for path in (*out, *keep, place):
-        keep_inputs(path, list(chosen.paths.values()))
+    _check_outputs((*out, *keep, place), _inputs(chosen, asked))
+    if chosen.annotations is not None:
+        truth_of(chosen.annotations, evaluated_videos(chosen.annotations, tuple(chosen.paths))[1])  # which says what is missing
     Path(place).parent.mkdir(parents=True, exist_ok=True)
     found = detect(chosen.paths, place, asked, root=chosen.root, **dict(hooks or {}))
+    for path in out:
+        write(found.detections, path, annotations=chosen.annotations)
     evaluations: tuple[Evaluation, ...] = ()
     if chosen.annotations is not None:
         evaluations = evaluate_found(found, chosen.annotations, tious=tious, bootstrap=bootstrap)
-    for path in out:
-        write(found.detections, path, numbers=chosen.annotations.numbers if chosen.annotations is not None else None)
     return Run(
         found=found,
         evaluations=evaluations,
@@ -105,15 +108,48 @@ def run(
     )
 
 
-def write(found: Detections, path: str, *, numbers: Sequence[int] | None = None) -> None:
-    """Write detections in the format that the file's suffix names. numbers: the classes' ids in the official text format."""
+def write(found: Detections, path: str, *, annotations: Annotations | None = None) -> None:
+    """Write detections in the format that the file's suffix names. annotations: whose class ids the official text format has."""
     suffix = Path(path).suffix
     if suffix == ".txt":
-        write_text(found, path, numbers=numbers)
+        write_text(found, path, numbers=_numbers(found, annotations))
     elif suffix == ".csv":
         write_table(found, path)
     else:
         write_json(found, path)
+
+
+def _numbers(found: Detections, annotations: Annotations | None) -> list[int] | None:
+    """Return the ids of the detections' classes, by the classes' names in the annotations; None where these have no ids."""
+    if annotations is None or annotations.numbers is None:
+        return None
+    known = dict(zip(annotations.classes, annotations.numbers, strict=True))
+    for name in (found.classes[label] for label in sorted(set(found.label.tolist()))):
+        if name not in known:
+            raise UsageError(
+                f"there are detections of class {name!r}, which has no id in {annotations.name}: write .json or .csv"
+            )
+    return [known.get(name, 0) for name in found.classes]
+
+
+def _inputs(chosen: _Videos, asked: DetectSettings) -> list[str | Path]:
+    """Return the files that are read."""
+    read: list[str | Path] = [*chosen.paths.values(), *files_of(asked.networks)]
+    if asked.prior not in ("counted", "none"):
+        read.append(asked.prior)
+    if chosen.annotations is not None:
+        source = Path(chosen.annotations.source)
+        read += source.iterdir() if source.is_dir() else [source]
+    return read
+
+
+def _check_outputs(outputs: Sequence[str], inputs: Sequence[str | Path]) -> None:
+    """Raise UsageError where an output is read too, or is another one's name."""
+    for path in outputs:
+        keep_inputs(path, inputs)
+    real = [os.path.realpath(path) for path in outputs]
+    if twice := [path for path, place in zip(outputs, real, strict=True) if real.count(place) > 1]:
+        raise UsageError(f"{twice[0]} is the name of two outputs: give each its own")
 
 
 def _dataset(subset: Literal["val", "test"], root: str | None, partial: bool, networks: str | None) -> _Videos:
