@@ -286,8 +286,7 @@ def test_windows_that_cannot_be_are_refused_with_their_row(tmp_path: Path) -> No
         (8, np.nan, "row 7 of seg_swin .* not finite"),
         (0, 4.5, "row 7 .* no video number"),
         (1, 0.0, "row 7 .* no number of frames"),
-        (4, -1.0, "row 7 .* a start and a later end"),
-        (5, 0.0, "row 7 .* a start and a later end"),
+        (5, -1.0, "row 7 .* an end before its start"),
         (10, 4.0, "row 7 .* no class from 0 to 3"),
     ):
         bad = rows.copy()
@@ -305,3 +304,13 @@ def test_validation_videos_and_actions_confidences_are_known(tmp_path: Path) -> 
     windows = read_scnn_windows(tmp_path / "val.mat", named)
     assert windows.videos[0] == "video_validation_0000004"
     assert (windows.action == 0.9).all()
+
+
+def test_background_may_hold_anything(tmp_path: Path) -> None:
+    rows, annotations = made(0)
+    savemat(tmp_path / "good.mat", {"seg_swin": rows})
+    rows[rows[:, 10] == 0, 1:9] = np.nan
+    savemat(tmp_path / "holes.mat", {"seg_swin": rows})
+    good, holes = (read_scnn_windows(tmp_path / name, annotations) for name in ("good.mat", "holes.mat"))
+    assert 0 < len(good) < len(rows)
+    assert (good.score.tolist(), good.videos) == (holes.score.tolist(), holes.videos)

@@ -23,7 +23,7 @@ class Annotations:
     name: what a report calls it. classes: in the order of the labels; numbers: the official lists' numbers of them, None
     where there are none. instances: class by class, each in its file's order; ambiguous: stretches that may or may not be
     actions. videos: all that were annotated, sorted. durations: seconds, of the videos for which they are known.
-    source: where they were read.
+    source: where they were read. subsets: those that they are of, where a file names them.
     """
 
     name: str
@@ -34,6 +34,7 @@ class Annotations:
     videos: tuple[str, ...]
     durations: Mapping[str, float] = field(default_factory=dict)
     source: str = ""
+    subsets: tuple[str, ...] = ()
 
     def of_class(self, label: int) -> tuple[Instance, ...]:
         """Return a class's instances, in its file's order."""

@@ -108,9 +108,10 @@ def read_annotations(path: str | os.PathLike[str], *, subset: str | None = None)
     """Read ground truth: a folder of the official `<Class>_val.txt` or `<Class>_test.txt`, or ActivityNet's JSON.
 
     A file has "<video> <start> <end>" in seconds a line; `Ambiguous_*.txt` is of no class. The classes are in the order of
-    detclasslist.txt where it is there, else of the alphabet. Numbers are those of "Class Index_Detection.txt", in the folder
-    or beside it, else the official ones. Durations come from `<side>_video_info.csv` there.
-    subset: "val" or "test" of a folder that has both; a subset of the JSON, such as "validation"; None takes all of it.
+    their numbers in detclasslist.txt where it is there, else of the alphabet. Numbers are that list's unless it counts from 1,
+    else those of "Class Index_Detection.txt", in the folder or beside it, else the official ones. Durations come from
+    `<side>_video_info.csv` there.
+    subset: "val" or "test" of a folder that has both; a subset of the JSON, such as "validation"; None or "all" takes all of it.
 
     Raises UsageError where nothing of the kind is there, FeatxError with the line for what is damaged.
     """
@@ -122,7 +123,8 @@ def read_annotations(path: str | os.PathLike[str], *, subset: str | None = None)
     files = {m: m["side"].lower() for p in sorted(place.iterdir()) if (m := _FILE.fullmatch(p.name)) is not None}
     sides = sorted(set(files.values()))
     if subset is not None:
-        sides = [side for side in sides if side == subset]
+        wanted = {"validation": "val"}.get(subset.lower(), subset.lower())
+        sides = [side for side in sides if side == wanted]
     if len(sides) != 1:
         has = f"files of both {' and '.join(sides)}" if sides else f"no <Class>_{subset or 'test'}.txt"
         raise UsageError(f"{place} has {has}: give the folder of one side's annotations")
@@ -131,13 +133,13 @@ def read_annotations(path: str | os.PathLike[str], *, subset: str | None = None)
     ambiguous = found.pop(AMBIGUOUS, None)
     if not found:
         raise UsageError(f"{place} has no <Class>_{side}.txt: give the folder of one side's annotations")
-    classes = _ordered(tuple(found), place)
+    classes, listed = _ordered(tuple(found), place)
     instances = [_instance(row, found[name], n, label) for label, name in enumerate(classes) for n, row in _rows(found[name])]
     none = [_instance(row, ambiguous, n, -1) for n, row in _rows(ambiguous)] if ambiguous is not None else []
     return Annotations(
         name=f"{place.name} ({side})",
         classes=classes,
-        numbers=_numbers(classes, place),
+        numbers=listed or _numbers(classes, place),
         instances=tuple(instances),
         ambiguous=tuple(none),
         videos=tuple(sorted({i.video for i in (*instances, *none)})),
@@ -161,17 +163,29 @@ def _instance(row: str, path: Path, number: int, label: int) -> Instance:
     return Instance(video, label, start, end)
 
 
-def _ordered(names: tuple[str, ...], place: Path) -> tuple[str, ...]:
+def _ordered(names: tuple[str, ...], place: Path) -> tuple[tuple[str, ...], tuple[int, ...] | None]:
+    """Return the classes in their order, and their numbers where detclasslist.txt has others than 1, 2, 3 …
+
+    The list is of "<number> <class>" a line, in any order: the toolkit goes by the numbers.
+    """
     listed = place / "detclasslist.txt"
     if not listed.exists():
-        return tuple(sorted(names))
-    order = [row.split()[-1] for row in lines(listed)]
+        return tuple(sorted(names)), None
+    rows = [row.split() for row in lines(listed)]
+    order = [row[-1] for row in rows]
     if sorted(order) != sorted(names):
-        differing = sorted(set(order) ^ set(names))
+        differing = sorted(set(order) ^ set(names)) or [name for name in names if order.count(name) > 1]
         raise FeatxError(
             f"{listed} and the files beside it do not have the same classes ({', '.join(differing[:3])}): get them again"
         )
-    return tuple(order)
+    if not all(len(row) == 2 and row[0].isdecimal() for row in rows):
+        return tuple(order), None
+    numbers = [int(row[0]) for row in rows]
+    if len(set(numbers)) < len(numbers):
+        raise FeatxError(f"{listed} has the same number for several classes: get it again")
+    ordered = sorted(zip(numbers, order, strict=True))
+    counted = [number for number, _ in ordered] == list(range(1, len(ordered) + 1))
+    return tuple(name for _, name in ordered), None if counted else tuple(number for number, _ in ordered)
 
 
 def _numbers(classes: tuple[str, ...], place: Path) -> tuple[int, ...] | None:
@@ -207,6 +221,8 @@ def _read_json(path: Path, subset: str | None) -> Annotations:
     try:
         database: dict[str, Any] = json.loads(path.read_text(encoding="utf-8"))["database"]
         there = sorted({str(v.get("subset", "")) for v in database.values()})
+        if subset is not None and subset.lower() == "all" not in map(str.lower, there):
+            subset = None
         taken = {n: v for n, v in database.items() if subset is None or str(v.get("subset", "")).lower() == subset.lower()}
         rows = [
             (name, str(a["label"]), float(a["segment"][0]), float(a["segment"][1]))
@@ -225,7 +241,8 @@ def _read_json(path: Path, subset: str | None) -> Annotations:
     classes = tuple(sorted(names))
     places = {name: label for label, name in enumerate(classes)}
     for video, _, start, end in rows:
-        if not 0 <= start < end < math.inf:
+        # ActivityNet 1.3 has instances from 0 to 0 s, which its code counts and nothing finds (activitynet/ActivityNet#56).
+        if not 0 <= start <= end < math.inf:
             raise FeatxError(f"{path}: {video} has a segment from {start:g} to {end:g} s: mend it")
     found = [Instance(video, places.get(name, -1), start, end) for video, name, start, end in rows]
     return Annotations(
@@ -237,6 +254,7 @@ def _read_json(path: Path, subset: str | None) -> Annotations:
         videos=tuple(sorted(taken)),
         durations=durations,
         source=os.fspath(path),
+        subsets=tuple(sorted({str(v.get("subset", "")) for v in taken.values() if v.get("annotations")})),
     )
 
 

@@ -7,14 +7,16 @@ import json
 import click
 
 from featx.cli.options import json_option
+from featx.errors import UsageError
 
 
 @click.command(name="eval")
 @click.argument("detections", metavar="DETECTIONS")
 @click.option("--annotations", required=True, metavar="DIR|JSON",
               help="The official <Class>_test.txt files' folder, or a JSON file as ActivityNet's.")  # fmt: skip
-@click.option("--subset", metavar="NAME", help="Of a JSON file with several, such as validation; all of it.")
-@click.option("--tiou", "tious", default="0.1,0.2,0.3,0.4,0.5,0.6,0.7", show_default=True, help="Comma-separated thresholds.")
+@click.option("--subset", metavar="NAME", help="Of a JSON file with several, such as validation, or all.")
+@click.option("--tiou", "tious", default="0.1,0.2,0.3,0.4,0.5,0.6,0.7", show_default=True,
+              help="Comma-separated thresholds, or first:step:last such as 0.3:0.1:0.7.")  # fmt: skip
 @click.option("--videos", metavar="FILE", help="The videos to compute over, a name a line; all that were annotated.")
 @click.option("--annotated-only", is_flag=True, help="Leave out detections of videos that were not annotated, and say how many.")
 @click.option("--class-ids", type=click.Choice(["official", "consecutive"]),
@@ -36,9 +38,10 @@ def evaluate(detections: str, annotations: str, subset: str | None, tious: str, 
              seed: int, picture: str | None, as_json: bool) -> None:  # fmt: skip
     """Evaluate anybody's detections by the THUMOS'14 protocol and by ActivityNet's.
 
-    DETECTIONS is the official text format, <video> <start> <end> <class id> <score> a line; JSON as ActivityNet's evaluation
-    reads it; a csv with the columns video, class, start, end and score; or the S-CNN authors' res_seg_swin.mat, whose windows
-    are weighted by the length prior and suppressed at the evaluation's tIoU less 0.1 first. Videos' names may have a suffix.
+    DETECTIONS is the official text format, <video> <start> <end> <class id> <score> a line, # before comments; JSON as
+    ActivityNet's evaluation reads it; a csv with the columns video, class, start, end and score; or the S-CNN authors'
+    res_seg_swin.mat, whose windows are weighted by the length prior and suppressed at the evaluation's tIoU less 0.1 first.
+    Videos' names may have a suffix.
 
     The two protocols give different figures for the same detections: name the one you quote, and the videos. ActivityNet's code
     is run on THUMOS'14 with 210 to 213 test videos in the literature; --videos takes a list.
@@ -53,7 +56,6 @@ def evaluate(detections: str, annotations: str, subset: str | None, tious: str, 
     """
     from typing import cast
 
-    from featx.errors import UsageError
     from featx.files import keep_inputs
     from featx.picture import check_picture
     from tasks.localization._curves import plot_curves
@@ -61,10 +63,7 @@ def evaluate(detections: str, annotations: str, subset: str | None, tious: str, 
     from tasks.localization._formats import ClassIds
     from tasks.localization._report import as_text, to_json
 
-    try:
-        thresholds = [float(text) for text in tious.split(",")]
-    except ValueError:
-        raise UsageError(f"--tiou {tious!r}: give numbers with commas between them, such as 0.3,0.5,0.7") from None
+    thresholds = thresholds_of(tious)
     if picture is not None:
         check_picture(picture)
         keep_inputs(picture, [each for each in (detections, annotations, videos, prior) if each is not None])
@@ -86,3 +85,23 @@ def evaluate(detections: str, annotations: str, subset: str | None, tious: str, 
     if picture is not None:
         plot_curves(picture, found.evaluations[0], title=[found.source])
         click.echo(f"{picture}: precision-recall curves", err=as_json)
+
+
+def thresholds_of(text: str) -> list[float]:
+    """Return thresholds that are separated by commas; first:step:last is a row of them, both ends included."""
+    wrong = UsageError(f"--tiou {text!r}: give numbers with commas between them, such as 0.3,0.5,0.7, or 0.3:0.1:0.7")
+    found = list[float]()
+    for part in text.split(","):
+        try:
+            numbers = [float(number) for number in part.split(":")]
+        except ValueError:
+            raise wrong from None
+        if len(numbers) == 1:
+            found += numbers
+            continue
+        if len(numbers) != 3 or not (0 <= numbers[0] <= numbers[2] <= 1 and 0.001 <= numbers[1] <= 1):
+            raise wrong
+        first, step, last = numbers
+        # To nine decimals: 0.1 added twice to 0.3 is meant to be 0.5.
+        found += [round(first + step * n, 9) for n in range(int((last - first) / step + 1e-6) + 1)]
+    return found

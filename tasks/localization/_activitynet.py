@@ -51,10 +51,14 @@ def _taking(spans: Floats, start: Floats, end: Floats, tiou: float) -> Bools:
 
 
 def _overlap(span: Floats, start: Floats | float, end: Floats | float) -> Floats:
-    """Return the tIoU by that code's formula, to the bit: intersection over the sum of lengths less the intersection."""
+    """Return the tIoU by that code's formula, to the bit: intersection over the sum of lengths less the intersection.
+
+    Of two moments without duration it is 0.
+    """
     begin, finish = span
     shared = np.maximum(np.minimum(end, finish) - np.maximum(start, begin), 0.0)
-    overlap: Floats = shared / ((finish - begin) + (end - start) - shared)
+    union = (finish - begin) + (end - start) - shared
+    overlap: Floats = np.divide(shared, union, out=np.zeros_like(shared), where=union > 0)
     return overlap
 
 

@@ -39,9 +39,10 @@ class Resampled:
             self._sum[some] += np.where(there, precision, 0.0)
             self._classes[some] += there
 
-    def interval(self) -> tuple[float, float]:
-        """Return the 2.5th and the 97.5th percentile of the draws' means."""
-        return interval_of(self.means())
+    def interval(self) -> tuple[float, float] | None:
+        """Return the 2.5th and the 97.5th percentile of the draws' means; None where no draw has an instance."""
+        means = self.means()
+        return interval_of(means) if len(means) else None
 
     def means(self) -> Floats:
         """Return the mean average precision of each draw that has an instance at all."""

@@ -136,6 +136,10 @@ def _notes(
     if empty:
         which = ", ".join(empty[:3]) + (f" and {len(empty) - 3} more classes" if empty[3:] else "")
         notes.append(f"{which} without an instance in these videos: left out of the means")
+    if protocol == "thumos14" and annotations.numbers and not annotations.ambiguous:
+        notes.append(
+            "the annotations have no ambiguous stretches: nothing is dropped, as the toolkit would with the official ones"
+        )
     bare = [video for place, video in enumerate(truth.videos) if not truth.counts[:, place].any() and place in truth.ambiguous]
     if bare and protocol == "activitynet":
         which = ", ".join(bare[:3]) + (" ..." if bare[3:] else "")

@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from featx.datasets._untrimmed import Annotations
-from featx.datasets.thumos14 import read_annotations
+from featx.datasets.thumos14 import OFFICIAL_NUMBERS, read_annotations
 from featx.errors import FeatxError, UsageError
 from tasks.localization._evaluate import PROTOCOLS, TIOUS, check_request, counted, evaluate
 from tasks.localization._formats import ClassIds, Kind, kind_of, read_detections
@@ -67,7 +67,18 @@ def evaluate_file(
     check_request(tious, bootstrap)
     kind = kind_of(path)
     truth = read_annotations(annotations, subset=subset)
+    if subset is None and len(truth.subsets) > 1:
+        raise UsageError(
+            f"{os.fspath(annotations)} has the subsets {', '.join(truth.subsets)}: name the one that was searched with --subset,"
+            " or all with --subset all"
+        )
     found, about = _detections(path, kind, truth, annotations, class_ids, prior, prior_annotations, rounded)
+    if kind in ("text", "scnn") and set(truth.classes) < set(OFFICIAL_NUMBERS):
+        first, last = truth.classes[0], f"{len(truth.classes)} {truth.classes[-1]}"
+        about = (
+            *about,
+            f"of THUMOS'14's classes, the annotations have {len(truth.classes)}: counted ids go from 1 {first} to {last}",
+        )
     listed = None if videos is None else read_videos(videos)
     evaluations = tuple(
         evaluate(
@@ -118,6 +129,8 @@ def _detections(
             raise UsageError(f"a prior weighs windows, and {os.fspath(path)} has detections: leave --prior out")
         found = read_detections(path, truth, class_ids=class_ids)
         about = [f"{counted(len(found), 'detection')} of {counted(len(set(found.video.tolist())), 'video')}"]
+        if moments := int((found.start == found.end).sum()):
+            about.append(f"{counted(moments, 'detection')} without duration among them, which nothing matches")
         return (as_written(found), (*about, as_published)) if rounded else (found, tuple(about))
     if class_ids is not None:
         raise UsageError(f"class ids are the text format's, and {os.fspath(path)} has windows: leave --class-ids out")
@@ -154,6 +167,11 @@ def _prior(
             " give their folder with --prior-annotations, or the prior with --prior"
         )
     counted_on = read_annotations(place, subset="validation" if place.is_file() else None)
+    if place.is_file() and (both := sorted(set(counted_on.videos) & set(truth.videos))):
+        raise UsageError(  # such a file may call THUMOS'14's validation videos training, and its test videos validation
+            f"the validation subset of {place} has {both[0]}, which is evaluated: give the folder annotation_val with"
+            " --prior-annotations, or the prior with --prior"
+        )
     if missing := [name for name in truth.classes if name not in counted_on.classes]:
         raise FeatxError(f"{place} has no class {missing[0]}: give validation annotations of the same classes")
     return scnn_prior(counted_on)

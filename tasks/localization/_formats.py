@@ -22,7 +22,7 @@ from tasks.localization._types import Detections
 ClassIds = Literal["official", "consecutive"]
 Kind = Literal["text", "json", "table", "scnn"]
 TABLE = ("video", "class", "start", "end", "score")
-_INTEGER = re.compile(r"\d{1,9}")
+_CLASS_ID = re.compile(r"\+?(\d{1,9})(?:\.0*)?")  # 7, and 7.0 as it is written with other numbers
 
 
 def kind_of(path: str | os.PathLike[str]) -> Kind:
@@ -106,12 +106,12 @@ class _Rows:
         times = np.array(self.times, np.float64).reshape(-1, 3)
         start, end, score = times.T
         with np.errstate(invalid="ignore"):
-            wrong = ~np.isfinite(times).all(axis=1) | (start < 0) | (end <= start)
+            wrong = ~np.isfinite(times).all(axis=1) | (end < start)
         if wrong.any():
             row = int(np.argmax(wrong))
             shown = f"from {start[row]:g} to {end[row]:g} s with score {score[row]:g}"
             raise FeatxError(
-                f"{self.place(row)}: {shown} is no detection: give a start of 0 or more, a later end, and finite numbers"
+                f"{self.place(row)}: {shown} is no detection: give a start, an end that is not before it, and finite numbers"
             )
         named = np.array(self.named, np.int64)
         return Detections(
@@ -126,9 +126,9 @@ class _Rows:
 
 
 def _parse_text(text: str, rows: _Rows) -> None:
-    """`<video> <start> <end> <class id> <score>` a line."""
+    """`<video> <start> <end> <class id> <score>` a line; a line that begins with # is a comment."""
     for number, line in enumerate(text.split("\n"), start=1):
-        if not line.strip():
+        if not line.strip() or line.lstrip().startswith("#"):
             continue
         try:
             video, start, end, name, score = line.strip().rsplit(None, 4)
@@ -196,7 +196,8 @@ def _entry(entry: Any, place: str) -> tuple[str, float, float, float]:
     try:
         name, score, (start, end) = entry["label"], entry["score"], entry["segment"]
         numbers = [start, end, score]
-        if not isinstance(name, str) or any(isinstance(n, bool) or not isinstance(n, int | float) for n in numbers):
+        # Numbers in quotes are numbers to ActivityNet's code, too.
+        if not isinstance(name, str) or any(isinstance(n, bool) or not isinstance(n, int | float | str) for n in numbers):
             raise TypeError("a label that is no text, or something else than a number")
         return name, float(start), float(end), float(score)
     except (TypeError, KeyError, ValueError, OverflowError) as error:
@@ -218,29 +219,30 @@ def _by_name(rows: _Rows, annotations: Annotations) -> list[int]:
 
 def _by_number(rows: _Rows, annotations: Annotations, class_ids: ClassIds | None) -> list[int]:
     """Return the labels of the class ids that occur: 1 … C, or the official numbers, whichever all of them are of."""
+    ids = {name: int(number[1]) for name in rows.classes if (number := _CLASS_ID.fullmatch(name)) is not None}
     for name in rows.classes:
-        if not _INTEGER.fullmatch(name):
+        if name not in ids:
             raise FeatxError(f"{rows.first_of(name)}: class id {name!r} is no whole number: give the classes' numbers")
     consecutive = {number: label for label, number in enumerate(range(1, len(annotations.classes) + 1))}
     official = {number: label for label, number in enumerate(annotations.numbers or ())}
     if class_ids == "official" and not official:
         raise UsageError(f"{annotations.name} has no official class ids: give --class-ids consecutive")
     systems = [official] if class_ids == "official" else [consecutive] if class_ids == "consecutive" else [consecutive, official]
-    fitting = [system for system in systems if all(int(name) in system for name in rows.classes)]
-    found = [[system[int(name)] for name in rows.classes] for system in fitting]
+    fitting = [system for system in systems if all(number in system for number in ids.values())]
+    found = [[system[ids[name]] for name in rows.classes] for system in fitting]
     if not found:
-        _no_system(rows, systems, consecutive)
+        _no_system(rows, ids, systems, consecutive)
     if any(labels != found[0] for labels in found):
-        ids = ", ".join(sorted({str(int(name)) for name in rows.classes}, key=int))
+        shown = ", ".join(map(str, sorted(set(ids.values()))))
         raise UsageError(
-            f"the class ids in {rows.source} ({ids}) may be the official numbers or count from 1:"
+            f"the class ids in {rows.source} ({shown}) may be the official numbers or count from 1:"
             " say which with --class-ids official or --class-ids consecutive"
         )
     return found[0]
 
 
-def _no_system(rows: _Rows, systems: list[dict[int, int]], consecutive: dict[int, int]) -> None:
-    nowhere = [name for name in rows.classes if not any(int(name) in system for system in systems)]
+def _no_system(rows: _Rows, ids: dict[str, int], systems: list[dict[int, int]], consecutive: dict[int, int]) -> None:
+    nowhere = [name for name in ids if not any(ids[name] in system for system in systems)]
     ranges = [
         f"1 to {len(system)}" if system is consecutive else f"the official {', '.join(map(str, system))}"
         for system in systems
@@ -248,8 +250,8 @@ def _no_system(rows: _Rows, systems: list[dict[int, int]], consecutive: dict[int
     ]
     if nowhere:
         raise UsageError(f"{rows.first_of(nowhere[0])}: class id {nowhere[0]} is unknown: give ids of {', or of '.join(ranges)}")
-    high = next(name for name in rows.classes if int(name) not in consecutive)
-    low = next(name for name in rows.classes if int(name) not in systems[-1])
+    high = next(name for name in ids if ids[name] not in consecutive)
+    low = next(name for name in ids if ids[name] not in systems[-1])
     raise UsageError(
         f"class ids {low} ({rows.first_of(low)}) and {high} ({rows.first_of(high)}) are not of one kind:"
         f" give all of them of {', or of '.join(ranges)}"

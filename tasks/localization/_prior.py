@@ -5,7 +5,6 @@ from __future__ import annotations
 import csv
 import io
 import os
-import zlib
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -15,6 +14,7 @@ import numpy.typing as npt
 
 from featx.datasets._untrimmed import Annotations
 from featx.errors import FeatxError, UsageError
+from tasks.localization._matlab import DAMAGED, read_matrix
 from tasks.localization._types import Windows
 
 Floats = npt.NDArray[np.float64]
@@ -22,7 +22,6 @@ Floats = npt.NDArray[np.float64]
 LENGTHS = (16, 32, 64, 128, 256, 512)
 # Seconds that the authors counted for them. 22.44 is presumably a slip for 20.44; their stored prior comes of 22.44 alone.
 SCNN_DURATIONS = (0.6, 1.24, 2.52, 5.08, 10.20, 22.44)
-_DAMAGED = (OSError, ValueError, TypeError, KeyError, IndexError, EOFError, OverflowError, MemoryError, zlib.error)
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
@@ -121,29 +120,10 @@ def read_prior(path: str | os.PathLike[str], classes: tuple[str, ...]) -> Prior:
     )
 
 
-def read_matrix(path: Path, name: str) -> Floats:
-    """Return the variable `name` of a MATLAB file as float64; FeatxError where it is not there, or no real numbers."""
-    from scipy.io import loadmat
-    from scipy.io.matlab import MatReadError
-
-    try:
-        found = loadmat(path, variable_names=[name])
-    except NotImplementedError as error:
-        raise FeatxError(f"{path} is in MATLAB's format 7.3: save it again in MATLAB with -v7") from error
-    except (*_DAMAGED, MatReadError) as error:
-        raise FeatxError(f"{path} cannot be read as a MATLAB file ({error!r}): get it again") from error
-    if name not in found:
-        raise FeatxError(f"{path} has no variable {name}: give the file that has it")
-    values = np.asarray(found[name])
-    if values.dtype.kind not in "fiu":
-        raise FeatxError(f"{name} in {path} has no real numbers: give the file that has them")
-    return values.astype(np.float64)
-
-
 def _from_npy(path: Path) -> Floats:
     try:
         values = np.load(path, allow_pickle=False)
-    except _DAMAGED as error:
+    except DAMAGED as error:
         raise FeatxError(f"{path} cannot be read as a .npy of numbers ({error}): write it again") from error
     if not isinstance(values, np.ndarray) or values.dtype.kind not in "fiu":
         raise FeatxError(f"{path} has no real numbers: give a .npy of window lengths x classes")

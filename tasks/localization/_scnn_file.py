@@ -9,7 +9,7 @@ import numpy as np
 
 from featx.datasets._untrimmed import Annotations
 from featx.errors import FeatxError
-from tasks.localization._prior import read_matrix
+from tasks.localization._matlab import read_matrix
 from tasks.localization._types import Floats, Ints, Windows
 
 VARIABLE = "seg_swin"
@@ -52,14 +52,16 @@ def _whole(rows: Floats, column: int) -> Ints:
 
 
 def _check(rows: Floats, source: Path, classes: int) -> None:
-    used = rows[:, [_VIDEO, _LENGTH, _START, _END, _SCORE, _CLASS]]
-    video, length, start, end, _, label = used.T
+    video, label = rows[:, _VIDEO], rows[:, _CLASS]
+    # Of background, which is left out, video and class alone matter.
+    used = np.where((label == 0)[:, None], [16.0, 0.0, 1.0, 0.0], rows[:, [_LENGTH, _START, _END, _SCORE]])
+    length, start, end, _ = used.T
     with np.errstate(invalid="ignore"):
         wrong = (
-            (~np.isfinite(used).all(axis=1), "has a number that is not finite"),
+            (~np.isfinite(np.column_stack((video, label, used))).all(axis=1), "has a number that is not finite"),
             ((video != np.floor(video)) | (video < 0) | (video > 9_999_999), "has no video number from 0 to 9999999 in column 1"),
             ((length != np.floor(length)) | (length < 1) | (length > 1 << 20), "has no number of frames in column 2"),
-            ((start < 0) | (end <= start), "has not a start and a later end in columns 5 and 6"),
+            (end < start, "has an end before its start in columns 5 and 6"),
             ((label != np.floor(label)) | (label < 0) | (label > classes), f"has no class from 0 to {classes} in column 11"),
         )
     for bad, what in wrong:

@@ -42,7 +42,8 @@ def _free(spans: Floats, start: Floats, end: Floats, tiou: float) -> Bools:
     for begin, finish in spans.tolist():
         # The toolkit's own formula, to the bit: over the hull, which is the union where there is an intersection.
         shared = np.minimum(end, finish) - np.maximum(start, begin)
-        overlap = np.maximum(shared, 0.0) / (np.maximum(end, finish) - np.minimum(start, begin))
+        hull = np.maximum(end, finish) - np.minimum(start, begin)
+        overlap = np.divide(np.maximum(shared, 0.0), hull, out=np.zeros_like(hull), where=hull > 0)
         overlap[~free] = -1.0
         best = int(overlap.argmax())
         if overlap[best] > tiou:

@@ -23,7 +23,8 @@ def write_text(found: Detections, path: str | os.PathLike[str], *, numbers: Sequ
     """
     ids = list(numbers) if numbers is not None else list(range(1, len(found.classes) + 1))
     for video in found.videos:
-        if video != video.strip() or not video or any(c in video for c in "\n\r\v\f\x1c\x1d\x1e\x85\u2028\u2029"):
+        kept = video == video.strip() != "" and video[0] != "#"
+        if not kept or any(c in video for c in "\n\r\v\f\x1c\x1d\x1e\x85\u2028\u2029"):
             raise UsageError(f"{video!r} cannot be a video's name in the text format: write JSON or a table")
     lines = [
         f"{found.videos[video]} {start!r} {end!r} {ids[label]} {score!r}\n" for video, label, start, end, score in _rows(found)
