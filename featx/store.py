@@ -1,9 +1,10 @@
 """The feature file: one HDF5 file that any h5py user can read; schema, reader, writer, merge.
 
 /                  attrs: format, format_version, featx_version, and JSON: model, weights, layers,
-                   clip, transform, precision, device, batch_size, decoder; and projection, where one was applied
+                   clip, transform, precision, device, batch_size, decoder; and projection and cascade, where there are
 /<video id>/       attrs: path, frames, fps, width, height, duration_s, looped, damaged_frames, complete, ...
-    <layer>        (T, D) float32, one row a clip in time order; attr `shape`: the unflattened (C, T, H, W)
+    <layer>        (T, D) float32, one row a clip in time order; attr `shape`: the unflattened (C, T, H, W).
+                   Clips of several scales come in the order in which they end, the shorter one first
     clip_frames    (T, 2) int64, [start, end) in source frames
     clip_times     (T, 2) float64, seconds, from the stream's own timestamps
 /.videos           the ids, in order
@@ -11,7 +12,8 @@
 
 A projected layer keeps its name; `projection` says which it is (layer, dims, from, fitted_on, sha256, ...), and its rows are
 (T, dims). Such a file has format version 2, for readers of version 1 know no projection: they would take its rows for the layer's
-own, and merge the two. Every other file still has version 1, and is read by both.
+own, and merge the two. For the same reason a file with clips at several scales, or with a second network's rows (`cascade`: name,
+gate, threshold, labels, weights; all zeros for clips that it did not see), has version 3. Every other one still has version 1.
 """
 
 from __future__ import annotations
@@ -34,8 +36,8 @@ from featx.journal import Entry, Journal, Origin
 from featx.sources import check_ids
 
 FORMAT = "featx-features"
-FORMAT_VERSION = 2
-_PLAIN = 1
+FORMAT_VERSION = 3
+_PLAIN, _PROJECTED = 1, 2
 # What makes two files' rows comparable; they must agree on resume and on merge.
 SETTINGS = ("model", "weights", "layers", "clip", "transform", "precision", "device", "batch_size", "decoder")
 # Settings that only some files have.
@@ -223,8 +225,7 @@ class _Writer:
         # v110: groups of many videos are indexed; read by HDF5 1.10 (2016) and later.
         self.file = h5py.File(self._temporary, "w", libver=("v110", "v110"))
         own = [name for name in _OF_SOME if name in self._settings]
-        version = FORMAT_VERSION if own or "scales" in self._settings["clip"] else _PLAIN
-        self.file.attrs.update(format=FORMAT, format_version=version, featx_version=__version__)
+        self.file.attrs.update(format=FORMAT, format_version=_version(self._settings), featx_version=__version__)
         for name in (*SETTINGS, *own):
             self.file.attrs[name] = json.dumps(self._settings[name])
         return self
@@ -293,6 +294,13 @@ class _Writer:
         """Write the table of videos that could not be read."""
         kind = np.dtype([("path", _TEXT), ("reason", _TEXT)])
         self.file[".failures"] = np.asarray(list(rows), dtype=kind)
+
+
+def _version(settings: Mapping[str, Any]) -> int:
+    """Return the least format version whose readers know what the settings say."""
+    if CASCADE in settings or "scales" in settings["clip"]:
+        return FORMAT_VERSION
+    return _PROJECTED if PROJECTION in settings else _PLAIN
 
 
 def _origin_attrs(origin: Origin) -> dict[str, Any]:

@@ -99,6 +99,7 @@ def test_windows_are_the_networks_and_scores_are_weighed_by_the_prior(networks: 
     plain = detect({"a": str(video)}, tmp_path / "w.h5", settings(networks, prior="none")).windows
     with FeatureStore(tmp_path / "w.h5") as store:
         rows = store[0]["localization"]
+        assert store.file.attrs["format_version"] == 3
     every = placed(100, window_spec(4, lengths=LENGTHS))
     kept = np.flatnonzero(rows.argmax(axis=1) > 0)
     assert 0 < len(kept) < len(every)
@@ -179,6 +180,15 @@ def test_other_settings_than_the_windows_are_refused_by_name(networks: Path, tmp
     detect(video, tmp_path / "w.h5", settings(networks))
     with pytest.raises(UsageError, match=r"cascade\.threshold is 0\.0 there and 0\.5 here.*another file with --windows"):
         detect(video, tmp_path / "w.h5", settings(networks, threshold=0.5))
+
+
+def test_a_prior_that_does_not_fit_is_refused_before_anything_is_computed(networks: Path, tmp_path: Path) -> None:
+    video = {"a": str(encode(tmp_path / "a.mp4", 20))}
+    (tmp_path / "other.csv").write_text("length,MoveLeft\n16,1\n")
+    for prior, told in ((tmp_path / "nowhere.csv", "there is no file"), (tmp_path / "other.csv", "nothing of RotateCw")):
+        with pytest.raises(FeatxError, match=told):
+            detect(video, tmp_path / "w.h5", settings(networks, prior=str(prior)))
+        assert not (tmp_path / "w.h5").exists()
 
 
 def test_windows_that_are_no_proposals_have_no_class(networks: Path, tmp_path: Path) -> None:
@@ -330,7 +340,7 @@ def test_networks_whose_instances_are_damaged_or_lack_a_class_are_refused(networ
     write_instances(
         folder, Annotations(name="v", classes=CLASSES, numbers=None, instances=(Instance("v", 0, 0, 1),), ambiguous=(), videos=())
     )
-    with pytest.raises(FeatxError, match="no instance of RotateCw"):
+    with pytest.raises(FeatxError, match="nothing of RotateCw"):
         detect(video, tmp_path / "w.h5", settings(folder))
     (folder / "instances.csv").write_text("class,seconds\nMoveLeft,-1\n")
     with pytest.raises(FeatxError, match="damaged"):

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any, Literal
@@ -17,7 +17,7 @@ from featx.files import check_target
 from tasks.localization._evaluate import PROTOCOLS, TIOUS, check_request, evaluate
 from tasks.localization._networks import read_networks
 from tasks.localization._prior import Prior, counted_prior, read_prior, weighted, window_durations
-from tasks.localization._scores import lengths_of, rates_of, read_windows
+from tasks.localization._scores import classes_of, lengths_of, rates_of, read_windows
 from tasks.localization._suppression import overlap_for
 from tasks.localization._types import Detections, Evaluation, Floats, Windows
 from tasks.localization._windows import detections_of
@@ -82,6 +82,13 @@ def detect(
     if settings.prior == "counted" and networks.instances is None:
         raise UsageError(f"{settings.networks} has no instances.csv to count the prior on: give --prior FILE, or --prior none")
     check_target(Path(windows_file), example="windows.h5")
+    told: Callable[[Any], None] = hooks.pop("on_start", lambda _: None)
+
+    def on_start(report: Any) -> None:
+        # The classes are known now, and nothing is computed yet.
+        _check_prior(settings.prior, classes_of(windows_file, report.settings), networks.instances)
+        told(report)
+
     scores = window_scores(
         list(paths.values()),
         windows_file,
@@ -91,6 +98,7 @@ def detect(
         fps=settings.fps,
         root=root,
         machine=settings.machine,
+        on_start=on_start,
         **hooks,
     )
     names, ids = tuple(paths), {name: scores.ids[path] for name, path in paths.items() if path in scores.ids}
@@ -122,7 +130,6 @@ def _weighed(
     if prior != "counted" or instances is None:
         given = read_prior(prior, windows.classes)
         return weighted(windows, given), given.source
-    _check_classes(instances, windows.classes)
     score = windows.score.copy()
     of_window = rates[windows.video] if len(windows) else np.zeros(0)
     for rate in np.unique(of_window):
@@ -133,9 +140,17 @@ def _weighed(
     return score, f"counted on {len(instances.instances)} instances of the training videos"
 
 
-def _check_classes(instances: Annotations, classes: tuple[str, ...]) -> None:
-    if lacking := sorted(set(classes) - set(instances.classes)):
-        raise FeatxError(f"{instances.source} has no instance of {', '.join(lacking[:3])}: run `featx detect train` again")
+def _check_prior(prior: str, classes: tuple[str, ...], instances: Annotations | None) -> None:
+    """Raise UsageError or FeatxError where the prior is not to be had, or not of these classes."""
+    if prior == "none":
+        return
+    if prior != "counted" or instances is None:
+        lacking, source = set(classes) - set(read_prior(prior, classes).classes), prior
+    else:
+        lacking, source = set(classes) - set(instances.classes), instances.source
+    if lacking:
+        remedy = "run `featx detect train` again" if prior == "counted" else "give one of the networks' classes"
+        raise FeatxError(f"{source} has nothing of {', '.join(sorted(lacking)[:3])}: {remedy}")
 
 
 def evaluate_found(

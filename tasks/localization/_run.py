@@ -137,7 +137,7 @@ def _inputs(chosen: _Videos, asked: DetectSettings) -> list[str | Path]:
     read: list[str | Path] = [*chosen.paths.values(), *files_of(asked.networks)]
     if asked.prior not in ("counted", "none"):
         read.append(asked.prior)
-    if chosen.annotations is not None:
+    if chosen.annotations is not None and chosen.annotations.source:
         source = Path(chosen.annotations.source)
         read += source.iterdir() if source.is_dir() else [source]
     return read

@@ -16,6 +16,8 @@ from tasks.localization._types import Floats, Ints, Windows
 
 PROPOSAL = "prob"
 BACKGROUND = "background"
+# The place of action among the proposal network's two classes; the other is background.
+_ACTION = 1
 
 
 def read_windows(path: str | os.PathLike[str], videos: Sequence[str], ids: Mapping[str, str]) -> Windows:
@@ -27,9 +29,9 @@ def read_windows(path: str | os.PathLike[str], videos: Sequence[str], ids: Mappi
     Raises UsageError for a file that is none of the kind.
     """
     with FeatureStore(path) as store:
-        classes, gate = _classes(store)
+        classes = classes_of(path, store.settings)
         spec = ClipSpec(**store.settings["clip"])
-        parts = [_of_video(store[ids[name]], number, spec, gate) for number, name in enumerate(videos) if name in ids]
+        parts = [_of_video(store[ids[name]], number, spec) for number, name in enumerate(videos) if name in ids]
 
     def column(name: str, kind: type[np.int64] | type[np.float64]) -> Any:
         return np.concatenate([part[name] for part in parts]).astype(kind) if parts else np.zeros(0, kind)
@@ -53,17 +55,16 @@ def lengths_of(path: str | os.PathLike[str]) -> tuple[int, ...]:
         return tuple(scale.span for scale in ClipSpec(**store.settings["clip"]).at_scales)
 
 
-def _classes(store: FeatureStore) -> tuple[tuple[str, ...], int]:
-    """Return the classes, without background, and the place of action among the proposal network's."""
-    cascade = store.settings.get(CASCADE)
+def classes_of(path: str | os.PathLike[str], settings: Mapping[str, Any]) -> tuple[str, ...]:
+    """Return the classes of a feature file by its settings, without background; UsageError for a file that has no windows."""
+    cascade = settings.get(CASCADE)
     labels = [] if cascade is None else cascade["labels"]
     if cascade is None or cascade["name"] != LOCALIZATION or not labels or labels[0] != BACKGROUND:
-        raise UsageError(f"{store.path} has no probabilities of windows: give a file that featx detect wrote")
-    # The gate is one of two classes, the other being background.
-    return tuple(labels[1:]), 1
+        raise UsageError(f"{os.fspath(path)} has no probabilities of windows: give a file that featx detect wrote")
+    return tuple(labels[1:])
 
 
-def _of_video(video: Video, number: int, spec: ClipSpec, gate: int) -> dict[str, Any]:
+def _of_video(video: Video, number: int, spec: ClipSpec) -> dict[str, Any]:
     """Return the columns of one video's windows."""
     rows = video[LOCALIZATION]
     label = rows.argmax(axis=1)
@@ -79,7 +80,7 @@ def _of_video(video: Video, number: int, spec: ClipSpec, gate: int) -> dict[str,
         "start": start,
         "end": end,
         "score": rows[kept, label[kept]].astype(np.float64),
-        "action": video[PROPOSAL][kept, gate].astype(np.float64),
+        "action": video[PROPOSAL][kept, _ACTION].astype(np.float64),
     }
 
 
