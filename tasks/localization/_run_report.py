@@ -11,6 +11,7 @@ from featx.picture import check_picture
 from featx.report import table
 from featx.report.page import check_page
 from tasks.localization._curves import plot_curves
+from tasks.localization._evaluate import counted
 from tasks.localization._page import write_page
 from tasks.localization._report import evaluation_json, evaluation_text, summary_text
 from tasks.localization._run import Run
@@ -22,11 +23,11 @@ _SHOWN = 10
 def run_text(run: Run) -> str:
     """Return a run as text: how much was searched and found, the surest detections, and the evaluation if there is one."""
     found = run.found
-    searched = f"{_counted(len(found.windows.videos) - len(found.failures), 'video')} searched"
+    searched = f"{counted(len(found.windows.videos) - len(found.failures), 'video')} searched"
     if run.absent:
         searched += f", {len(run.absent)} that the annotations have were not there"
     lines = [
-        f"{searched}; {_counted(len(found.windows), 'window')} of an action, {_counted(len(found.detections), 'detection')}"
+        f"{searched}; {counted(len(found.windows), 'window')} of an action, {counted(len(found.detections), 'detection')}"
         f" (window lengths' weights: {found.prior})",
         f"every window's probabilities: {found.windows_file}",
         *(f"detections: {path}" for path in run.written),
@@ -34,7 +35,7 @@ def run_text(run: Run) -> str:
     if not run.evaluations:
         return "\n".join([*lines, "", _surest(run)]) if len(found.detections) else "\n".join(lines)
     first = run.evaluations[0]
-    videos = f"{_counted(len(first.videos), 'video')}, {_counted(int(first.instances.sum()), 'instance')}"
+    videos = f"{counted(len(first.videos), 'video')}, {counted(int(first.instances.sum()), 'instance')}"
     return "\n".join([
         *lines, f"evaluated on {first.annotations}: {videos}; suppressed at each tIoU - 0.1",
         "", summary_text(run.evaluations), *(f"\n{evaluation_text(each)}" for each in run.evaluations),
@@ -81,7 +82,7 @@ def draw_pictures(
             html,
             annotations=run.annotations,
             videos=run.found.paths,
-            title=f"Detections in {_counted(len(run.found.windows.videos), 'video')}",
+            title=f"Detections in {counted(len(run.found.windows.videos), 'video')}",
             tiou=tiou,
             on_progress=on_progress,
         )
@@ -101,7 +102,3 @@ def _surest(run: Run) -> str:
         for i in np.argsort(-found.score, kind="stable")[:_SHOWN]
     ]
     return table(rows, ("video", "action", "from s", "to s", "score"))
-
-
-def _counted(n: int, what: str) -> str:
-    return f"{n} {what}{'' if n == 1 else 's'}"
