@@ -93,6 +93,8 @@ def test_moments_are_counted_and_never_matched(tmp_path: Path) -> None:
 def test_intervals_need_a_draw_with_an_instance(tmp_path: Path) -> None:
     path = database(tmp_path / "a.json", v1="test")
     (tmp_path / "found.txt").write_text("v1 1 2 1 0.9\n")
+    one = evaluate_file(tmp_path / "found.txt", annotations=path, bootstrap=100)
+    assert one.evaluations[0].thresholds[0].interval is None  # which would have no width
     (tmp_path / "list.txt").write_text("v1\n" + "".join(f"free{n}\n" for n in range(50)))
     there = [bool(draws(51, 1, seed=seed)[50, 0]) for seed in range(6)]  # v1 is the last by name
     assert len(set(there)) == 2

@@ -9,7 +9,7 @@ from collections.abc import Sequence
 import numpy as np
 
 from featx.picture import drawable, picture_kind, save_picture
-from tasks.localization._evaluate import curve, mean_over
+from tasks.localization._evaluate import counted, curve, mean_over
 from tasks.localization._report import PROTOCOL_NAMES
 from tasks.localization._types import AtThreshold, Evaluation, Floats
 
@@ -40,7 +40,8 @@ def plot_curves(path: str | os.PathLike[str], found: Evaluation, *, title: Seque
     for panel, label in zip(panels.flat, shown.tolist(), strict=False):
         for at, colour in zip(found.thresholds, colours, strict=True):
             recall, precision = _corners(*curve(found, at, label))
-            panel.plot(recall, precision, color=colour, linewidth=1.1)
+            # One detection alone is a point, and a line through it nothing.
+            panel.plot(recall, precision, color=colour, linewidth=1.1, marker="o" if len(recall) == 1 else "", markersize=3)
         name = drawable(found.classes[label])
         name = name if len(name) <= 22 else name[:21] + "…"
         panel.set_title(f"{name}\n{100 * named.ap[label]:.1f} % of {found.instances[label]}", fontsize=8, parse_math=False)
@@ -66,10 +67,8 @@ def plot_curves(path: str | os.PathLike[str], found: Evaluation, *, title: Seque
         frameon=False,
     )
     head = [drawable(line, most=90) for line in title]
-    head.append(
-        f"{PROTOCOL_NAMES[found.protocol]} protocol, {len(found.videos)} videos of {drawable(found.annotations, most=40)}:"
-        f" mAP {100 * mean_over(found):.1f} % over all tIoUs"
-    )
+    over = f"{counted(len(found.videos), 'video')} of {drawable(found.annotations, most=40)}"
+    head.append(f"{PROTOCOL_NAMES[found.protocol]} protocol, {over}: mAP {100 * mean_over(found):.1f} % over all tIoUs")
     head.append(f"above each class: its average precision at tIoU {named.tiou:g}, and its number of instances")
     if len(shown) < len(there):
         head.append(f"the {len(shown)} classes with most instances, of {len(there)}")

@@ -35,12 +35,13 @@ def evaluate(
     found: detections, or a function that returns those for an evaluation at a tIoU, where suppression depends on it.
     videos: those it is computed over, by default all that were annotated; one that was not counts as free of actions.
     annotated_only: leave out detections of videos that neither the annotations nor `videos` name; UsageError without.
-    bootstrap: how many times videos are drawn again for a 95 % interval of the mean; 0 is none.
+    bootstrap: how many times videos are drawn again for a 95 % interval of the mean; 0 is none, nor is there one of one video.
     """
     check_request(tious, bootstrap)
     known, listed = evaluated_videos(annotations, videos)
     truth = truth_of(annotations, listed)
-    times = draws(len(truth.videos), bootstrap, seed=seed) if bootstrap else None
+    # Drawing one video again gives it again: an interval without width would look like certainty.
+    times = draws(len(truth.videos), bootstrap, seed=seed) if bootstrap and len(truth.videos) > 1 else None
     thresholds, missed = [], list[tuple[int, int]]()
     for tiou in tious:
         placed, elsewhere, unknown = on_truth(

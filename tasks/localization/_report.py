@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import textwrap
 from collections.abc import Sequence
 from typing import Any
 
@@ -29,8 +30,9 @@ def as_text(found: FileEvaluation) -> str:
     head = [f"{found.source} ({found.format}) against {found.annotations.name}", *(f"  {line}" for line in found.about)]
     first = found.evaluations[0]
     over = f"{counted(len(first.videos), 'video')} ({found.videos_from}), {counted(int(first.instances.sum()), 'instance')}"
-    return "\n".join([*head, f"  evaluated on {over} of {counted(int((first.instances > 0).sum()), 'class')}", "",
-                      summary_text(found.evaluations), *(f"\n{evaluation_text(e)}" for e in found.evaluations)])  # fmt: skip
+    head.append(f"  evaluated on {over} of {counted(int((first.instances > 0).sum()), 'class')}")
+    head = [_wrapped(line) for line in head]
+    return "\n".join([*head, "", summary_text(found.evaluations), *(f"\n{evaluation_text(e)}" for e in found.evaluations)])
 
 
 def summary_text(found: Sequence[Evaluation]) -> str:
@@ -64,13 +66,13 @@ def evaluation_text(found: Evaluation) -> str:
             rows.append((name, "", *(_percent(each[place]) for each in intervals if each is not None)))
     lines = [
         f"{PROTOCOL_NAMES[found.protocol]} protocol, over {counted(len(found.videos), 'video')}: average precision in %",
-        f"  {PROTOCOL_RULES[found.protocol]}",
+        _wrapped(f"  {PROTOCOL_RULES[found.protocol]}"),
         table(rows, headers=("class", "instances", *(f"{at.tiou:g}" for at in found.thresholds))),
         f"mean over tIoUs: {_percent(mean_over(found))}",
     ]
     if found.thresholds[0].interval is not None:
         lines[-1] += f"; intervals: bootstrap over videos, {found.settings['bootstrap']} draws"
-    return "\n".join([*lines, *(f"note: {note}" for note in found.notes)])
+    return "\n".join([*lines, *(_wrapped(f"note: {note}") for note in found.notes)])
 
 
 def to_json(found: FileEvaluation) -> dict[str, Any]:
@@ -119,6 +121,14 @@ def evaluation_json(found: Evaluation) -> dict[str, Any]:
         ],
         "notes": list(found.notes),
     }
+
+
+def _wrapped(line: str) -> str:
+    """Return a line as several of 100 columns; names stay whole."""
+    indent = "  " if line.startswith("  ") else ""
+    return textwrap.fill(
+        line, 100, subsequent_indent=indent + "  ", break_long_words=False, break_on_hyphens=False, replace_whitespace=False
+    )
 
 
 def _percent(value: float) -> str:
