@@ -40,7 +40,8 @@ def detections_of(windows: Windows, prior: Prior | None, *, overlap: float | Non
 def as_written(found: Detections) -> Detections:
     """Return detections as the S-CNN authors wrote them to a file: %.1f seconds and scores of five significant digits.
 
-    The order of rows stays, so that scores which are equal only now are evaluated in the order of the unrounded ones.
+    The order of rows stays. The authors wrote the surest first, as `detections_of` returns them, so that by the THUMOS'14
+    protocol scores which are equal only now are evaluated in the order of the unrounded ones.
     """
     return replace(
         found,
