@@ -13,6 +13,7 @@ import torch
 from conftest import encode
 from tiny import ENTRY, NAME
 
+from featx.bench import bench_detection
 from featx.cascade import Cascade, CascadeExtractor
 from featx.clips import window_spec
 from featx.errors import UsageError
@@ -133,3 +134,14 @@ def test_networks_that_do_not_fit_together_are_refused(settings: Settings, tmp_p
         run(crops="ten")
     with pytest.raises(UsageError, match="probability"):
         Cascade(weights="w", gate="action", threshold=1.5)
+
+
+def test_the_share_of_windows_that_both_networks_see_is_measured(tmp_path: Path) -> None:
+    video = [str(encode(tmp_path / "a.mp4", 400))]
+    asked = Settings(model=NAME, device="cpu", precision="float32", workers=1)
+    (found,) = bench_detection([NAME], video, settings=asked, share=0.3, seconds=0.1, rounds=1)
+    # The threshold is of all of the video's windows, which are fewer than are drawn for it: what differs is one window or two.
+    assert found.share == pytest.approx(0.3, abs=0.02)
+    assert found.ceiling == pytest.approx(1 / (1 / found.decode + (1 + found.share) / found.backbone))
+    with pytest.raises(UsageError, match="share is 2"):
+        bench_detection([NAME], video, settings=asked, share=2, seconds=0.1, rounds=1)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import random
 import tempfile
 from collections.abc import Callable, Sequence
 from dataclasses import replace
@@ -39,8 +40,8 @@ def bench_detection(
     """Measure windows/s of decoding, of one network on resident batches, and of both networks, from files to a feature file.
 
     settings: how the machine is used; its `model` is replaced by each of `models`. share: of the windows that the localization
-    network sees; the S-CNN authors' proposal network let 79,475 windows of THUMOS'14's test videos through, a seventh. Weights
-    are random, and the threshold is such that this share of the videos' own windows passes.
+    network is to see; the S-CNN authors' proposal network let 79,475 windows of THUMOS'14's test videos through, a seventh.
+    Weights are random, and the threshold is such that about this share of the videos' own windows passes; what did is measured.
     Raises UsageError as `bench` does.
     """
     check(rounds, seconds)
@@ -79,14 +80,21 @@ def _threshold(ready: Prepared, share: float, paths: list[str]) -> float:
     if share == 0:
         return 1.0
     clips: list[np.ndarray[tuple[int, ...], np.dtype[np.uint8]]] = []
+    rng, seen = random.Random(0), 0
     with ready.pool() as pool:
         pool.submit(Job(key, path, ready.decode.decoder) for key, path in enumerate(paths))
-        while not pool.idle and len(clips) < _SAMPLE:
+        while not pool.idle:
             for event in pool.events(1.0):
                 if isinstance(event, Failed):
                     raise UsageError(f"{paths[event.key]} cannot be read ({event.reason}): measure on videos that can")
-                if isinstance(event, ClipArrived):
+                if not isinstance(event, ClipArrived):
+                    continue
+                # Of all videos and lengths alike: what passes differs from video to video.
+                seen += 1
+                if len(clips) < _SAMPLE:
                     clips.append(event.frames[0].copy())
+                elif (place := rng.randrange(seen)) < _SAMPLE:
+                    clips[place] = event.frames[0].copy()
     found = []
     for at in range(0, len(clips), ready.batch_size):
         batch = torch.from_numpy(np.stack(clips[at : at + ready.batch_size])).to(ready.extractor.device)

@@ -40,7 +40,7 @@ class Measured:
     video_rate: seconds of video done in a second. matmul: what the processor reaches on large matrix products in
     this precision, in 1e12 multiply-adds/s, and of_matmul: the backbone's share of it.
     params and multiply_adds: of the network, millions and 1e9. input: "rgb", or "flow" or "rgbf" and the flow's method.
-    share: of the clips, that a second network sees, which the ceiling takes into account; None where there is no second.
+    share: of the clips, that a second network saw, which the ceiling takes into account; None where there is no second.
     """
 
     model: str
@@ -94,14 +94,14 @@ def measured_in_rounds(
     progress: Callable[[str], None],
     share: float | None = None,
 ) -> list[Measured]:
-    """Measure prepared models, by name, in turn, several times. share: of the clips, that a second network sees."""
+    """Measure prepared models, by name, in turn, several times. share: of the clips, that a second network is to see."""
     raw: dict[str, list[dict[str, float]]] = {name: [] for name in prepared}
     for number in range(rounds):
         for name, ready in prepared.items():
             before = raw[name][-1] if raw[name] else None
             label = f"{name} {number + 1}/{rounds}"
             raw[name].append(_round(ready, paths, folder, seconds, before, label, progress, share or 0.0))
-    return [replace(_summary(name, prepared[name], raw[name]), share=share) for name in prepared]
+    return [_summary(name, prepared[name], raw[name]) for name in prepared]
 
 
 def _round(
@@ -125,6 +125,7 @@ def _round(
     clips_a_video = before["clips_a_video"] if before else _clips_a_video(ready, paths)
     videos = max(1, round((before["end_to_end"] if before else top) * seconds / clips_a_video))
     whole = end_to_end(ready, list(islice(cycle(paths), videos)), folder)
+    top = ceiling(ready.extractor.device.type, decode, backbone / (1 + whole["share"]))
     return {"matmul": matmul, "decode": decode, "backbone": backbone, "ceiling": top, "clips_a_video": clips_a_video, **whole}
 
 
@@ -190,15 +191,18 @@ def backbone_rate(ready: Prepared, seconds: float) -> float:
 
 
 class _TimedSink:
-    """The real sink's work, the journal on disk, and a note of what was done."""
+    """The real sink's work, the journal on disk, and a note of what was done. second: the layer of a second network."""
 
-    def __init__(self, journal: Journal) -> None:
-        self._journal = journal
+    def __init__(self, journal: Journal, second: str | None) -> None:
+        self._journal, self._second = journal, second
         self.seconds = 0.0
+        self.passed = 0
         self.failed_reason = ""
 
     def rows(self, key: int, clips: list[int], rows: Rows) -> None:
         self._journal.add(str(key), clips, rows, _NO_ORIGIN)
+        if self._second is not None:
+            self.passed += int(rows[self._second].any(axis=1).sum())
 
     def restarted(self, key: int) -> None:
         self._journal.forget(str(key))
@@ -212,10 +216,10 @@ class _TimedSink:
 
 
 def end_to_end(ready: Prepared, paths: Sequence[str], folder: Path) -> dict[str, float]:
-    """Return clips/s and video seconds a second of an extraction, from files to a feature file in place."""
+    """Return clips/s and video seconds a second of an extraction, from files to a feature file, and a second network's share."""
     out = folder / "out.h5"
     journal = Journal(out)
-    sink = _TimedSink(journal)
+    sink = _TimedSink(journal, ready.extractor.layers[-1] if isinstance(ready.extractor, CascadeExtractor) else None)
     with ready.pool() as pool:
         _started(pool, ready.workers)
         engine = Engine(ready.extractor, ready.decode, pool, sink, batch_size=ready.batch_size)
@@ -228,7 +232,7 @@ def end_to_end(ready: Prepared, paths: Sequence[str], folder: Path) -> dict[str,
         spent = perf_counter() - began
     journal.remove()
     out.unlink()
-    return {"end_to_end": stats.clips / spent, "video_rate": sink.seconds / spent}
+    return {"end_to_end": stats.clips / spent, "video_rate": sink.seconds / spent, "share": sink.passed / stats.clips}
 
 
 def _summary(name: str, ready: Prepared, rounds: list[dict[str, float]]) -> Measured:
@@ -252,11 +256,12 @@ def _summary(name: str, ready: Prepared, rounds: list[dict[str, float]]) -> Meas
         ceiling=median("ceiling"),
         fraction=statistics.median(fractions),
         fraction_range=(min(fractions), max(fractions)),
-        binding="decoding" if median("decode") < median("backbone") else "backbone",
+        binding="decoding" if median("decode") < median("backbone") / (1 + median("share")) else "backbone",
         video_rate=median("video_rate"),
         matmul=median("matmul") / 1e12,
         of_matmul=statistics.median(r["backbone"] * counts.multiply_adds / r["matmul"] for r in rounds),
         params=counts.params / 1e6,
         multiply_adds=counts.multiply_adds / 1e9,
         input=", ".join(filter(None, (decode.transform.input, decode.transform.flow))),
+        share=median("share") if isinstance(ready.extractor, CascadeExtractor) else None,
     )
