@@ -300,7 +300,7 @@ def test_help_of_the_group_and_of_what_is_under_it() -> None:
         (("VIDEO", "--networks", "NETWORKS", "--annotations", "TRUTH", "--out", "TRUTH/MoveLeft_test.txt"), "what is read here"),
         (("VIDEO", "--networks", "NETWORKS", "--out", "a.json", "--windows", "a.json"), "two outputs"),
         (("VIDEO", "--networks", "NETWORKS", "--annotations", "TRUTH"), "none of the 1 videos has an instance"),
-        (("VIDEO", "--networks", "NETWORKS", "--tiou", "a"), "separated by commas"),
+        (("VIDEO", "--networks", "NETWORKS", "--tiou", "a"), "commas between"),
         (("VIDEO", "--networks", "NETWORKS", "--tiou", "1.5"), "1.5"),
         (("VIDEO", "--networks", "NETWORKS", "--threshold", "2"), "probability"),
         (("VIDEO", "--networks", "NETWORKS", "--overlap", "2"), "tIoU"),

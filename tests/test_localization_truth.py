@@ -11,7 +11,7 @@ from scipy.io import savemat
 
 from featx.datasets.thumos14 import read_annotations
 from featx.errors import FeatxError, UsageError
-from tasks.cli.detect_eval import thresholds_of
+from tasks.cli._options import thresholds_of
 from tasks.localization._bootstrap import draws
 from tasks.localization._evaluate_file import evaluate_file
 from tasks.localization._formats import read_detections

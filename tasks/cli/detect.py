@@ -10,6 +10,7 @@ import click
 from featx.cli.options import INTERRUPTED, RATE, json_option, machine_options
 from featx.errors import UsageError
 from featx.terminal import Progress, bar
+from tasks.cli._options import thresholds_of
 from tasks.cli.detect_eval import evaluate
 from tasks.cli.detect_show import show
 from tasks.cli.detect_train import train
@@ -62,7 +63,7 @@ class _Detect(click.Group):
 @click.option("--overlap", type=float, default=0.4, show_default=True,
               help="tIoU above which the surer of two detections suppresses the other, in what is written.")  # fmt: skip
 @click.option("--tiou", default="0.1,0.2,0.3,0.4,0.5,0.6,0.7", show_default=True,
-              help="Thresholds of the evaluation, for each of which suppression is at 0.1 less.")  # fmt: skip
+              help="Thresholds of the evaluation, or 0.3:0.1:0.7; suppression is at 0.1 less each time.")  # fmt: skip
 @click.option("--bootstrap", type=click.IntRange(0), default=1000, show_default=True,
               help="Draws of videos for the 95 % interval of the mean; 0 for none.")  # fmt: skip
 @click.option("--plot", metavar="PICTURE", help="Draw precision-recall curves to a .png, .svg or .pdf.")
@@ -100,7 +101,7 @@ def detect(videos: tuple[str, ...], thumos14: bool, root: str | None, subset: st
         raise UsageError("--thumos14 has annotations of its own: leave --annotations out")
     from tasks.localization import check_pictures, draw_pictures, read_annotations, run, run_json, run_text
 
-    thresholds = numbers_of(tiou)
+    thresholds = thresholds_of(tiou)
     check_pictures(plot, html)
     progress = Progress()
     try:
@@ -134,14 +135,6 @@ def detect(videos: tuple[str, ...], thumos14: bool, root: str | None, subset: st
         for line in draw_pictures(found, plot=plot, html=html, on_progress=shown):
             click.echo(line, err=True)
     return 1 if found.found.failures else 0
-
-
-def numbers_of(text: str) -> list[float]:
-    """Return tIoU thresholds, separated by commas."""
-    try:
-        return [float(part) for part in text.split(",")]
-    except ValueError:
-        raise UsageError(f"tiou is {text!r}: give numbers separated by commas, such as 0.3,0.5") from None
 
 
 for _command in (evaluate, show, train):

@@ -7,23 +7,15 @@ import json
 import click
 
 from featx.cli.options import json_option
-from featx.errors import UsageError
+from tasks.cli._options import detections_options, thresholds_of
 
 
 @click.command(name="eval")
 @click.argument("detections", metavar="DETECTIONS")
-@click.option("--annotations", required=True, metavar="DIR|JSON",
-              help="The official <Class>_test.txt files' folder, or a JSON file as ActivityNet's.")  # fmt: skip
-@click.option("--subset", metavar="NAME", help="Of a JSON file with several, such as validation, or all.")
+@detections_options
 @click.option("--tiou", "tious", default="0.1,0.2,0.3,0.4,0.5,0.6,0.7", show_default=True,
               help="Comma-separated thresholds, or first:step:last such as 0.3:0.1:0.7.")  # fmt: skip
 @click.option("--videos", metavar="FILE", help="The videos to compute over, a name a line; all that were annotated.")
-@click.option("--annotated-only", is_flag=True, help="Leave out detections of videos that were not annotated, and say how many.")
-@click.option("--class-ids", type=click.Choice(["official", "consecutive"]),
-              help="Of the text format: 7, 9, 12, … 97, or 1 to 20; found out from the file where they tell.")  # fmt: skip
-@click.option("--prior", metavar="FILE", help="For the S-CNN authors' windows: weights of window lengths, .mat, .csv or .npy.")
-@click.option("--prior-annotations", metavar="DIR",
-              help="What these weights are counted on otherwise; annotation_val beside the annotations.")  # fmt: skip
 @click.option("--rounded/--not-rounded", default=None,
               help="Round times to 0.1 s and scores to five digits first; done for the S-CNN authors' windows.")  # fmt: skip
 @click.option("--bootstrap", type=click.IntRange(min=0), default=1000, show_default=True,
@@ -85,23 +77,3 @@ def evaluate(detections: str, annotations: str, subset: str | None, tious: str, 
     if picture is not None:
         plot_curves(picture, found.evaluations[0], title=[found.source])
         click.echo(f"{picture}: precision-recall curves", err=as_json)
-
-
-def thresholds_of(text: str) -> list[float]:
-    """Return thresholds that are separated by commas; first:step:last is a row of them, both ends included."""
-    wrong = UsageError(f"--tiou {text!r}: give numbers with commas between them, such as 0.3,0.5,0.7, or 0.3:0.1:0.7")
-    found = list[float]()
-    for part in text.split(","):
-        try:
-            numbers = [float(number) for number in part.split(":")]
-        except ValueError:
-            raise wrong from None
-        if len(numbers) == 1:
-            found += numbers
-            continue
-        if len(numbers) != 3 or not (0 <= numbers[0] <= numbers[2] <= 1 and 0.001 <= numbers[1] <= 1):
-            raise wrong
-        first, step, last = numbers
-        # To nine decimals: 0.1 added twice to 0.3 is meant to be 0.5.
-        found += [round(first + step * n, 9) for n in range(int((last - first) / step + 1e-6) + 1)]
-    return found

@@ -7,13 +7,12 @@ import json
 import click
 
 from featx.cli.options import json_option
+from tasks.cli._options import detections_options
 
 
 @click.command(name="show")
 @click.argument("detections", metavar="DETECTIONS")
-@click.option("--annotations", required=True, metavar="DIR|JSON",
-              help="The official <Class>_test.txt files' folder, or a JSON file as ActivityNet's.")  # fmt: skip
-@click.option("--subset", metavar="NAME", help="Of a JSON file with several, such as validation; all of it.")
+@detections_options
 @click.option("--videos", metavar="DIR", help="Where the videos lie, at any depth, for frames; without, there are none.")
 @click.option("--html", metavar="PAGE", help="Write a page, one file: mAP, curves, time lines, the worst mistakes.")
 @click.option("--timeline", metavar="PICTURE", help="Draw a video's time line to a .png, .svg or .pdf.")
@@ -22,12 +21,6 @@ from featx.cli.options import json_option
               help="At which a detection counts as true or false.")  # fmt: skip
 @click.option("--top", type=click.IntRange(1), default=100, show_default=True,
               help="At most so many of the video's detections on its time line, the surest.")  # fmt: skip
-@click.option("--annotated-only", is_flag=True, help="Leave out detections of videos that were not annotated, and say how many.")
-@click.option("--class-ids", type=click.Choice(["official", "consecutive"]),
-              help="Of the text format: 7, 9, 12, … 97, or 1 to 20; found out from the file where they tell.")  # fmt: skip
-@click.option("--prior", metavar="FILE", help="For the S-CNN authors' windows: weights of window lengths, .mat, .csv or .npy.")
-@click.option("--prior-annotations", metavar="DIR",
-              help="What these weights are counted on otherwise; annotation_val beside the annotations.")  # fmt: skip
 @click.option("--bootstrap", type=click.IntRange(0), default=1000, show_default=True,
               help="Draws of videos for the 95 % intervals on the page; 0 leaves them out.")  # fmt: skip
 @json_option
