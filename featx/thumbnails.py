@@ -40,7 +40,8 @@ def thumbnails(path: str | os.PathLike[str], frames: tuple[int, int], *, count: 
 class Film:
     """A video's frames as small JPEGs, by time, wherever in it they lie: decoding starts at the keyframe before them.
 
-    duration: seconds. Raises VideoError with the reason if the file cannot be read.
+    Times count from the first frame, as annotations' do; the stream's own may begin later. duration: seconds.
+    Raises VideoError with the reason if the file cannot be read.
     """
 
     def __init__(self, path: str | os.PathLike[str]) -> None:
@@ -49,7 +50,7 @@ class Film:
 
     @property
     def duration(self) -> float:
-        return float(self._index.times[-1])
+        return float(self._index.times[-1] - self._index.times[0])
 
     def at(self, times: Sequence[float], *, height: int = HEIGHT) -> list[bytes]:
         """Return the frames that are shown at these times, in seconds, one for each; the first or last one outside of the video.
@@ -65,7 +66,8 @@ class Film:
             return self._at(times, height)
 
     def _at(self, times: Sequence[float], height: int) -> list[bytes]:
-        places = np.searchsorted(self._index.times, times, side="right") - 1
+        # To a microsecond: the difference of two timestamps need not be the time that was meant.
+        places = np.searchsorted(self._index.times - self._index.times[0], np.asarray(times) + 1e-6, side="right") - 1
         numbers = [int(n) for n in np.clip(places, 0, self._index.n_frames - 1)]
         found = dict[int, bytes]()
         for group in _groups(sorted(set(numbers)), _GAP if self._index.stamps is not None else self._index.n_frames):

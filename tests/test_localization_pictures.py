@@ -206,3 +206,11 @@ def test_frames_by_time_without_decoding_what_lies_between(tmp_path: Path, monke
         assert np.asarray(image).mean() == pytest.approx(level(frame) + 29.5, abs=4)  # as in test_search
     with pytest.raises(FeatxError, match="cannot be read"):
         Film(__file__)
+
+
+def test_frames_by_time_count_from_the_first_one_whenever_the_stream_begins(tmp_path: Path) -> None:
+    film = Film(encode(tmp_path / "late.mkv", 25, pts=[1500 + 40 * i for i in range(25)]))
+    assert film.duration == pytest.approx(1)
+    for time, frame in ((0.0, 0), (0.4, 10), (0.95, 23)):
+        (jpeg,) = film.at([time], height=48)
+        assert np.asarray(Image.open(io.BytesIO(jpeg))).mean() == pytest.approx(level(frame) + 29.5, abs=4)
