@@ -208,6 +208,12 @@ def test_a_video_that_cannot_be_read_costs_itself_alone_and_is_searched_in_vain(
     assert [path for path, _ in found.failures] == [paths["bad"]]
     assert found.windows.videos == ("bad", "good")
     assert set(found.windows.video.tolist()) == {1}
+    absent = detect({**paths, "gone": str(tmp_path / "gone.mp4")}, tmp_path / "w.h5", settings(networks))
+    assert sorted(path for path, _ in absent.failures) == sorted([paths["bad"], str(tmp_path / "gone.mp4")])
+    assert absent.windows.videos == ("bad", "good", "gone")
+    assert len(absent.windows) == len(found.windows)
+    with pytest.raises(FeatxError, match="not one of 1 videos is there"):
+        detect({"gone": str(tmp_path / "gone.mp4")}, tmp_path / "v.h5", settings(networks))
     with pytest.raises(FeatxError, match="not one of 1 videos"):
         detect({"bad": paths["bad"]}, tmp_path / "v.h5", settings(networks))
 
@@ -273,6 +279,8 @@ def test_ids_of_classes_go_by_their_names_in_the_annotations(eager: Path, tmp_pa
     found = run([video], annotations=truth, out=[str(out)], tious=(0.5,), **asked).found.detections
     ids = [int(line.split()[3]) for line in out.read_text().splitlines()]
     assert ids == [{"MoveLeft": 9, "RotateCw": 7}[found.classes[label]] for label in found.label]
+    run([video], annotations=replace(truth, numbers=None), out=[str(out)], tious=(0.5,), **asked)
+    assert [int(line.split()[3]) for line in out.read_text().splitlines()] == [2 if n == 9 else 1 for n in ids]
     alone = replace(truth, classes=CLASSES[:1], numbers=(9,), instances=(Instance("a", 0, 0, 1),))
     if set(ids) != {9}:
         with pytest.raises(UsageError, match="'RotateCw', which has no id"):

@@ -89,8 +89,11 @@ def detect(
         _check_prior(settings.prior, classes_of(windows_file, report.settings), networks.instances)
         told(report)
 
+    gone = [path for path in paths.values() if not os.path.lexists(path)]
+    if len(gone) == len(paths):
+        raise FeatxError(f"not one of {len(paths)} videos is there: {gone[0]}" if gone else "there are no videos to search")
     scores = window_scores(
-        list(paths.values()),
+        [path for path in paths.values() if path not in gone],
         windows_file,
         proposal=networks.proposal,
         localization=networks.localization,
@@ -104,7 +107,7 @@ def detect(
     names, ids = tuple(paths), {name: scores.ids[path] for name, path in paths.items() if path in scores.ids}
     windows = read_windows(windows_file, names, ids)
     rates = rates_of(windows_file, names, ids)
-    failures = tuple(scores.report.failures)
+    failures = (*((path, "it is not there") for path in gone), *scores.report.failures)
     if np.isnan(rates).all():
         reason = f"; {failures[0][0]}: {failures[0][1]}" if failures else ""
         raise FeatxError(f"not one of {len(paths)} videos could be read{reason}")

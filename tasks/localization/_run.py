@@ -120,10 +120,12 @@ def write(found: Detections, path: str, *, annotations: Annotations | None = Non
 
 
 def _numbers(found: Detections, annotations: Annotations | None) -> list[int] | None:
-    """Return the ids of the detections' classes, by the classes' names in the annotations; None where these have no ids."""
-    if annotations is None or annotations.numbers is None:
+    """Return the ids of the detections' classes, by the classes' names in the annotations; None without any."""
+    if annotations is None:
         return None
-    known = dict(zip(annotations.classes, annotations.numbers, strict=True))
+    # As they are read again, beside these annotations.
+    numbers = annotations.numbers or range(1, len(annotations.classes) + 1)
+    known = dict(zip(annotations.classes, numbers, strict=True))
     for name in (found.classes[label] for label in sorted(set(found.label.tolist()))):
         if name not in known:
             raise UsageError(
