@@ -88,6 +88,27 @@ def test_the_layer_is_the_usual_one_or_asked_for(tmp_path):
         export(tmp_path / "f.h5", tmp_path / "3", to="opentab")
 
 
+@pytest.mark.parametrize(
+    ("to", "spec"),
+    [
+        ("opentad", RES3D),
+        ("opentad", ClipSpec(frames=8, step=2, stride=16, fps=12.5)),
+        ("mmaction", RES3D),
+        ("mmaction", ClipSpec(frames=8, stride=16, count=1)),
+    ],
+)
+def test_a_stream_that_begins_late_is_counted_from_its_first_frame(tmp_path, to, spec):
+    shown = []
+    for begin in (0.0, 1.5):
+        features = file_of(tmp_path, spec, name=f"{begin:g}.h5", videos={"v": times_of(100, 25, begin=begin)})
+        made = export(features, tmp_path / f"{begin:g}", to=to)
+        file = tmp_path / f"{begin:g}" / "features" / ("v.npy" if to == "opentad" else "v_v.csv")
+        shown.append(np.load(file) if to == "opentad" else np.loadtxt(file, delimiter=",", skiprows=1))
+        assert not any("lie up to" in note for note in made.notes)
+    # The first number of a row is its clip's middle by the stream's own times.
+    np.testing.assert_allclose(shown[1], shown[0] + [1.5, 0, 0], atol=1e-5)
+
+
 def test_frames_far_from_the_stride_are_refused_and_near_ones_told(tmp_path):
     even = times_of(100, 25)
     late = np.where(np.arange(101) > 30, even + 0.06, even)  # a gap of a frame and a half

@@ -87,7 +87,7 @@ def _about_times(job: Job, with_annotations: bool, common: float | None) -> list
         worst = max(video.late * video.fps for video in late)
         notes.append(
             f"features lie up to {worst:.1f} frames from where the stride puts them, in"
-            f" {_some('whose frames begin after 0 s or are unevenly timed', [v.id for v in late])}"
+            f" {_some('whose frames are unevenly timed', [v.id for v in late])}"
         )
     if common is None and not with_annotations and job.to != "activitynet":
         notes.append(

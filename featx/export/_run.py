@@ -153,7 +153,7 @@ def _check_stride(videos: Sequence[Timeline], grid: Grid, form: Format) -> None:
         worst = max(far, key=lambda video: video.late)
         raise UsageError(
             f"features of {len(far)} videos lie up to {worst.late:.2f} s ({worst.id!r}) from where {form.loader} takes them to be"
-            " by the stride, as their frames are unevenly timed or do not begin at 0: extract them again with --fps, or take --to"
+            " by the stride, as their frames are unevenly timed: extract them again with --fps, or take --to"
             " gtad or mmaction, which go by each clip's own times"
         )
 

@@ -36,7 +36,8 @@ class Timeline:
 
     rows: how many of its features are exported; left_out: how many at its end are not, being off the grid.
     fps, frames: of the frames that span and stride count: the video's mean rate, or the one it was resampled to.
-    source_fps, source_frames: of the video itself. duration: seconds. centres: (rows,) seconds, the middles of the clips.
+    source_fps, source_frames: of the video itself. duration: seconds. centres: (rows,) seconds, the middles of the clips, from
+    the first frame on.
     late: seconds by which the beginning of a clip lies farthest from where stride and fps put it.
     """
 
@@ -86,9 +87,11 @@ def timeline(video: Video, grid: Grid, *, by_stride: bool) -> Timeline:
     by_stride: for a reader that counts features by the stride, so that a last clip that lies off it is left out.
     """
     attrs = video.attrs
-    times = video.clip_times
     frames, duration = int(attrs["frames"]), float(attrs["duration_s"])
     own = frames / duration if duration > 0 else float(attrs["fps"])
+    # From the first frame, as annotations and detectors count; a stream's own times may begin later.
+    times = video.clip_times
+    times = times - (times[0, 0] - video.clip_frames[0, 0] / own)
     sampled = frames if grid.fps is None else _resampled(duration, grid.fps)
     fps = own if grid.fps is None else grid.fps
     rows = len(times)
