@@ -4,8 +4,12 @@ from __future__ import annotations
 
 from typing import Any
 
+import numpy as np
+import numpy.typing as npt
+
+from featx.clips import ClipSpec, numbered
 from featx.report import table
-from featx.store import FeatureStore
+from featx.store import FeatureStore, Video
 
 
 def summarise(store: FeatureStore) -> dict[str, Any]:
@@ -27,6 +31,16 @@ def summarise(store: FeatureStore) -> dict[str, Any]:
         "short": {i: [a["frames"], a["container_frames"]] for i, _, a in videos if a["frames"] < 0.9 * a["container_frames"]},
         "failures": [list(f) for f in store.failures],
     }
+
+
+def plotted(store: FeatureStore, video: Video) -> tuple[npt.NDArray[np.int64], str]:
+    """Return the numbers of the clips that a picture over time shows, and a word on which these are: of several scales one."""
+    spec = ClipSpec(**store.settings["clip"])
+    if spec.scales == (1,):
+        return np.arange(len(video)), ""
+    shortest = spec.at_scales[0].span
+    rows = [number for number, (_, scale) in enumerate(numbered(len(video), spec)) if scale.span == shortest]
+    return np.asarray(rows, np.int64), f", clips of {shortest} frames"
 
 
 def as_text(summary: dict[str, Any]) -> str:

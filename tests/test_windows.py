@@ -13,6 +13,7 @@ from featx.clips import ClipSpec, numbered, placed, starts, window_spec
 from featx.cutting import clips_of, summarise
 from featx.errors import UsageError
 from featx.extraction import Settings, extract
+from featx.info import plotted
 from featx.store import FeatureStore, differences
 from featx.verification import verify
 from featx.video import open_video
@@ -162,6 +163,8 @@ def test_extraction_at_scales_is_recorded_verified_and_another_than_without(clip
         assert set(spans.tolist()) == {1, 4}
         short = spans == 1
         np.testing.assert_array_equal(b[0]["pool5"][short], a[0]["pool5"])
+        assert plotted(b, b[0])[0].tolist() == np.flatnonzero(short).tolist()
+        assert plotted(a, a[0])[0].tolist() == list(range(len(a[0])))
     assert verify(several).ok
     with pytest.raises(UsageError, match="scales"):
         extract(clip, several, Settings(**asked))

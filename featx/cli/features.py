@@ -120,7 +120,7 @@ def info(path: str, plot: str | None, video: str | None, layer: str | None, as_j
     """
     if plot is None and (video or layer):
         raise UsageError("--video and --layer choose what --plot draws: give --plot PICTURE too")
-    from featx.info import as_text, summarise
+    from featx.info import as_text, plotted, summarise
     from featx.store import FeatureStore
 
     with FeatureStore(path) as store:
@@ -133,8 +133,9 @@ def info(path: str, plot: str | None, video: str | None, layer: str | None, as_j
             if drawn is None:
                 raise UsageError(f"{path} holds no video to draw")
             chosen = layer or store.layers[0]
-            plot_features(plot, drawn.clip_times, drawn[chosen], title=f"{drawn.id}, {chosen}")
-            click.echo(f"{plot}: {chosen} of {drawn.id}", err=as_json)
+            rows, which = plotted(store, drawn)
+            plot_features(plot, drawn.clip_times[rows], drawn[chosen][rows], title=f"{drawn.id}, {chosen}{which}")
+            click.echo(f"{plot}: {chosen} of {drawn.id}{which}", err=as_json)
 
 
 @click.command()
