@@ -70,7 +70,7 @@ def test_verify_and_merge(extracted, tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("args", "words"),
     [
-        (["extrakt"], "unknown command 'extrakt'; did you mean extract or train?"),
+        (["extrakt"], "unknown command 'extrakt'; did you mean extract or export or train?"),
         (["extract", "--model", "res3d", "nowhere", "out.h5"], "take untrained ones with --weights random"),
         (["extract", "--model", "res3d", "--weights", "random", "nowhere", "out.h5"], "no such file, folder or pattern: nowhere"),
         (
