@@ -7,9 +7,9 @@ from collections.abc import Sequence
 import numpy as np
 
 from featx.datasets._untrimmed import Annotations, Instance
-from tasks.localization._evaluate import evaluate
-from tasks.localization._timeline_errors import Judged, judge
 from tasks.localization._types import Detections, Protocol
+from tasks.localization.evaluation._evaluate import evaluate
+from tasks.localization.pictures._timeline_errors import Judged, judge
 
 Found = tuple[str, str, float, float, float]
 

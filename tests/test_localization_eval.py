@@ -14,7 +14,7 @@ from scipy.io import savemat
 
 from featx.errors import FeatxError, UsageError
 from tasks.cli.detect_eval import evaluate
-from tasks.localization._evaluate_file import evaluate_file
+from tasks.localization.evaluation._evaluate_file import evaluate_file
 
 THUMOS = SHARED / "thumos14"
 SCNN = THUMOS / "scnn_c3d" / "res_seg_swin.mat"

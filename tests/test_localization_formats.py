@@ -14,10 +14,10 @@ from localization_slow import annotations_of, detections_of, random_case
 from featx.datasets._untrimmed import Annotations, Instance
 from featx.datasets.thumos14 import OFFICIAL_NUMBERS
 from featx.errors import FeatxError, UsageError
-from tasks.localization._evaluate import evaluate
-from tasks.localization._formats import ClassIds, kind_of, read_detections
 from tasks.localization._types import Detections
-from tasks.localization._writing import write_json, write_table, write_text
+from tasks.localization.evaluation._evaluate import evaluate
+from tasks.localization.formats._formats import ClassIds, kind_of, read_detections
+from tasks.localization.formats._writing import write_json, write_table, write_text
 
 CLASSES = tuple(OFFICIAL_NUMBERS)
 

@@ -18,12 +18,12 @@ from matplotlib.image import imread
 from featx.datasets._untrimmed import Annotations
 from featx.errors import UsageError
 from tasks.cli.detect_show import show as show_command
-from tasks.localization._evaluate import PROTOCOLS, curve, evaluate
-from tasks.localization._page import write_page
-from tasks.localization._page_curves import MOST_POINTS, points_of
-from tasks.localization._page_file import find_videos
-from tasks.localization._timeline_errors import judge
 from tasks.localization._types import Evaluation
+from tasks.localization.evaluation._evaluate import PROTOCOLS, curve, evaluate
+from tasks.localization.pictures._page import write_page
+from tasks.localization.pictures._page_curves import MOST_POINTS, points_of
+from tasks.localization.pictures._page_file import find_videos
+from tasks.localization.pictures._timeline_errors import judge
 
 
 class Read(HTMLParser):

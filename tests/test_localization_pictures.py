@@ -16,10 +16,11 @@ from PIL import Image
 from featx import seek
 from featx.errors import FeatxError, UsageError
 from featx.thumbnails import Film
-from tasks.localization._evaluate import PROTOCOLS, evaluate
-from tasks.localization._page_cards import why
-from tasks.localization._timeline import plot_timeline
-from tasks.localization._timeline_errors import (
+from tasks.localization._types import Protocol
+from tasks.localization.evaluation._evaluate import PROTOCOLS, evaluate
+from tasks.localization.pictures._page_cards import why
+from tasks.localization.pictures._timeline import plot_timeline
+from tasks.localization.pictures._timeline_errors import (
     BACKGROUND,
     BOTH_WRONG,
     DROPPED,
@@ -31,8 +32,7 @@ from tasks.localization._timeline_errors import (
     judge,
     tiou_of,
 )
-from tasks.localization._timeline_rows import MOST_ROWS, line_of, tick_label, ticks
-from tasks.localization._types import Protocol
+from tasks.localization.pictures._timeline_rows import MOST_ROWS, line_of, tick_label, ticks
 
 # What is wrong.
 

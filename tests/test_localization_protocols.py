@@ -10,9 +10,9 @@ from localization_slow import annotations_of, ap_of, detections_of, random_case
 
 from featx.datasets._untrimmed import Annotations, Instance
 from featx.errors import UsageError
-from tasks.localization._bootstrap import Resampled, draws
-from tasks.localization._evaluate import curve, evaluate, ordered
 from tasks.localization._types import AtThreshold, Detections, Protocol
+from tasks.localization.evaluation._bootstrap import Resampled, draws
+from tasks.localization.evaluation._evaluate import curve, evaluate, ordered
 
 BOTH: tuple[Protocol, ...] = ("thumos14", "activitynet")
 CLASSES = ("Jump", "Run")

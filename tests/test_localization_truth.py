@@ -12,9 +12,9 @@ from scipy.io import savemat
 from featx.datasets.thumos14 import read_annotations
 from featx.errors import FeatxError, UsageError
 from tasks.cli._options import thresholds_of
-from tasks.localization._bootstrap import draws
-from tasks.localization._evaluate_file import evaluate_file
-from tasks.localization._formats import read_detections
+from tasks.localization.evaluation._bootstrap import draws
+from tasks.localization.evaluation._evaluate_file import evaluate_file
+from tasks.localization.formats._formats import read_detections
 
 
 def folder(place: Path, side: str = "test", classes: str | None = None) -> Path:

@@ -15,7 +15,6 @@ from scipy.io import loadmat, savemat
 from featx.datasets._untrimmed import Annotations, Instance
 from featx.datasets.thumos14 import read_annotations
 from featx.errors import FeatxError, UsageError
-from tasks.localization._evaluate import curve, evaluate
 from tasks.localization._prior import (
     LENGTHS,
     SCNN_DURATIONS,
@@ -27,9 +26,10 @@ from tasks.localization._prior import (
     weighted,
     window_durations,
 )
-from tasks.localization._scnn_file import read_scnn_windows
 from tasks.localization._suppression import overlap_for, suppress
 from tasks.localization._windows import as_written, detections_of
+from tasks.localization.evaluation._evaluate import curve, evaluate
+from tasks.localization.formats._scnn_file import read_scnn_windows
 
 THUMOS = SHARED / "thumos14"
 SCNN = THUMOS / "scnn_c3d"

@@ -50,10 +50,10 @@ def evaluate(detections: str, annotations: str, subset: str | None, tious: str, 
 
     from featx.files import keep_inputs
     from featx.picture import check_picture
-    from tasks.localization._curves import plot_curves
-    from tasks.localization._evaluate_file import evaluate_file
-    from tasks.localization._formats import ClassIds
-    from tasks.localization._report import as_text, to_json
+    from tasks.localization.evaluation._curves import plot_curves
+    from tasks.localization.evaluation._evaluate_file import evaluate_file
+    from tasks.localization.evaluation._report import as_text, to_json
+    from tasks.localization.formats._formats import ClassIds
 
     thresholds = thresholds_of(tious)
     if picture is not None:

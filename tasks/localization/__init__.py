@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 _PUBLIC = {
     "check_pictures": "tasks.localization._run_report",
     "draw_pictures": "tasks.localization._run_report",
-    "evaluate_file": "tasks.localization._evaluate_file",
+    "evaluate_file": "tasks.localization.evaluation._evaluate_file",
     "read_annotations": "featx.datasets.thumos14",
     "run": "tasks.localization._run",
     "run_json": "tasks.localization._run_report",
@@ -30,10 +30,10 @@ __all__ = [
 
 if TYPE_CHECKING:
     from featx.datasets.thumos14 import read_annotations
-    from tasks.localization._evaluate_file import evaluate_file
     from tasks.localization._run import run
     from tasks.localization._run_report import check_pictures, draw_pictures, run_json, run_text
     from tasks.localization._train import train_networks
+    from tasks.localization.evaluation._evaluate_file import evaluate_file
 
 
 def __getattr__(name: str) -> Any:

@@ -14,13 +14,13 @@ from featx.datasets._untrimmed import Annotations
 from featx.errors import FeatxError, UsageError
 from featx.features import window_scores
 from featx.files import check_target
-from tasks.localization._evaluate import PROTOCOLS, TIOUS, check_request, evaluate
 from tasks.localization._networks import read_networks
 from tasks.localization._prior import Prior, counted_prior, read_prior, weighted, window_durations
 from tasks.localization._scores import classes_of, lengths_of, rates_of, read_windows
 from tasks.localization._suppression import overlap_for
 from tasks.localization._types import Detections, Evaluation, Floats, Windows
 from tasks.localization._windows import detections_of
+from tasks.localization.evaluation._evaluate import PROTOCOLS, TIOUS, check_request, evaluate
 
 
 @dataclass(frozen=True, kw_only=True)

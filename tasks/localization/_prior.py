@@ -14,8 +14,8 @@ import numpy.typing as npt
 
 from featx.datasets._untrimmed import Annotations
 from featx.errors import FeatxError, UsageError
-from tasks.localization._matlab import DAMAGED, read_matrix
 from tasks.localization._types import Windows
+from tasks.localization.formats._matlab import DAMAGED, read_matrix
 
 Floats = npt.NDArray[np.float64]
 

@@ -14,11 +14,11 @@ from featx.errors import FeatxError, UsageError
 from featx.features import videos_by_id
 from featx.files import check_target, keep_inputs
 from tasks.localization._detect import DetectSettings, Found, detect, evaluate_found
-from tasks.localization._evaluate import TIOUS, check_request, evaluated_videos
 from tasks.localization._networks import files_of
-from tasks.localization._truth import truth_of
 from tasks.localization._types import Detections, Evaluation
-from tasks.localization._writing import write_json, write_table, write_text
+from tasks.localization.evaluation._evaluate import TIOUS, check_request, evaluated_videos
+from tasks.localization.evaluation._truth import truth_of
+from tasks.localization.formats._writing import write_json, write_table, write_text
 
 FORMATS = (".json", ".txt", ".csv")
 NETWORKS = "networks"

@@ -10,11 +10,11 @@ import numpy as np
 from featx.picture import check_picture
 from featx.report import table
 from featx.report.page import check_page
-from tasks.localization._curves import plot_curves
-from tasks.localization._evaluate import counted
-from tasks.localization._page import write_page
-from tasks.localization._report import evaluation_json, evaluation_text, summary_text
 from tasks.localization._run import Run
+from tasks.localization.evaluation._curves import plot_curves
+from tasks.localization.evaluation._evaluate import counted
+from tasks.localization.evaluation._report import evaluation_json, evaluation_text, summary_text
+from tasks.localization.pictures._page import write_page
 
 # Detections that the text shows, the surest.
 _SHOWN = 10

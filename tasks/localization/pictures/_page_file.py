@@ -14,12 +14,12 @@ from featx.errors import UsageError, nearest
 from featx.files import keep_inputs
 from featx.picture import check_picture
 from featx.report.page import check_page
-from tasks.localization._evaluate import TIOUS
-from tasks.localization._evaluate_file import evaluate_file
-from tasks.localization._page import at_tiou, write_page
-from tasks.localization._timeline import NO_VIDEO, plot_timeline
-from tasks.localization._timeline_rows import MOST_DETECTIONS
-from tasks.localization._truth import Names
+from tasks.localization.evaluation._evaluate import TIOUS
+from tasks.localization.evaluation._evaluate_file import evaluate_file
+from tasks.localization.evaluation._truth import Names
+from tasks.localization.pictures._page import at_tiou, write_page
+from tasks.localization.pictures._timeline import NO_VIDEO, plot_timeline
+from tasks.localization.pictures._timeline_rows import MOST_DETECTIONS
 
 
 @dataclass(frozen=True, kw_only=True)

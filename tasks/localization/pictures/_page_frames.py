@@ -10,7 +10,7 @@ from featx.errors import FeatxError
 from featx.report.page import Markup, element, picture
 from featx.thumbnails import Film
 from tasks._time import stretch
-from tasks.localization._timeline_rows import spread_times
+from tasks.localization.pictures._timeline_rows import spread_times
 
 # Of a stretch, and of a whole video; pixels.
 PER_STRETCH, PER_VIDEO, HEIGHT = 4, 10, 96

@@ -6,9 +6,9 @@ from collections.abc import Mapping
 
 from featx.report.page import Markup, element
 from tasks._time import stretch
-from tasks.localization._page_frames import Reel, Stretch, strip
-from tasks.localization._timeline_errors import BACKGROUND, BOTH_WRONG, NAMES, POOR_OVERLAP, SECOND, WRONG_CLASS, Judged
 from tasks.localization._types import Ints
+from tasks.localization.pictures._page_frames import Reel, Stretch, strip
+from tasks.localization.pictures._timeline_errors import BACKGROUND, BOTH_WRONG, NAMES, POOR_OVERLAP, SECOND, WRONG_CLASS, Judged
 
 STYLE = """
 .cards { display: grid; grid-template-columns: repeat(auto-fill, minmax(min(100%, 21rem), 1fr)); gap: .8rem; list-style: none;

@@ -14,10 +14,10 @@ from featx.datasets._untrimmed import Annotations
 from featx.errors import FeatxError, UsageError, nearest
 from featx.picture import drawable, picture_kind, save_picture
 from featx.thumbnails import Film
-from tasks.localization._timeline_errors import judged
-from tasks.localization._timeline_rows import MOST_DETECTIONS, Line, line_of, spread_times, tick_label, ticks
-from tasks.localization._truth import Matched
 from tasks.localization._types import Detections, Protocol
+from tasks.localization.evaluation._truth import Matched
+from tasks.localization.pictures._timeline_errors import judged
+from tasks.localization.pictures._timeline_rows import MOST_DETECTIONS, Line, line_of, spread_times, tick_label, ticks
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -71,7 +71,7 @@ def plot_timeline(
 
 
 def _evaluated(detections: Detections, annotations: Annotations, tiou: float, protocol: Protocol) -> tuple[Detections, Matched]:
-    from tasks.localization._evaluate import evaluate
+    from tasks.localization.evaluation._evaluate import evaluate
 
     at = evaluate(detections, annotations, tious=(tiou,), protocol=protocol).thresholds[0]
     return at.detections, at.matched

@@ -9,10 +9,10 @@ import numpy as np
 
 from featx.datasets._untrimmed import Annotations
 from featx.errors import UsageError
-from tasks.localization import _activitynet, _thumos
-from tasks.localization._bootstrap import Resampled, draws
-from tasks.localization._truth import Matched, Names, Truth, on_truth, truth_of
 from tasks.localization._types import AtThreshold, Detections, Evaluation, Floats, Ints, Protocol
+from tasks.localization.evaluation import _activitynet, _thumos
+from tasks.localization.evaluation._bootstrap import Resampled, draws
+from tasks.localization.evaluation._truth import Matched, Names, Truth, on_truth, truth_of
 
 TIOUS = (0.1, 0.2, 0.3, 0.4, 0.5, 0.6, 0.7)
 PROTOCOLS: tuple[Protocol, ...] = ("thumos14", "activitynet")

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from featx.report.page import Markup, element, picture
 from tasks._time import stretch
-from tasks.localization._page_frames import Reel
-from tasks.localization._timeline_rows import Bar, Line, Row, tick_label, ticks
+from tasks.localization.pictures._page_frames import Reel
+from tasks.localization.pictures._timeline_rows import Bar, Line, Row, tick_label, ticks
 
 STYLE = """
 .line-card { background: var(--card); border: 1px solid var(--line); border-radius: .5rem; padding: .7rem; margin: 0 0 .8rem; }

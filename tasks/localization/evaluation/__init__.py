@@ -1,0 +1,1 @@
+"""Detections held against ground truth, by the THUMOS'14 protocol and by ActivityNet's."""

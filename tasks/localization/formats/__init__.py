@@ -1,0 +1,1 @@
+"""Files of detections and of windows: read and written."""

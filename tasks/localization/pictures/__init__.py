@@ -1,0 +1,1 @@
+"""What detections look like: time lines, and a page of an evaluation."""
