@@ -92,8 +92,11 @@ def test_checkpoints_say_which_windows_and_classes_they_are_for(whole: Path) -> 
     instances = read_networks(whole).instances
     assert instances is not None
     assert set(instances.classes) == {"MoveLeft", "RotateCw"}
-    made = info(whole, "localization")["trained_on"]["made"]
-    assert (made["stage"], made["positive"]) == ("localization", 0.7)
+    told = info(whole, "localization")
+    made = told["trained_on"]["made"]
+    assert (made["stage"], made["tiou"]) == ("localization", {"positive": 0.7, "best": 0.5, "background": 0.3})
+    assert made["generated"] is True
+    assert f"{made['trimmed'] + made['windows'] + made['background']} samples of 3 classes" in told["source"]
 
 
 def test_windows_have_the_overlap_that_the_annotations_give(root: Path) -> None:
@@ -132,7 +135,7 @@ def test_what_is_finished_is_not_trained_again_and_other_settings_are_refused(wh
     assert {stage: (whole / stage / "last.safetensors").stat().st_mtime_ns for stage in STAGES} == before
     for values, words in (
         ({"overrides": {**OVERRIDES, "proposal.lr": "0.02"}}, r"recipe\.lr: 0\.01, now 0\.02"),
-        ({"matching": Matching(positive=0.6)}, r"dataset\.made\.positive: 0\.7, now 0\.6"),
+        ({"matching": Matching(positive=0.6)}, r"dataset\.made\.tiou\.positive: 0\.7, now 0\.6"),
         ({"fps": None}, r"clip\.fps: 25\.0, now None"),
         ({"stage": "localization", "seed": 1}, r"seed: 0, now 1"),
     ):
@@ -212,8 +215,9 @@ def test_the_command_says_what_is_trained_on(whole: Path, root: Path, tmp_path: 
     assert told["clip"]["scales"] == [1, 2, 4, 8, 16, 32]
     assert told["notes"] == ["generated videos, not the official ones"]
     assert "8 trimmed videos" in done.stderr
-    assert "4 frames of each window of 16, 32, 64, 128, 256, 512 at 25 frames a second" in done.stderr
+    assert "4 frames of each window of 16, 32, 64, 128, 256, 512 at 25 frames a second" in " ".join(done.stderr.split())
     assert "finished before" in done.stderr
+    assert max(map(len, done.stderr.splitlines())) <= 100
     # A video that cannot be read costs that video, and the exit status says so.
     some = tmp_path / "thumos14"
     shutil.copytree(root, some)
@@ -222,7 +226,8 @@ def test_the_command_says_what_is_trained_on(whole: Path, root: Path, tmp_path: 
     short = CliRunner().invoke(command, [*args, "--root", str(some), str(tmp_path / "run")], standalone_mode=False)
     assert short.return_value == 1, short.output
     assert "left out: video_validation_0000002: " in short.stderr
-    assert "at their own frame rate" in short.stderr
+    assert "at their own frame rate" in " ".join(short.stderr.split())
+    assert info(tmp_path / "run", "proposal")["trained_on"]["made"]["unread"] == ["video_validation_0000002"]
 
 
 def test_ctrl_c_is_told_by_the_exit_status(root: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -249,6 +254,8 @@ def test_ctrl_c_is_told_by_the_exit_status(root: Path, tmp_path: Path, monkeypat
         ({"frames": 5}, "5 at equal distances"),
         ({"overlap": 1.0}, "overlap is 1"),
         ({"root": "/nowhere"}, "thumos14 is not in /nowhere.*get from https"),
+        ({"seed": -1, "root": "/nowhere"}, "seed is -1"),
+        ({"crop": 0, "root": "/nowhere"}, "crop is 0"),
     ],
 )
 def test_wrong_settings_are_told_before_anything_is_written(
@@ -278,7 +285,12 @@ def test_missing_parts_of_the_dataset_are_told(root: Path, tmp_path: Path) -> No
     material = gather(window_spec(4), root=str(some))
     assert [name for name, _ in material.unread] == ["video_validation_0000002"]
     (some / "validation" / "video_validation_0000002.mp4").unlink()
-    assert len(gather(window_spec(4), root=str(some), partial=True).videos) == 1
+    material = gather(window_spec(4), root=str(some), partial=True)
+    assert (len(material.videos), material.absent, material.generated) == (1, 1, False)
+    classes = material.annotations.classes
+    data, _ = training_set("proposal", classes, material.trimmed, material.videos, matching=MATCHING, seed=0)
+    told = material.told(data)
+    assert (told.absent, "generated" in told.made, "unread" in told.made) == (1, False, False)
 
 
 def test_networks_are_not_written_among_other_things(root: Path, tmp_path: Path) -> None:
@@ -287,6 +299,19 @@ def test_networks_are_not_written_among_other_things(root: Path, tmp_path: Path)
         train_networks(settings(root), tmp_path)
     with pytest.raises(UsageError, match="is no folder"):
         train_networks(settings(root), tmp_path / "photo.jpg")
+
+
+def test_fine_tuning_one_of_the_networks_gives_a_network_of_one_length_and_says_so(whole: Path, root: Path) -> None:
+    asked = TrainSettings(
+        model=tiny.NAME, dataset=str(root / "UCF-101"), weights=str(whole / "localization" / "last.safetensors"), validate="none"
+    )
+    plan = make_plan(asked)
+    assert plan.clip == replace(window_spec(4), scales=(1,))
+    assert "the weights are for windows of 6 lengths: clips of 16 frames are trained on" in plan.notes
+    plan = make_plan(replace(asked, recipe="scnn-localization"))
+    assert plan.clip == window_spec(4)
+    assert "loss overlap takes the first class, 'MoveLeft', for background, as `featx detect train` has one" in plan.notes
+    assert not any("background" in note for note in make_plan(replace(asked, recipe="scnn-classification")).notes)
 
 
 def test_a_dataset_in_memory_is_trained_on_under_its_own_name(root: Path, tmp_path: Path) -> None:

@@ -64,7 +64,8 @@ class RunFolder:
             raise FeatxError(f"{place} is damaged: give a new folder") from None
         for torn in self.path.glob("*.tmp"):
             torn.unlink()
-        differing = sorted(differences(found, json.loads(json.dumps(settings))))
+        # Digests last: what is of any use to a reader comes before them.
+        differing = sorted(differences(found, json.loads(json.dumps(settings))), key=lambda each: ("list:" in each, each))
         if differing:
             raise UsageError(
                 f"{self.path} holds a run with other settings ({'; '.join(differing[:3])}): give the same ones, or a new folder"

@@ -163,11 +163,22 @@ def make_plan(settings: TrainSettings, data: Dataset | None = None) -> Plan:
     )
     transform, clip = transform_of(loaded.transform, as_extracted), clip_of(loaded.clip, as_extracted)
     clip = settings.clip or clip
+    notes = [*notes, *changed, *_background_note(chosen, train)]
+    if settings.clip is None and chosen.augmentation.temporal == "span" and clip.scales != (1,):
+        notes.append(f"the weights are for windows of {len(clip.scales)} lengths: clips of {clip.span} frames are trained on")
+        clip = replace(clip, scales=(1,))
     if settings.crop is not None:
         transform = _scaled(transform, settings.crop)
     if transform.crops != "center" or transform.flip:
         transform = replace(transform, crops="center", flip=False)
-    return Plan(settings, name, chosen, train, val, loaded.model, transform, clip, start, (*train.notes, *notes, *changed))
+    return Plan(settings, name, chosen, train, val, loaded.model, transform, clip, start, (*train.notes, *notes))
+
+
+def _background_note(chosen: Recipe, train: Dataset) -> list[str]:
+    """Return what is to be said of the overlap loss on a dataset that was not made for it."""
+    if chosen.loss == "softmax" or train.classes[0].lower() == "background":
+        return []
+    return [f"loss {chosen.loss} takes the first class, {train.classes[0]!r}, for background, as `featx detect train` has one"]
 
 
 @dataclass(frozen=True)

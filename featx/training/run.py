@@ -295,9 +295,10 @@ def checkpoint_info(planned: Plan, trainer: Trainer, *, chosen: bool) -> dict[st
             "loss": validation.loss,
         }
     began = planned.start["name"]
+    size = f"{len(dataset.items)} {'samples' if dataset.made else 'videos'}"
     return {
         "name": f"{settings.model} on {dataset.title}",
-        "source": f"trained with featx {__version__} on {dataset.title}: {len(dataset.items)} videos of"
+        "source": f"trained with featx {__version__} on {dataset.title}: {size} of"
         f" {len(dataset.classes)} classes, recipe {planned.recipe_name}, from {began}, seed {settings.seed},"
         f" {state.step} of {trainer.steps} updates",
         "licence": None,

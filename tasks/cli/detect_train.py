@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import textwrap
 from collections.abc import Callable
 from contextlib import ExitStack
 from typing import TYPE_CHECKING, Any
@@ -102,20 +103,19 @@ class _Shown:
         self.close()
         rate = "their own frame rate" if clip.fps is None else f"{clip.fps:g} frames a second"
         lengths = ", ".join(str(each.span) for each in clip.at_scales)
-        click.echo(f"{stage}: {counts(samples)}; {clip.frames} frames of each window of {lengths} at {rate}", err=True)
+        _say(f"{stage}: {counts(samples)}; {clip.frames} frames of each window of {lengths} at {rate}")
 
     def start(self, plan: Plan, trainer: Trainer) -> None:
         from featx.terminal import TrainingProgress
 
         for note in plan.notes:
-            click.echo(f"note: {note}", err=True)
+            _say(f"note: {note}")
         row, state = plan.recipe, trainer.state
-        click.echo(
+        _say(
             f"{plan.settings.model} from {plan.start['name']}: recipe {plan.recipe_name}, batch {row.batch}, lr {row.lr:g},"
-            f" {trainer.steps} updates, {trainer.epochs} epochs"
+            f" {_counted(trainer.steps, 'update')}, {_counted(trainer.epochs, 'epoch')}"
             f"{f'; continues after update {state.step}' if 0 < state.step < trainer.steps else ''}"
-            f"{'; finished before' if state.step == trainer.steps else ''}",
-            err=True,
+            f"{'; finished before' if state.step == trainer.steps else ''}"
         )
         self._bar = TrainingProgress()
         self._bar.start(trainer.steps, state.step)
@@ -134,16 +134,31 @@ class _Shown:
 def counts(samples: Samples) -> str:
     """Return how many samples of which kind a network is trained on."""
     return (
-        f"{samples.total:,} samples: {samples.trimmed:,} trimmed videos, {samples.windows:,} windows of actions,"
-        f" {samples.background:,} of {samples.candidates:,} background windows"
+        f"{_counted(samples.total, 'sample')}: {_counted(samples.trimmed, 'trimmed video')},"
+        f" {_counted(samples.windows, 'window')} of actions,"
+        f" {samples.background:,} of {_counted(samples.candidates, 'background window')}"
     )
 
 
 def _text(report: NetworksReport) -> str:
     rows = [f"note: {note}" for note in report.notes]
     for each in report.networks:
-        did = f"{each.report.new} updates" if each.report.new else "nothing to do"
-        rows.append(f"{each.checkpoint}: {did}, {each.report.steps} in all, {each.report.epochs} epochs; {counts(each.samples)}")
+        did = _counted(each.report.new, "update") if each.report.new else "nothing to do"
+        epochs = _counted(each.report.epochs, "epoch")
+        rows.append(f"{each.checkpoint}: {did}, {each.report.steps:,} in all, {epochs}; {counts(each.samples)}")
         rows += [f"note: {each.stage}: {note}" for note in each.report.notes]
-        rows += [f"replaced {n} times by another sample: {name}: {why}" for name, why, n in each.report.replaced]
-    return "\n".join(rows)
+        rows += [f"replaced {_counted(n, 'time')} by another sample: {name}: {why}" for name, why, n in each.report.replaced]
+    return "\n".join(_wrapped(row) for row in rows)
+
+
+def _counted(n: int, what: str) -> str:
+    return f"{n:,} {what}{'' if n == 1 else 's'}"
+
+
+def _wrapped(line: str) -> str:
+    """Return a line as several of 100 columns; names stay whole."""
+    return textwrap.fill(line, 100, subsequent_indent="  ", break_long_words=False, break_on_hyphens=False)
+
+
+def _say(line: str) -> None:
+    click.echo(_wrapped(line), err=True)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -90,7 +90,7 @@ class Material:
     """What all training sets are made of.
 
     annotations: of the validation videos. videos: the windows of those that could be read, and which are samples; unread: names
-    of the others, and why.
+    of the others, and why; absent: how many are not there. generated: `featx synth` has written them.
     """
 
     annotations: Annotations
@@ -98,6 +98,14 @@ class Material:
     videos: tuple[tuple[Slid, Matched], ...]
     notes: tuple[str, ...]
     unread: tuple[tuple[str, str], ...]
+    absent: int = 0
+    generated: bool = False
+
+    def told(self, data: Dataset) -> Dataset:
+        """Return a training set that says what all of them rest on, as its networks' checkpoints then do."""
+        found: dict[str, Any] = {"unread": [name for name, _ in self.unread]} if self.unread else {}
+        found |= {"generated": True} if self.generated else {}
+        return replace(data, absent=self.absent, made={**data.made, **found})
 
 
 def train_networks(
@@ -128,6 +136,11 @@ def train_networks(
     overrides = {stage: _overrides(settings.overrides, stage) for stage in STAGES}
     for stage in STAGES:
         recipe(recipes[stage], overrides[stage])  # a mistake in the last one's is told before the first one's hours
+    run = TrainSettings(
+        model=settings.model, dataset=thumos14.NAME, weights=start.weights, root=settings.root, partial=settings.partial,
+        validate="none", seed=settings.seed, crop=settings.crop, precision=settings.precision, device=settings.device,
+        compile=settings.compile, workers=settings.workers, timeout=settings.timeout, save_seconds=settings.save_seconds,
+    )  # fmt: skip
     frames = settings.frames or start.clip.frames
     clip = window_spec(frames, lengths=settings.lengths, overlap=settings.overlap, fps=settings.fps)
     material = gather(clip, root=settings.root, partial=settings.partial, matching=settings.matching, on_indexed=on_indexed)
@@ -142,15 +155,12 @@ def train_networks(
         data, samples = training_set(
             stage, material.annotations.classes, material.trimmed, material.videos, matching=settings.matching, seed=settings.seed
         )
+        data = material.told(data)
         notes += [f"{stage}: {note}" for note in notes_on(stage, samples)]
         on_stage(stage, data, samples, clip)
-        asked = TrainSettings(
-            model=settings.model, dataset=data.name, recipe=recipes[stage], overrides=overrides[stage], clip=clip,
-            weights=str(_classification(out)) if stage == "localization" else start.weights, root=settings.root,
-            partial=settings.partial, validate="none", seed=settings.seed, crop=settings.crop, precision=settings.precision,
-            device=settings.device, compile=settings.compile, workers=settings.workers, timeout=settings.timeout,
-            save_seconds=settings.save_seconds,
-        )  # fmt: skip
+        asked = replace(run, recipe=recipes[stage], overrides=overrides[stage], clip=clip)
+        if stage == "localization":
+            asked = replace(asked, weights=str(_classification(out)))
         report = train(asked, out / stage, data, on_start=started, on_progress=on_progress)
         if report is None:
             raise FeatxError("the networks are trained by one process: leave torchrun out")
@@ -201,9 +211,12 @@ def gather(
         videos.append((slid, match(slid, instances.get(name, ()), ambiguous.get(name, ()), matching or Matching())))
     on_indexed(len(paths), len(paths))
     notes = [f"{len(absent)} annotated validation videos are not in {base}, and are left out"] if absent else []
-    if thumos14.is_generated(root):
+    if generated := thumos14.is_generated(root):
         notes.append("generated videos, not the official ones")
-    return Material(annotations=annotations, trimmed=trimmed, videos=tuple(videos), notes=tuple(notes), unread=tuple(unread))
+    return Material(
+        annotations=annotations, trimmed=trimmed, videos=tuple(videos), notes=tuple(notes), unread=tuple(unread),
+        absent=len(absent), generated=generated,
+    )  # fmt: skip
 
 
 def slide(name: str, path: str, clip: ClipSpec) -> Slid:

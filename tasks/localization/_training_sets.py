@@ -163,7 +163,7 @@ def training_set(
     samples = Samples(
         trimmed=len(whole), windows=len(actions), background=len(background), candidates=candidates, classes=made
     )  # fmt: skip
-    told: dict[str, Any] = {"stage": stage, **asdict(matching), "seed": seed}
+    told: dict[str, Any] = {"stage": stage, "tiou": asdict(matching), "seed": seed}
     told |= {"trimmed": samples.trimmed, "windows": samples.windows, "background": samples.background}
     dataset = Dataset(
         name="thumos14",
