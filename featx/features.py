@@ -175,7 +175,18 @@ def window_scores(
         raise UsageError(
             f"{out} has windows by other networks or settings: {error.changed}; use those, or another file with --windows"
         ) from error
+    report.notes += [note for weights in (proposal, localization) for note in _unfinished(weights)]
     return WindowScores(path=Path(out), report=report, ids=_ids_in(out, videos, root))
+
+
+def _unfinished(weights: str) -> list[str]:
+    """Return a sentence on a checkpoint of a training run that has not come to its end, for a user may not know."""
+    from featx.training import finished
+
+    folder = Path(weights).parent
+    if not (folder / "run.json").exists() or finished(folder) is not None:
+        return []
+    return [f"{weights} is of a training that has not come to its end: the same training command goes on with it"]
 
 
 def _ids_in(path: str | os.PathLike[str], videos: Sequence[str], root: str | None) -> dict[str, str]:

@@ -245,6 +245,20 @@ def test_the_dataset_is_searched_and_evaluated_with_each_tious_own_suppression(
     assert Path(done.found.windows_file).stat().st_mtime_ns == before
 
 
+def test_a_network_whose_training_has_not_ended_is_told_of(networks: Path, tmp_path: Path) -> None:
+    for stage in ("proposal", "localization"):
+        (tmp_path / "n" / stage).mkdir(parents=True)
+        (tmp_path / "n" / stage / "last.safetensors").symlink_to(networks / stage / "last.safetensors")
+    write_instances(tmp_path / "n", instances((0, 1.0), (1, 1.0)))
+    video = {"a": str(encode(tmp_path / "a.mp4", 20))}
+    assert not detect(video, tmp_path / "w.h5", settings(tmp_path / "n")).notes
+    (tmp_path / "n" / "localization" / "run.json").write_text("{}")
+    notes = detect(video, tmp_path / "w.h5", settings(tmp_path / "n")).notes
+    assert len(notes) == 1
+    assert "localization" in notes[0]
+    assert "has not come to its end" in notes[0]
+
+
 def invoke(*arguments: object) -> Result:
     return CliRunner().invoke(command, [str(a) for a in arguments])
 
