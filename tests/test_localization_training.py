@@ -161,6 +161,32 @@ def test_a_stage_alone_needs_the_one_it_starts_from(whole: Path, root: Path, tmp
     assert [each.stage for each in again.networks] == ["localization"]
 
 
+@pytest.mark.parametrize(
+    ("values", "words"),
+    [
+        (
+            {"stage": "localization", "lengths": (16, 32)},
+            "of windows of 16, 32, 64.*another clip, would be .*of windows of 16, 32 at",
+        ),
+        ({"stage": "localization", "fps": None}, "at 25 fps, .* at the videos' own rate"),
+        ({"stage": "localization", "crop": 16}, "frames of 28 pixels.* frames of 16 pixels"),
+        ({"stage": "proposal", "overlap": 0.5}, r"every 0\.25 of a length, .*every 0\.5 of a length: give the same --model"),
+        ({"overlap": 0.5}, r"classification is a network of .*every 0\.25 of a length"),
+    ],
+)
+def test_a_network_that_would_not_go_with_the_others_is_refused_before_it_is_trained(
+    whole: Path, root: Path, tmp_path: Path, values: dict[str, Any], words: str
+) -> None:
+    out = tmp_path / "run"
+    shutil.copytree(whole / "classification", out / "classification")
+    with pytest.raises(UsageError, match=words):
+        train_networks(settings(root, **values), out)
+    assert [path.name for path in out.iterdir()] == ["classification"]
+    (out / "classification" / "run.json").write_text("{}")
+    with pytest.raises(FeatxError, match=r"run\.json is damaged"):
+        train_networks(settings(root, stage="proposal"), out)
+
+
 def test_killed_at_any_time_the_same_command_continues(whole: Path, root: Path, tmp_path: Path) -> None:
     """By kill -9 in the second stage of the command, whose results are the function's to the bit."""
     script = (

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass, field, replace
@@ -16,7 +17,7 @@ from featx.datasets._untrimmed import Annotations, Instance
 from featx.errors import FeatxError, UsageError
 from featx.files import disk_full
 from featx.seek import index_video
-from featx.training import Plan, Progress, TrainReport, TrainSettings, clock_frames, finished, preset, recipe, train
+from featx.training import Plan, Progress, TrainReport, TrainSettings, clock_frames, finished, make_plan, preset, recipe, train
 from featx.video import VideoError
 from tasks.localization._networks import write_instances
 from tasks.localization._training_sets import STAGES, Matched, Matching, Samples, Slid, Stage, match, notes_on, slid, training_set
@@ -161,6 +162,7 @@ def train_networks(
         asked = replace(run, recipe=recipes[stage], overrides=overrides[stage], clip=clip)
         if stage == "localization":
             asked = replace(asked, weights=str(_classification(out)))
+        _check_alike(asked, out, stage, data)
         report = train(asked, out / stage, data, on_start=started, on_progress=on_progress)
         if report is None:
             raise FeatxError("the networks are trained by one process: leave torchrun out")
@@ -260,6 +262,37 @@ def _check(settings: NetworkSettings, out: Path) -> None:
     there = sorted(path.name for path in out.iterdir()) if out.exists() else []
     if there and not set(STAGES) & set(there):
         raise UsageError(f"{out} holds {', '.join(there[:3])} and no networks: give a new folder")
+
+
+def _check_alike(asked: TrainSettings, out: Path, stage: Stage, data: Dataset) -> None:
+    """Raise UsageError where the networks in `out` look at other windows than a new one would: they are of use together only."""
+    others = [place for other in STAGES if other != stage and (place := out / other / "run.json").exists()]
+    if (out / stage / "run.json").exists() or not others:
+        return
+    # By way of JSON, where tuples are lists.
+    mine = json.loads(json.dumps(make_plan(asked, data).recorded))
+    for place in others:
+        try:
+            theirs = json.loads(place.read_text(encoding="utf-8"))
+            differing = [name for name in ("model", "clip", "transform") if theirs[name] != mine[name]]
+        except (ValueError, LookupError, TypeError) as error:
+            raise FeatxError(f"{place} is damaged: give a new folder") from error
+        if differing:
+            raise UsageError(
+                f"{place.parent} is a network of {_windows(theirs)}; this one, with another {' and '.join(differing)}, would be"
+                f" of {_windows(mine)}: give the same"
+                " --model, --frames, --lengths, --overlap, --fps and --crop for all three, or a new folder"
+            )
+
+
+def _windows(recorded: Mapping[str, Any]) -> str:
+    clip, transform = ClipSpec(**recorded["clip"]), recorded["transform"]
+    lengths = ", ".join(str(each.span) for each in clip.at_scales)
+    rate = "the videos' own rate" if clip.fps is None else f"{clip.fps:g} fps"
+    return (
+        f"{recorded['model']} with {clip.frames} frames of {transform['crop']} pixels, of windows of {lengths} at {rate},"
+        f" one every {clip.stride / clip.span:g} of a length"
+    )
 
 
 def _classification(out: Path) -> Path:
