@@ -170,7 +170,7 @@ def test_a_stage_alone_needs_the_one_it_starts_from(whole: Path, root: Path, tmp
         ),
         ({"stage": "localization", "fps": None}, "at 25 fps, .* at the videos' own rate"),
         ({"stage": "localization", "crop": 16}, "frames of 28 pixels.* frames of 16 pixels"),
-        ({"stage": "proposal", "overlap": 0.5}, r"every 0\.25 of a length, .*every 0\.5 of a length: give the same --model"),
+        ({"stage": "proposal", "overlap": 0.5}, r"every 0\.25 of a length; .*every 0\.5 of a length: give the same --model"),
         ({"overlap": 0.5}, r"classification is a network of .*every 0\.25 of a length"),
     ],
 )
