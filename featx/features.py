@@ -173,10 +173,17 @@ def window_scores(
         report = extract(videos, out, settings, root=root, **hooks)
     except OtherSettings as error:
         raise UsageError(
-            f"{out} has windows by other networks or settings: {error.changed}; use those, or another file with --windows"
+            f"{out} has windows by other networks or settings: {_named(error.changed)}; use those, or another file with --windows"
         ) from error
     report.notes += [note for weights in (proposal, localization) for note in _unfinished(weights)]
     return WindowScores(path=Path(out), report=report, ids=_ids_in(out, videos, root))
+
+
+def _named(changed: str) -> str:
+    """Return what differs by the names of detection's options."""
+    for setting, option in (("cascade.threshold", "--threshold"), ("clip.fps", "--fps")):
+        changed = changed.replace(f"{setting} is", f"{option} is")
+    return changed
 
 
 def _unfinished(weights: str) -> list[str]:

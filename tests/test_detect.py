@@ -178,7 +178,7 @@ def test_videos_that_were_moved_have_the_windows_they_had(networks: Path, tmp_pa
 def test_other_settings_than_the_windows_are_refused_by_name(networks: Path, tmp_path: Path) -> None:
     video = {"a": str(encode(tmp_path / "a.mp4", 20))}
     detect(video, tmp_path / "w.h5", settings(networks))
-    with pytest.raises(UsageError, match=r"cascade\.threshold is 0\.0 there and 0\.5 here.*another file with --windows"):
+    with pytest.raises(UsageError, match=r"--threshold is 0\.0 there and 0\.5 here.*another file with --windows"):
         detect(video, tmp_path / "w.h5", settings(networks, threshold=0.5))
 
 
@@ -272,6 +272,8 @@ def test_the_command_finds_writes_and_evaluates(networks: Path, data: Path, tmp_
     assert done.exit_code == 0, done.output
     assert "THUMOS'14" in done.output
     assert "ActivityNet" in done.output
+    assert "these figures at tIoU 0.5" in " ".join(done.output.split())
+    assert max(map(len, done.stdout.splitlines())) <= 130
     assert (tmp_path / "found.windows.h5").exists()
     assert (tmp_path / "page.html").stat().st_size > 10_000
     assert (tmp_path / "pr.png").exists()
@@ -279,6 +281,8 @@ def test_the_command_finds_writes_and_evaluates(networks: Path, data: Path, tmp_
     assert plain.exit_code == 0, plain.output
     told = json.loads(plain.stdout)
     assert told["protocols"] == {}
+    assert [each["name"] for each in told["networks"].values()] == ["proposal", "localization"]
+    assert told["actions"] <= told["proposals"] == told["windows"]
     assert told["detections"] == sum(map(len, json.loads(out.read_text())["results"].values()))
 
 

@@ -9,6 +9,7 @@ import numpy as np
 import pytest
 from scipy.io import savemat
 
+from featx.datasets import load_dataset, thumos14
 from featx.datasets.thumos14 import read_annotations
 from featx.errors import FeatxError, UsageError
 from tasks.cli._options import thresholds_of
@@ -110,3 +111,18 @@ def test_thresholds_are_numbers_or_rows_of_them() -> None:
     for text in ("", "0.3:0.7", "0.3:0:0.7", "0.7:0.1:0.3", "0.3:1e-9:0.7", "nan:0.1:0.5", "0.1:inf:0.5", "a", "0.1:0.1:1e9"):
         with pytest.raises(UsageError, match="give numbers with commas"):
             thresholds_of(text)
+
+
+def test_videos_are_found_elsewhere_below_the_root_where_their_own_folder_lacks_them(tmp_path: Path) -> None:
+    for name in ("validation/video_validation_0000001.mp4", "elsewhere/video_validation_0000002.mp4"):
+        (tmp_path / name).parent.mkdir(parents=True, exist_ok=True)
+        (tmp_path / name).touch()
+    wanted = [f"video_validation_000000{n}" for n in (1, 2, 3)]
+    found, absent = thumos14.untrimmed_videos(wanted, "val", root=tmp_path)
+    assert [Path(path).parent.name for path in found.values()] == ["validation", "elsewhere"]
+    assert absent == (wanted[2],)
+
+
+def test_who_asks_for_thumos14_as_a_dataset_of_classes_is_sent_to_detection() -> None:
+    with pytest.raises(UsageError, match="featx detect"):
+        load_dataset("thumos14")

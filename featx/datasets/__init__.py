@@ -148,6 +148,8 @@ def _find(name_or_path: str | os.PathLike[str], root: str | os.PathLike[str] | N
         return _PROTOCOLS[name], data_folder() / name if root is None else Path(root)
     path = Path(name)
     if not path.exists():
+        if name == "thumos14":
+            raise UsageError("thumos14 has actions to find in untrimmed videos, not a class a video: it is for `featx detect`")
         raise UsageError(f"{name!r} is neither a known dataset nor a folder or csv that is there{nearest(name, _PROTOCOLS)}")
     if root is not None:
         raise UsageError(f"{name!r} is a path, and a root is for datasets that are known by name: leave --root out")

@@ -27,8 +27,8 @@ from featx.errors import FeatxError, UsageError
 NAME = "thumos14"
 SOURCE = "THUMOS'14 temporal action localization (Jiang et al., 2014)"
 GET = (
-    "from https://www.crcv.ucf.edu/THUMOS14/download.html the validation and test videos and their temporal annotations, unpacked"
-    " there to validation/, TH14_test_set_mp4/, annotation_val/ and annotation_test/, and UCF101 to UCF-101/"
+    "from https://www.crcv.ucf.edu/THUMOS14/download.html the validation and test videos, unpacked there to validation/ and"
+    " TH14_test_set_mp4/, the files of their temporal annotations to annotation_val/ and annotation_test/, and UCF101 to UCF-101/"
 )
 Subset = Literal["val", "test"]
 SUBSETS: tuple[Subset, ...] = ("val", "test")
@@ -74,15 +74,18 @@ def untrimmed_videos(
     base = folder(root)
     there = [base / name for name in _VIDEOS[subset] if (base / name).is_dir()]
     # A file system that ignores case has the same folder under two of the names.
-    videos = [Videos(place) for place in {os.path.realpath(p): p for p in there}.values()] or [Videos(base)]
-    found, absent = dict[str, str](), list[str]()
-    for name in wanted:
-        path = next((p for v in videos if (p := v.find(name)) is not None), None)
-        if path is None:
-            absent.append(name)
-        else:
-            found[name] = path
-    return found, tuple(absent)
+    videos = [Videos(place) for place in {os.path.realpath(p): p for p in there}.values()]
+    wanted = tuple(wanted)
+    found = {name: path for name in wanted if (path := _first(videos, name)) is not None}
+    if len(found) < len(wanted):
+        # Anywhere else below the root: UCF101's thousands of trimmed videos are only looked through where some are missing.
+        videos = [Videos(base)]
+        found = {name: path for name in wanted if (path := found.get(name) or _first(videos, name)) is not None}
+    return found, tuple(name for name in wanted if name not in found)
+
+
+def _first(videos: Iterable[Videos], name: str) -> str | None:
+    return next((path for each in videos if (path := each.find(name)) is not None), None)
 
 
 def trimmed_videos(classes: tuple[str, ...], *, root: str | os.PathLike[str] | None = None) -> tuple[Item, ...]:

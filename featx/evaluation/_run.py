@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 import numpy.typing as npt
 
+from featx.clips import ClipSpec
 from featx.cutting import Summary
 from featx.datasets import Dataset
 from featx.decode import Job
@@ -101,6 +102,7 @@ def evaluate(
             f"{loaded.weights_info['name']} has no classifier, so it recognises nothing: train or fine-tune it first"
         )
     classes, places = _classes(loaded, dataset)
+    own = loaded.clip
     loaded = replace(loaded, clip=chosen.clip(loaded.clip), transform=chosen.transform(loaded.transform))
     ready = prepare(replace(settings, layers=[PROB]), loaded=loaded)
     if on_start is not None:
@@ -138,7 +140,7 @@ def evaluate(
         looped=videos.looped,
         absent=dataset.absent,
         settings=ready.recorded,
-        notes=(*dataset.notes, *_notes(classes, dataset, loaded), *stats.notes),
+        notes=(*dataset.notes, *_notes(classes, dataset, loaded, own), *stats.notes),
     )
 
 
@@ -165,12 +167,15 @@ def _classes(loaded: LoadedModel, dataset: Dataset) -> tuple[tuple[str, ...], li
     return loaded.labels, [known[name] for name in dataset.classes]
 
 
-def _notes(classes: Sequence[str], dataset: Dataset, loaded: LoadedModel) -> list[str]:
+def _notes(classes: Sequence[str], dataset: Dataset, loaded: LoadedModel, own: ClipSpec) -> list[str]:
     notes = []
     if loaded.labels is None:
         notes.append("the checkpoint has no class names: its outputs are taken to be in the dataset's order")
     if len(classes) > len(dataset.classes):
         notes.append(f"the checkpoint knows {len(classes)} classes, the dataset has {len(dataset.classes)}: any can be predicted")
+    if scales := own.scales[1:]:
+        lengths, shortest = len(scales) + 1, own.at_scales[0].span
+        notes.append(f"the checkpoint is for clips of {lengths} lengths: the shortest, of {shortest} frames, are evaluated")
     if note := loaded.weights_info.get("note"):
         notes.append(str(note))
     return notes

@@ -126,8 +126,6 @@ def detect(videos: tuple[str, ...], thumos14: bool, root: str | None, subset: st
         return INTERRUPTED
     finally:
         progress.close()
-    for note in found.notes:
-        click.echo(f"note: {note}", err=True)
     for path, reason in found.found.failures:
         click.echo(f"failed: {path}: {reason}", err=True)
     click.echo(json.dumps(run_json(found), indent=1) if as_json else run_text(found))

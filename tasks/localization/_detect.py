@@ -16,7 +16,7 @@ from featx.features import window_scores
 from featx.files import check_target
 from tasks.localization._networks import read_networks
 from tasks.localization._prior import Prior, counted_prior, read_prior, weighted, window_durations
-from tasks.localization._scores import classes_of, lengths_of, rates_of, read_windows
+from tasks.localization._scores import Searched, classes_of, lengths_of, rates_of, read_windows, searched
 from tasks.localization._suppression import overlap_for
 from tasks.localization._types import Detections, Evaluation, Floats, Windows
 from tasks.localization._windows import detections_of
@@ -50,8 +50,8 @@ class DetectSettings:
 class Found:
     """What was found. windows: scores weighed, nothing suppressed; detections: suppressed at the settings' overlap.
 
-    windows_file: a feature file of every window's probabilities. passed: windows that the localization network gave a class.
-    paths: of the videos, by name. prior: where it is from. failures: (path, reason) of videos that could not be read.
+    windows_file: a feature file of every window's probabilities; searched: what it rests on. paths: of the videos, by name.
+    prior: where it is from. overlap: the settings'. failures: (path, reason) of videos that could not be read.
     """
 
     windows_file: str
@@ -59,6 +59,8 @@ class Found:
     detections: Detections
     paths: Mapping[str, str]
     prior: str
+    overlap: float
+    searched: Searched
     failures: tuple[tuple[str, str], ...]
     notes: tuple[str, ...]
 
@@ -119,6 +121,8 @@ def detect(
         detections=detections_of(windows, None, overlap=settings.overlap),
         paths=dict(paths),
         prior=source,
+        overlap=settings.overlap,
+        searched=searched(windows_file, ids.values()),
         failures=failures,
         notes=tuple(scores.report.notes),
     )

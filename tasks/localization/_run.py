@@ -161,7 +161,9 @@ def _dataset(subset: Literal["val", "test"], root: str | None, partial: bool, ne
     if absent and not (partial and paths):
         named = ", ".join(absent[:3]) + (" …" if absent[3:] else "")
         remedy = ", or go on with those that are there with --partial" if paths else ""
-        raise FeatxError(f"{len(absent)} of {len(truth.videos)} {subset} videos are not in {base} ({named}): get them{remedy}")
+        raise FeatxError(
+            f"{len(absent)} of {len(truth.videos)} {subset} videos are not in {base} ({named}): get {thumos14.GET}{remedy}"
+        )
     name = Path(networks or base / NETWORKS).name
     generated = ("generated videos, not the official ones",) if thumos14.is_generated(root) else ()
     return _Videos(

@@ -11,9 +11,10 @@ from featx.picture import check_picture
 from featx.report import table
 from featx.report.page import check_page
 from tasks.localization._run import Run
+from tasks.localization._suppression import overlap_for
 from tasks.localization.evaluation._curves import plot_curves
 from tasks.localization.evaluation._evaluate import counted
-from tasks.localization.evaluation._report import evaluation_json, evaluation_text, summary_text
+from tasks.localization.evaluation._report import evaluation_json, evaluation_text, summary_text, wrapped
 from tasks.localization.pictures._page import write_page
 
 # Detections that the text shows, the surest.
@@ -21,25 +22,44 @@ _SHOWN = 10
 
 
 def run_text(run: Run) -> str:
-    """Return a run as text: how much was searched and found, the surest detections, and the evaluation if there is one."""
-    found = run.found
-    searched = f"{counted(len(found.windows.videos) - len(found.failures), 'video')} searched"
+    """Return a run as text: on what it rests, how much was found, the surest detections, and the evaluation if there is one."""
+    found, searched = run.found, run.found.searched
+    videos = f"{counted(len(found.windows.videos) - len(found.failures), 'video')} searched"
     if run.absent:
-        searched += f", {len(run.absent)} that the annotations have were not there"
+        videos += f", {counted(len(run.absent), 'annotated video')} not there"
     lines = [
-        f"{searched}; {counted(len(found.windows), 'window')} of an action, {counted(len(found.detections), 'detection')}"
-        f" (window lengths' weights: {found.prior})",
+        f"{videos}: {counted(searched.windows, 'window')}, {counted(searched.proposals, 'proposal')}, {len(found.windows)} of an"
+        f" action; {counted(len(found.detections), 'detection')}",
+        *(f"{sentence}" for sentence in rests_on(run)),
         f"every window's probabilities: {found.windows_file}",
-        *(f"detections: {path}" for path in run.written),
+        *(f"detections, suppressed at {found.overlap:g}: {path}" for path in run.written),
     ]
     if not run.evaluations:
-        return "\n".join([*lines, "", _surest(run)]) if len(found.detections) else "\n".join(lines)
+        surest = ["", _surest(run)] if len(found.detections) else []
+        return "\n".join([*map(wrapped, lines), *surest])
     first = run.evaluations[0]
-    videos = f"{counted(len(first.videos), 'video')}, {counted(int(first.instances.sum()), 'instance')}"
-    return "\n".join([
-        *lines, f"evaluated on {first.annotations}: {videos}; suppressed at each tIoU - 0.1",
-        "", summary_text(run.evaluations), *(f"\n{evaluation_text(each)}" for each in run.evaluations),
-    ])  # fmt: skip
+    of = f"{counted(len(first.videos), 'video')}, {counted(int(first.instances.sum()), 'instance')}"
+    lines.append(f"evaluated on {first.annotations}: {of}; suppressed at each tIoU - 0.1{_written(run)}")
+    tables = [summary_text(run.evaluations), *(f"\n{evaluation_text(each)}" for each in run.evaluations)]
+    return "\n".join([*map(wrapped, lines), "", *tables])
+
+
+def rests_on(run: Run) -> list[str]:
+    """Return sentences, without their ends, on the networks, thresholds and data that a run rests on."""
+    found, searched = run.found, run.found.searched
+    networks = searched.networks.items()
+    return [
+        *(f"{stage} network: {each['name']}, sha256 {str(each['sha256'])[:12]}" for stage, each in networks),
+        f"proposals: windows of an action by {searched.threshold:g} or more; window lengths' weights: {found.prior}",
+        *(f"note: {note}" for note in run.notes),
+    ]
+
+
+def _written(run: Run) -> str:
+    """Return at which tIoU `featx detect eval` of what is written gives the same figures: it was suppressed once."""
+    same = [at.tiou for at in run.evaluations[0].thresholds if abs(overlap_for(at.tiou) - run.found.overlap) < 1e-9]
+    where = f"these figures at tIoU {', '.join(f'{tiou:g}' for tiou in same)} alone" if same else "other figures"
+    return f", where `featx detect eval` of the written file gives {where}" if run.written else ""
 
 
 def run_json(run: Run) -> dict[str, Any]:
@@ -47,12 +67,17 @@ def run_json(run: Run) -> dict[str, Any]:
     found = run.found
     return {
         "windows_file": found.windows_file,
+        "networks": {stage: dict(each) for stage, each in found.searched.networks.items()},
+        "threshold": found.searched.threshold,
+        "prior": found.prior,
+        "overlap": found.overlap,
         "videos": list(found.windows.videos),
         "absent": list(run.absent),
         "failures": [list(each) for each in found.failures],
-        "windows": len(found.windows),
+        "windows": found.searched.windows,
+        "proposals": found.searched.proposals,
+        "actions": len(found.windows),
         "detections": len(found.detections),
-        "prior": found.prior,
         "written": list(run.written),
         "notes": list(run.notes),
         "protocols": {each.protocol: evaluation_json(each) for each in run.evaluations},
@@ -83,6 +108,7 @@ def draw_pictures(
             annotations=run.annotations,
             videos=run.found.paths,
             title=f"Detections in {counted(len(run.found.windows.videos), 'video')}",
+            about=rests_on(run),
             tiou=tiou,
             on_progress=on_progress,
         )

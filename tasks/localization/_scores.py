@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
@@ -39,6 +40,34 @@ def read_windows(path: str | os.PathLike[str], videos: Sequence[str], ids: Mappi
     whole = {name: column(name, np.int64) for name in ("video", "label", "length")}
     whole |= {name: column(name, np.float64) for name in ("start", "end", "score", "action")}
     return Windows(classes=classes, videos=tuple(videos), **whole)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Searched:
+    """What a feature file of windows rests on, and how much of it was looked at.
+
+    windows: of the videos; proposals: those that the localization network saw. threshold: from which probability of an action on.
+    networks: by stage, their checkpoint's name, sha256 and source.
+    """
+
+    windows: int
+    proposals: int
+    threshold: float
+    networks: Mapping[str, Mapping[str, Any]]
+
+
+def searched(path: str | os.PathLike[str], ids: Iterable[str]) -> Searched:
+    """Return what a feature file that `featx.features.window_scores` wrote says of the videos of these ids."""
+    with FeatureStore(path) as store:
+        rows = [np.asarray(store[video][LOCALIZATION].any(axis=1)) for video in ids]
+        cascade = store.settings[CASCADE]
+        weights = {"proposal": store.settings["weights"], LOCALIZATION: cascade["weights"]}
+    return Searched(
+        windows=sum(len(seen) for seen in rows),
+        proposals=sum(int(np.count_nonzero(seen)) for seen in rows),
+        threshold=cascade["threshold"],
+        networks={stage: {name: each.get(name) for name in ("name", "sha256", "source")} for stage, each in weights.items()},
+    )
 
 
 def rates_of(path: str | os.PathLike[str], videos: Sequence[str], ids: Mapping[str, str]) -> Floats:

@@ -31,7 +31,7 @@ def as_text(found: FileEvaluation) -> str:
     first = found.evaluations[0]
     over = f"{counted(len(first.videos), 'video')} ({found.videos_from}), {counted(int(first.instances.sum()), 'instance')}"
     head.append(f"  evaluated on {over} of {counted(int((first.instances > 0).sum()), 'class')}")
-    head = [_wrapped(line) for line in head]
+    head = [wrapped(line) for line in head]
     return "\n".join([*head, "", summary_text(found.evaluations), *(f"\n{evaluation_text(e)}" for e in found.evaluations)])
 
 
@@ -66,13 +66,13 @@ def evaluation_text(found: Evaluation) -> str:
             rows.append((name, "", *(_percent(each[place]) for each in intervals if each is not None)))
     lines = [
         f"{PROTOCOL_NAMES[found.protocol]} protocol, over {counted(len(found.videos), 'video')}: average precision in %",
-        _wrapped(f"  {PROTOCOL_RULES[found.protocol]}"),
+        wrapped(f"  {PROTOCOL_RULES[found.protocol]}"),
         table(rows, headers=("class", "instances", *(f"{at.tiou:g}" for at in found.thresholds))),
         f"mean over tIoUs: {_percent(mean_over(found))}",
     ]
     if found.thresholds[0].interval is not None:
         lines[-1] += f"; intervals: bootstrap over videos, {found.settings['bootstrap']} draws"
-    return "\n".join([*lines, *(_wrapped(f"note: {note}") for note in found.notes)])
+    return "\n".join([*lines, *(wrapped(f"note: {note}") for note in found.notes)])
 
 
 def to_json(found: FileEvaluation) -> dict[str, Any]:
@@ -123,7 +123,7 @@ def evaluation_json(found: Evaluation) -> dict[str, Any]:
     }
 
 
-def _wrapped(line: str) -> str:
+def wrapped(line: str) -> str:
     """Return a line as several of 100 columns; names stay whole."""
     indent = "  " if line.startswith("  ") else ""
     return textwrap.fill(
