@@ -13,7 +13,7 @@ _PUBLIC = {
     "FeatureExtractor": "featx.inference",
     "FeatureStore": "featx.store",
     "FeatxError": "featx.errors",
-    "Settings": "featx.extraction",
+    "Settings": "featx.preparation",
     "TrainSettings": "featx.training",
     "Transform": "featx.transforms",
     "UsageError": "featx.errors",
@@ -48,9 +48,10 @@ if TYPE_CHECKING:
     from featx.datasets import load_dataset
     from featx.errors import FeatxError, UsageError
     from featx.evaluation import evaluate
-    from featx.extraction import Settings, extract
+    from featx.extraction import extract
     from featx.inference import FeatureExtractor
     from featx.models import create_model, list_models
+    from featx.preparation import Settings
     from featx.store import FeatureStore, merge
     from featx.training import TrainSettings, train
     from featx.transforms import Transform

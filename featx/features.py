@@ -13,8 +13,9 @@ import h5py
 
 from featx.datasets import about, all_items, aslan
 from featx.errors import FeatxError, UsageError
-from featx.extraction import OtherSettings, Report, Settings, extract
+from featx.extraction import OtherSettings, Report, extract
 from featx.files import check_target, sha256_of
+from featx.preparation import Settings
 from featx.sources import find_videos
 from featx.store import FeatureStore
 from featx.weights import architecture_of

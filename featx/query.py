@@ -13,8 +13,8 @@ from featx.cutting import Summary
 from featx.decode import Job
 from featx.engine import Engine, Rows, Stats
 from featx.errors import FeatxError, UsageError
-from featx.extraction import Prepared, prepare
 from featx.pool import Pool, WorkerLost
+from featx.preparation import Prepared, prepare
 from featx.sources import Source
 from featx.store import CASCADE, PROJECTION, FeatureStore, differences
 from featx.verification import Verification, recorded_settings

@@ -17,7 +17,7 @@ from featx.cutting import Summary
 from featx.decode import Job
 from featx.engine import Engine, Rows
 from featx.errors import UsageError
-from featx.extraction import Settings, prepare
+from featx.preparation import Settings, prepare
 from featx.projection import read_projection
 from featx.store import CASCADE, PROJECTION, FeatureStore, Video, differences
 

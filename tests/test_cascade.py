@@ -17,9 +17,10 @@ from featx.bench import bench_detection
 from featx.cascade import Cascade, CascadeExtractor
 from featx.clips import window_spec
 from featx.errors import UsageError
-from featx.extraction import Settings, extract
+from featx.extraction import extract
 from featx.inference import PROB, FeatureExtractor
 from featx.models import Backbone, _registry, create_model
+from featx.preparation import Settings
 from featx.store import FeatureStore
 from featx.verification import verify
 from featx.weights import save_checkpoint

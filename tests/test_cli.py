@@ -185,7 +185,7 @@ def test_choices_are_those_of_the_modules_that_own_them() -> None:
 def test_options_of_extract_are_the_fields_of_settings() -> None:
     from dataclasses import fields
 
-    from featx.extraction import Settings
+    from featx.preparation import Settings
 
     options = {p.name for p in cli.features.extract.params}
     # A second network is for a task to set, as featx detect does.
@@ -195,7 +195,7 @@ def test_options_of_extract_are_the_fields_of_settings() -> None:
 def test_three_lines_of_python_do_what_the_command_does(videos: Path, tmp_path: Path) -> None:
     out = str(tmp_path / "o.h5")
     script = f"""
-from featx.extraction import Settings  # importing the module must not take the function's place
+from featx.extraction import Report  # importing the module must not take the function's place
 import featx
 report = featx.extract([{str(videos)!r}], {out!r}, featx.Settings(model="res3d", weights="random", layers=["pool5"]))
 print(report.clips, featx.FeatureStore({out!r}).video_level("pool5").shape, "res3d" in featx.list_models())

@@ -18,8 +18,8 @@ from featx.clips import ClipSpec
 from featx.datasets import Dataset, Item
 from featx.errors import FeatxError, UsageError
 from featx.evaluation import PROTOCOLS, Evaluation, as_text, evaluate, plot_confusion, to_json
-from featx.extraction import Settings
 from featx.models import create_model
+from featx.preparation import Settings
 from featx.report import Accuracy
 from featx.transforms import Transform
 from featx.video import open_video

@@ -16,9 +16,10 @@ import torch
 from conftest import SMALL, command, encode, featx, same_content
 
 from featx.errors import UsageError
-from featx.extraction import Settings, computed_by, extract
+from featx.extraction import extract
 from featx.info import as_text, summarise
 from featx.journal import Journal, Origin
+from featx.preparation import Settings, computed_by
 from featx.sources import Stamp
 from featx.store import FeatureStore
 from featx.verification import verify

@@ -19,7 +19,7 @@ from test_flow_cache import decode
 from featx.clips import ClipSpec
 from featx.cutting import clips_of
 from featx.errors import UsageError
-from featx.extraction import Settings, extract
+from featx.extraction import extract
 from featx.flow import (
     BOUND,
     OpticalFlow,
@@ -33,6 +33,7 @@ from featx.flow import (
     with_flow,
 )
 from featx.info import as_text, summarise
+from featx.preparation import Settings
 from featx.store import FeatureStore, merge
 from featx.transforms import TRAN2017, FlowMethod, Transform
 from featx.verification import verify

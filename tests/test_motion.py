@@ -8,8 +8,8 @@ import pytest
 
 from featx.datasets import load_dataset
 from featx.evaluation import evaluate
-from featx.extraction import Settings
 from featx.generated import write_dataset
+from featx.preparation import Settings
 from featx.training import TrainSettings, train
 
 CLASSES = ["move_left", "move_right", "move_up", "move_down"]

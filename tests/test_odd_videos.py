@@ -94,7 +94,8 @@ def _says_damaged(attrs: dict) -> bool:
 
 
 def test_good_videos_beside_them_are_untouched(extracted, zoo, tmp_path: Path) -> None:
-    from featx.extraction import Settings, extract
+    from featx.extraction import extract
+    from featx.preparation import Settings
 
     _, out = extracted
     folder = zoo[1] / "zoo"

@@ -18,10 +18,11 @@ from feature_files import SETTINGS_OF_HAND_MADE, write_features
 from tiny import ENTRY, NAME
 
 from featx.errors import UsageError
-from featx.extraction import Settings, extract
+from featx.extraction import extract
 from featx.inference import FeatureExtractor
 from featx.info import as_text, summarise
 from featx.models import _registry, create_model
+from featx.preparation import Settings
 from featx.projection import Projection, read_projection, write_projection
 from featx.store import FeatureStore, merge
 from featx.verification import verify

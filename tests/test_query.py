@@ -11,8 +11,9 @@ from conftest import encode
 from tiny import ENTRY, NAME
 
 from featx.errors import FeatxError, UsageError
-from featx.extraction import Settings, extract
+from featx.extraction import extract
 from featx.models import _registry
+from featx.preparation import Settings
 from featx.query import clip_at, fingerprint, query_features
 from featx.store import FeatureStore
 from tasks.retrieval import search

@@ -12,8 +12,9 @@ from conftest import encode
 from featx.clips import ClipSpec, numbered, placed, starts, window_spec
 from featx.cutting import clips_of, summarise
 from featx.errors import UsageError
-from featx.extraction import Settings, extract
+from featx.extraction import extract
 from featx.info import plotted
+from featx.preparation import Settings
 from featx.store import FeatureStore, differences
 from featx.verification import verify
 from featx.video import open_video

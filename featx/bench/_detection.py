@@ -16,10 +16,10 @@ from featx.bench._machine import check, videos
 from featx.cascade import Cascade
 from featx.clips import window_spec
 from featx.errors import UsageError
-from featx.extraction import Prepared, Settings, prepare
 from featx.inference import PROB
 from featx.models import create_model, model_entry
 from featx.pool import ClipArrived
+from featx.preparation import Prepared, Settings, prepare
 from featx.weights import save_checkpoint
 
 _CLASSES = {"proposal": ("background", "action"), "localization": ("background", *(f"class {n}" for n in range(1, 21)))}

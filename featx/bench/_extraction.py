@@ -23,9 +23,9 @@ from featx.cutting import Summary
 from featx.decode import Failed, Hello, Job
 from featx.engine import Engine, Rows
 from featx.errors import UsageError
-from featx.extraction import Prepared, Settings, prepare
 from featx.journal import Journal, Origin
 from featx.pool import ClipArrived, Pool
+from featx.preparation import Prepared, Settings, prepare
 from featx.sources import Stamp
 from featx.store import publish
 

@@ -90,7 +90,7 @@ def _extraction(
     **settings: Any,
 ) -> tuple[Sequence[Measured], list[tuple[str, ...]]]:
     from featx.bench import bench, bench_detection
-    from featx.extraction import Settings
+    from featx.preparation import Settings
 
     names = layers.split(",") if layers else None
     asked = Settings(model=models[0], weights="random", layers=names, **settings)

@@ -51,9 +51,9 @@ def evaluate(checkpoint: str, model: str | None, dataset: str, split: int, subse
     from featx.datasets import load_dataset
     from featx.evaluation import as_text, plot_confusion, to_json, write_csv
     from featx.evaluation import evaluate as run
-    from featx.extraction import Settings
     from featx.files import check_target, keep_inputs
     from featx.picture import check_picture
+    from featx.preparation import Settings
     from featx.weights import architecture_of
 
     pictures = {name: _picture(plot, name, alone=len(protocols) == 1) for name in protocols} if plot is not None else {}

@@ -58,8 +58,9 @@ def extract(inputs: tuple[str, ...], out: str, layers: str | None, scales: str |
       featx extract --model res3d --weights my.safetensors --input rgbf --flow dis videos/ out.h5
       featx extract --model res3d --layers res5b --project pca300.npz videos/ small.h5
     """
-    from featx.extraction import Settings, to_json
     from featx.extraction import extract as run
+    from featx.extraction import to_json
+    from featx.preparation import Settings
 
     names = [name.strip() for name in layers.split(",") if name.strip()] if layers is not None else None
     if names == []:

@@ -17,8 +17,9 @@ from featx.engine import Engine, Rows, Stats
 from featx.errors import FeatxError, UsageError, nearest
 from featx.evaluation._protocols import protocol_named
 from featx.evaluation._result import Evaluation
-from featx.extraction import Report, Settings, prepare
+from featx.extraction import Report
 from featx.pool import WorkerLost
+from featx.preparation import Settings, prepare
 
 if TYPE_CHECKING:
     from featx.weights import LoadedModel

@@ -12,8 +12,8 @@ import numpy.typing as npt
 from featx.cutting import Summary
 from featx.decode import Done, Failed, Job, Restarted
 from featx.errors import FeatxError, UsageError
-from featx.extraction import Prepared
 from featx.pool import ClipArrived, Pool, PoolEvent, WorkerLost
+from featx.preparation import Prepared
 from featx.sources import Source, find_videos
 from featx.video import DecoderChoice
 

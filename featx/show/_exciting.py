@@ -16,9 +16,10 @@ from featx.cutting import Summary
 from featx.decode import Failed, Job, Restarted
 from featx.engine import Engine, Rows, Stats
 from featx.errors import FeatxError, UsageError
-from featx.extraction import Report, Settings, prepare
+from featx.extraction import Report
 from featx.picture import check_picture, drawable, save_picture
 from featx.pool import ClipArrived, PoolEvent
+from featx.preparation import Settings, prepare
 from featx.show._clips import Frames, WatchedPool
 from featx.show._features import covered
 from featx.show._words import clip_span, model_name, plural

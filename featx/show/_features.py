@@ -12,8 +12,8 @@ from numpy.typing import NDArray
 
 from featx.cutting import Summary
 from featx.errors import UsageError
-from featx.extraction import Prepared, Settings, prepare
 from featx.picture import check_picture, drawable, save_picture
+from featx.preparation import Prepared, Settings, prepare
 from featx.show._clips import Clip, one_clip, one_video
 from featx.show._words import INPUTS, clip_span, model_name, plural
 

@@ -16,10 +16,11 @@ from featx.cutting import Summary
 from featx.decode import Failed, Job, Restarted
 from featx.engine import Engine, Rows, Stats
 from featx.errors import FeatxError, UsageError, nearest
-from featx.extraction import Report, Settings, prepare
+from featx.extraction import Report
 from featx.inference import PROB
 from featx.picture import check_picture, drawable, save_picture
 from featx.pool import ClipArrived, PoolEvent
+from featx.preparation import Settings, prepare
 from featx.show._clips import Frames, WatchedPool
 from featx.show._words import model_name, plural
 from featx.sources import Source, find_videos

@@ -15,11 +15,11 @@ from featx.engine import Stats
 from featx.errors import FeatxError, UsageError
 from featx.evaluation import evaluate
 from featx.extraction import Report as Evaluating
-from featx.extraction import Settings as ExtractionSettings
 from featx.files import disk_full, lock_folder, write_atomically
 from featx.models import model_entry
 from featx.models._registry import skeleton
 from featx.models.count import Counts, count
+from featx.preparation import Settings as ExtractionSettings
 from featx.study._comparable import differences, row_differences
 from featx.study._settings import StudySettings
 from featx.study._table import Row, Study

@@ -16,10 +16,10 @@ from featx.clips import ClipSpec
 from featx.datasets import Dataset, about, load_dataset
 from featx.errors import UsageError
 from featx.evaluation import protocol_named
-from featx.extraction import Settings as ExtractionSettings
-from featx.extraction import clip_of, transform_of
 from featx.files import sha256_of
 from featx.models import Backbone, create_model, model_entry
+from featx.preparation import Settings as ExtractionSettings
+from featx.preparation import clip_of, transform_of
 from featx.training.processes import Processes
 from featx.training.recipes import Recipe, default_recipe, recipe
 from featx.transforms import FlowMethod, Input, Transform

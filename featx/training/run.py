@@ -13,9 +13,9 @@ from featx import __version__
 from featx.datasets import Dataset
 from featx.engine import cpu_count
 from featx.evaluation import Evaluation, evaluate
-from featx.extraction import Settings as ExtractionSettings
 from featx.flow_cache import check_folder
 from featx.inference import resolve_precision
+from featx.preparation import Settings as ExtractionSettings
 from featx.training.clips import DrawSettings
 from featx.training.folder import EPOCHS, STEPS, RunFolder
 from featx.training.loader import Loader, Stream
