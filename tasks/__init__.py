@@ -1,4 +1,4 @@
-"""What is done with clip features: recognition, compactness, pair verification, search.
+"""What is done with clip features: recognition, compactness, pair verification, search, localization.
 
 A task sees feature files and datasets' protocols; videos and models are featx's business.
 """
@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 _PUBLIC = {
     "aslan": "tasks.similarity",
     "compact": "tasks.compactness",
+    "detect": "tasks.localization",
     "index": "tasks.retrieval",
     "open_features": "tasks._features",
     "predict": "tasks.recognition",
@@ -19,11 +20,12 @@ _PUBLIC = {
     "svm": "tasks.recognition",
 }
 
-__all__ = ["aslan", "compact", "index", "open_features", "predict", "search", "svm"]
+__all__ = ["aslan", "compact", "detect", "index", "open_features", "predict", "search", "svm"]
 
 if TYPE_CHECKING:
     from tasks._features import open_features
     from tasks.compactness import compact
+    from tasks.localization import detect
     from tasks.recognition import predict, svm
     from tasks.retrieval import index, search
     from tasks.similarity import aslan

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from featx.datasets._untrimmed import Annotations, Instance
+from featx.datasets.untrimmed import Annotations, Instance
 from tasks.localization._types import Detections, Protocol
 from tasks.localization.evaluation._evaluate import evaluate
 from tasks.localization.pictures._timeline_errors import Judged, judge

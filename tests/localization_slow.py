@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from featx.datasets._untrimmed import Annotations, Instance
+from featx.datasets.untrimmed import Annotations, Instance
 from tasks.localization._types import Detections, Windows
 
 Row = tuple[str, float, float, float]  # video, start, end, score

@@ -17,17 +17,17 @@ from conftest import encode
 
 from featx.clips import placed, window_spec
 from featx.datasets import thumos14
-from featx.datasets._untrimmed import Annotations, Instance
+from featx.datasets.untrimmed import Annotations, Instance
 from featx.errors import FeatxError, UsageError
 from featx.generated import write_dataset
 from featx.models import _registry, create_model
 from featx.store import FeatureStore
 from featx.weights import save_checkpoint
 from tasks.cli.detect import detect as command
-from tasks.localization._detect import DetectSettings, detect, evaluate_found
+from tasks.localization._detect import DetectSettings, evaluate_found, find_actions
 from tasks.localization._networks import read_networks, write_instances
 from tasks.localization._prior import counted_prior, window_durations
-from tasks.localization._run import run
+from tasks.localization._run import detect
 from tasks.localization._suppression import overlap_for
 
 CLASSES = ("MoveLeft", "RotateCw")
@@ -95,8 +95,8 @@ def settings(networks: Path, **changes: Any) -> DetectSettings:
 
 def test_windows_are_the_networks_and_scores_are_weighed_by_the_prior(networks: Path, tmp_path: Path) -> None:
     video = encode(tmp_path / "a.mp4", 100, fps=25)
-    found = detect({"a": str(video)}, tmp_path / "w.h5", settings(networks))
-    plain = detect({"a": str(video)}, tmp_path / "w.h5", settings(networks, prior="none")).windows
+    found = find_actions({"a": str(video)}, tmp_path / "w.h5", settings(networks))
+    plain = find_actions({"a": str(video)}, tmp_path / "w.h5", settings(networks, prior="none")).windows
     with FeatureStore(tmp_path / "w.h5") as store:
         rows = store[0]["localization"]
         assert store.file.attrs["format_version"] == 3
@@ -121,8 +121,8 @@ def test_windows_are_the_networks_and_scores_are_weighed_by_the_prior(networks: 
 def test_a_frame_rate_of_its_own_gives_each_video_windows_of_its_own_seconds(networks: Path, tmp_path: Path) -> None:
     slow, fast = encode(tmp_path / "slow.mp4", 70, fps=10), encode(tmp_path / "fast.mp4", 70, fps=50)
     paths = {"slow": str(slow), "fast": str(fast)}
-    found = detect(paths, tmp_path / "w.h5", settings(networks, fps="own"))
-    plain = detect(paths, tmp_path / "w.h5", settings(networks, fps="own", prior="none"))
+    found = find_actions(paths, tmp_path / "w.h5", settings(networks, fps="own"))
+    plain = find_actions(paths, tmp_path / "w.h5", settings(networks, fps="own", prior="none"))
     windows = found.windows
     seconds = windows.end - windows.start
     rate = np.asarray([{"slow": 10.0, "fast": 50.0}[windows.videos[v]] for v in windows.video])
@@ -140,7 +140,7 @@ def test_a_frame_rate_of_its_own_gives_each_video_windows_of_its_own_seconds(net
 @pytest.mark.parametrize("rate", [1, 4, 20, 50])
 def test_windows_lie_where_their_frames_are_due_whatever_the_videos_rate(eager: Path, tmp_path: Path, rate: int) -> None:
     video = encode(tmp_path / "a.mp4", 4 * rate, fps=rate)
-    windows = detect({"a": str(video)}, tmp_path / "w.h5", settings(eager, prior="none")).windows
+    windows = find_actions({"a": str(video)}, tmp_path / "w.h5", settings(eager, prior="none")).windows
     # By the data's read-me: frames at 25 a second, a quarter of the length apart, those that run past the end dropped.
     literal = [(s / 25, (s + n) / 25, n) for n in LENGTHS for s in range(0, 100 - n + 1, n // 4)]
     rows = list(zip(windows.start.tolist(), windows.end.tolist(), windows.length.tolist(), strict=True))
@@ -151,7 +151,7 @@ def test_windows_are_counted_from_the_first_frame_and_end_with_the_video(eager: 
     paths = {str(n): str(encode(tmp_path / f"{n}.mp4", n)) for n in (1, 9, 15)}
     # Longer than the shortest window, and not by the four frames that the next one begins later.
     paths["late"] = str(encode(tmp_path / "late.mkv", 7, fps=10, pts=[1500 + 100 * i for i in range(7)]))
-    windows = detect(paths, tmp_path / "w.h5", settings(eager, prior="none")).windows
+    windows = find_actions(paths, tmp_path / "w.h5", settings(eager, prior="none")).windows
     assert [windows.videos[v] for v in windows.video] == list(paths)
     np.testing.assert_array_equal(windows.start, 0)
     np.testing.assert_allclose(windows.end, [1 / 25, 9 / 25, 15 / 25, 16 / 25], atol=1e-9)
@@ -163,10 +163,10 @@ def test_videos_that_were_moved_have_the_windows_they_had(networks: Path, tmp_pa
     encode(tmp_path / "there" / "b.mp4", 60, seed=1)
     asked: dict[str, Any] = {"networks": str(networks), "windows_file": str(tmp_path / "w.h5")}
     asked["settings"] = {"threshold": 0.0, "machine": MACHINE}
-    first = run([str(tmp_path / "there")], out=[str(tmp_path / "first.json")], **asked)
+    first = detect([str(tmp_path / "there")], out=[str(tmp_path / "first.json")], **asked)
     (tmp_path / "there").rename(tmp_path / "here")
     encode(tmp_path / "here" / "c.mp4", 60, seed=2)
-    second = run([str(tmp_path / "here")], out=[str(tmp_path / "second.json")], **asked)
+    second = detect([str(tmp_path / "here")], out=[str(tmp_path / "second.json")], **asked)
     was, now = (json.loads((tmp_path / f"{name}.json").read_text())["results"] for name in ("first", "second"))
     assert was
     assert all(was.values())
@@ -177,9 +177,9 @@ def test_videos_that_were_moved_have_the_windows_they_had(networks: Path, tmp_pa
 
 def test_other_settings_than_the_windows_are_refused_by_name(networks: Path, tmp_path: Path) -> None:
     video = {"a": str(encode(tmp_path / "a.mp4", 20))}
-    detect(video, tmp_path / "w.h5", settings(networks))
+    find_actions(video, tmp_path / "w.h5", settings(networks))
     with pytest.raises(UsageError, match=r"--threshold is 0\.0 there and 0\.5 here.*another file with --windows"):
-        detect(video, tmp_path / "w.h5", settings(networks, threshold=0.5))
+        find_actions(video, tmp_path / "w.h5", settings(networks, threshold=0.5))
 
 
 def test_a_prior_that_does_not_fit_is_refused_before_anything_is_computed(networks: Path, tmp_path: Path) -> None:
@@ -187,15 +187,15 @@ def test_a_prior_that_does_not_fit_is_refused_before_anything_is_computed(networ
     (tmp_path / "other.csv").write_text("length,MoveLeft\n16,1\n")
     for prior, told in ((tmp_path / "nowhere.csv", "there is no file"), (tmp_path / "other.csv", "nothing of RotateCw")):
         with pytest.raises(FeatxError, match=told):
-            detect(video, tmp_path / "w.h5", settings(networks, prior=str(prior)))
+            find_actions(video, tmp_path / "w.h5", settings(networks, prior=str(prior)))
         assert not (tmp_path / "w.h5").exists()
 
 
 def test_windows_that_are_no_proposals_have_no_class(networks: Path, tmp_path: Path) -> None:
     video = {"a": str(encode(tmp_path / "a.mp4", 100))}
-    every = detect(video, tmp_path / "every.h5", settings(networks)).windows
+    every = find_actions(video, tmp_path / "every.h5", settings(networks)).windows
     threshold = float(np.median(every.action))
-    some = detect(video, tmp_path / "some.h5", settings(networks, threshold=threshold)).windows
+    some = find_actions(video, tmp_path / "some.h5", settings(networks, threshold=threshold)).windows
     assert 0 < len(some) < len(every)
     assert (some.action >= np.float32(threshold)).all()
     np.testing.assert_array_equal(some.score, every.score[every.action >= np.float32(threshold)])
@@ -204,18 +204,18 @@ def test_windows_that_are_no_proposals_have_no_class(networks: Path, tmp_path: P
 def test_a_video_that_cannot_be_read_costs_itself_alone_and_is_searched_in_vain(networks: Path, tmp_path: Path) -> None:
     (tmp_path / "bad.mp4").write_bytes(b"no video")
     paths = {"bad": str(tmp_path / "bad.mp4"), "good": str(encode(tmp_path / "good.mp4", 40))}
-    found = detect(paths, tmp_path / "w.h5", settings(networks))
+    found = find_actions(paths, tmp_path / "w.h5", settings(networks))
     assert [path for path, _ in found.failures] == [paths["bad"]]
     assert found.windows.videos == ("bad", "good")
     assert set(found.windows.video.tolist()) == {1}
-    absent = detect({**paths, "gone": str(tmp_path / "gone.mp4")}, tmp_path / "w.h5", settings(networks))
+    absent = find_actions({**paths, "gone": str(tmp_path / "gone.mp4")}, tmp_path / "w.h5", settings(networks))
     assert sorted(path for path, _ in absent.failures) == sorted([paths["bad"], str(tmp_path / "gone.mp4")])
     assert absent.windows.videos == ("bad", "good", "gone")
     assert len(absent.windows) == len(found.windows)
     with pytest.raises(FeatxError, match="not one of 1 videos is there"):
-        detect({"gone": str(tmp_path / "gone.mp4")}, tmp_path / "v.h5", settings(networks))
+        find_actions({"gone": str(tmp_path / "gone.mp4")}, tmp_path / "v.h5", settings(networks))
     with pytest.raises(FeatxError, match="not one of 1 videos"):
-        detect({"bad": paths["bad"]}, tmp_path / "v.h5", settings(networks))
+        find_actions({"bad": paths["bad"]}, tmp_path / "v.h5", settings(networks))
 
 
 def test_the_dataset_is_searched_and_evaluated_with_each_tious_own_suppression(
@@ -224,7 +224,7 @@ def test_the_dataset_is_searched_and_evaluated_with_each_tious_own_suppression(
     monkeypatch.setenv("FEATX_DATA", str(data))
     out = [str(tmp_path / name) for name in ("d.json", "d.txt", "d.csv")]
     asked = {"threshold": 0.0, "machine": MACHINE}
-    done = run(networks=str(networks), subset="test", out=out, tious=(0.3, 0.5), settings=asked)
+    done = detect(networks=str(networks), subset="test", out=out, tious=(0.3, 0.5), settings=asked)
     truth = thumos14.load_annotations("test")
     assert done.found.windows.videos == truth.videos
     assert [e.protocol for e in done.evaluations] == ["thumos14", "activitynet"]
@@ -241,7 +241,7 @@ def test_the_dataset_is_searched_and_evaluated_with_each_tious_own_suppression(
     assert "generated videos" in done.notes[0]
     # The second time nothing is computed: the windows are there.
     before = Path(done.found.windows_file).stat().st_mtime_ns
-    run(networks=str(networks), subset="test", out=out[:1], tious=(0.5,), settings=asked)
+    detect(networks=str(networks), subset="test", out=out[:1], tious=(0.5,), settings=asked)
     assert Path(done.found.windows_file).stat().st_mtime_ns == before
 
 
@@ -251,9 +251,9 @@ def test_a_network_whose_training_has_not_ended_is_told_of(networks: Path, tmp_p
         (tmp_path / "n" / stage / "last.safetensors").symlink_to(networks / stage / "last.safetensors")
     write_instances(tmp_path / "n", instances((0, 1.0), (1, 1.0)))
     video = {"a": str(encode(tmp_path / "a.mp4", 20))}
-    assert not detect(video, tmp_path / "w.h5", settings(tmp_path / "n")).notes
+    assert not find_actions(video, tmp_path / "w.h5", settings(tmp_path / "n")).notes
     (tmp_path / "n" / "localization" / "run.json").write_text("{}")
-    notes = detect(video, tmp_path / "w.h5", settings(tmp_path / "n")).notes
+    notes = find_actions(video, tmp_path / "w.h5", settings(tmp_path / "n")).notes
     assert len(notes) == 1
     assert "localization" in notes[0]
     assert "has not come to its end" in notes[0]
@@ -294,15 +294,15 @@ def test_ids_of_classes_go_by_their_names_in_the_annotations(eager: Path, tmp_pa
     )
     asked: dict[str, Any] = {"networks": str(eager), "settings": {"threshold": 0.0, "machine": MACHINE}}
     out = tmp_path / "d.txt"
-    found = run([video], annotations=truth, out=[str(out)], tious=(0.5,), **asked).found.detections
+    found = detect([video], annotations=truth, out=[str(out)], tious=(0.5,), **asked).found.detections
     ids = [int(line.split()[3]) for line in out.read_text().splitlines()]
     assert ids == [{"MoveLeft": 9, "RotateCw": 7}[found.classes[label]] for label in found.label]
-    run([video], annotations=replace(truth, numbers=None), out=[str(out)], tious=(0.5,), **asked)
+    detect([video], annotations=replace(truth, numbers=None), out=[str(out)], tious=(0.5,), **asked)
     assert [int(line.split()[3]) for line in out.read_text().splitlines()] == [2 if n == 9 else 1 for n in ids]
     alone = replace(truth, classes=CLASSES[:1], numbers=(9,), instances=(Instance("a", 0, 0, 1),))
     if set(ids) != {9}:
         with pytest.raises(UsageError, match="'RotateCw', which has no id"):
-            run([video], annotations=alone, out=[str(out)], tious=(0.5,), **asked)
+            detect([video], annotations=alone, out=[str(out)], tious=(0.5,), **asked)
 
 
 def test_help_of_the_group_and_of_what_is_under_it() -> None:
@@ -361,13 +361,13 @@ def test_networks_whose_instances_are_damaged_or_lack_a_class_are_refused(networ
         (folder / stage).symlink_to(networks / stage)
     video = {"a": str(encode(tmp_path / "a.mp4", 20))}
     with pytest.raises(UsageError, match="no instances"):
-        detect(video, tmp_path / "w.h5", settings(folder))
-    assert len(detect(video, tmp_path / "w.h5", settings(folder, prior="none")).windows) >= 0
+        find_actions(video, tmp_path / "w.h5", settings(folder))
+    assert len(find_actions(video, tmp_path / "w.h5", settings(folder, prior="none")).windows) >= 0
     write_instances(
         folder, Annotations(name="v", classes=CLASSES, numbers=None, instances=(Instance("v", 0, 0, 1),), ambiguous=(), videos=())
     )
     with pytest.raises(FeatxError, match="nothing of RotateCw"):
-        detect(video, tmp_path / "w.h5", settings(folder))
+        find_actions(video, tmp_path / "w.h5", settings(folder))
     (folder / "instances.csv").write_text("class,seconds\nMoveLeft,-1\n")
     with pytest.raises(FeatxError, match="damaged"):
         read_networks(folder)

@@ -15,7 +15,7 @@ from featx.generated import write_dataset
 from featx.models import ModelEntry, _registry
 from featx.models.tran2017 import Config, build
 from featx.transforms import Transform
-from tasks.localization import run
+from tasks.localization import detect
 from tasks.localization._detect import evaluate_found
 from tasks.localization._train import NetworkSettings, train_networks
 from tasks.localization._types import Windows
@@ -61,7 +61,7 @@ def test_networks_trained_on_generated_video_find_its_actions(tmp_path: Path, mo
     root, networks = str(tmp_path / "thumos14"), tmp_path / "networks"
     train_networks(NetworkSettings(model=SMALL.name, weights="random", root=root, overrides=FROM_NOTHING), networks)
     out = str(tmp_path / "found.json")
-    done = run(networks=str(networks), subset="test", root=root, out=[out], tious=(0.5,), bootstrap=200)
+    done = detect(networks=str(networks), subset="test", root=root, out=[out], tious=(0.5,), bootstrap=200)
     at = done.evaluations[0].thresholds[0]
     truth = thumos14.load_annotations("test", root=root)
     chance = [

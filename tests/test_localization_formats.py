@@ -11,8 +11,8 @@ import numpy as np
 import pytest
 from localization_slow import annotations_of, detections_of, random_case
 
-from featx.datasets._untrimmed import Annotations, Instance
 from featx.datasets.thumos14 import OFFICIAL_NUMBERS
+from featx.datasets.untrimmed import Annotations, Instance
 from featx.errors import FeatxError, UsageError
 from tasks.localization._types import Detections
 from tasks.localization.evaluation._evaluate import evaluate

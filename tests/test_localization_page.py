@@ -15,7 +15,7 @@ from conftest import encode
 from localization_runs import detections, random_run, truth
 from matplotlib.image import imread
 
-from featx.datasets._untrimmed import Annotations
+from featx.datasets.untrimmed import Annotations
 from featx.errors import UsageError
 from tasks.cli.detect_show import show as show_command
 from tasks.localization._types import Evaluation

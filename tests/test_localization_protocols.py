@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 from localization_slow import annotations_of, ap_of, detections_of, random_case
 
-from featx.datasets._untrimmed import Annotations, Instance
+from featx.datasets.untrimmed import Annotations, Instance
 from featx.errors import UsageError
 from tasks.localization._types import AtThreshold, Detections, Protocol
 from tasks.localization.evaluation._bootstrap import Resampled, draws

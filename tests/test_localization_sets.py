@@ -13,8 +13,8 @@ from conftest import SHARED, encode
 
 from featx.clips import clip_indices, placed, resample, window_spec
 from featx.datasets import Dataset, Item
-from featx.datasets._untrimmed import Instance
 from featx.datasets.thumos14 import read_annotations
+from featx.datasets.untrimmed import Instance
 from featx.errors import FeatxError, UsageError
 from featx.training.clips import DrawSettings
 from featx.training.loader import Loader, Stream

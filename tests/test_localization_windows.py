@@ -12,8 +12,8 @@ from conftest import SHARED
 from localization_slow import Row, annotations_of, random_case, suppressed, thumos_ap, thumos_flags, windows_of
 from scipy.io import loadmat, savemat
 
-from featx.datasets._untrimmed import Annotations, Instance
 from featx.datasets.thumos14 import read_annotations
+from featx.datasets.untrimmed import Annotations, Instance
 from featx.errors import FeatxError, UsageError
 from tasks.localization._prior import (
     LENGTHS,

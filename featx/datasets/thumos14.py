@@ -21,7 +21,7 @@ from typing import Any, Literal
 from featx.datasets import data_folder
 from featx.datasets._protocol import GENERATED, Missing, Videos, first_there, lines
 from featx.datasets._types import Item
-from featx.datasets._untrimmed import Annotations, Instance
+from featx.datasets.untrimmed import Annotations, Instance
 from featx.errors import FeatxError, UsageError
 
 NAME = "thumos14"

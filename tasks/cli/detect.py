@@ -99,7 +99,8 @@ def detect(videos: tuple[str, ...], thumos14: bool, root: str | None, subset: st
             raise UsageError("--plot and --html show how good detections are: give --annotations, or --thumos14")
     elif annotations is not None:
         raise UsageError("--thumos14 has annotations of its own: leave --annotations out")
-    from tasks.localization import check_pictures, draw_pictures, read_annotations, run, run_json, run_text
+    from tasks.localization import check_pictures, draw_pictures, read_annotations, run_json, run_text
+    from tasks.localization import detect as run
 
     thresholds = thresholds_of(tiou)
     check_pictures(plot, html)

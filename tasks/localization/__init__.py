@@ -8,10 +8,10 @@ from typing import TYPE_CHECKING, Any
 # Resolved on first use: training imports torch, which detections alone do not need.
 _PUBLIC = {
     "check_pictures": "tasks.localization._run_report",
+    "detect": "tasks.localization._run",
     "draw_pictures": "tasks.localization._run_report",
     "evaluate_file": "tasks.localization.evaluation._evaluate_file",
     "read_annotations": "featx.datasets.thumos14",
-    "run": "tasks.localization._run",
     "run_json": "tasks.localization._run_report",
     "run_text": "tasks.localization._run_report",
     "train_networks": "tasks.localization._train",
@@ -19,10 +19,10 @@ _PUBLIC = {
 
 __all__ = [
     "check_pictures",
+    "detect",
     "draw_pictures",
     "evaluate_file",
     "read_annotations",
-    "run",
     "run_json",
     "run_text",
     "train_networks",
@@ -30,7 +30,7 @@ __all__ = [
 
 if TYPE_CHECKING:
     from featx.datasets.thumos14 import read_annotations
-    from tasks.localization._run import run
+    from tasks.localization._run import detect
     from tasks.localization._run_report import check_pictures, draw_pictures, run_json, run_text
     from tasks.localization._train import train_networks
     from tasks.localization.evaluation._evaluate_file import evaluate_file

@@ -10,7 +10,7 @@ from typing import Any, Literal
 
 import numpy as np
 
-from featx.datasets._untrimmed import Annotations
+from featx.datasets.untrimmed import Annotations
 from featx.errors import FeatxError, UsageError
 from featx.features import window_scores
 from featx.files import check_target
@@ -65,7 +65,7 @@ class Found:
     notes: tuple[str, ...]
 
 
-def detect(
+def find_actions(
     paths: Mapping[str, str],
     windows_file: str | os.PathLike[str],
     settings: DetectSettings,

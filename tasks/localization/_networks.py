@@ -9,7 +9,7 @@ import os
 from dataclasses import dataclass
 from pathlib import Path
 
-from featx.datasets._untrimmed import Annotations, Instance
+from featx.datasets.untrimmed import Annotations, Instance
 from featx.errors import FeatxError, UsageError
 from featx.files import write_atomically
 

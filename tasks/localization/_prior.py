@@ -12,7 +12,7 @@ from pathlib import Path
 import numpy as np
 import numpy.typing as npt
 
-from featx.datasets._untrimmed import Annotations
+from featx.datasets.untrimmed import Annotations
 from featx.errors import FeatxError, UsageError
 from tasks.localization._types import Windows
 from tasks.localization.formats._matlab import DAMAGED, read_matrix

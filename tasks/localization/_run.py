@@ -9,11 +9,11 @@ from pathlib import Path, PurePosixPath
 from typing import Any, Literal
 
 from featx.datasets import thumos14
-from featx.datasets._untrimmed import Annotations
+from featx.datasets.untrimmed import Annotations
 from featx.errors import FeatxError, UsageError
 from featx.features import videos_by_id
 from featx.files import check_target, keep_inputs
-from tasks.localization._detect import DetectSettings, Found, detect, evaluate_found
+from tasks.localization._detect import DetectSettings, Found, evaluate_found, find_actions
 from tasks.localization._networks import files_of
 from tasks.localization._types import Detections, Evaluation
 from tasks.localization.evaluation._evaluate import TIOUS, check_request, evaluated_videos
@@ -49,7 +49,7 @@ class _Videos:
     notes: tuple[str, ...] = ()
 
 
-def run(
+def detect(
     inputs: Sequence[str] = (),
     *,
     networks: str | None = None,
@@ -72,7 +72,7 @@ def run(
     the videos' files. out: files to write, by suffix: .json as ActivityNet's, .txt in the official format, .csv a table.
     windows_file: what the networks said of every window, made or gone on with; beside the dataset or the first of `out`.
     settings: further ones of DetectSettings. keep: other files that will be written; none may be a video that is read.
-    hooks: as `detect` takes them.
+    hooks: as `find_actions` takes them.
 
     Raises UsageError and FeatxError as its parts do, and before anything is computed where it can.
     """
@@ -92,7 +92,7 @@ def run(
     if chosen.annotations is not None:
         truth_of(chosen.annotations, evaluated_videos(chosen.annotations, tuple(chosen.paths))[1])  # which says what is missing
     Path(place).parent.mkdir(parents=True, exist_ok=True)
-    found = detect(chosen.paths, place, asked, root=chosen.root, **dict(hooks or {}))
+    found = find_actions(chosen.paths, place, asked, root=chosen.root, **dict(hooks or {}))
     for path in out:
         write(found.detections, path, annotations=chosen.annotations)
     evaluations: tuple[Evaluation, ...] = ()

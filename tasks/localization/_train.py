@@ -13,7 +13,7 @@ import numpy as np
 
 from featx.clips import ClipSpec, window_spec
 from featx.datasets import Dataset, Item, thumos14
-from featx.datasets._untrimmed import Annotations, Instance
+from featx.datasets.untrimmed import Annotations, Instance
 from featx.errors import FeatxError, UsageError
 from featx.files import disk_full
 from featx.seek import index_video

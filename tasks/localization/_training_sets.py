@@ -10,7 +10,7 @@ import numpy as np
 
 from featx.clips import ClipSpec, starts
 from featx.datasets import Dataset, Item
-from featx.datasets._untrimmed import Instance
+from featx.datasets.untrimmed import Instance
 from featx.errors import FeatxError, UsageError
 from tasks.localization._types import Bools, Floats, Ints
 

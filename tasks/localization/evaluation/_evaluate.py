@@ -7,7 +7,7 @@ from types import ModuleType
 
 import numpy as np
 
-from featx.datasets._untrimmed import Annotations
+from featx.datasets.untrimmed import Annotations
 from featx.errors import UsageError
 from tasks.localization._types import AtThreshold, Detections, Evaluation, Floats, Ints, Protocol
 from tasks.localization.evaluation import _activitynet, _thumos

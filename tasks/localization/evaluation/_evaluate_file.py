@@ -9,8 +9,8 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from featx.datasets._untrimmed import Annotations
 from featx.datasets.thumos14 import OFFICIAL_NUMBERS, read_annotations
+from featx.datasets.untrimmed import Annotations
 from featx.errors import FeatxError, UsageError
 from tasks.localization._prior import Prior, read_prior, scnn_prior
 from tasks.localization._suppression import overlap_for

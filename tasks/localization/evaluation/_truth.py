@@ -9,7 +9,7 @@ from dataclasses import dataclass, replace
 import numpy as np
 import numpy.typing as npt
 
-from featx.datasets._untrimmed import Annotations, Instance
+from featx.datasets.untrimmed import Annotations, Instance
 from featx.errors import UsageError, nearest
 from tasks.localization._types import Detections, Floats, Ints
 

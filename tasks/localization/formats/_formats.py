@@ -15,7 +15,7 @@ from typing import Any, Literal
 
 import numpy as np
 
-from featx.datasets._untrimmed import Annotations
+from featx.datasets.untrimmed import Annotations
 from featx.errors import FeatxError, UsageError, nearest
 from tasks.localization._types import Detections
 

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import numpy as np
 
-from featx.datasets._untrimmed import Annotations
+from featx.datasets.untrimmed import Annotations
 from featx.errors import FeatxError
 from tasks.localization._types import Floats, Ints, Windows
 from tasks.localization.formats._matlab import read_matrix

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from featx.datasets._untrimmed import Annotations
+from featx.datasets.untrimmed import Annotations
 from featx.errors import UsageError
 from featx.report import page as html
 from featx.report.page import Markup, element

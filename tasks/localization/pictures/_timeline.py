@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import numpy.typing as npt
 
-from featx.datasets._untrimmed import Annotations
+from featx.datasets.untrimmed import Annotations
 from featx.errors import FeatxError, UsageError, nearest
 from featx.picture import drawable, picture_kind, save_picture
 from featx.thumbnails import Film

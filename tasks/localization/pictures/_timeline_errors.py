@@ -8,7 +8,7 @@ from typing import cast
 
 import numpy as np
 
-from featx.datasets._untrimmed import Annotations, Instance
+from featx.datasets.untrimmed import Annotations, Instance
 from tasks.localization._types import AtThreshold, Bools, Detections, Evaluation, Floats, Ints, Protocol
 from tasks.localization.evaluation._truth import Matched
 
