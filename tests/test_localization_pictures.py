@@ -30,7 +30,6 @@ from tasks.localization.pictures._timeline_errors import (
     WRONG_CLASS,
     best_threshold,
     judge,
-    tiou_of,
 )
 from tasks.localization.pictures._timeline_rows import MOST_ROWS, line_of, tick_label, ticks
 
@@ -82,11 +81,6 @@ def test_every_true_positive_is_one_instances(protocol: Protocol, seed: int) -> 
             assert at.detections.videos[at.detections.video[row]] == instance.video
             assert at.detections.label[row] == instance.label
             assert not (known.kind[at.matched == 0] < 0).any()
-
-
-def test_tiou() -> None:
-    found = tiou_of(np.array([0.0, 4.0]), np.array([4.0, 8.0]), np.array([2.0, 0.0, 9.0]), np.array([6.0, 4.0, 10.0]))
-    assert found == pytest.approx(np.array([[2 / 6, 1.0, 0.0], [2 / 6, 0.0, 0.0]]))
 
 
 def test_the_threshold_of_the_best_f1() -> None:

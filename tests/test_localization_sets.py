@@ -21,8 +21,9 @@ from featx.training.loader import Loader, Stream
 from featx.training.sampling import AUGMENTATIONS
 from featx.transforms import Transform
 from featx.video import open_video
+from tasks.localization._tiou import tiou_of
 from tasks.localization._train import slide
-from tasks.localization._training_sets import Matched, Matching, Slid, match, notes_on, slid, tiou, training_set
+from tasks.localization._training_sets import Matched, Matching, Slid, match, notes_on, slid, training_set
 
 MATCHING = Matching()
 TRANSFORM = Transform(resize=(32, 40), crop=24, mean=(0.0, 0.0, 0.0), std=(1.0, 1.0, 1.0))
@@ -46,8 +47,11 @@ def instance(start: float, end: float, label: int = 0) -> Instance:
 
 
 def test_tiou_by_hand() -> None:
-    found = tiou(np.array([0.0, 5.0, 10.0, 0.0, 20.0]), np.array([10.0, 15.0, 20.0, 40.0, 30.0]), instance(0, 10))
-    assert found.tolist() == pytest.approx([1, 5 / 15, 0, 10 / 40, 0])
+    one = np.array([0.0]), np.array([10.0])
+    found = tiou_of(np.array([0.0, 5.0, 10.0, 0.0, 20.0]), np.array([10.0, 15.0, 20.0, 40.0, 30.0]), *one)
+    assert found[:, 0].tolist() == pytest.approx([1, 5 / 15, 0, 10 / 40, 0])
+    found = tiou_of(np.array([0.0, 4.0]), np.array([4.0, 8.0]), np.array([2.0, 0.0, 9.0]), np.array([6.0, 4.0, 10.0]))
+    assert found == pytest.approx(np.array([[2 / 6, 1.0, 0.0], [2 / 6, 0.0, 0.0]]))
 
 
 def test_windows_above_and_below_the_thresholds() -> None:

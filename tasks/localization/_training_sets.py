@@ -12,6 +12,7 @@ from featx.clips import ClipSpec, starts
 from featx.datasets import Dataset, Item
 from featx.datasets.untrimmed import Instance
 from featx.errors import FeatxError, UsageError
+from tasks.localization._tiou import tiou_of
 from tasks.localization._types import Bools, Floats, Ints
 
 Stage = Literal["proposal", "classification", "localization"]
@@ -99,13 +100,6 @@ def slid(video: str, path: str, clip: ClipSpec, at: Floats) -> Slid:
     return Slid(video=video, path=path, start=start, length=length, begin=at[start], end=at[start + length])
 
 
-def tiou(begin: Floats, end: Floats, instance: Instance) -> Floats:
-    """Return the temporal IoU of each of W stretches with an instance, (W,), (W,) -> (W,)."""
-    inside = np.maximum(0.0, np.minimum(end, instance.end) - np.maximum(begin, instance.start))
-    found: Floats = inside / (end - begin + instance.end - instance.start - inside)
-    return found
-
-
 def match(slid: Slid, instances: Iterable[Instance], ambiguous: Iterable[Instance], matching: Matching) -> Matched:
     """Return which of a video's windows are samples of what, by the video's own instances.
 
@@ -114,7 +108,7 @@ def match(slid: Slid, instances: Iterable[Instance], ambiguous: Iterable[Instanc
     most = np.zeros(len(slid.start))
     by_class: dict[int, tuple[Floats, Bools]] = {}
     for instance in instances:
-        found = tiou(slid.begin, slid.end, instance)
+        found = tiou_of(slid.begin, slid.end, np.array([instance.start]), np.array([instance.end]))[:, 0]
         best, taken = by_class.setdefault(instance.label, (np.zeros(len(found)), np.zeros(len(found), np.bool_)))
         np.maximum(best, found, out=best)
         np.maximum(most, found, out=most)

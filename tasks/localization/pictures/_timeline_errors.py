@@ -4,11 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from typing import cast
 
 import numpy as np
 
 from featx.datasets.untrimmed import Annotations, Instance
+from tasks.localization._tiou import tiou_of
 from tasks.localization._types import AtThreshold, Bools, Detections, Evaluation, Floats, Ints, Protocol
 from tasks.localization.evaluation._truth import Matched
 
@@ -103,14 +103,6 @@ def labels_of(detections: Detections, classes: Sequence[str]) -> Ints:
     """Return the detections' places in other classes, -1 for one that is not among them: (N,)."""
     places = {name: place for place, name in enumerate(classes)}
     return np.array([places.get(name, -1) for name in detections.classes], np.int64)[detections.label]
-
-
-def tiou_of(start: Floats, end: Floats, starts: Floats, ends: Floats) -> Floats:
-    """Return the tIoU of N stretches with M others: (N, M), 0 to 1."""
-    common = np.minimum(end[:, None], ends[None, :]) - np.maximum(start[:, None], starts[None, :])
-    common = np.maximum(common, 0.0)
-    union = (end - start)[:, None] + (ends - starts)[None, :] - common
-    return cast(Floats, np.divide(common, union, out=np.zeros_like(common), where=union > 0))
 
 
 def best_threshold(detections: Detections, matched: Matched, instances: int) -> float:
