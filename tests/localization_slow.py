@@ -3,9 +3,15 @@
 from __future__ import annotations
 
 import numpy as np
+import pytest
+from conftest import SHARED
 
 from featx.datasets.untrimmed import Annotations, Instance
 from tasks.localization._types import Detections, Windows
+
+THUMOS = SHARED / "thumos14"
+SCNN = THUMOS / "scnn_c3d"
+published = pytest.mark.skipif(not SCNN.is_dir(), reason=f"the S-CNN authors' files are not in {SCNN}")
 
 Row = tuple[str, float, float, float]  # video, start, end, score
 

@@ -4,21 +4,16 @@ from __future__ import annotations
 
 import json
 from pathlib import Path
-from time import perf_counter
 
 import numpy as np
 import pytest
 from click.testing import CliRunner, Result
-from conftest import SHARED
+from localization_slow import SCNN, THUMOS, published
 from scipy.io import savemat
 
 from featx.errors import FeatxError, UsageError
 from tasks.cli.detect_eval import evaluate
 from tasks.localization.evaluation._evaluate_file import evaluate_file
-
-THUMOS = SHARED / "thumos14"
-SCNN = THUMOS / "scnn_c3d" / "res_seg_swin.mat"
-published = pytest.mark.skipif(not SCNN.exists(), reason=f"the S-CNN authors' files are not in {SCNN.parent}")
 
 
 @pytest.fixture
@@ -154,13 +149,13 @@ def test_wrong_usage_is_refused_before_any_work(place: Path) -> None:
 
 @published
 def test_the_published_figures_come_out_of_the_command() -> None:
-    result = call(SCNN, "--annotations", THUMOS / "annotation_test", "--bootstrap", 0, "--tiou", "0.1,0.5")
+    result = call(SCNN / "res_seg_swin.mat", "--annotations", THUMOS / "annotation_test", "--bootstrap", 0, "--tiou", "0.1,0.5")
     assert "THUMOS'14      47.72  18.97" in result.output
     assert "evaluated on 213 videos (all that were annotated), 3358 instances of 20 classes" in result.output
 
 
 @published
-def test_a_hundred_thousand_detections_are_evaluated_within_seconds(tmp_path: Path) -> None:
+def test_a_hundred_thousand_detections_are_all_accounted_for(tmp_path: Path) -> None:
     rng = np.random.default_rng(0)
     videos = sorted(
         {line.split()[0] for p in (THUMOS / "annotation_test").glob("*_test.txt") for line in p.read_text().splitlines() if line}
@@ -171,7 +166,15 @@ def test_a_hundred_thousand_detections_are_evaluated_within_seconds(tmp_path: Pa
     rows = zip(rng.integers(213, size=100_000), start, start + rng.uniform(0.5, 20, 100_000), rng.integers(1, 21, 100_000),
                rng.random(100_000), strict=True)  # fmt: skip
     (tmp_path / "many.txt").write_text("".join(f"{videos[v]} {s:.2f} {e:.2f} {c} {p:.6f}\n" for v, s, e, c, p in rows))
-    begun = perf_counter()
-    evaluate_file(tmp_path / "many.txt", annotations=THUMOS / "annotation_test", bootstrap=1000)
-    # About 3 s on one core; others may be at work on this machine.
-    assert perf_counter() - begun < 40
+    found = evaluate_file(tmp_path / "many.txt", annotations=THUMOS / "annotation_test", bootstrap=1000)
+    for evaluation in found.evaluations:
+        instances = int(evaluation.instances.sum())
+        assert instances == 3358
+        hits = [int((at.matched == 1).sum()) for at in evaluation.thresholds]
+        # An instance is found once at most, and fewer are where more is asked; some are, by so many tries.
+        assert hits == sorted(hits, reverse=True)
+        assert instances > hits[0] > hits[-1] > 0
+        for at in evaluation.thresholds:
+            assert len(at.detections) == len(at.matched) == 100_000
+            assert at.interval is not None
+            assert at.interval[0] < at.mean_ap < at.interval[1] < 0.2
