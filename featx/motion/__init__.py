@@ -1,0 +1,26 @@
+"""Labelled motion without end: clips made on the device that trains, where only what moves how tells the classes apart.
+
+Kataoka, Hara et al., "Spatiotemporal Initialization for 3D CNNs with Generated Motion Patterns" (WACV 2022) pretrain on
+videos of Perlin noise; here that is one family among others.
+"""
+
+from __future__ import annotations
+
+import importlib
+from typing import TYPE_CHECKING, Any
+
+_PUBLIC = {"CLASSES": "_classes", "VERSION": "_render", "Clips": "_render", "clips": "_render"}
+
+__all__ = ["CLASSES", "VERSION", "Clips", "clips"]
+
+if TYPE_CHECKING:
+    from featx.motion._classes import CLASSES
+    from featx.motion._render import VERSION, Clips, clips
+
+
+def __getattr__(name: str) -> Any:
+    if name not in _PUBLIC:
+        raise AttributeError(f"module 'featx.motion' has no attribute {name!r}")
+    value = getattr(importlib.import_module(f"featx.motion.{_PUBLIC[name]}"), name)
+    globals()[name] = value
+    return value

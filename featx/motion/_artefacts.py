@@ -1,0 +1,62 @@
+"""What a camera and a codec do to a picture: light that changes, blur, noise, blocks; the same distribution for every class."""
+
+from __future__ import annotations
+
+import math
+
+import torch
+from torch.nn import functional
+
+from featx.motion._draws import Draws
+
+_BLOCK = 8
+
+
+def filmed(canvas: torch.Tensor, draws: Draws, times: torch.Tensor) -> torch.Tensor:
+    """(N, 3, T, S, S) float32, 0 the middle grey and 1 the whole range -> (N, T, S, S, 3) uint8. The canvas is used up."""
+    n, _, length, size, _ = canvas.shape
+    canvas *= _light(draws, times)[:, None, :, None, None]
+    x = _blurred(canvas, draws)
+    x = _coded(x.transpose(1, 2).reshape(n, 3 * length, size, size), draws).view(n, length, 3, size, size)
+    strength = (draws.one("noise", 0, 1) ** 2 * 0.1)[:, None, None, None, None]
+    x = x + strength * draws.uniform("grain", x[0].numel(), -1, 1).view_as(x)
+    return (255 * (x + 0.5)).round_().clamp_(0, 255).to(torch.uint8).permute(0, 1, 3, 4, 2).contiguous()
+
+
+def _light(draws: Draws, times: torch.Tensor) -> torch.Tensor:
+    """(N, T) factors: in a third of the clips the light rises, falls or flickers."""
+    on = draws.chance("light", 0.35).float()[:, None]
+    depth, rate = draws.uniform("light depth", 1, 0, 0.4), draws.uniform("light rate", 1, 0.1, 1.5)
+    phase = draws.uniform("light phase", 1, 0, 2 * math.pi)
+    return 1 + on * depth * torch.sin(math.pi * rate * times + phase)
+
+
+def _blurred(x: torch.Tensor, draws: Draws) -> torch.Tensor:
+    """Mix each frame with itself at half the resolution, as a scaled or badly focused video is."""
+    amount = (draws.chance("blurs", 0.4).float() * draws.one("blur", 0.2, 1))[:, None, None, None, None]
+    flat = x.flatten(1, 2)
+    soft = functional.avg_pool2d(functional.pad(flat, (1, 1, 1, 1), mode="replicate"), 3, 1).view_as(x)
+    return x + amount * (soft - x)
+
+
+def _coded(x: torch.Tensor, draws: Draws) -> torch.Tensor:
+    """(N, C, S, S): round the cosine transform of blocks of 8 x 8 pixels, the higher frequencies more, as codecs do."""
+    size = x.shape[-1]
+    more = -size % _BLOCK
+    padded = functional.pad(x, (0, more, 0, more), mode="replicate")
+    basis = _cosines(x.device)
+    blocks = padded.unflatten(-1, (-1, _BLOCK)).unflatten(-3, (-1, _BLOCK))  # (N, C, rows, 8, columns, 8)
+    turned = torch.einsum("ncaibj,ui,vj->ncaubv", blocks, basis, basis)
+    number = torch.arange(_BLOCK, device=x.device)
+    growth = 1 + 0.5 * (number[:, None, None] + number)
+    step = (draws.chance("codes", 0.6).float() * draws.one("coarseness", 0, 1) ** 2 * 0.16 + 1e-4)[:, None, None, None, None, None] * growth
+    coded = torch.einsum("ncaubv,ui,vj->ncaibj", (turned / step).round() * step, basis, basis)
+    return coded.flatten(-2).flatten(-3, -2)[..., :size, :size]
+
+
+def _cosines(device: torch.device) -> torch.Tensor:
+    """Return the orthonormal discrete cosine transform, (8, 8): frequencies, places."""
+    place, number = torch.arange(_BLOCK, device=device), torch.arange(_BLOCK, device=device)[:, None]
+    basis = torch.cos(math.pi / _BLOCK * (place + 0.5) * number) * math.sqrt(2 / _BLOCK)
+    basis[0] *= math.sqrt(0.5)
+    return basis
