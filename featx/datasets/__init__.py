@@ -6,7 +6,7 @@ import os
 from dataclasses import dataclass, replace
 from pathlib import Path
 
-from featx.datasets import activitynet, hmdb51, kinetics, sports1m, ucf101
+from featx.datasets import activitynet, hmdb51, kinetics, sports1m, ucf101, weizmann
 from featx.datasets._matching import match_ids
 from featx.datasets._protocol import GENERATED, Missing, Protocol, Side
 from featx.datasets._types import Dataset, Item
@@ -23,12 +23,15 @@ __all__ = [
     "data_folder",
     "dataset_names",
     "load_dataset",
+    "load_whole",
     "match_ids",
 ]
 
+# Whatever share own data would hold out, where its sides are taken together.
+_ANY_HOLDOUT = 0.2
 _PROTOCOLS: dict[str, Protocol] = {
     protocol.name: protocol
-    for protocol in (activitynet.PROTOCOL, hmdb51.PROTOCOL, kinetics.PROTOCOL, sports1m.PROTOCOL, ucf101.PROTOCOL)
+    for protocol in (module.PROTOCOL for module in (activitynet, hmdb51, kinetics, sports1m, ucf101, weizmann))
 }
 
 
@@ -68,17 +71,13 @@ def load_dataset(
         raise UsageError(f"split is {split}, and {protocol.name} has {there}")
     side = _read(protocol, base, split, subset)
     if side.absent and not partial:
-        raise FeatxError(
-            f"{_some(side.absent, 'video')} of {len(side.absent) + len(side.items)} that {protocol.name}'s list has "
-            f"({subset}, split {split}) are not in {base}: get them, or go on with those that are there with --partial"
-        )
+        raise _lacking(protocol, base, side.absent, len(side.items), f" ({subset}, split {split})")
     if partial:
         side = _agreed(protocol, base, split, subset, side)
     if not side.items:
         raise FeatxError(
             f"none of the {len(side.absent)} {subset} videos of {protocol.name} that could be used is in {base}: get them"
         )
-    generated = ("generated videos, not the official ones",) if (base / GENERATED).exists() else ()
     return Dataset(
         name=protocol.name,
         split=split,
@@ -87,7 +86,46 @@ def load_dataset(
         items=_unique(side.items, protocol.name),
         absent=len(side.absent),
         source=protocol.source,
-        notes=(*side.notes, *generated),
+        notes=(*side.notes, *_generated(base)),
+    )
+
+
+def load_whole(
+    name_or_path: str | os.PathLike[str],
+    *,
+    root: str | os.PathLike[str] | None = None,
+    partial: bool = False,
+) -> Dataset:
+    """Return every labelled video of a dataset, once, sorted by id, to be divided anew: what the sides of its splits have.
+
+    Arguments and errors as `load_dataset`'s; `split` is 0 and `subset` "all" of what is returned. Classes have the numbers of
+    the official lists, also those without a video that is there. Of an official dataset the two sides on which one trains and
+    tests are taken, for others have no labels.
+    """
+    protocol, base = _find(name_or_path, root, _ANY_HOLDOUT)
+    official = protocol.name in _PROTOCOLS
+    subsets = protocol.pair if official else protocol.subsets
+    sides = [_read(protocol, base, split, name) for split in range(1, protocol.splits + 1) for name in subsets]
+    items: dict[str, Item] = {}
+    for item in sorted((item for side in sides for item in _unique(side.items, protocol.name)), key=lambda item: item.id):
+        if items.setdefault(item.id, item) != item:
+            raise FeatxError(f"{protocol.name}'s lists have {item.id} as two different videos: take one of them out")
+    absent = tuple(dict.fromkeys(name for side in sides for name in side.absent))
+    if not items:
+        raise FeatxError(f"none of the {len(absent)} videos of {protocol.name} is in {base}: get them")
+    if absent and not partial:
+        raise _lacking(protocol, base, absent, len(items), "")
+    # Of a user's own data they tell how it was divided into sides, which it is not here.
+    notes = dict.fromkeys(note for side in sides for note in side.notes) if official else ()
+    return Dataset(
+        name=protocol.name,
+        split=0,
+        subset="all",
+        classes=sides[0].classes,
+        items=tuple(items.values()),
+        absent=len(absent),
+        source=protocol.source,
+        notes=(*notes, *_generated(base)),
     )
 
 
@@ -168,6 +206,17 @@ def _read(protocol: Protocol, base: Path, split: int, subset: str) -> Side:
         raise UsageError(
             f"{protocol.name} is not in {base} (no {missing}): get {protocol.get}{small if protocol.generated else ''}"
         ) from missing
+
+
+def _generated(base: Path) -> tuple[str, ...]:
+    return ("generated videos, not the official ones",) if (base / GENERATED).exists() else ()
+
+
+def _lacking(protocol: Protocol, base: Path, absent: tuple[str, ...], there: int, which: str) -> FeatxError:
+    return FeatxError(
+        f"{_some(absent, 'video')} of {len(absent) + there} that {protocol.name}'s list has{which}"
+        f" are not in {base}: get them, or go on with those that are there with --partial"
+    )
 
 
 def _agreed(protocol: Protocol, base: Path, split: int, subset: str, side: Side) -> Side:
