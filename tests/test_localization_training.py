@@ -349,7 +349,7 @@ def test_a_dataset_in_memory_is_trained_on_under_its_own_name(root: Path, tmp_pa
         model=tiny.NAME, dataset="thumos14", recipe="scnn-localization", device="cpu", workers=1,
         overrides={"duration": "1", "unit": "iterations", "batch": "2"},
     )  # fmt: skip
-    assert make_plan(asked, data).val is None
+    assert make_plan(asked, data).source.validated is None
     train(asked, tmp_path / "run", data)
     items = list(data.items)
     place = next(i for i, item in enumerate(items) if item.overlap < 1)

@@ -30,6 +30,7 @@ from featx.training.freezing import freeze, stage_of
 from featx.training.loader import Stream
 from featx.training.loop import Trainer, optimizer, schedule
 from featx.training.processes import Processes
+from featx.training.videos import Videos
 from featx.weights import load_model
 
 MODEL = tiny.NAME
@@ -74,7 +75,8 @@ def same(a: Path, b: Path) -> None:
 def test_a_run_leaves_checkpoints_that_say_what_they_are(whole: Path, videos: Path, tmp_path: Path) -> None:
     settings = TrainSettings(dataset=str(videos), **SMALL)
     plan = make_plan(settings)
-    assert [len(plan.train.items), len(plan.val.items if plan.val else ())] == [
+    assert isinstance(plan.source, Videos)
+    assert [len(plan.source.train.items), len(plan.source.val.items if plan.source.val else ())] == [
         12,
         6,
     ]  # one of three groups of each class is held out
@@ -89,7 +91,7 @@ def test_a_run_leaves_checkpoints_that_say_what_they_are(whole: Path, videos: Pa
         loaded = load_model(MODEL, whole / f"{name}.safetensors")
         assert loaded.labels == ("grow", "move_left", "rotate_cw")
         assert (loaded.transform.crop, loaded.clip.frames) == (28, 4)
-        assert loaded.weights_info["trained_on"]["dataset"] == plan.train.name
+        assert loaded.weights_info["trained_on"]["dataset"] == plan.source.train.name
     info = read_state(whole / "last.safetensors").described["info"]
     assert info["training"]["recipe"] == "tran2017-ucf101"
     assert Recipe.from_dict({k: v for k, v in info["training"].items() if k in RECIPES["semi-cnn"].to_dict()}) == plan.recipe
@@ -313,7 +315,7 @@ def test_rates_of_the_last_layer_and_the_schedules() -> None:
     assert [group["lr"] for group in made.param_groups] == pytest.approx([0.001, 0.01, 0.02])
     assert sum(p.numel() for group in made.param_groups for p in group["params"]) == sum(p.numel() for p in model.parameters())
     assert {(g["momentum"], g["dampening"], g["weight_decay"]) for g in made.param_groups} == {(0.9, 0.5, 0.00005)}
-    falls = schedule(made, row)
+    falls = schedule(made, row, updates=100)
     made.step()
     assert isinstance(falls, torch.optim.lr_scheduler.StepLR)
     rates = []

@@ -26,12 +26,13 @@ from featx.errors import UsageError
 from featx.inference import resolve_device
 from featx.models import create_model, model_entry
 from featx.models.count import count
+from featx.training.batches import Batch
 from featx.training.clips import DrawSettings
-from featx.training.loader import AHEAD, Batch, Loader, Stream
+from featx.training.loader import AHEAD, Loader, Stream
 from featx.training.loop import Trainer
 from featx.training.processes import Processes
 from featx.training.recipes import default_recipe, recipe
-from featx.training.run import SLOTS
+from featx.training.videos import SLOTS
 
 # Batches that the training step alone is measured on, in turn: their crops differ in size.
 _RESIDENT = 4
@@ -148,6 +149,7 @@ class _Bench:
         # With these labels a network soon has no loss, and no gradients but denormal ones, which take longer: it learns nothing.
         for group in self._trainer.optimizer.param_groups:
             group["lr"] = 0.0
+        self._trainer.schedule = None
 
     def round(self, seconds: float, label: str, progress: Callable[[str], None]) -> dict[str, float]:
         """Return one round's rates."""

@@ -42,6 +42,13 @@ def numbers(name: str, text: str | None) -> tuple[int, ...] | None:
         raise UsageError(f"{name} is {text!r}: give whole numbers separated by commas, such as 1,2,4") from None
 
 
+def refuse_given(context: click.Context, why: str, *names: str) -> None:
+    """Raise UsageError where an option of these names is given, even with the value that it has by itself."""
+    for name in names:
+        if context.get_parameter_source(name) is click.core.ParameterSource.COMMANDLINE:
+            raise UsageError(f"--{name.replace('_', '-')} is {why}: leave it out")
+
+
 class _Rate(click.ParamType):  # type: ignore[type-arg]
     """Frames a second, or "own"."""
 

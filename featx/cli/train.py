@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from featx.cli.options import INTERRUPTED, dataset_options, fields, input_options, json_option, training_options
+from featx.cli.options import INTERRUPTED, dataset_options, fields, input_options, json_option, refuse_given, training_options
 
 if TYPE_CHECKING:
     from featx.training import Plan, TrainReport
@@ -17,9 +17,13 @@ if TYPE_CHECKING:
 @click.command()
 @click.argument("out")
 @click.option("--model", required=True, help="A model, such as res3d, c3d or hara_resnet18.")
-@click.option("--dataset", required=True, help="ucf101, hmdb51, kinetics, sports1m, activitynet; a folder of classes; or a csv.")
+@click.option(
+    "--dataset", required=True, help="ucf101, hmdb51, kinetics, sports1m, activitynet; a folder of classes; a csv; or generated."
+)
 @dataset_options
-@click.option("--recipe", help="A paper's settings (--list-recipes shows them); that of the model's family.")
+@click.option(
+    "--recipe", help="A paper's settings (--list-recipes shows them); that of the model's family, or of generated clips."
+)
 @click.option(
     "--set",
     "overrides",
@@ -46,12 +50,16 @@ if TYPE_CHECKING:
 @click.option("--protocol", default="clip", show_default=True, help="Of validation, as in featx eval.")
 @training_options
 @json_option
-def train(out: str, overrides: tuple[str, ...], as_json: bool, **settings: Any) -> int:
+@click.pass_context
+def train(context: click.Context, /, out: str, overrides: tuple[str, ...], as_json: bool, **settings: Any) -> int:
     """Train a network on a dataset, or fine-tune a checkpoint, and leave checkpoints in the folder OUT.
 
     OUT gets last.safetensors and best.safetensors for `featx extract --weights` and `featx eval`, steps.csv, epochs.csv,
     curves.png and TensorBoard's events. Killed or interrupted, the same command continues where it was; on a
     CPU it comes to the same numbers to the bit. Under `torchrun` the processes share each batch.
+
+    --dataset generated is a stream of labelled motion without end, made on the device while it trains: no videos, no folder, and
+    an epoch is 10,000 clips of it.
 
     Exit status: 0 all done, 1 something failed, 2 wrong usage, 130 interrupted.
 
@@ -60,6 +68,7 @@ def train(out: str, overrides: tuple[str, ...], as_json: bool, **settings: Any) 
       featx train --model res3d --dataset ucf101 --split 1 runs/res3d-ucf101
       featx train --model r3d_18 --weights r3d_18-kinetics400 --dataset hmdb51 --set freeze=conv4 runs/r3d-hmdb51
       featx train --model res3d --dataset videos/ --set duration=20 --set augmentation.flip=0 runs/mine
+      featx train --model res3d --dataset generated --seed 1 runs/motion
       torchrun --nproc-per-node 4 --no-python featx train --model hara_resnet34 --dataset kinetics runs/kinetics
     """
     from featx.terminal import TrainingProgress
@@ -67,6 +76,8 @@ def train(out: str, overrides: tuple[str, ...], as_json: bool, **settings: Any) 
     from featx.training import train as run
 
     given = fields(overrides)
+    if settings["dataset"] == "generated":
+        refuse_given(context, "of videos, and generated clips have none", "root", "split", "partial", "holdout", "protocol")
     progress = TrainingProgress()
     try:
         report = run(
@@ -96,7 +107,8 @@ def _list_recipes(context: click.Context, wanted: bool) -> None:
     rows = []
     for name, r in RECIPES.items():
         falls = {"constant": "", "step": f"x {r.schedule.factor:g} every {r.schedule.every:,} {r.schedule.unit}",
-                 "plateau": f"x {r.schedule.factor:g} after {r.schedule.every} epochs without gain"}[r.schedule.kind]  # fmt: skip
+                 "plateau": f"x {r.schedule.factor:g} after {r.schedule.every} epochs without gain",
+                 "one-cycle": "up, then a cosine down"}[r.schedule.kind]  # fmt: skip
         rows.append((name, f"{r.lr:g}", falls, f"{r.batch}", f"{r.weight_decay:g}", f"{r.duration:,} {r.unit}", r.source))
     click.echo(table(rows, headers=("recipe", "lr", "falls", "batch", "decay", "for", "source")))
     context.exit()
@@ -106,10 +118,11 @@ def _print_plan(plan: Plan, trainer: Trainer, progress: Any) -> None:
     for note in plan.notes:
         click.echo(f"note: {note}", err=True)
     state, row = trainer.state, plan.recipe
-    validated = f", validated on {len(plan.val.items)} videos ({plan.val.subset})" if plan.val is not None else ""
+    source = plan.source
+    validated = f", validated on {source.validated}" if source.validated is not None else ""
     click.echo(
-        f"{plan.settings.model} from {plan.start['name']} on {plan.train.title}: {len(plan.train.items)} videos,"
-        f" {len(plan.train.classes)} classes{validated}; recipe {plan.recipe_name}, batch {row.batch}, lr {row.lr:g},"
+        f"{plan.settings.model} from {plan.start['name']} on {source.title}: {source.size},"
+        f" {len(source.classes)} classes{validated}; recipe {plan.recipe_name}, batch {row.batch}, lr {row.lr:g},"
         f" {trainer.steps} updates, {trainer.epochs} epochs",
         err=True,
     )

@@ -15,6 +15,7 @@ from featx.errors import FeatxError, UsageError, nearest
 
 __all__ = [
     "GENERATED",
+    "GENERATED_CLIPS",
     "About",
     "Dataset",
     "Item",
@@ -33,6 +34,10 @@ _PROTOCOLS: dict[str, Protocol] = {
     protocol.name: protocol
     for protocol in (module.PROTOCOL for module in (activitynet, hmdb51, kinetics, sports1m, ucf101, weizmann))
 }
+
+
+# Clips that `featx train` makes for itself; nothing else has a dataset of that name.
+GENERATED_CLIPS = "generated"
 
 
 def dataset_names() -> tuple[str, ...]:
@@ -184,6 +189,11 @@ def _find(name_or_path: str | os.PathLike[str], root: str | os.PathLike[str] | N
     name = os.fspath(name_or_path)
     if name in _PROTOCOLS:
         return _PROTOCOLS[name], data_folder() / name if root is None else Path(root)
+    if name == GENERATED_CLIPS:
+        raise UsageError(
+            "'generated' are clips that `featx train` makes while it trains, and no videos: `featx synth` writes videos,"
+            " and a folder of that name is ./generated"
+        )
     path = Path(name)
     if not path.exists():
         if name == "thumos14":

@@ -41,6 +41,15 @@ class Protocol:
         return f"{clips}, {'centre crop' if self.crops == 'center' else 'ten crops'}"
 
 
+class Whole(Protocol):
+    """Clips that are no part of a video, each shown as it is."""
+
+    @property
+    def description(self) -> str:
+        """What is shown, in words."""
+        return "each clip as it is made"
+
+
 PROTOCOLS: dict[str, Protocol] = {
     protocol.name: protocol
     for protocol in (

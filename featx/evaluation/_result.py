@@ -27,6 +27,7 @@ class Evaluation:
     failures: (id, path, reason) of videos that could not be read; damaged: (id, frames) of those that decode in part.
     looped: how many are shorter than a clip. absent: how many the dataset's lists have that were left out, not being there.
     settings: what the probabilities depend on, as in a feature file. notes: what the user should know.
+    unit: what is said for a video: of generated clips "clip", each of which is its own video.
 
     A video that could not be read counts as wrong, so that every accuracy over videos is one of N.
     """
@@ -47,6 +48,7 @@ class Evaluation:
     absent: int = 0
     settings: dict[str, Any] = field(default_factory=dict)
     notes: tuple[str, ...] = ()
+    unit: str = "video"
 
     @property
     def read(self) -> npt.NDArray[np.bool_]:

@@ -98,11 +98,8 @@ def evaluate(
         raise UsageError(f"{dataset.title} has no videos: choose another split or subset")
     if loaded is None:
         loaded = load_model(settings.model, settings.weights, seed=settings.seed)
-    if not loaded.model.has_classifier:
-        raise UsageError(
-            f"{loaded.weights_info['name']} has no classifier, so it recognises nothing: train or fine-tune it first"
-        )
-    classes, places = _classes(loaded, dataset)
+    check_classifier(loaded)
+    classes, places = places_of(loaded, dataset.classes, dataset.title)
     own = loaded.clip
     loaded = replace(loaded, clip=chosen.clip(loaded.clip), transform=chosen.transform(loaded.transform))
     ready = prepare(replace(settings, layers=[PROB]), loaded=loaded)
@@ -145,27 +142,35 @@ def evaluate(
     )
 
 
-def _classes(loaded: LoadedModel, dataset: Dataset) -> tuple[tuple[str, ...], list[int]]:
-    """Return the network's classes, and for each of the dataset's its place among them."""
+def check_classifier(loaded: LoadedModel) -> None:
+    """Raise UsageError where a model recognises nothing."""
+    if not loaded.model.has_classifier:
+        raise UsageError(
+            f"{loaded.weights_info['name']} has no classifier, so it recognises nothing: train or fine-tune it first"
+        )
+
+
+def places_of(loaded: LoadedModel, names: tuple[str, ...], title: str) -> tuple[tuple[str, ...], list[int]]:
+    """Return the network's classes, and for each of a dataset's `names` its place among them."""
     outputs = loaded.model.num_classes
     if loaded.labels is None:
-        if outputs != len(dataset.classes):
+        if outputs != len(names):
             raise UsageError(
-                f"the checkpoint has {outputs} classes and no names for them, {dataset.title} has {len(dataset.classes)}:"
+                f"the checkpoint has {outputs} classes and no names for them, {title} has {len(names)}:"
                 " give a checkpoint trained on this dataset"
             )
-        return dataset.classes, list(range(outputs))
+        return names, list(range(outputs))
     if len(loaded.labels) != outputs:
         raise UsageError(
             f"the checkpoint has {outputs} classes and {len(loaded.labels)} names for them: save it again with featx"
         )
     known = {name: place for place, name in enumerate(loaded.labels)}
-    missing = [name for name in dataset.classes if name not in known]
+    missing = [name for name in names if name not in known]
     if missing:
         others = f" and {len(missing) - 1} more" if len(missing) > 1 else ""
         hint = nearest(missing[0], known) if len(known) <= 20 else f"; it knows {len(known)} others"
-        raise UsageError(f"the checkpoint does not know class {missing[0]!r}{others} of {dataset.title}{hint}")
-    return loaded.labels, [known[name] for name in dataset.classes]
+        raise UsageError(f"the checkpoint does not know class {missing[0]!r}{others} of {title}{hint}")
+    return loaded.labels, [known[name] for name in names]
 
 
 def _notes(classes: Sequence[str], dataset: Dataset, loaded: LoadedModel, own: ClipSpec) -> list[str]:

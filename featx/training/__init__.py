@@ -16,7 +16,7 @@ _PUBLIC = {
     "Recipe": "recipes",
     "Schedule": "recipes",
     "TrainReport": "run",
-    "TrainSettings": "plan",
+    "TrainSettings": "settings",
     "Validation": "loop",
     "augmentation": "sampling",
     "clock_frames": "clips",
@@ -34,10 +34,11 @@ if TYPE_CHECKING:
     from featx.training.clips import clock_frames
     from featx.training.folder import finished
     from featx.training.loop import Progress, Validation
-    from featx.training.plan import Plan, Preset, TrainSettings, make_plan, preset
+    from featx.training.plan import Plan, Preset, make_plan, preset
     from featx.training.recipes import RECIPES, Recipe, Schedule, recipe
     from featx.training.run import TrainReport, train
     from featx.training.sampling import AUGMENTATIONS, Augmentation, augmentation
+    from featx.training.settings import TrainSettings
 
 
 def __getattr__(name: str) -> Any:

@@ -9,9 +9,8 @@ from __future__ import annotations
 
 import queue
 import threading
-from collections import Counter
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from functools import lru_cache
 from types import TracebackType
 
@@ -23,36 +22,13 @@ from featx.datasets._types import Item
 from featx.decode import Done, Failed, Noted
 from featx.errors import FeatxError
 from featx.pool import ClipArrived, Pool, WorkerLost
+from featx.training.batches import Batch
 from featx.training.clips import DrawJob, Drawn, DrawSettings
 
 # Batches that are decoded ahead of the one that is computed.
 AHEAD = 2
 # Videos tried for one place of a batch before the data are given up.
 _ATTEMPTS = 20
-
-
-@dataclass
-class Batch:
-    """Clips of one forward pass. clips: (N, T, S, S, 3) uint8, as `network_input` takes them.
-
-    overlaps: (N,) float32, of the items. ids: of the videos. Give the batch back with `release` when its clips are copied.
-    """
-
-    clips: torch.Tensor
-    labels: torch.Tensor
-    overlaps: torch.Tensor
-    sides: list[int]
-    flips: list[bool]
-    ids: list[str]
-    missing: int
-    _free: queue.Queue[torch.Tensor]
-    # Videos that could not be read and were replaced in it, with the reason; frames in it that the decoder marked as damaged.
-    replaced: Counter[tuple[str, str]] = field(default_factory=Counter)
-    damaged_frames: int = 0
-
-    def release(self) -> None:
-        """Let the clips' memory be filled again."""
-        self._free.put(self.clips)
 
 
 class Stream:

@@ -22,11 +22,11 @@ from featx.inference import cuda_settings
 from featx.interrupts import held, raise_held
 from featx.models import Backbone
 from featx.training.augment import network_input
+from featx.training.batches import Batch, Batches, Epochs
 from featx.training.freezing import freeze, hold
-from featx.training.loader import Batch, Loader, Stream
 from featx.training.losses import loss_of
 from featx.training.processes import Processes
-from featx.training.recipes import Recipe
+from featx.training.recipes import Recipe, one_cycle
 from featx.transforms import Transform
 
 
@@ -43,7 +43,7 @@ class StepRow:
 
 @dataclass(frozen=True)
 class Validation:
-    """What the validation videos gave: mean cross-entropy, and shares of right videos; top5 is None for five classes or fewer."""
+    """What validation gave: mean cross-entropy, and shares of right videos or clips; top5 is None for five classes or fewer."""
 
     loss: float
     top1: float
@@ -96,7 +96,7 @@ class Trainer:
         self,
         model: Backbone,
         recipe: Recipe,
-        stream: Stream,
+        stream: Epochs,
         transform: Transform,
         processes: Processes,
         *,
@@ -109,10 +109,11 @@ class Trainer:
         self._mixed = mixed
         self._shorter = recipe.augmentation.shorter(transform)
         self.state = State()
+        self._saved = monotonic()
         self.frozen = freeze(model, recipe.freeze) if recipe.freeze is not None else []
         model.to(memory_format=torch.channels_last_3d)  # type: ignore[call-overload]
         self.optimizer = optimizer(model, recipe)
-        self.schedule = schedule(self.optimizer, recipe)
+        self.schedule = schedule(self.optimizer, recipe, updates=self.steps)
         network: nn.Module = model
         if processes.world > 1:
             devices = [processes.device] if processes.device.type == "cuda" else None
@@ -198,22 +199,23 @@ class Trainer:
 
     def run(
         self,
-        loader: Loader,
+        loader: Batches,
         until: int,
         *,
         on_rows: Callable[[list[StepRow]], None] = lambda _: None,
         on_progress: Callable[[Progress], None] = lambda _: None,
         save: Callable[[], None] = lambda: None,
         save_seconds: float = 300.0,
+        save_last: bool = True,
     ) -> None:
         """Make updates until step `until`, from a loader that stands at the present step.
 
         on_rows: called, in the first process, with the rows of the updates made since, always before `save`.
-        save: called in the first process every `save_seconds`, at the end, and on Ctrl-C or SIGTERM, before its effect.
+        save: called in the first process every `save_seconds`, on Ctrl-C or SIGTERM, before its effect, and, with `save_last`,
+            at the end.
         Raises FeatxError with the update and its videos where the loss is not finite; no state after it is saved.
         """
         rate, pending = _Rate(), list[_Pending]()
-        saved = monotonic()
         with held() as interrupts, self._own_randomness(), self._kernels(), warnings.catch_warnings():
             # Of 1 x 1 x 1 kernels, whose numbers lie the same way in either layout.
             warnings.filterwarnings("ignore", "Grad strides do not match bucket view strides")
@@ -232,7 +234,8 @@ class Trainer:
                 if not at_end and made is not None and len(pending) < self._together:
                     continue
                 # One process decides for all: each would wait for ever for one that does something else.
-                saves, ends = self.processes.from_first((monotonic() - saved > save_seconds, at_end or bool(interrupts)))
+                saves, interrupted = self.processes.from_first((monotonic() - self._saved > save_seconds, bool(interrupts)))
+                ends = at_end or interrupted
                 rows = self._rows(pending)
                 self._hear(pending)
                 pending.clear()
@@ -240,9 +243,9 @@ class Trainer:
                     on_rows(rows)
                     if rows:
                         on_progress(rate.progress(self, rows[-1]))
-                    if saves or ends:
+                    if saves or interrupted or (at_end and save_last):
                         save()
-                        saved = monotonic()
+                        self._saved = monotonic()
         raise_held(interrupts)
 
     def epoch_ended(self, validation: Validation | None) -> None:
@@ -252,7 +255,7 @@ class Trainer:
             if validation is None:
                 raise FeatxError("the schedule waits for the validation loss: give validation videos, or another schedule.kind")
             self.schedule.step(validation.loss)
-        elif self.schedule is not None and self.recipe.schedule.unit == "epochs":
+        elif self.schedule is not None and not self.recipe.schedule.each_update:
             with warnings.catch_warnings():
                 # In a run that goes on right here, the optimiser's steps were made by the process before.
                 warnings.filterwarnings("ignore", "Detected call of `lr_scheduler.step")
@@ -285,7 +288,7 @@ class Trainer:
         on_gpu = self.processes.device.type == "cuda"
         return cuda_settings(benchmark=True, deterministic=False) if on_gpu else nullcontext()
 
-    def _update(self, loader: Loader, rate: _Rate, interrupts: list[int]) -> _Pending | None:
+    def _update(self, loader: Batches, rate: _Rate, interrupts: list[int]) -> _Pending | None:
         """Make one update; None where an interrupt comes while clips are waited for."""
         recipe, device = self.recipe, self.processes.device
         step = self.state.step
@@ -312,7 +315,7 @@ class Trainer:
             batch.release()
             rate.clips += self.part * self.processes.world
         self.optimizer.step()
-        if isinstance(self.schedule, torch.optim.lr_scheduler.StepLR) and recipe.schedule.unit == "iterations":
+        if recipe.schedule.each_update and isinstance(self.schedule, torch.optim.lr_scheduler.LRScheduler):
             self.schedule.step()
         self.state.step += 1
         return made
@@ -320,7 +323,7 @@ class Trainer:
     def _on_device(self, batch: Batch) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor, torch.cuda.Event | None]:
         """Return a batch's clips, labels and overlaps on the device, and what tells that they are copied."""
         device = self.processes.device
-        if self._copies is None:
+        if self._copies is None or batch.clips.is_cuda:
             return batch.clips.to(device), batch.labels.to(device), batch.overlaps.to(device), None
         # In a stream of its own the copy does not wait for what the GPU still computes.
         with torch.cuda.stream(self._copies):
@@ -332,7 +335,7 @@ class Trainer:
             x.record_stream(computing)
         return moved[0], moved[1], moved[2], copied
 
-    def _next(self, loader: Loader, rate: _Rate, interrupts: list[int]) -> Batch | None:
+    def _next(self, loader: Batches, rate: _Rate, interrupts: list[int]) -> Batch | None:
         began = monotonic()
         while (batch := loader.next(timeout=0.2)) is None:
             # One of several processes cannot leave an update that the others make.
@@ -363,7 +366,7 @@ class Trainer:
                 ids = [name for part in self.processes.all(made.ids) for name in part]
                 raise FeatxError(
                     f"the loss is {row.loss} at update {row.step}, on {', '.join(ids[:8])}"
-                    f"{f' and {len(ids) - 8} more' if len(ids) > 8 else ''}: lower lr (it is {row.lr:g}), or look at these videos"
+                    f"{f' and {len(ids) - 8} more' if len(ids) > 8 else ''}: lower lr (it is {row.lr:g}), or look at these"
                 )
             self.state.updates += 1
             self.state.loss += row.loss
@@ -419,26 +422,30 @@ class _Rate:
         return found
 
 
-def optimizer(model: Backbone, recipe: Recipe) -> torch.optim.SGD:
-    """Make the recipe's SGD over the parameters that are trained; the classifier's have rates of their own."""
+def optimizer(model: Backbone, recipe: Recipe) -> torch.optim.Optimizer:
+    """Make the recipe's optimiser over the parameters that are trained; the classifier's have rates of their own."""
     layer = model.get_submodule(model.classifier)
     own = {id(p) for p in layer.parameters()}
     rest = [p for p in model.parameters() if p.requires_grad and id(p) not in own]
     groups: list[dict[str, Any]] = [{"params": rest, "lr": recipe.lr}] if rest else []
     for name, p in layer.named_parameters():
         groups.append({"params": [p], "lr": recipe.lr * (recipe.last_bias if name == "bias" else recipe.last_layer)})
+    if recipe.optimizer == "adamw":
+        return torch.optim.AdamW(groups, lr=recipe.lr, betas=(recipe.momentum, 0.999), weight_decay=recipe.weight_decay)
     return torch.optim.SGD(
         groups, lr=recipe.lr, momentum=recipe.momentum, dampening=recipe.dampening, weight_decay=recipe.weight_decay
     )
 
 
 def schedule(
-    optimizer: torch.optim.Optimizer, recipe: Recipe
-) -> torch.optim.lr_scheduler.StepLR | torch.optim.lr_scheduler.ReduceLROnPlateau | None:
-    """Make the recipe's schedule: stepped once an update or once an epoch; None for a constant rate."""
+    optimizer: torch.optim.Optimizer, recipe: Recipe, *, updates: int
+) -> torch.optim.lr_scheduler.LRScheduler | torch.optim.lr_scheduler.ReduceLROnPlateau | None:
+    """Make the recipe's schedule for a run of so many updates, stepped once an update or an epoch; None for a constant rate."""
     row = recipe.schedule
     if row.kind == "constant":
         return None
+    if row.kind == "one-cycle":
+        return torch.optim.lr_scheduler.LambdaLR(optimizer, lambda update: one_cycle(update, updates))
     if row.kind == "step":
         return torch.optim.lr_scheduler.StepLR(optimizer, row.every, row.factor)
     least = [group["lr"] * row.factor**row.reductions if row.reductions is not None else 0.0 for group in optimizer.param_groups]

@@ -10,17 +10,19 @@ from typing import Any, Literal, get_args, get_origin, get_type_hints
 from featx.errors import UsageError, nearest
 from featx.training.sampling import AUGMENTATIONS, Augmentation, augmentation
 
-ScheduleKind = Literal["constant", "step", "plateau"]
+ScheduleKind = Literal["constant", "step", "plateau", "one-cycle"]
 Unit = Literal["iterations", "epochs"]
+Optimizer = Literal["sgd", "adamw"]
 Loss = Literal["softmax", "overlap", "overlap-positives"]
 
 
 @dataclass(frozen=True, kw_only=True)
 class Schedule:
-    """How the learning rate falls.
+    """How the learning rate goes, from update to update.
 
     kind: "constant"; "step", multiplied by `factor` every `every` units; "plateau", multiplied when the validation loss
-        has not improved for `every` epochs.
+        has not improved for `every` epochs; "one-cycle", up to the recipe's rate in the run's first updates and down in the
+        others, as `one_cycle` says, to which `factor`, `every` and `unit` mean nothing.
     reductions: the most that a plateau does; None is no limit.
     """
 
@@ -42,13 +44,39 @@ class Schedule:
         if self.reductions is not None and self.reductions < 0:
             raise UsageError(f"schedule reductions is {self.reductions}: give 0 or more")
 
+    @property
+    def each_update(self) -> bool:
+        """Whether the rate is looked at after every update, rather than after every epoch."""
+        return self.kind == "one-cycle" or (self.kind == "step" and self.unit == "iterations")
+
+
+# Of a run's updates those in which "one-cycle" goes up, and the share of the rate that is left at the last update.
+WARM_UP = 0.05
+LAST_RATE = 1 / 1000
+
+
+def one_cycle(update: int, updates: int) -> float:
+    """Return the share of the recipe's rate that "one-cycle" makes update number `update`, from 0, of `updates` with.
+
+    Linear to 1 over the first WARM_UP of them, then half a cosine to LAST_RATE at the last (Smith 2018, arXiv 1803.09820,
+    section 4.1, with the cosine of Loshchilov and Hutter 2017 for its straight line).
+    """
+    warm = max(1, round(WARM_UP * updates))
+    if update < warm:
+        return (update + 1) / warm
+    done = min(1.0, (update + 1 - warm) / max(1, updates - warm))
+    return LAST_RATE + (1 - LAST_RATE) * (1 + math.cos(math.pi * done)) / 2
+
 
 @dataclass(frozen=True, kw_only=True)
 class Recipe:
-    """How a network is trained: SGD on the cross-entropy of clips, or on S-CNN's loss.
+    """How a network is trained: by gradient descent on the cross-entropy of clips, or on S-CNN's loss.
 
-    lr: learning rate at the start. batch: clips an update is made of, on all processes together; accumulate: how many
-        forward passes they are divided over, on each process, one after the other (batch norm sees one such part).
+    lr: learning rate at the start; with schedule "one-cycle" the highest.
+    optimizer: "sgd", with `momentum` and `dampening`; "adamw" (Loshchilov and Hutter 2019), whose first beta is `momentum`, its
+        second 0.999, and whose weight decay is not part of the gradient.
+    batch: clips an update is made of, on all processes together; accumulate: how many forward passes they are divided over, on
+        each process, one after the other (batch norm sees one such part).
     last_layer, last_bias: the classifier's weights' and bias's learning rate, as multiples of `lr`.
     duration: how long, in `unit`s. An epoch shows `clips_per_video` clips of every video.
     freeze: "conv1" to "conv5": that stage and those below it stay as they are, batch norm's statistics too.
@@ -59,6 +87,7 @@ class Recipe:
     """
 
     lr: float
+    optimizer: Optimizer = "sgd"
     batch: int
     duration: int
     unit: Unit = "epochs"
@@ -92,17 +121,25 @@ class Recipe:
             raise UsageError(f"recipe unit is {self.unit!r}: give one of {', '.join(get_args(Unit))}")
         if self.freeze is not None and self.freeze not in (f"conv{stage}" for stage in range(1, 6)):
             raise UsageError(f"freeze is {self.freeze!r}: give conv1 to conv5, or leave it out")
+        if self.optimizer not in get_args(Optimizer):
+            raise UsageError(f"recipe optimizer is {self.optimizer!r}: give one of {', '.join(get_args(Optimizer))}")
+        if self.optimizer == "adamw" and (self.dampening or self.momentum >= 1):
+            raise UsageError(
+                f"recipe optimizer is 'adamw' with momentum {self.momentum:g} and dampening {self.dampening:g}: give a momentum,"
+                " its first beta, below 1, and no dampening"
+            )
         if self.loss not in get_args(Loss):
             raise UsageError(f"recipe loss is {self.loss!r}: give one of {', '.join(get_args(Loss))}")
 
     def to_dict(self) -> dict[str, Any]:
         """Return the recipe as plain JSON values, as a checkpoint carries it.
 
-        Cross-entropy is not named, nor what belongs to other losses: as in the runs before there were any.
+        Cross-entropy is not named, nor what belongs to other losses, nor is SGD: as in the runs before there were any.
         """
         values = {**asdict(self), "augmentation": self.augmentation.to_dict()}
-        named = self.loss != "softmax"
-        return {k: v for k, v in values.items() if named or k not in ("loss", "overlap_weight", "overlap_power")}
+        unnamed = ["loss", "overlap_weight", "overlap_power"] if self.loss == "softmax" else []
+        unnamed += ["optimizer"] if self.optimizer == "sgd" else []
+        return {k: v for k, v in values.items() if k not in unnamed}
 
     @classmethod
     def from_dict(cls, values: Mapping[str, Any]) -> Recipe:
@@ -135,6 +172,9 @@ _SCNN_C3D: dict[str, Any] = {
     "lr": 0.0001, "batch": 3, "duration": 30_000, "unit": "iterations", "weight_decay": 0.0005,
     "last_layer": 100.0, "last_bias": 200.0, "augmentation": AUGMENTATIONS["scnn"],
 }  # fmt: skip
+
+# What generated clips are trained on by, whatever the model.
+GENERATED_MOTION = "generated-motion"
 
 RECIPES: Mapping[str, Recipe] = {
     # "about 15 epochs" of 90,000 x 20 clips are 12 or 13 clips for each of UCF101's 9,537 training videos.
@@ -199,6 +239,10 @@ RECIPES: Mapping[str, Recipe] = {
     "scnn-c3d-localization": Recipe(
         **_SCNN_C3D, schedule=_step(5_000, "iterations", 0.5), loss="overlap",
         source="S-CNN on C3D, Shou et al. 2016, section 3.3, and released settings",
+    ),
+    GENERATED_MOTION: Recipe(
+        lr=0.05, batch=64, duration=60_000, unit="iterations", weight_decay=0.0005, schedule=Schedule(kind="one-cycle"),
+        augmentation=AUGMENTATIONS["none"], source="ours, for generated clips, which no paper trained these networks on",
     ),
 }  # fmt: skip
 

@@ -11,21 +11,14 @@ import numpy as np
 
 from featx import __version__
 from featx.datasets import Dataset
-from featx.engine import cpu_count
-from featx.evaluation import Evaluation, evaluate
-from featx.flow_cache import check_folder
+from featx.evaluation import Evaluation
 from featx.inference import resolve_precision
-from featx.preparation import Settings as ExtractionSettings
-from featx.training.clips import DrawSettings
 from featx.training.folder import EPOCHS, STEPS, RunFolder
-from featx.training.loader import Loader, Stream
 from featx.training.loop import Progress, StepRow, Trainer, Validation
-from featx.training.plan import Plan, TrainSettings, check, make_plan
+from featx.training.plan import Plan, check, make_plan
 from featx.training.processes import Processes, joined
+from featx.training.settings import TrainSettings
 from featx.weights import LoadedModel, save_checkpoint
-
-# Slots of a decoding process: one clip may wait to be fetched while the next is decoded.
-SLOTS = 2
 
 
 @dataclass
@@ -94,14 +87,13 @@ class _Run:
         self._board: Any = None
         settings = planned.settings
         self._model = planned.model.to(processes.device)
-        self._stream = Stream(planned.train.items, clips_per_video=planned.recipe.clips_per_video, seed=settings.seed)
         # On a CPU weight gradients in bf16 are wrong, and what is validated is what is trained.
         on_gpu = processes.device.type == "cuda"
         self._precision = resolve_precision(settings.precision, processes.device) if on_gpu else "float32"
         self.trainer = Trainer(
             self._model,
             planned.recipe,
-            self._stream,
+            planned.source.epochs(planned.recipe),
             planned.transform,
             processes,
             seed=settings.seed,
@@ -125,7 +117,7 @@ class _Run:
         try:
             self._validate()
             if trainer.state.step < trainer.steps:
-                with self._loader() as loader:
+                with planned.source.batches(planned, trainer) as loader:
                     while trainer.state.step < trainer.steps:
                         until = min(trainer.steps, trainer.step_after(trainer.epochs_at(trainer.state.step) + 1))
                         trainer.run(
@@ -135,6 +127,7 @@ class _Run:
                             on_progress=self._on_progress,
                             save=self._save,
                             save_seconds=planned.settings.save_seconds,
+                            save_last=planned.source.saves_epochs or until == trainer.steps,
                         )
                         self._validate()
                     self._notes += loader.notes
@@ -144,7 +137,7 @@ class _Run:
         return TrainReport(
             out=str(self._out),
             model=planned.settings.model,
-            dataset=planned.train.title,
+            dataset=planned.source.title,
             steps=state.step,
             epochs=state.validated,
             new=state.step - before,
@@ -172,21 +165,6 @@ class _Run:
 
             self._board = SummaryWriter(str(self._out), purge_step=self.trainer.state.step + 1)
 
-    def _loader(self) -> Loader:
-        planned, processes = self._plan, self._processes
-        cache = planned.settings.flow_cache
-        flow_cache = check_folder(cache) if cache is not None else None
-        settings = DrawSettings(planned.clip, planned.transform, "pyav", SLOTS, flow_cache, planned.recipe.augmentation)
-        return Loader(
-            self._stream,
-            self.trainer.places(),
-            settings,
-            batch=self.trainer.part,
-            workers=planned.settings.workers or max(1, cpu_count() // processes.nearby),
-            pin=processes.device.type == "cuda",
-            timeout=planned.settings.timeout,
-        )
-
     def _write(self, rows: list[StepRow]) -> None:
         if self._folder is None:
             return
@@ -213,8 +191,8 @@ class _Run:
         if complete == state.validated and not due:
             return
         validation = None
-        if planned.val is not None and due:
-            validation = self._processes.from_first(self._evaluated(planned.val) if self._processes.first else None)
+        if planned.source.validated is not None and due:
+            validation = self._processes.from_first(self._evaluated() if self._processes.first else None)
         n = max(1, state.updates)
         row: list[object] = [complete, state.step, state.loss / n, state.top1 / n]
         row += ["" if value is None else value for value in asdict(validation).values()] if validation is not None else [""] * 3
@@ -229,7 +207,8 @@ class _Run:
         if best:
             self._checkpoint(self._folder.best, chosen=True)
         self._folder.add("epochs.csv", [row])
-        self._save()
+        if planned.source.saves_epochs or at_end:
+            self._save()
         if validation is not None:
             for name, value in asdict(validation).items():
                 if value is not None:
@@ -237,17 +216,13 @@ class _Run:
             self._on_validation(complete, validation)
         self._board.flush()
 
-    def _evaluated(self, dataset: Dataset) -> Validation:
+    def _evaluated(self) -> Validation:
         planned = self._plan
         info = {"name": "in training", "sha256": None, "source": "in training", "licence": None}
         loaded = LoadedModel(
-            model=self._model, transform=planned.transform, clip=planned.clip, weights_info=info, labels=planned.train.classes
+            model=self._model, transform=planned.transform, clip=planned.clip, weights_info=info, labels=planned.source.classes
         )
-        settings = ExtractionSettings(
-            model=planned.settings.model, precision=self._precision, device=str(self._processes.device),
-            workers=planned.settings.workers, timeout=planned.settings.timeout, flow_cache=planned.settings.flow_cache,
-        )  # fmt: skip
-        found = evaluate(settings, dataset, protocol=planned.settings.protocol, loaded=loaded)
+        found = planned.source.evaluated(planned, loaded, self._precision, self._processes)
         for _, path, reason in found.failures:
             note = f"validation: {path} cannot be read ({reason}) and counts as wrong"
             if note not in self._notes:
@@ -269,11 +244,11 @@ class _Run:
         if self._folder is not None:
             from featx.training.curves import plot_curves
 
-            plot_curves(self._out, title=f"{self._plan.settings.model} on {self._plan.train.title}, {self._plan.recipe_name}")
+            plot_curves(self._out, title=f"{self._plan.settings.model} on {self._plan.source.title}, {self._plan.recipe_name}")
 
 
 def validation_of(found: Evaluation) -> Validation:
-    """Return an evaluation's mean cross-entropy, over the videos that could be read, and its accuracies over all."""
+    """Return an evaluation's mean cross-entropy, over what could be read, and its accuracies over all."""
     right = found.probabilities[np.flatnonzero(found.read), found.labels[found.read]].astype(np.float64)
     top5 = found.top5
     return Validation(float(-np.log(np.maximum(right, 1e-45)).mean()), found.top1.value, top5.value if top5 is not None else None)
@@ -281,38 +256,20 @@ def validation_of(found: Evaluation) -> Validation:
 
 def checkpoint_info(planned: Plan, trainer: Trainer, *, chosen: bool) -> dict[str, Any]:
     """Return what a checkpoint says of itself: labels, metrics, what it was trained on, how, and from what."""
-    state, dataset, settings = trainer.state, planned.train, planned.settings
-    validation = state.validation
+    state, source, settings = trainer.state, planned.source, planned.settings
+    told, validation = source.told(planned, state.step * planned.recipe.batch), state.validation
     metrics: dict[str, Any] = {}
-    if validation is not None and planned.val is not None:
-        metrics = {
-            "protocol": settings.protocol,
-            "on": planned.val.title,
-            "videos": len(planned.val.items),
-            "updates": state.listed,
-            "top1": validation.top1,
-            "top5": validation.top5,
-            "loss": validation.loss,
-        }
-    began = planned.start["name"]
-    size = f"{len(dataset.items)} {'samples' if dataset.made else 'videos'}"
+    if validation is not None and source.measured:
+        metrics = {**source.measured, "updates": state.listed, "top1": validation.top1, "top5": validation.top5}
+        metrics["loss"] = validation.loss
     return {
-        "name": f"{settings.model} on {dataset.title}",
-        "source": f"trained with featx {__version__} on {dataset.title}: {size} of"
-        f" {len(dataset.classes)} classes, recipe {planned.recipe_name}, from {began}, seed {settings.seed},"
-        f" {state.step} of {trainer.steps} updates",
-        "licence": None,
-        "labels": list(dataset.classes),
+        "name": f"{settings.model} on {source.title}",
+        "source": f"trained with featx {__version__} on {told['what']}, recipe {planned.recipe_name},"
+        f" from {planned.start['name']}, seed {settings.seed}, {state.step} of {trainer.steps} updates",
+        "licence": told["licence"],
+        "labels": list(source.classes),
         "metrics": metrics,
-        "trained_on": {
-            "dataset": dataset.name,
-            "split": dataset.split,
-            "subset": dataset.subset,
-            "videos": len(dataset.items),
-            "absent": dataset.absent,
-            "chosen_on": planned.val.title if chosen and planned.val is not None else None,
-            **({"made": dict(dataset.made)} if dataset.made else {}),
-        },
+        "trained_on": {**told["trained_on"], "chosen_on": source.measured.get("on") if chosen else None},
         "training": {
             "recipe": planned.recipe_name,
             **planned.recipe.to_dict(),

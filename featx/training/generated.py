@@ -1,0 +1,182 @@
+"""Clips that are made on the device while training: nothing is stored, decoded or copied, and there is no end of them."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from types import TracebackType
+from typing import TYPE_CHECKING, Any
+
+import torch
+
+from featx import motion
+from featx.datasets import GENERATED_CLIPS, Dataset
+from featx.errors import UsageError
+from featx.evaluation import HELD_OUT, Evaluation, evaluate_generated
+from featx.preparation import Settings as ExtractionSettings
+from featx.training.batches import Batch
+from featx.training.recipes import Recipe
+from featx.training.sampling import AUGMENTATIONS
+from featx.training.settings import TrainSettings
+from featx.transforms import Transform
+
+if TYPE_CHECKING:
+    from featx.training.loop import Trainer
+    from featx.training.plan import Plan
+    from featx.training.processes import Processes
+    from featx.weights import LoadedModel
+
+# Clips that are called an epoch. The stream has none: it is when validation takes place, and what "epochs" are counted in.
+EPOCH_CLIPS = 10_000
+
+
+@dataclass(frozen=True)
+class Stream:
+    """The stream as the loop sees it: clip number `place` is a function of (seed, place) alone."""
+
+    epoch_clips: int = EPOCH_CLIPS
+
+
+class Maker:
+    """Batches of the stream, made on the device when they are asked for; the sister of `featx.training.loader.Loader`.
+
+    places: of every batch's clips, one batch after the other. frames, size: of a clip. On a GPU `next` returns before the clips
+    are made: what computes with them comes after them in the same stream of work.
+    """
+
+    def __init__(self, places: Iterator[Sequence[int]], *, seed: int, frames: int, size: int, device: torch.device) -> None:
+        self._places, self._seed, self._frames, self._size, self._device = places, seed, frames, size, device
+        self._ones = torch.ones(0, device=device)
+        self.notes: list[str] = []
+
+    def __enter__(self) -> Maker:
+        return self
+
+    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None, /) -> None:
+        """Nothing runs beside the caller, and nothing has to end."""
+
+    def next(self, timeout: float | None = None) -> Batch:
+        """Return the next batch."""
+        places = next(self._places)
+        n = len(places)
+        with torch.no_grad():
+            made = motion.clips(places, seed=self._seed, frames=self._frames, size=self._size, device=self._device)
+            if len(self._ones) != n:
+                self._ones = torch.ones(n, device=self._device)
+        ids = [f"generated clip {place}" for place in places]
+        return Batch(made.frames, made.labels, self._ones, sides=[self._size] * n, flips=[False] * n, ids=ids)
+
+
+@dataclass(frozen=True)
+class Generated:
+    """The stream of generated clips to train on, and held-out ones to validate on; a `featx.training.source.Source`."""
+
+    settings: TrainSettings
+    notes: Sequence[str] = ()
+    # An epoch may take seconds on a GPU, and writing a run's state as long.
+    saves_epochs: bool = False
+
+    @property
+    def title(self) -> str:
+        return "generated clips"
+
+    @property
+    def size(self) -> str:
+        return f"generator version {motion.VERSION}, seed {self.settings.seed}"
+
+    @property
+    def classes(self) -> tuple[str, ...]:
+        return motion.CLASSES
+
+    @property
+    def validated(self) -> str | None:
+        return f"{HELD_OUT:,} held-out clips" if self._validates else None
+
+    @property
+    def measured(self) -> Mapping[str, Any]:
+        if not self._validates:
+            return {}
+        return {"on": "held-out generated clips", "clips": HELD_OUT, "seed": self.settings.seed, "generator": motion.VERSION}
+
+    @property
+    def _validates(self) -> bool:
+        return self.settings.validate != "none"
+
+    def check(self, recipe: Recipe, transform: Transform) -> None:
+        """Raise UsageError where the recipe would change what a clip's label says, or the network sees no RGB frames."""
+        if recipe.augmentation != AUGMENTATIONS["none"]:
+            raise UsageError(
+                "the recipe crops or mirrors clips of videos, and generated clips are whole, labelled by the direction in which"
+                " they move: give --set augmentation=none"
+            )
+        if recipe.loss != "softmax":
+            raise UsageError(f"loss is {recipe.loss!r}, and generated clips have no overlaps: give --set loss=softmax")
+        if recipe.clips_per_video != 1:
+            raise UsageError(
+                f"clips_per_video is {recipe.clips_per_video}, and generated clips come from none: give --set clips_per_video=1"
+            )
+        if transform.input != "rgb":
+            raise UsageError(f"the input is {transform.input}, and generated clips are RGB frames: give --input rgb")
+
+    def recorded(self) -> dict[str, Any]:
+        """Return what run.json holds of the generator; the same version makes the same clips."""
+        return {
+            "dataset": {
+                "name": GENERATED_CLIPS,
+                "generator": motion.VERSION,
+                "classes": list(motion.CLASSES),
+                "epoch": EPOCH_CLIPS,
+            },
+            "validate": {"every": self.settings.validate_every, "clips": HELD_OUT if self._validates else 0},
+        }
+
+    def epochs(self, recipe: Recipe) -> Stream:
+        """Return the endless stream of clips."""
+        return Stream()
+
+    def batches(self, planned: Plan, trainer: Trainer) -> Maker:
+        """Return what makes the batches."""
+        return Maker(
+            trainer.places(),
+            seed=self.settings.seed,
+            frames=planned.clip.frames,
+            size=planned.transform.crop,
+            device=trainer.processes.device,
+        )
+
+    def evaluated(self, planned: Plan, loaded: LoadedModel, precision: str, processes: Processes) -> Evaluation:
+        """Return what a network makes of the held-out clips."""
+        settings = ExtractionSettings(model=self.settings.model, precision=precision, device=str(processes.device))
+        return evaluate_generated(settings, seed=self.settings.seed, loaded=loaded)
+
+    def told(self, planned: Plan, clips: int) -> dict[str, Any]:
+        """Return what a checkpoint tells of the clips. Its weights are featx's own where nothing else went into them."""
+        s = self.settings
+        own = s.weights is None and s.init_2d is None
+        return {
+            "what": f"generated clips: {clips:,} clips of {len(motion.CLASSES)} motions, generator version {motion.VERSION}",
+            "licence": "featx's own" if own else None,
+            "trained_on": {"dataset": GENERATED_CLIPS, "clips": clips, "generator": motion.VERSION, "seed": s.seed},
+        }
+
+
+def find_generated(settings: TrainSettings, data: Dataset | None) -> Generated:
+    """Return the stream of generated clips; UsageError for settings that only videos have."""
+    given = {
+        "root": settings.root is not None,
+        "split": settings.split != 1,
+        "partial": settings.partial,
+        "holdout": settings.holdout != TrainSettings.holdout,
+        "flow": settings.flow is not None,
+        "flow_cache": settings.flow_cache is not None,
+        "protocol": settings.protocol != TrainSettings.protocol,
+    }
+    for name in (name for name, is_given in given.items() if is_given):
+        raise UsageError(
+            f"{name} is {getattr(settings, name)!r}, which is of videos, and generated clips have none: leave it out"
+        )
+    if settings.validate not in (None, "none"):
+        raise UsageError(f"validate is {settings.validate!r}, and generated clips have no such side: leave it out, or give none")
+    if data is not None:
+        raise UsageError("the dataset is 'generated', and another one is given: leave one of them out")
+    return Generated(settings)
