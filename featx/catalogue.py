@@ -5,10 +5,11 @@ from __future__ import annotations
 import itertools
 import re
 import textwrap
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 
 from featx.errors import UsageError, nearest
+from featx.manifest import Checkpoint
 from featx.models import list_models, model_entry
 from featx.models._registry import ModelEntry, skeleton
 from featx.models._transfer import counterparts, transferable
@@ -167,6 +168,38 @@ def check_text(comparisons: Iterable[Comparison]) -> str:
     headers = ("model", "where", "quantity", "printed", "ours", "difference", "their way", "")
     notes = ["* biases left out; their way: ours, counted as the paper must have counted", ""]
     return "\n".join([table(rows, headers), "", *notes, *reasons])
+
+
+def checkpoint_text(found: Checkpoint) -> str:
+    """Return what a checkpoint is, a line a fact."""
+    classes = "no classifier" if found.num_classes is None else f"{found.num_classes} classes"
+    named = f": {', '.join(found.labels)}" if found.labels else ""
+    clip, frames = found.clip, found.transform
+    facts = [
+        ("model", f"{found.architecture}, {classes}{named}"),
+        ("clip", f"{clip.frames} frames, one in {clip.step}, of {frames.crop}x{frames.crop} pixels"),
+        ("source", found.source),
+        ("licence", found.licence or "not told"),
+        ("trained on", metrics_text(found.trained_on)),
+        ("training", metrics_text(found.training)),
+        ("metrics", metrics_text(found.metrics)),
+        ("sha256", found.sha256),
+    ]
+    lines = [f"{found.file}: {found.name}", ""]
+    for name, text in facts:
+        lines += _wrapped(f"{name:<11} {text}", "", " " * 12) if text else []
+    return "\n".join(lines)
+
+
+def metrics_text(metrics: Mapping[str, object], *, within: str = "") -> str:
+    """Return figures and facts by name in one line; what is measured how, `protocol`, is left to --json."""
+    parts = []
+    for name, value in metrics.items():
+        if isinstance(value, Mapping):
+            parts.append(metrics_text(value, within=f"{within}{name} "))
+        elif value is not None and name != "protocol":
+            parts.append(f"{within}{name}: {f'{value:.6g}' if isinstance(value, float) else value}")
+    return "; ".join(part for part in parts if part)
 
 
 def _common(texts: list[str]) -> str:

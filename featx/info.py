@@ -10,6 +10,7 @@ import numpy.typing as npt
 from featx.clips import ClipSpec, numbered
 from featx.report import table
 from featx.store import FeatureStore, Video
+from featx.weights import in_words
 
 
 def summarise(store: FeatureStore) -> dict[str, Any]:
@@ -46,9 +47,6 @@ def plotted(store: FeatureStore, video: Video) -> tuple[npt.NDArray[np.int64], s
 def as_text(summary: dict[str, Any]) -> str:
     """Return the summary as text for a person."""
     clip, transform, weights = summary["clip"], summary["transform"], summary["weights"]
-    weights_text = (
-        f"random, seed {weights['seed']}: features of an untrained network" if weights["name"] == "random" else weights["name"]
-    )
     rate = f" at {clip['fps']:g} fps" if clip["fps"] else ""
     grid = f"a clip every {clip['stride']} frames, tail {clip['tail']}"
     if "scales" in clip:
@@ -59,8 +57,8 @@ def as_text(summary: dict[str, Any]) -> str:
     decoder = ", ".join(f"{k} {v}" for k, v in summary["decoder"].items() if k not in ("choice", "flow"))
     rows = [
         ("model", summary["model"]["name"]),
-        ("weights", weights_text),
-        *((key, str(weights[key])) for key in ("sha256", "source", "licence", "note") if weights.get(key)),
+        ("weights", in_words(weights)),
+        *((key, str(weights[key])) for key in ("sha256", "source", "note") if weights.get(key)),
         (
             "clip",
             f"{clip['frames']} frames, one in {clip['step']}{rate}, {places}",

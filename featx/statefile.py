@@ -16,6 +16,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from featx.errors import FeatxError
+from featx.storage import unpacked
 
 if TYPE_CHECKING:
     import torch
@@ -30,7 +31,8 @@ _PARALLEL = "module."
 class StateFile:
     """What a file holds.
 
-    state: tensors by name, without the `module.` that torch's DataParallel puts before each.
+    state: tensors by name, without the `module.` that torch's DataParallel puts before each; what featx stored smaller
+        (`featx.storage`) is float32 again.
     described: featx's description of a file that it wrote itself, else empty.
     arch: the network's name, where the file tells one beside its state dict.
     parallel: whether the names had `module.` before them.
@@ -66,6 +68,15 @@ def _unreadable(path: Path, data: bytes, error: Exception) -> str:
         f"{path} cannot be read as a checkpoint ({type(error).__name__}: {reason}): it is damaged or no file of torch.save"
         " or safetensors; fetch or copy it again"
     )
+
+
+def _numbers(path: Path, state: dict[object, torch.Tensor], storage: object) -> dict[str, torch.Tensor]:
+    """Return a file's tensors under their plain names, in the numbers that a network takes."""
+    named = {str(name).removeprefix(_PARALLEL): value for name, value in state.items()}
+    try:
+        return unpacked(named, storage)
+    except FeatxError as error:
+        raise FeatxError(f"{path} cannot be used: its {error}") from None
 
 
 def read_state(path: Path, *, check: Callable[[str], None] | None = None) -> StateFile:
@@ -109,7 +120,7 @@ def read_state(path: Path, *, check: Callable[[str], None] | None = None) -> Sta
     if not isinstance(described, dict):
         raise FeatxError(f"{path} has a damaged description: save it again with featx")
     return StateFile(
-        state={str(name).removeprefix(_PARALLEL): value for name, value in state.items()},
+        state=_numbers(path, state, described.get("storage", "float32")),
         sha256=digest,
         described=described,
         arch=arch if isinstance(arch, str) else None,

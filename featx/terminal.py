@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from time import monotonic
 from typing import TYPE_CHECKING, Any
@@ -30,9 +30,8 @@ class Progress:
     def start(self, report: Report) -> None:
         self.total, self._before = report.total, report.done
         settings = report.settings
-        weights = settings["weights"]
-        name = f"random weights, seed {weights['seed']}" if weights["name"] == "random" else weights["name"]
-        click.echo(f"{settings['model']['name']} ({name}), layers {','.join(settings['layers'])}, {settings['precision']} on "
+        tell_weights(settings["weights"])
+        click.echo(f"{settings['model']['name']}, layers {','.join(settings['layers'])}, {settings['precision']} on "
                    f"{settings['device']}: {report.total} videos, {report.done} done before", err=True)  # fmt: skip
         if self.total > self._before and on_terminal():
             from tqdm import tqdm
@@ -131,6 +130,13 @@ class TrainingProgress:
         if self._bar is not None:
             self._bar.close()
             self._bar = None
+
+
+def tell_weights(weights: Mapping[str, Any]) -> None:
+    """Say which weights are used, as a feature file records them: what they were trained on, and their licence."""
+    from featx.weights import in_words
+
+    click.echo(f"weights {in_words(weights)}", err=True)
 
 
 def on_terminal() -> bool:

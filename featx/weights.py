@@ -1,4 +1,4 @@
-"""Checkpoints: what there is, where it is, whether it is what it claims to be, and how it becomes a model.
+"""Checkpoints: how a file becomes a model, and a model a file.
 
 A checkpoint file is untrusted: its sha256 is checked before use where one is known, and it is read
 as `featx.statefile` says, which runs no code from the file.
@@ -8,64 +8,32 @@ from __future__ import annotations
 
 import hashlib
 import json
-import os
-import re
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, replace
 from functools import partial
-from importlib import resources
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Literal, get_args
+from typing import TYPE_CHECKING, Any
 
+from featx import manifest
 from featx.clips import ClipSpec
-from featx.download import Progress, download
 from featx.errors import FeatxError, UsageError, nearest
-from featx.files import disk_full, sha256_of, write_atomically
+from featx.files import disk_full, write_atomically
+from featx.manifest import Checkpoint
 from featx.statefile import METADATA_KEY, SUFFIXES, StateFile, read_state
+from featx.storage import Storage, packed
 from featx.transforms import Transform
 
 if TYPE_CHECKING:
-    from featx.models import Backbone, ModelEntry
+    from featx.models import Backbone
     from featx.models._state import Foreign
 
-# "featx", or one of featx.models._state.LAYOUTS: other libraries' names, which are mapped to ours.
-Format = Literal["featx", "torchvision-video", "hara", "c3d-pytorch", "c3d-sequence", "c3d-mmaction2"]
 
-
-@dataclass(frozen=True, kw_only=True)
-class Checkpoint:
-    """A registered checkpoint, as the manifest describes it.
-
-    num_classes: None when it comes without a classifier.
-    format: "featx", or the foreign layout whose names are mapped to ours.
-    sha256: 64 hexadecimal digits, or as many of the first ones as its publisher tells.
-    file: its name in weights/ when it ships with featx; url: where to fetch it otherwise.
-    transform, clip: the preprocessing that it was trained with.
-    metrics: what it reaches and by which protocol, as its source says.
-    labels: class names in the order of the logits, where they are known.
-    """
-
-    name: str
-    architecture: str
-    num_classes: int | None
-    format: Format
-    sha256: str
-    file: str | None = None
-    url: str | None = None
-    transform: Transform
-    clip: ClipSpec
-    licence: str
-    source: str
-    metrics: Mapping[str, Any] = field(default_factory=dict)
-    labels: tuple[str, ...] | None = None
-
-    def __post_init__(self) -> None:
-        if self.format not in get_args(Format):
-            raise ValueError(f"checkpoint {self.name}: unknown format {self.format!r}")
-        if not re.fullmatch(r"[0-9a-f]{8,64}", self.sha256):
-            raise ValueError(f"checkpoint {self.name}: sha256 {self.sha256!r} is not 8 to 64 hexadecimal digits")
-        if (self.file is None) == (self.url is None):
-            raise ValueError(f"checkpoint {self.name}: give a file or a url, not both")
+# Of a file's description, by storage: a featx that knows only the first says that a newer one wrote the others.
+_FORMATS: dict[Storage, int] = {"float32": 1, "float16": 2, "int8": 2}
+# What others go by of what a file says of itself; whatever else is in its info is only handed on.
+_INFO: dict[str, type] = {
+    "name": str, "source": str, "licence": str, "labels": list, "trained_on": dict, "training": dict, "metrics": dict,
+}  # fmt: skip
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -84,108 +52,40 @@ class LoadedModel:
     labels: tuple[str, ...] | None = None
 
 
-# ---------------------------------------------------------------- what there is
+@dataclass(frozen=True, kw_only=True)
+class Description:
+    """What a file that featx wrote says of itself. info: what `save_checkpoint` was given."""
+
+    architecture: str
+    transform: Transform
+    clip: ClipSpec
+    info: dict[str, Any]
+
+    @property
+    def labels(self) -> tuple[str, ...] | None:
+        """Class names in the order of the logits, where they are known."""
+        return tuple(map(str, self.info["labels"])) if self.info.get("labels") else None
+
+    def weights_info(self, name: str) -> dict[str, Any]:
+        """Return what of it goes into a feature file; name: the weights' name where the file tells none."""
+        info = {"name": self.info.get("name") or name, "source": self.info.get("source"), "licence": self.info.get("licence")}
+        # seed: of what is untrained in it; trained_on: for whoever must not test on what was trained on.
+        return info | {key: self.info[key] for key in ("seed", "trained_on") if self.info.get(key) is not None}
 
 
-def list_checkpoints() -> list[Checkpoint]:
-    """Return the registered checkpoints in the manifest's order: the first of an architecture is its default."""
-    rows = json.loads(_shipped("manifest.json").read_text(encoding="utf-8"))["checkpoints"]
-    checkpoints = [
-        Checkpoint(
-            **{
-                **row,
-                "transform": Transform.from_dict(row["transform"]),
-                "clip": ClipSpec(**row["clip"]),
-                "labels": tuple(row["labels"]) if row.get("labels") else None,
-            }
-        )
-        for row in rows
-    ]
-    names = [c.name for c in checkpoints]
-    if len(set(names)) < len(names):
-        raise ValueError(f"the manifest names a checkpoint twice: {sorted(names)}")
-    return checkpoints
-
-
-def find(name: str) -> Checkpoint:
-    """Return the registered checkpoint of that name; UsageError with the nearest names when there is none."""
-    by_name = {c.name: c for c in list_checkpoints()}
-    if name not in by_name:
-        raise UsageError(f"unknown checkpoint {name!r}{nearest(name, by_name)}")
-    return by_name[name]
-
-
-def path_of(name: str) -> Path:
-    """Return where the checkpoint's file is, or will be once fetched."""
-    checkpoint = find(name)
-    if checkpoint.file is not None:
-        return _shipped(checkpoint.file)
-    return cache_dir() / (checkpoint.url or "").rpartition("/")[2]
-
-
-def cache_dir() -> Path:
-    """Return the folder of fetched checkpoints: $FEATX_CACHE, or featx's folder in the user's cache directory."""
-    chosen = os.environ.get("FEATX_CACHE")
-    if chosen:
-        return Path(chosen).expanduser()
-    import platformdirs
-
-    return Path(platformdirs.user_cache_dir("featx"))
-
-
-def _shipped(file: str) -> Path:
-    try:
-        folder = Path(str(resources.files("featx._weights")))
-    except ModuleNotFoundError:
-        # In a source tree that was not installed, weights/ is beside featx/.
-        folder = Path(__file__).parent.parent / "weights"
-    return folder / file
-
-
-# ---------------------------------------------------------------- whether it is what it claims to be
-
-
-def verify(name: str) -> str:
-    """Check the local file of a registered checkpoint against its sha256 and return the full digest.
-
-    Raises FeatxError when the file is missing, cannot be read or is another one.
-    """
-    checkpoint, path = find(name), path_of(name)
-    try:
-        with path.open("rb") as file:
-            digest = sha256_of(file)
-    except FileNotFoundError:
-        raise FeatxError(f"checkpoint {name} is not here ({path}): run `featx weights fetch {name}`") from None
-    except OSError as error:
-        raise FeatxError(f"cannot read {path}: {error.strerror}") from None
-    _check_digest(checkpoint, path, digest)
-    return digest
-
-
-def _check_digest(checkpoint: Checkpoint, path: Path, digest: str) -> None:
-    if not digest.startswith(checkpoint.sha256):
-        more = "…" if len(checkpoint.sha256) < 64 else ""
-        raise FeatxError(
-            f"{path} is not {checkpoint.name}: its sha256 is {digest}, not {checkpoint.sha256}{more};"
-            f" delete it and run `featx weights fetch {checkpoint.name}`"
-        )
-
-
-def fetch(name: str, *, progress: Progress | None = None) -> Path:
-    """Download a registered checkpoint into the cache unless it is there, check it, and return its path.
-
-    An interrupted download is continued by the next call. `progress` is called with the bytes so far
-    and the bytes in all, None where the server does not tell.
-
-    Raises FeatxError when the server cannot be reached, the download breaks off, the disk is full or
-    the file is not the one registered, which is then deleted.
-    """
-    checkpoint, path = find(name), path_of(name)
-    if checkpoint.url is None or path.exists():
-        verify(name)
-        return path
-    download(checkpoint.url, path, name=name, sha256=checkpoint.sha256, progress=progress)
-    return path
+def in_words(weights: Mapping[str, Any]) -> str:
+    """Return weights as a feature file records them in one line: their name, what they were trained on, their licence."""
+    if weights["name"] == "random":
+        return f"random, seed {weights['seed']}: features of an untrained network"
+    on = weights.get("trained_on")
+    if isinstance(on, Mapping) and on.get("dataset"):
+        part = f", {on['subset']}" if on.get("subset") else ""
+        split = f" split {on['split']}" if on.get("split") is not None else ""
+        size = next((f" ({on[unit]:,} {unit})" for unit in ("videos", "samples", "clips") if isinstance(on.get(unit), int)), "")
+        what = f"trained on {on['dataset']}{split}{part}{size}"
+    else:
+        what = str(weights.get("source") or "it is not told what they were trained on")
+    return f"{weights['name']}: {what}; licence: {weights.get('licence') or 'not told'}"
 
 
 # ---------------------------------------------------------------- how it becomes a model
@@ -193,7 +93,7 @@ def fetch(name: str, *, progress: Progress | None = None) -> Path:
 
 def architecture_of(weights: str | Path) -> str:
     """Return the model that a registered checkpoint, or a file that featx wrote, is for; UsageError where it does not say."""
-    registered = {c.name: c for c in list_checkpoints()}
+    registered = {c.name: c for c in manifest.list_checkpoints()}
     if (checkpoint := registered.get(str(weights))) is not None:
         return checkpoint.architecture
     if weights == "random":
@@ -203,6 +103,38 @@ def architecture_of(weights: str | Path) -> str:
     if not isinstance(found, str):
         raise UsageError(f"{path} does not say which model it is for: name it with --model")
     return found
+
+
+def describe(path: str | Path) -> Checkpoint:
+    """Return what a file that featx wrote says of itself, as the manifest would have it with the file in weights/.
+
+    Raises UsageError where the file is not featx's own, FeatxError where it is damaged.
+    """
+    from featx.models import model_entry
+    from featx.models._registry import skeleton
+
+    found = _file(path, {})
+    file = read_state(found)
+    told = own_description(found, file)
+    entry = model_entry(told.architecture)
+    classifier = skeleton(entry.name).classifier
+    rows = file.state.get(f"{classifier}.weight")
+    return Checkpoint(
+        name=str(told.info.get("name") or found.stem),
+        architecture=entry.name,
+        num_classes=None if rows is None else rows.shape[0],
+        format="featx",
+        sha256=file.sha256,
+        file=found.name,
+        transform=told.transform,
+        clip=told.clip,
+        licence=told.info.get("licence"),
+        source=told.info.get("source"),
+        trained_on=told.info.get("trained_on") or {},
+        training=told.info.get("training") or {},
+        metrics=told.info.get("metrics") or {},
+        labels=told.labels,
+    )
 
 
 def load_model(architecture: str, weights: str | Path | None, *, seed: int = 0, num_classes: int | None = None) -> LoadedModel:
@@ -230,38 +162,54 @@ def load_model(architecture: str, weights: str | Path | None, *, seed: int = 0, 
         model = create_model(architecture, num_classes=num_classes, seed=seed).eval()
         return LoadedModel(model=model, transform=entry.transform, clip=entry.clip, weights_info=info)
 
-    registered = {c.name: c for c in list_checkpoints()}
-    if (checkpoint := registered.get(str(weights))) is not None:
-        if checkpoint.architecture != architecture:
-            raise UsageError(f"checkpoint {checkpoint.name} belongs to model {checkpoint.architecture}, not to {architecture}")
-        path = path_of(checkpoint.name)
-        if not path.exists():
-            raise UsageError(f"checkpoint {checkpoint.name} is not here ({path}): run `featx weights fetch {checkpoint.name}`")
-        file = read_state(path, check=partial(_check_digest, checkpoint, path))
-        foreign = _translated(architecture, file, path)
-        if checkpoint.format != (foreign.layout if foreign else "featx"):
-            raise FeatxError(
-                f"{path} is not laid out as {checkpoint.format}: the row of {checkpoint.name} in the manifest is wrong"
-            )
-        info = {"name": checkpoint.name, "source": checkpoint.source, "licence": checkpoint.licence}
-        transform, clip, labels = checkpoint.transform, checkpoint.clip, checkpoint.labels
-        notes = [foreign.changed] if foreign and foreign.changed else []
-    else:
-        path = _file(weights, registered)
-        file = read_state(path)
-        foreign = _translated(architecture, file, path)
-        if (found := file.described.get("architecture", architecture)) != architecture:
-            raise UsageError(f"{path} holds weights of model {found}, not of {architecture}")
-        transform, clip, labels, info = _preprocessing(path, file.described, entry)
-        if foreign is not None and foreign.transform is not None:
-            transform = foreign.transform
-        notes = [note for note in (foreign.changed, foreign.assumed) if note] if foreign else []
+    path, checkpoint = _found(architecture, weights)
+    file = read_state(path, check=partial(manifest.check_digest, checkpoint, path) if checkpoint is not None else None)
+    foreign = _translated(architecture, file, path)
+    told = _told(path, file, foreign, checkpoint, architecture)
     state, where = (file.state, str(path)) if foreign is None else (foreign.state, f"{path}, its tensors under featx's names,")
     model = with_weights(architecture, state, where=where, num_classes=num_classes)
+    notes = []
+    if foreign is not None:
+        # Of a registered checkpoint the manifest tells what a user's file leaves to be assumed.
+        notes += [note for note in (foreign.changed, foreign.assumed if checkpoint is None else None) if note]
     if not model.has_classifier:
         notes.append(NO_CLASSIFIER)
-    info = {"seed": None, **info, "sha256": file.sha256} | ({"note": "; ".join(notes)} if notes else {})
-    return LoadedModel(model=model, transform=transform, clip=clip, weights_info=info, labels=labels)
+    info = {"seed": None, **told.weights_info(path.name), "sha256": file.sha256} | ({"note": "; ".join(notes)} if notes else {})
+    return LoadedModel(model=model, transform=told.transform, clip=told.clip, weights_info=info, labels=told.labels)
+
+
+def _found(architecture: str, weights: str | Path) -> tuple[Path, Checkpoint | None]:
+    """Return the file that is meant, and its registration where that has one."""
+    registered = {c.name: c for c in manifest.list_checkpoints()}
+    if (checkpoint := registered.get(str(weights))) is None:
+        return _file(weights, registered), None
+    if checkpoint.architecture != architecture:
+        raise UsageError(f"checkpoint {checkpoint.name} belongs to model {checkpoint.architecture}, not to {architecture}")
+    path = manifest.path_of(checkpoint.name)
+    if not path.exists():
+        raise UsageError(f"checkpoint {checkpoint.name} is not here ({path}): {checkpoint.remedy}")
+    return path, checkpoint
+
+
+def _told(path: Path, file: StateFile, foreign: Foreign | None, checkpoint: Checkpoint | None, architecture: str) -> Description:
+    """Return what is known of weights: by the file where featx wrote it, by the manifest, or by the architecture."""
+    from featx.models import model_entry
+
+    layout = foreign.layout if foreign is not None else "featx"
+    if checkpoint is not None and checkpoint.format != layout:
+        raise FeatxError(f"{path} is not laid out as {checkpoint.format}: the row of {checkpoint.name} in the manifest is wrong")
+    if file.described:
+        told = description(path, file.described)
+        if told.architecture != architecture:
+            raise UsageError(f"{path} holds weights of model {told.architecture}, not of {architecture}")
+        return told if checkpoint is None else replace(told, info={**told.info, "name": checkpoint.name})
+    if checkpoint is not None:
+        info = {name: getattr(checkpoint, name) for name in ("name", "source", "licence", "labels")}
+        return Description(architecture=architecture, transform=checkpoint.transform, clip=checkpoint.clip, info=info)
+    entry = model_entry(architecture)
+    transform = foreign.transform if foreign is not None and foreign.transform is not None else entry.transform
+    info = {"name": path.name, "source": "a file of the user's", "licence": None}
+    return Description(architecture=architecture, transform=transform, clip=entry.clip, info=info)
 
 
 def _translated(architecture: str, file: StateFile, path: Path) -> Foreign | None:
@@ -273,13 +221,21 @@ def _translated(architecture: str, file: StateFile, path: Path) -> Foreign | Non
 
 
 def save_checkpoint(
-    path: str | Path, model: Backbone, *, architecture: str, transform: Transform, clip: ClipSpec, info: Mapping[str, Any]
+    path: str | Path,
+    model: Backbone,
+    *,
+    architecture: str,
+    transform: Transform,
+    clip: ClipSpec,
+    info: Mapping[str, Any],
+    storage: Storage = "float32",
 ) -> str:
     """Write the model's weights and all that loading needs to a .safetensors file, atomically, and return its sha256.
 
     A classifier that the model's weights came without is left out again.
 
     info: JSON values about the weights: name, source, licence, metrics, labels, whatever else is known.
+    storage: how the file holds the kernels; see `featx.storage`.
     """
     import safetensors.torch
 
@@ -294,14 +250,14 @@ def save_checkpoint(
     if not model.has_classifier:
         state = {name: value for name, value in state.items() if not name.startswith(f"{model.classifier}.")}
     description = {
-        "format": 1,
+        "format": _FORMATS[storage],
         "architecture": architecture,
         "num_classes": model.num_classes,
         "transform": transform.to_dict(),
         "clip": clip.to_dict(),
         "info": dict(info),
-    }
-    data = safetensors.torch.save(state, {METADATA_KEY: json.dumps(description, sort_keys=True)})
+    } | ({"storage": storage} if storage != "float32" else {})
+    data = safetensors.torch.save(packed(state, storage), {METADATA_KEY: json.dumps(description, sort_keys=True)})
     with disk_full(path):
         write_atomically(path, data)
     return hashlib.sha256(data).hexdigest()
@@ -361,9 +317,9 @@ def from_2d(architecture: str, state: str | Path, out: str | Path, *, num_classe
 
 
 def _local_default(architecture: str) -> str:
-    names = [c.name for c in list_checkpoints() if c.architecture == architecture]
+    names = [c.name for c in manifest.list_checkpoints() if c.architecture == architecture]
     for name in names:
-        if path_of(name).exists():
+        if manifest.path_of(name).exists():
             return name
     choices = [f"run `featx weights fetch {name}`" for name in names]
     choices += [
@@ -384,21 +340,28 @@ def _file(weights: str | Path, registered: Mapping[str, Checkpoint]) -> Path:
     return path
 
 
-def _preprocessing(
-    path: Path, described: Mapping[str, Any], entry: ModelEntry
-) -> tuple[Transform, ClipSpec, tuple[str, ...] | None, dict[str, Any]]:
-    """Return transform, clip, labels and info of a file: its own where featx wrote it, else the architecture's."""
-    if not described:
-        info: dict[str, Any] = {"name": path.name, "source": "a file of the user's", "licence": None}
-        return entry.transform, entry.clip, None, info
-    if described.get("format") != 1:
-        raise FeatxError(f"{path} has a description of format {described.get('format')!r}, not 1: a newer featx wrote it")
+def own_description(path: Path, file: StateFile) -> Description:
+    """Return what a file says of itself; UsageError where featx did not write it."""
+    if not file.described:
+        raise UsageError(f"{path} says nothing of itself: give a .safetensors file that featx wrote, such as featx train's")
+    return description(path, file.described)
+
+
+def description(path: Path, described: Mapping[str, Any]) -> Description:
+    """Return what a file that featx wrote says of itself; FeatxError where that is damaged or of a later format."""
+    if described.get("format") not in _FORMATS.values():
+        formats = " or ".join(map(str, sorted(set(_FORMATS.values()))))
+        raise FeatxError(f"{path} has a description of format {described.get('format')!r}, not {formats}: a newer featx wrote it")
     try:
-        told = dict(described["info"])
-        labels = tuple(map(str, told["labels"])) if told.get("labels") else None
-        info = {"name": told.get("name") or path.name, "source": told.get("source"), "licence": told.get("licence")}
-        # seed: of what is untrained in it; trained_on: for whoever must not test on what was trained on.
-        info |= {key: told[key] for key in ("seed", "trained_on") if told.get(key) is not None}
-        return Transform.from_dict(described["transform"]), ClipSpec(**described["clip"]), labels, info
+        found = Description(
+            architecture=str(described["architecture"]),
+            transform=Transform.from_dict(described["transform"]),
+            clip=ClipSpec(**described["clip"]),
+            info=dict(described["info"]),
+        )
+        for name, kind in _INFO.items():
+            if not isinstance(value := found.info.get(name), kind | None):
+                raise TypeError(f"its {name} is {value!r}")
+        return found
     except (KeyError, TypeError, ValueError, AttributeError, UsageError) as error:
         raise FeatxError(f"{path} has a damaged description ({error}): save it again with featx") from None

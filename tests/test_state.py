@@ -22,13 +22,14 @@ from foreign_networks import (
     video_state,
 )
 
-from featx import FeatureStore, Settings, extract, info, weights
+from featx import FeatureStore, Settings, extract, info, manifest
 from featx.errors import FeatxError, UsageError
 from featx.inference import FeatureExtractor
+from featx.manifest import Format, find, path_of
 from featx.models import c3d, create_model, hara, model_entry, torchvision_video
 from featx.models._registry import skeleton
 from featx.models._state import BGR, HARA_2020, LAYOUTS, NO_CLASSIFIER, Foreign, misfit, translated, with_weights
-from featx.weights import Format, find, load_model, path_of, save_checkpoint
+from featx.weights import load_model, save_checkpoint
 
 
 @pytest.fixture(autouse=True)
@@ -313,7 +314,7 @@ def test_the_registered_sports1m_checkpoint(pretrained_file: Path, cache: Path, 
     assert (checkpoint.architecture, checkpoint.num_classes, checkpoint.transform) == ("c3d", None, c3d.SPORTS1M)
     digest = hashlib.sha256(pretrained_file.read_bytes()).hexdigest()
     checkpoint = replace(checkpoint, sha256=digest)
-    monkeypatch.setattr(weights, "list_checkpoints", lambda: [checkpoint])
+    monkeypatch.setattr(manifest, "list_checkpoints", lambda: [checkpoint])
     cache.mkdir()
     path_of(checkpoint.name).symlink_to(pretrained_file)
     loaded = load_model("c3d", None)
@@ -326,7 +327,7 @@ def test_the_registered_sports1m_checkpoint(pretrained_file: Path, cache: Path, 
         "note": f"{BGR}; {NO_CLASSIFIER}",
     }
     assert not loaded.model.has_classifier
-    monkeypatch.setattr(weights, "list_checkpoints", lambda: [replace(checkpoint, format="hara")])
+    monkeypatch.setattr(manifest, "list_checkpoints", lambda: [replace(checkpoint, format="hara")])
     with pytest.raises(FeatxError, match="is not laid out as hara: the row of c3d-sports1m in the manifest is wrong"):
         load_model("c3d", None)
 

@@ -20,13 +20,14 @@ import torch
 from foreign_networks import video_forward, video_state
 from torch import nn
 
-from featx import weights
+from featx import manifest
 from featx.clips import ClipSpec
 from featx.errors import FeatxError, UsageError
+from featx.manifest import Checkpoint, fetch, find, list_checkpoints, path_of, verify
 from featx.models import create_model, list_models, model_entry
 from featx.models._registry import skeleton
 from featx.transforms import TRAN2017
-from featx.weights import Checkpoint, fetch, find, list_checkpoints, load_model, path_of, save_checkpoint, verify
+from featx.weights import load_model, save_checkpoint
 
 CLIP = ClipSpec(frames=4, step=3, stride=5, tail="pad")
 INFO = {"name": "mine", "source": "a test", "licence": "CC0-1.0", "metrics": {"top-1": 12.5}, "labels": ["hop", "skip", "jump"]}
@@ -92,7 +93,7 @@ def test_a_bad_row_is_refused(change: dict[str, str]) -> None:
 
 def test_without_an_override_the_cache_is_the_platforms(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.delenv("FEATX_CACHE")
-    assert weights.cache_dir().name == "featx"
+    assert manifest.cache_dir().name == "featx"
 
 
 # ---- fetching, from a server on this machine
@@ -150,12 +151,12 @@ def registered(server: Server, monkeypatch: pytest.MonkeyPatch) -> Callable[...,
 
     def register(sha256: str = hashlib.sha256(BODY).hexdigest(), port: int = server.server_port) -> Checkpoint:
         checkpoint = replace(find("r3d_18-kinetics400"), name="it", url=f"http://127.0.0.1:{port}/it.pth", sha256=sha256)
-        monkeypatch.setattr(weights, "list_checkpoints", lambda: [checkpoint])
+        monkeypatch.setattr(manifest, "list_checkpoints", lambda: [checkpoint])
         return checkpoint
 
     # find() is needed unpatched for the row to start from.
     original = list_checkpoints
-    monkeypatch.setattr(weights, "list_checkpoints", original)
+    monkeypatch.setattr(manifest, "list_checkpoints", original)
     return register
 
 
@@ -310,7 +311,7 @@ def test_the_registered_checkpoint_loads_once_fetched(
 ) -> None:
     digest = hashlib.sha256(torchvision_file.read_bytes()).hexdigest()
     checkpoint = replace(find("r3d_18-kinetics400"), sha256=digest[:8])
-    monkeypatch.setattr(weights, "list_checkpoints", lambda: [checkpoint])
+    monkeypatch.setattr(manifest, "list_checkpoints", lambda: [checkpoint])
     with pytest.raises(UsageError, match=r"is not here .*run `featx weights fetch r3d_18-kinetics400`"):
         load_model("r3d_18", "r3d_18-kinetics400")
     with pytest.raises(UsageError, match=r"no weights for r3d_18 .*`featx weights fetch r3d_18-kinetics400`, .*--weights random"):
@@ -357,7 +358,7 @@ def test_random_weights_are_explicit_and_repeatable() -> None:
 
 @pytest.mark.parametrize("architecture", ["res3d", "c3d", "res2d"])
 def test_without_weights_the_choices_are_told(architecture: str, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(weights, "list_checkpoints", list)
+    monkeypatch.setattr(manifest, "list_checkpoints", list)
     with pytest.raises(UsageError, match=f"no weights for {architecture} .*--weights FILE.*--weights random$") as caught:
         load_model(architecture, None)
     assert_one_sentence(caught.value)
@@ -531,8 +532,8 @@ def test_a_damaged_description(tmp_path: Path, description: str) -> None:
 def test_a_description_of_a_later_format(tmp_path: Path) -> None:
     import safetensors.torch
 
-    safetensors.torch.save_file(small_state(), tmp_path / "a.safetensors", {"featx": '{"format": 2}'})
-    with pytest.raises(FeatxError, match="format 2, not 1: a newer featx wrote it"):
+    safetensors.torch.save_file(small_state(), tmp_path / "a.safetensors", {"featx": '{"format": 3}'})
+    with pytest.raises(FeatxError, match="format 3, not 1 or 2: a newer featx wrote it"):
         load_model("res2d", tmp_path / "a.safetensors")
 
 

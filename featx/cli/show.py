@@ -11,7 +11,7 @@ import click
 
 from featx.cli.options import RATE, input_options, json_option, machine_options, options
 from featx.errors import UsageError
-from featx.terminal import Progress
+from featx.terminal import Progress, tell_weights
 
 weights_options = options(
     click.option("--model", required=True, help="A model, such as res3d, c3d or r3d_18."),
@@ -60,6 +60,7 @@ def filters(out: str, as_json: bool, **chosen: Any) -> None:
     from featx.show import filters as run
 
     found = run(out=out, **chosen)
+    tell_weights(found.weights)
     if as_json:
         click.echo(json.dumps(asdict(found), indent=1))
         return
@@ -98,6 +99,7 @@ def features(video: str, out: str, layers: str, channels: str | None, clip: int 
 
     numbers = _numbers(channels)
     found = run(video, out, Settings(layers=_names(layers), **settings), clip=clip, at=at, channels=numbers, top=top)
+    tell_weights(found.weights)
     if as_json:
         click.echo(json.dumps(asdict(found), indent=1))
         return

@@ -1,0 +1,101 @@
+"""How a checkpoint's file holds its numbers: all as float32, or the kernels smaller.
+
+int8 is symmetric, with a step for each output channel: a kernel `w` (C, ...) is the int8 tensor `w` (C, ...) and the float32
+tensor `w.scale` (C,), whose product is what a network gets; the largest number of a channel is 127 steps. Only kernels of
+convolutions and matrices of linear layers are smaller: whatever has one dimension, batch norm's numbers and biases, is few and
+stays as it is, and so do whole numbers.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import TYPE_CHECKING, Literal, get_args
+
+from featx.errors import FeatxError
+
+if TYPE_CHECKING:
+    import torch
+
+Storage = Literal["float32", "float16", "int8"]
+STORAGES: tuple[Storage, ...] = get_args(Storage)
+
+_SCALE = ".scale"
+_STEPS = 127  # -128 is left out: a kernel and its negative are stored alike
+
+
+def packed(state: Mapping[str, torch.Tensor], storage: Storage) -> dict[str, torch.Tensor]:
+    """Return tensors as a file of that storage holds them; FeatxError where float16 cannot hold a number."""
+    if storage == "float32":
+        return dict(state)
+    made: dict[str, torch.Tensor] = {}
+    for name, value in state.items():
+        if value.dim() < 2 or not value.is_floating_point():
+            made[name] = value
+        elif storage == "float16":
+            made[name] = _as_float16(name, value)
+        else:
+            made[name], made[name + _SCALE] = _as_int8(value)
+    return made
+
+
+def unpacked(state: Mapping[str, torch.Tensor], storage: object) -> dict[str, torch.Tensor]:
+    """Return what a file of that storage holds as a network takes it, float32.
+
+    Raises FeatxError, in words that begin with what of the file is wrong, where the tensors are not what `packed` makes.
+    """
+    import torch
+
+    if storage not in STORAGES:
+        raise FeatxError(f"storage {storage!r} is not one of {', '.join(STORAGES)}: a newer featx wrote it")
+    if storage == "float16":
+        return {name: value.float() if value.dtype is torch.float16 else value for name, value in state.items()}
+    if storage == "float32":
+        return dict(state)
+    kernels = {name for name, value in state.items() if value.dtype is torch.int8}
+    scales = {name for name in state if name.endswith(_SCALE)}
+    if lone := scales - {name + _SCALE for name in kernels}:
+        raise FeatxError(f"{min(lone)} belongs to no int8 tensor: the file is damaged, copy it again")
+    made = {}
+    for name, value in state.items():
+        if name in kernels:
+            made[name] = _from_int8(name, value, state.get(name + _SCALE))
+        elif name not in scales:
+            made[name] = value
+    return made
+
+
+def _as_float16(name: str, value: torch.Tensor) -> torch.Tensor:
+    import torch
+
+    half = value.to(torch.float16)
+    if not torch.isfinite(half).all():
+        raise FeatxError(f"{name} has numbers up to {value.abs().max().item():g}, which float16 cannot hold: take int8")
+    return half
+
+
+def _as_int8(value: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
+    """(C, ...) -> (C, ...) int8 and (C,) float32."""
+    import torch
+
+    scale = (value.flatten(1).abs().amax(1) / _STEPS).to(torch.float32)
+    # A channel of zeros has no step: it stays zeros, whatever they are divided by.
+    steps = value / _along(torch.where(scale > 0, scale, 1.0), value)
+    return steps.round().clamp(-_STEPS, _STEPS).to(torch.int8), scale
+
+
+def _from_int8(name: str, value: torch.Tensor, scale: torch.Tensor | None) -> torch.Tensor:
+    import torch
+
+    if scale is None:
+        raise FeatxError(f"{name} is int8 and has no {name}{_SCALE}: the file is damaged, copy it again")
+    if value.dim() < 2 or scale.dtype is not torch.float32 or scale.shape != value.shape[:1]:
+        shapes = f"{scale.dtype} {tuple(scale.shape)} and the tensor {tuple(value.shape)}"
+        raise FeatxError(f"{name}{_SCALE} is {shapes}, not a float32 a channel: the file is damaged, copy it again")
+    if not (torch.isfinite(scale).all() and (scale >= 0).all()):
+        raise FeatxError(f"{name}{_SCALE} has numbers that are no steps: the file is damaged, copy it again")
+    return value.to(torch.float32) * _along(scale, value)
+
+
+def _along(scale: torch.Tensor, value: torch.Tensor) -> torch.Tensor:
+    """(C,) -> (C, 1, ...), to go with `value`."""
+    return scale.reshape(-1, *[1] * (value.dim() - 1))
