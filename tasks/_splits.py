@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
@@ -16,11 +17,16 @@ from tasks._features import Features
 
 @dataclass(frozen=True, kw_only=True)
 class Split:
-    """The two sides of one split. official: the dataset is one that is known by name."""
+    """The two sides of one split.
+
+    official: the dataset is one that is known by name. folds: of a cross-validation's fold, how many there are (`tasks._folds`);
+    its number is the sides' `split`. None of a split of the dataset's own.
+    """
 
     train: Dataset
     test: Dataset
     official: bool
+    folds: int | None = None
 
     @property
     def classes(self) -> tuple[str, ...]:
@@ -29,8 +35,15 @@ class Split:
 
     @property
     def title(self) -> str:
-        """What a report calls it, such as "ucf101 split 1"."""
+        """What a report calls it, such as "ucf101 split 1" or "ucf101 fold 1 of 5"."""
+        if self.folds is not None:
+            return f"{self.test.name} fold {self.test.split} of {self.folds}"
         return f"{self.test.name} split {self.test.split}"
+
+    def of_its_own(self, told: Mapping[str, Any]) -> bool:
+        """Return whether a record of dataset, split and subset is of this split's training side; a fold's is nobody's."""
+        own = (self.test.name, self.test.split, self.train.subset)
+        return self.folds is None and own == (told.get("dataset"), told.get("split"), told.get("subset"))
 
 
 def load_splits(
@@ -62,19 +75,21 @@ def check_split(split: Split, features: Sequence[Features], *, allow_trained_on:
     """Raise FeatxError where a number made of this split would be no measurement; return what the user should be told.
 
     Train and test share no video, nor parts of one, no group of a class and, as far as feature files tell, no content; every
-    class has videos on both sides; no checkpoint was trained on the split's test videos (`allow_trained_on`: told, not refused).
-    In an official split the lists decide what is one video: equal content under two names is told, not refused. A projection
+    class has videos on both sides (in a fold, on the training side); no checkpoint was trained on the split's test videos
+    (`allow_trained_on`: told, not refused).
+    In an official dataset the lists decide what is one video: equal content under two names is told, not refused. A projection
     that was fitted on test videos is told: it has seen none of their labels.
     """
     notes = [*split.train.notes]
     notes += [note for note in split.test.notes if note not in notes]
-    for side in (split.train, split.test):
+    # A fold need not test every class: all folds together do, and it is over these that accuracies are counted.
+    for side in (split.train, split.test) if split.folds is None else (split.train,):
         lone = sorted(set(range(len(split.classes))) - set(labels_of(side.items).tolist()))
         if lone:
             named = ", ".join(split.classes[label] for label in lone[:3])
             raise FeatxError(
-                f"{side.title} has no video of {len(lone)} of {len(split.classes)} classes ({named}): every class takes one on"
-                " both sides; add some, or leave the class out"
+                f"{split.title}, {side.subset} has no video of {len(lone)} of {len(split.classes)} classes ({named}):"
+                " every class takes one on both sides; add some, or leave the class out"
             )
     trained = {item.path: item.id for item in split.train.items}
     groups: dict[tuple[int, str | None], str] = {
@@ -103,7 +118,7 @@ def _same_content(split: Split, features: Features) -> list[str]:
     told = f"{shared[0][0]} (test) and {shared[0][1]} (train)" + (f" and {len(shared) - 1} more pairs" if shared[1:] else "")
     if not split.official:
         raise FeatxError(f"the same content is on both sides of {split.title}: {told}: take it out of one")
-    return [f"the same content is on both sides of the official {split.title}: {told}"]
+    return [f"the same content is on both sides of {'the official ' if split.folds is None else ''}{split.title}: {told}"]
 
 
 def _trained_on(split: Split, features: Features, *, allow: bool) -> list[str]:
@@ -112,11 +127,12 @@ def _trained_on(split: Split, features: Features, *, allow: bool) -> list[str]:
     if not told or told.get("dataset") != split.test.name:
         return []
     what = f"the checkpoint of {features.title} was trained on {told['dataset']} split {told['split']}, {told['subset']}"
-    if told["split"] == split.test.split and told["subset"] == split.train.subset:
+    if split.of_its_own(told):
         return [what]
-    why = f"{what}, which shares videos with {split.test.title}"
+    why = f"{what}, which shares videos with {split.title}, {split.test.subset}"
     if not allow:
-        raise UsageError(f"{why}: give --split {told['split']}, features of another checkpoint, or --allow-trained-on")
+        instead = "" if split.folds is None else " in place of --folds"
+        raise UsageError(f"{why}: give --split {told['split']}{instead}, features of another checkpoint, or --allow-trained-on")
     return [f"{why}: the accuracy is no measurement of videos that it has not seen"]
 
 
@@ -124,12 +140,9 @@ def _fitted_on(split: Split, features: Features) -> list[str]:
     """Say that rows are projected by what was fitted on other videos of the dataset than the split's training side."""
     projection = (features.settings or {}).get("projection") or {}
     on = projection.get("fitted_on") or {}
-    own = (split.test.name, split.test.split, split.train.subset)
-    if projection.get("layer") != features.layer or on.get("dataset") != own[0]:
-        return []
-    if (on["dataset"], on.get("split"), on.get("subset")) == own:
+    if projection.get("layer") != features.layer or on.get("dataset") != split.test.name or split.of_its_own(on):
         return []
     return [
         f"the projection of {features.title} was fitted on {on['dataset']} split {on.get('split')}, {on.get('subset')}, which"
-        f" shares videos with {split.test.title}: it has seen them, though not their labels"
+        f" shares videos with {split.title}, {split.test.subset}: it has seen them, though not their labels"
     ]

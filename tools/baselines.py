@@ -70,7 +70,7 @@ class Hog:
 
 
 def hof(flow: npt.NDArray[np.float16]) -> Floats:
-    """Return (cells * 9,): how far each cell's pixels go in each direction, and how many stay; the root of their shares of all.
+    """Return (cells * 9,): how far each cell's pixels go in each direction, and how many of them stay, in pixels.
 
     flow: (H, W, 2). A direction is shared between the two bins that it lies between.
     """
@@ -83,14 +83,13 @@ def hof(flow: npt.NDArray[np.float16]) -> Floats:
     cell = (rows * -(-flow.shape[1] // CELL) + columns) * (DIRECTIONS + 1)
     bins = np.concatenate([(cell + first)[moving], (cell + (first + 1) % DIRECTIONS)[moving], (cell + DIRECTIONS)[~moving]])
     weights = np.concatenate([(length * (1 - share))[moving], (length * share)[moving], np.ones(int((~moving).sum()))])
-    found = np.bincount(bins, weights, minlength=(int(cell.max()) + DIRECTIONS + 1))
-    return np.asarray(np.sqrt(found / found.sum()))
+    return np.bincount(bins, weights, minlength=int(cell.max()) + DIRECTIONS + 1)
 
 
 def features(path: str, *, every: int = EVERY) -> dict[str, Floats]:
     """Return each feature of one video, (D,) float64: the mean over the frames that are looked at.
 
-    The colour histogram's root is taken, as of the flow's, so that few frequent colours are not all of it.
+    Of histograms of colour and flow the root is taken, so that a few frequent bins are not all of them.
     Raises VideoError for a file that cannot be read. A video of one frame has no motion: its flow is that to itself, none.
     """
     flow, hog = OpticalFlow("dis"), Hog()
@@ -119,7 +118,7 @@ def features(path: str, *, every: int = EVERY) -> dict[str, Floats]:
     if "hof" not in sums and first is not None:
         add("hof", hof(flow(first, first)))
     out = {name: total / counts[name] for name, total in sums.items()}
-    out["colour"] = np.sqrt(out["colour"])
+    out |= {name: np.sqrt(out[name]) for name in ("colour", "hof")}
     unit = [out[name] / max(float(np.linalg.norm(out[name])), np.finfo(float).tiny) for name in ("hog", "hof")]
     return {**out, "hog_hof": np.concatenate(unit)}
 

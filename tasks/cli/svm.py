@@ -21,6 +21,8 @@ from tasks.cli._options import dataset_options, extraction_options
                    "The dataset's own, extracted first where there is none.")  # fmt: skip
 @click.option("--layer", "layers", multiple=True, help="Once for all feature files, or once for each; the file's first.")
 @click.option("--split", type=int, help="Of the dataset's splits; all of them, and their mean.")
+@click.option("--folds", type=int, metavar="K",
+              help="Cross-validate over all videos in K parts that share no group; no official protocol.")  # fmt: skip
 @click.option("--C", "C", default="1", show_default=True, metavar="NUMBER|cv",
               help="What errors cost; cv chooses it inside the training set, groups kept together.")  # fmt: skip
 @click.option("--fusion", type=click.Choice(["concat", "scores"]), default="concat", show_default=True,
@@ -37,7 +39,8 @@ def svm(context: click.Context, /, dataset: str | None, features: tuple[str, ...
     """Say how well a linear SVM recognises a dataset's actions by clip features (Res3D paper, section 5.1).
 
     A video's features are the mean over its clips, L2-normalised. The SVM is trained and tested on every official
-    split: accuracy per split, and the mean.
+    split: accuracy per split, and the mean. With --folds, on all videos that are there, each tested once: for
+    datasets of which few videos are.
 
     Exit status: 0 done, 1 videos that are not there or have no features, 2 wrong usage, 130 interrupted.
 
@@ -47,6 +50,7 @@ def svm(context: click.Context, /, dataset: str | None, features: tuple[str, ...
       featx svm --dataset ucf101 --features res3d.h5 --layer pool5 --C cv --plot confusion.png
       featx svm --dataset ucf101 --features 'res3d-split{split}.h5' --features idt.npz --fusion scores
       featx svm --dataset ucf101 --split 1 --features res3d.h5 --save svm.npz
+      featx svm --dataset ucf101 --partial --folds 5 --features res3d.h5
       featx svm predict svm.npz my-videos.h5
     """
     if context.invoked_subcommand is not None:

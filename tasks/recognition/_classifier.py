@@ -117,6 +117,7 @@ def divide(
         )
     folder = StratifiedGroupKFold(min(FOLDS, of_class[fewest]), shuffle=True, random_state=_SEED)
     parts = [(train, test) for train, test in folder.split(places, labels, places) if len(test)]
-    if len(parts) < 2:
+    # Groups of several classes may leave a fold's training side without one of them.
+    if len(parts) < 2 or any(len(np.unique(labels[train])) < len(classes) for train, _ in parts):
         raise FeatxError("the training videos' groups cannot be divided into folds to choose C by: give C as a number")
     return parts

@@ -25,7 +25,7 @@ def is_whole(split: Split) -> bool:
     wanted = VIDEOS.get(split.test.name, {}).get(split.test.split)
     sides = (split.train, split.test)
     generated = any("generated" in note for side in sides for note in side.notes)
-    return split.official and not generated and wanted == tuple(len(side.items) for side in sides)
+    return split.official and split.folds is None and not generated and wanted == tuple(len(side.items) for side in sides)
 
 
 def printed(splits: Sequence[Split], results: Sequence[SplitResult]) -> str | None:

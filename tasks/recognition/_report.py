@@ -6,7 +6,7 @@ import os
 from collections.abc import Sequence
 from typing import Any
 
-from featx.report import DRAWS, class_lines, plot_confusion, table
+from featx.report import DRAWS, Accuracy, class_lines, plot_confusion, table
 from featx.report import write_csv as csv_file
 from tasks.recognition._predict import Prediction
 from tasks.recognition._result import Origin, SplitResult, SvmResult
@@ -19,16 +19,14 @@ MOST_VIDEOS = 40
 def as_text(found: SvmResult) -> str:
     """Return the accuracies as text for a person, with what they rest on, and the classes that come out worst."""
     first = found.splits[0]
-    rows: list[tuple[str, ...]] = [(f"split {each.split}", *each.accuracy.as_cells(), *_counts(each)) for each in found.splits]
-    if len(found.splits) > 1:
-        low, high = found.interval
-        rows.append(("mean", f"{100 * found.mean:.1f}", f"{100 * low:.1f} to {100 * high:.1f}", *[""] * (len(rows[0]) - 3)))
     lines = [
         f"{found.dataset}: linear SVM on {_joined(first.origins, found.fusion)}",
         PROTOCOL,
+        *([_divided(found)] if found.folds is not None else []),
         f"one class against the rest, squared hinge; C {_told_C(found)}",
         "",
-        table(rows, headers=("accuracy", "%", "95 % interval", "right", "trained on", "classes", "C")),
+        table(_accuracy_rows(found), headers=("accuracy", "%", "95 % interval", "right", "trained on", "classes", "C")),
+        *([_spread(found)] if found.pooled is not None else []),
         f"intervals: bootstrap over videos, percentiles of {DRAWS} resamples",
         *(_features_line(each) for each in _origins(found)),
         *_tuning_lines(found),
@@ -39,9 +37,49 @@ def as_text(found: SvmResult) -> str:
     return "\n".join([*lines, "", *class_lines(found.classes, found.confusion, *found.per_class)])
 
 
+def _part(found: SvmResult) -> str:
+    return "split" if found.folds is None else "fold"
+
+
+def _divided(found: SvmResult) -> str:
+    """Return that this is no protocol of the dataset's authors, nor comparable with one."""
+    videos = sum(len(each.ids) for each in found.splits)
+    return (
+        f"{found.folds}-fold cross-validation over {videos} videos, each tested once, groups kept together:"
+        f" not {found.dataset}'s own splits, with whose figures it does not compare"
+    )
+
+
+def _accuracy_rows(found: SvmResult) -> list[tuple[str, ...]]:
+    part = _part(found)
+    rows: list[tuple[str, ...]] = [(f"{part} {each.split}", *each.accuracy.as_cells(), *_counts(each)) for each in found.splits]
+    blank = [""] * (len(rows[0]) - 4)
+    # Folds may have a video or two each: a mean over them has no interval of its own worth the name, all videos have.
+    if len(found.splits) > 1 and found.folds is None:
+        rows.append(("mean", f"{100 * found.mean:.1f}", _told_interval(*found.interval), "", *blank))
+    if found.pooled is not None:
+        rows.append(("all videos", *found.pooled.as_cells(), _right(found.pooled), *blank))
+    return rows
+
+
+def _told_interval(low: float, high: float) -> str:
+    return f"{100 * low:.1f} to {100 * high:.1f}"
+
+
+def _spread(found: SvmResult) -> str:
+    deviation, lowest, highest = (100 * each for each in found.spread)
+    return (
+        f"over {len(found.splits)} {_part(found)}s: mean {100 * found.mean:.1f} %, standard deviation {deviation:.1f},"
+        f" from {lowest:.1f} to {highest:.1f}"
+    )
+
+
+def _right(accuracy: Accuracy) -> str:
+    return f"{int(accuracy.right.sum())} of {len(accuracy.right)} videos"
+
+
 def _counts(each: SplitResult) -> tuple[str, str, str, str]:
-    right = f"{int(each.right.sum())} of {len(each.ids)} videos"
-    return right, f"{each.trained} videos", str(len(each.classes)), ", ".join(f"{C:g}" for C in each.C)
+    return _right(each.accuracy), f"{each.trained} videos", str(len(each.classes)), ", ".join(f"{C:g}" for C in each.C)
 
 
 def _joined(origins: Sequence[Origin], fusion: str) -> str:
@@ -73,7 +111,7 @@ def _tuning_lines(found: SvmResult) -> list[str]:
             of = f", {each.origins[machine].title}" if len(each.classifier.tunings) > 1 else ""
             if tuning.best in (tuning.grid[0], tuning.grid[-1]):
                 cells += f"; {tuning.best:g} is at the end of the grid, a better one may lie beyond"
-            lines.append(f"split {each.split}{of}: % over {tuning.folds} folds of the training set by C: {cells}")
+            lines.append(f"{_part(found)} {each.split}{of}: % over {tuning.folds} folds of the training set by C: {cells}")
     return lines
 
 
@@ -88,12 +126,16 @@ def _absent_lines(found: SvmResult) -> list[str]:
 def to_json(found: SvmResult) -> dict[str, Any]:
     """Return the result as plain JSON values; `write_csv` writes the single videos."""
     right, videos = found.per_class
-    low, high = found.interval
+    low, high = found.interval if found.folds is None else (None, None)
+    deviation, lowest, highest = found.spread
     return {
         "dataset": found.dataset,
         "protocol": PROTOCOL,
+        "folds": found.folds,
         "fusion": found.fusion,
         "mean": {"value": found.mean, "low": low, "high": high},
+        "spread": {"deviation": deviation, "lowest": lowest, "highest": highest},
+        "all": None if found.pooled is None else found.pooled.as_json(),
         "splits": [_split_json(each) for each in found.splits],
         "interval": f"95 %, bootstrap over videos, percentiles of {DRAWS} resamples, seed 0",
         "paper": found.paper,
@@ -122,23 +164,25 @@ def _split_json(each: SplitResult) -> dict[str, Any]:
 
 
 def write_csv(found: SvmResult, path: str | os.PathLike[str]) -> None:
-    """Write every test video of every split as a line of comma-separated values."""
+    """Write every test video of every split, or fold, as a line of comma-separated values."""
     lines = []
     for each in found.splits:
         for place, video in enumerate(each.ids):
             label, predicted, row = int(each.labels[place]), int(each.predictions[place]), each.scores[place]
             shown = (f"{row[predicted]:.6f}", f"{row[label]:.6f}")
             lines.append((each.split, video, each.classes[label], each.classes[predicted], int(each.right[place]), *shown))
-    csv_file(path, ("split", "id", "label", "predicted", "right", "score", "label_score"), lines)
+    csv_file(path, (_part(found), "id", "label", "predicted", "right", "score", "label_score"), lines)
 
 
 def plot(found: SvmResult, path: str | os.PathLike[str]) -> None:
-    """Draw the confusion matrix over all splits."""
+    """Draw the confusion matrix over all splits or folds."""
     title = [f"{found.dataset}, {_splits(found)}", *(each.title for each in found.splits[0].origins)]
     plot_confusion(path, found.confusion, found.classes, title=title)
 
 
 def _splits(found: SvmResult) -> str:
+    if found.folds is not None and found.pooled is not None:
+        return f"{found.folds}-fold cross-validation: {100 * found.pooled.value:.1f} % of {len(found.pooled.right)} videos"
     numbers = ", ".join(str(each.split) for each in found.splits)
     if len(found.splits) == 1:
         return f"split {numbers}: {100 * found.mean:.1f} % of {len(found.splits[0].ids)} videos"

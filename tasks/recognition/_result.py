@@ -1,4 +1,4 @@
-"""What an SVM says of the test videos of a dataset's splits, and the accuracies that follow from it."""
+"""What an SVM says of the test videos of a dataset's splits or folds, and the accuracies that follow from it."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ class Origin:
 
 @dataclass(frozen=True, kw_only=True)
 class SplitResult:
-    """An SVM's answers to the N test videos of one split.
+    """An SVM's answers to the N test videos of one split, or of one fold of a cross-validation.
 
     title: such as "ucf101 split 1". classes: names in the order of the labels. trained: how many training videos.
     ids, labels (N,): of the test videos; also: (N,) further labels of a video that has several. scores: (N, K).
@@ -80,12 +80,16 @@ class SplitResult:
 
 @dataclass(frozen=True, kw_only=True)
 class SvmResult:
-    """An SVM's answers to a dataset's splits. paper: the figure of the same measurement in a paper, in words."""
+    """An SVM's answers to a dataset's splits. paper: the figure of the same measurement in a paper, in words.
+
+    folds: of a cross-validation, how many; its folds are the splits then. None where the dataset's own splits are.
+    """
 
     dataset: str
     fusion: str
     tuned: bool
     splits: tuple[SplitResult, ...]
+    folds: int | None = None
     paper: str | None = None
     notes: tuple[str, ...] = field(default=())
 
@@ -105,6 +109,21 @@ class SvmResult:
             right[chosen], of[chosen] = each.right, 1
             accuracies.append(Accuracy(right, of))
         return mean_interval(accuracies)
+
+    @cached_property
+    def pooled(self) -> Accuracy | None:
+        """Of all videos, those that are right, where each is tested exactly once, as by folds; else None."""
+        count = sum(len(each.ids) for each in self.splits)
+        once = len({video for each in self.splits for video in each.ids}) == count
+        if not once or any(each.trained + len(each.ids) != count for each in self.splits):
+            return None
+        return Accuracy(np.concatenate([each.right for each in self.splits]), np.ones(count, np.int64))
+
+    @property
+    def spread(self) -> tuple[float, float, float]:
+        """The splits' accuracies: standard deviation (of a sample; 0 of one split), lowest and highest, 0 to 1."""
+        values = [each.accuracy.value for each in self.splits]
+        return float(np.std(values, ddof=1)) if len(values) > 1 else 0.0, min(values), max(values)
 
     @cached_property
     def classes(self) -> tuple[str, ...]:

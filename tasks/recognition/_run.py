@@ -1,4 +1,4 @@
-"""`featx svm`: a linear SVM for each split of a dataset, tested on the split's other side."""
+"""`featx svm`: a linear SVM for each split or fold of a dataset, tested on its other side."""
 
 from __future__ import annotations
 
@@ -14,6 +14,7 @@ from featx.datasets import Item
 from featx.errors import UsageError
 from featx.files import check_target, keep_inputs
 from tasks._features import Features, is_feature_file, open_features
+from tasks._folds import group_of, load_folds
 from tasks._linear import C as DEFAULT_C
 from tasks._linear import Rows, check_C
 from tasks._splits import Split, check_split, labels_of, load_splits
@@ -33,6 +34,7 @@ def svm(
     *,
     layers: str | Sequence[str] | None = None,
     split: int | None = None,
+    folds: int | None = None,
     C: float | str = DEFAULT_C,
     fusion: str = "concat",
     root: str | os.PathLike[str] | None = None,
@@ -47,6 +49,8 @@ def svm(
     A video's features are the mean over its clips, L2-normalised; one class against the rest.
 
     dataset, root, partial, holdout: as for `featx.load_dataset`; split: one of its splits, all of them by default.
+    folds: cross-validate instead over all of its videos, each tested once, in so many parts that share no group
+    (`tasks._folds.load_folds`).
     features: feature files, or other libraries' files (`tasks.open_features`); "{split}" in a path is the split's number.
     layers: one for all feature files, or one for each; the files' first by default.
     C: a number, or "cv" to choose it in the training set, by cross-validation that keeps groups together.
@@ -60,7 +64,10 @@ def svm(
     paths = [os.fspath(each) for each in ([features] if isinstance(features, str | os.PathLike) else features)]
     if not paths:
         raise UsageError("no features: give a feature file")
-    splits, targets = check(dataset, C=C, fusion=fusion, split=split, root=root, partial=partial, holdout=holdout, save=save)
+    if folds is not None and any(PLACEHOLDER in path for path in paths):
+        raise UsageError(f"{PLACEHOLDER} in a feature file's path is a split's number, and folds are none: name one file for all")
+    splits, targets = check(dataset, C=C, fusion=fusion, split=split, folds=folds, root=root, partial=partial,
+                            holdout=holdout, save=save)  # fmt: skip
     for each, target in zip(splits, targets, strict=True):
         if target is not None:
             keep_inputs(target, [dataset, *(_expanded(path, each) for path in paths)])
@@ -78,6 +85,7 @@ def svm(
         fusion=fusion,
         tuned=number is None,
         splits=tuple(results),
+        folds=folds,
         paper=printed(splits, results),
         notes=tuple(told_of_all),
     )
@@ -89,6 +97,7 @@ def check(
     C: float | str = DEFAULT_C,
     fusion: str = "concat",
     split: int | None = None,
+    folds: int | None = None,
     root: str | os.PathLike[str] | None = None,
     partial: bool = False,
     holdout: float = 0.2,
@@ -98,11 +107,24 @@ def check(
     if fusion not in FUSIONS:
         raise UsageError(f"fusion is {fusion!r}: give {' or '.join(FUSIONS)}")
     _number(C)
-    splits = load_splits(dataset, root=root, split=split, partial=partial, holdout=holdout)
+    if folds is None:
+        splits = load_splits(dataset, root=root, split=split, partial=partial, holdout=holdout)
+    else:
+        _check_folds(folds, split=split, save=save)
+        splits = load_folds(dataset, folds, root=root, partial=partial)
     targets = _targets(save, splits)
     for each in splits:
         check_split(each, [])
     return splits, targets
+
+
+def _check_folds(folds: int, *, split: int | None, save: str | os.PathLike[str] | None) -> None:
+    if split is not None:
+        raise UsageError(
+            f"--split {split} is one of the dataset's own splits, and --folds {folds} divides it anew: leave one out"
+        )
+    if save is not None:
+        raise UsageError(f"the {folds} SVMs of a cross-validation are there to be counted, not kept: leave --save or --folds out")
 
 
 def _number(C: float | str) -> float | None:
@@ -191,7 +213,7 @@ def _fitted(
     classifier = fit_classifier(
         [bound(rows, source, train) for source in sources],
         labels_of(train),
-        [_group(item) for item in train],
+        [_group(item, split) for item in train],
         C=C,
         fusion=fusion,
         classes=split.classes,
@@ -220,5 +242,6 @@ def _fitted(
     return result
 
 
-def _group(item: Item) -> Hashable:
-    return (item.label, item.group) if item.group is not None else item.id
+def _group(item: Item, split: Split) -> Hashable:
+    """Return what stays together where C is chosen: as it does in the split itself."""
+    return group_of(item) if split.folds is not None or item.group is None else (item.label, item.group)
