@@ -10,6 +10,7 @@ from conftest import encode
 from tiny import ENTRY, NAME
 
 from featx.bench import bench_training, to_json
+from featx.bench._feeds import decoded
 from featx.bench._training import _Bench
 from featx.cli import cli
 from featx.errors import UsageError
@@ -46,7 +47,8 @@ def test_figures_agree(tmp_path: Path) -> None:
 
 def test_measuring_does_the_whole_update_and_learns_nothing(tmp_path: Path) -> None:
     path = encode(tmp_path / "a.mp4", 20)
-    ready = _Bench(NAME, [str(path)], None, {**FAST, "accumulate": "2"}, "cpu", "auto", compiled=False, workers=1, timeout=60.0)
+    feed = decoded([str(path)], workers=1, timeout=60.0)
+    ready = _Bench(NAME, feed, None, {**FAST, "accumulate": "2"}, "cpu", "auto", compiled=False)
     before = {k: v.clone() for k, v in ready._trainer.model.state_dict().items()}
     ready.round(0.05, "", lambda _: None)
     after = ready._trainer.model.state_dict()
@@ -59,6 +61,20 @@ def test_measuring_does_the_whole_update_and_learns_nothing(tmp_path: Path) -> N
     assert all(s["momentum_buffer"].abs().max() > 0 for p, s in state.items() if p.ndim > 1)
     batches = {int(v) for name, v in after.items() if "num_batches" in name}
     assert batches == {2 * ready._trainer.state.step}
+
+
+def test_generated_clips_are_measured_without_videos() -> None:
+    told: list[str] = []
+    overrides = {"batch": "4"}
+    (found,) = bench_training(
+        [NAME], dataset="generated", overrides=overrides, device="cpu", seconds=0.05, rounds=1, progress=told.append
+    )
+    assert (found.recipe, found.videos, found.workers, found.batch) == ("generated-motion", None, None, 4)
+    # The generator works where the network does: neither hides behind the other.
+    assert found.ceiling == pytest.approx(1 / (1 / found.decode + 1 / found.step))
+    assert found.binding == ("generator" if found.decode < found.step else "training step")
+    assert (found.matmul, found.of_matmul, found.together_of_matmul) == (None, None, None)
+    assert told == [f"{NAME} 1/1: {what}" for what in ("generator alone", "training step alone", "together")]
 
 
 def test_unreadable_videos_and_empty_measurements_are_refused(tmp_path: Path) -> None:
@@ -77,6 +93,10 @@ def test_unreadable_videos_and_empty_measurements_are_refused(tmp_path: Path) ->
     [
         (["--train", "--layers", "pool5"], "--layers is for extraction: leave it out with --train"),
         (["--recipe", "tran2017-ucf101"], "--recipe is for training: leave it out without --train"),
+        (["--dataset", "generated"], "--dataset is for training: leave it out without --train"),
+        (["--train", "--dataset", "generated", "--workers", "2"], "--workers is for videos"),
+        (["--train", "--dataset", "generated", "videos"], "'videos' is given to be measured on: leave one of them out"),
+        (["--train", "--dataset", "generated", "--recipe", "semi-cnn"], "give --set augmentation=none"),
         (["--train", "--recipe", "tran2017"], "unknown recipe 'tran2017'"),
     ],
 )

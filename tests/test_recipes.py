@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import json
+import math
 
 import pytest
 
 from featx.errors import UsageError
 from featx.models import list_models, model_entry
-from featx.training.recipes import RECIPES, Recipe, default_recipe, recipe
+from featx.training.recipes import RECIPES, Recipe, default_recipe, one_cycle, recipe
 from featx.training.sampling import AUGMENTATIONS
 
 
@@ -59,6 +60,8 @@ def test_what_single_papers_print() -> None:
                 "overlap" if stage == "localization" else "softmax", 1.0, 0.25,
             )  # fmt: skip
     assert all(r.momentum == 0.9 and r.source for r in RECIPES.values())
+    motion = RECIPES["generated-motion"]
+    assert (motion.schedule.kind, motion.augmentation) == ("one-cycle", AUGMENTATIONS["none"])
 
 
 def test_every_model_has_a_recipe_of_its_own() -> None:
@@ -75,9 +78,22 @@ def test_a_recipe_comes_back_from_json(name: str) -> None:
 
 def test_runs_from_before_there_were_losses_and_windows_are_continued() -> None:
     told = json.dumps(RECIPES["tran2017-ucf101"].to_dict())
-    assert not any(word in told for word in ('"loss"', '"overlap', '"temporal"'))
-    changed = recipe("tran2017-ucf101", {"loss": "overlap", "overlap_power": "0.5", "augmentation.temporal": "whole"})
+    assert not any(word in told for word in ('"loss"', '"overlap', '"temporal"', '"optimizer"'))
+    changed = recipe(
+        "tran2017-ucf101", {"loss": "overlap", "optimizer": "adamw", "overlap_power": "0.5", "augmentation.temporal": "whole"}
+    )
     assert Recipe.from_dict(json.loads(json.dumps(changed.to_dict()))) == changed
+
+
+@pytest.mark.parametrize("updates", [1, 2, 9, 10, 60, 1000])
+def test_one_cycle_goes_up_in_a_twentieth_of_the_run_and_ends_at_a_thousandth(updates: int) -> None:
+    shares = [one_cycle(update, updates) for update in range(updates + 1)]
+    warm = max(1, round(updates / 20))
+    assert shares[:warm] == pytest.approx([(update + 1) / warm for update in range(warm)])
+    falling = [0.001 + 0.999 * (1 + math.cos(math.pi * k / (updates - warm))) / 2 for k in range(1, updates - warm + 1)]
+    assert shares[warm:updates] == pytest.approx(falling)
+    # The rate that is set after the last update is never used.
+    assert shares[updates - 1] == pytest.approx(0.001 if updates > 1 else 1.0)
 
 
 def test_any_field_can_be_replaced() -> None:
@@ -108,7 +124,10 @@ def test_any_field_can_be_replaced() -> None:
         ({"batch": "0"}, "batch is 0"),
         ({"batch": "100"}, "cannot be divided over 32 passes"),
         ({"freeze": "conv6"}, "conv1 to conv5"),
-        ({"schedule.kind": "cosine"}, "constant, step, plateau"),
+        ({"schedule.kind": "cosine"}, "constant, step, plateau, one-cycle"),
+        ({"optimizer": "adam"}, "optimizer is 'adam': give one of sgd, adamw"),
+        ({"optimizer": "adamw"}, "and no dampening"),
+        ({"optimizer": "adamw", "dampening": "0", "momentum": "1"}, "below 1"),
         ({"schedule.unit": "iterations"}, "counted in epochs"),
         ({"augmentation": "corner"}, "unknown augmentation"),
         ({"unit": "hours"}, "iterations, epochs"),

@@ -1,15 +1,14 @@
 """How fast training is, how fast the machine lets it be, and what binds it.
 
-The input pipeline alone (D clips/s: drawing and decoding in every worker, batches put together), the training step alone
-on batches that are in place (T clips/s: forward, backward, update) and both together, the run's own loop, are measured in
-turn, several rounds of them, because machines drift. The ceiling is 1 / (1/D + 1/T) on CPU, where both share
-the cores, and min(D, T) on a GPU, where they overlap.
+The input pipeline alone (D clips/s: drawing and decoding in every worker, batches put together; or clips generated), the
+training step alone on batches that are in place (T clips/s: forward, backward, update) and both together, the run's own loop,
+are measured in turn, several rounds of them, because machines drift. The ceiling is 1 / (1/D + 1/T) where both share a device:
+on CPU, and where clips are generated; and min(D, T) where videos are decoded beside a GPU, which overlap.
 """
 
 from __future__ import annotations
 
 import os
-import queue
 import statistics
 import tempfile
 from collections.abc import Callable, Iterable, Mapping, Sequence
@@ -18,21 +17,23 @@ from itertools import cycle
 from math import ceil
 from pathlib import Path
 from time import perf_counter
+from types import TracebackType
 
+import torch
+
+from featx.bench._feeds import Feed, decoded, made
 from featx.bench._machine import ceiling, check, matmul_rate, videos
-from featx.datasets import Item
+from featx.datasets import GENERATED_CLIPS
 from featx.engine import cpu_count
 from featx.errors import UsageError
 from featx.inference import resolve_device
 from featx.models import create_model, model_entry
 from featx.models.count import count
-from featx.training.batches import Batch
-from featx.training.clips import DrawSettings
-from featx.training.loader import AHEAD, Loader, Stream
+from featx.training.batches import Batch, Batches
+from featx.training.loader import AHEAD
 from featx.training.loop import Trainer
 from featx.training.processes import Processes
-from featx.training.recipes import default_recipe, recipe
-from featx.training.videos import SLOTS
+from featx.training.recipes import recipe
 
 # Batches that the training step alone is measured on, in turn: their crops differ in size.
 _RESIDENT = 4
@@ -48,8 +49,10 @@ class MeasuredTraining:
     decode, step, together: the input pipeline alone, the training step alone, and the whole loop.
     fraction: together over the ceiling, the median of the rounds' own ratios, with the smallest and largest.
     matmul: what a GPU reaches on large matrix products in this precision, in 1e12 multiply-adds/s; of_matmul: the share
-    of it that the training step alone makes, with STEP_COST times the forward pass's multiply-adds. None on CPU.
-    params and multiply_adds: of the network, millions and 1e9 (forward). videos: how many the clips came from.
+    of it that the training step alone makes, with STEP_COST times the forward pass's multiply-adds; together_of_matmul: the
+    share that the whole loop makes of these, generating or decoding included. None on CPU.
+    params and multiply_adds: of the network, millions and 1e9 (forward). videos: how many the clips came from; None where they
+    are generated, and workers with it.
     """
 
     model: str
@@ -58,7 +61,7 @@ class MeasuredTraining:
     precision: str
     batch: int
     passes: int
-    workers: int
+    workers: int | None
     decode: float
     step: float
     together: float
@@ -68,15 +71,17 @@ class MeasuredTraining:
     binding: str
     matmul: float | None
     of_matmul: float | None
+    together_of_matmul: float | None
     params: float
     multiply_adds: float
-    videos: int
+    videos: int | None
 
 
 def bench_training(
     models: Sequence[str],
     inputs: Sequence[str | os.PathLike[str]] = (),
     *,
+    dataset: str | None = None,
     recipe_name: str | None = None,
     overrides: Mapping[str, str] | None = None,
     device: str = "auto",
@@ -90,18 +95,25 @@ def bench_training(
 ) -> list[MeasuredTraining]:
     """Measure the training of models on videos, or on generated ones where none are given; labels do not change the speed.
 
-    recipe_name, overrides: as `recipes.recipe` takes them, by default the model's family's recipe.
+    dataset: "generated" for clips that are made on the device, of which there are no inputs.
+    recipe_name, overrides: as `recipes.recipe` takes them, by default the model's family's recipe, or that of generated clips.
     seconds: how long each measurement lasts, at least.
     Raises UsageError if a video cannot be read: a figure must not rest on videos that were left out.
     """
     check(rounds, seconds)
+    if dataset not in (None, GENERATED_CLIPS):
+        raise UsageError(f"dataset is {dataset!r}: give generated, or the videos themselves")
+    if dataset is not None and inputs:
+        raise UsageError(
+            f"the dataset is generated, and {os.fspath(inputs[0])!r} is given to be measured on: leave one of them out"
+        )
     with tempfile.TemporaryDirectory(prefix="featx-bench-") as folder:
-        paths = videos(inputs, Path(folder), progress)
+        if dataset is None:
+            feed = decoded(videos(inputs, Path(folder), progress), workers=workers or cpu_count(), timeout=timeout)
+        else:
+            feed = made()
         benches = {
-            name: _Bench(
-                name, paths, recipe_name, overrides or {}, device, precision, compiled=compiled, workers=workers, timeout=timeout
-            )
-            for name in models
+            name: _Bench(name, feed, recipe_name, overrides or {}, device, precision, compiled=compiled) for name in models
         }
         raw: dict[str, list[dict[str, float]]] = {name: [] for name in benches}
         for number in range(rounds):
@@ -116,28 +128,26 @@ class _Bench:
     def __init__(
         self,
         model: str,
-        paths: Sequence[str],
+        feed: Feed,
         recipe_name: str | None,
         overrides: Mapping[str, str],
         device: str,
         precision: str,
         *,
         compiled: bool,
-        workers: int | None,
-        timeout: float,
     ) -> None:
         self._entry = model_entry(model)
-        self._recipe = recipe_name or default_recipe(self._entry.family, finetune=False)
+        self._feed = feed
+        self._recipe = recipe_name or feed.default(self._entry.family)
         chosen = recipe(self._recipe, overrides)
+        feed.check(chosen)
         place = resolve_device(device)
         if precision == "bf16" and place.type == "cpu":
             raise UsageError("precision is bf16 and the device is the CPU, where training is in float32: leave --precision out")
         self._device, self._precision = place, "bf16" if place.type == "cuda" and precision != "float32" else "float32"
-        self._workers, self._timeout = workers or cpu_count(), timeout
-        items = [Item(id=path, path=path, label=0) for path in paths]
-        self._stream = Stream(items, clips_per_video=chosen.clips_per_video, seed=0)
+        self._stream = feed.stream(chosen)
         self._trainer = Trainer(
-            create_model(model, seed=0).to(place),
+            create_model(model, num_classes=feed.classes, seed=0).to(place),
             chosen,
             self._stream,
             self._entry.transform,
@@ -146,7 +156,7 @@ class _Bench:
             mixed=self._precision == "bf16",
             compiled=compiled,
         )
-        # With these labels a network soon has no loss, and no gradients but denormal ones, which take longer: it learns nothing.
+        # With one label a network soon has no loss, and no gradients but denormal ones, which take longer: it learns nothing.
         for group in self._trainer.optimizer.param_groups:
             group["lr"] = 0.0
         self._trainer.schedule = None
@@ -160,8 +170,8 @@ class _Bench:
             found["matmul"] = matmul_rate(self._device.type, self._precision, min(seconds, 2.0))
         # One loader for all three: on busy cores the training step alone took twice as long in a process that had none open,
         # by where the scheduler put its two threads. An idle loader is full and decodes nothing.
-        with self._loader() as loader:
-            progress(f"{label}: input pipeline alone")
+        with self._feed.batches(self._entry, self._trainer) as loader:
+            progress(f"{label}: {self._feed.what} alone")
             decode, batches = self._decode_rate(loader, seconds)
             progress(f"{label}: training step alone")
             step = self._step_rate(_Resident(batches), seconds, warm=1)
@@ -170,47 +180,42 @@ class _Bench:
             together = self._step_rate(loader, seconds, warm=1 if decode > step else AHEAD + 2)
             _refuse(self._trainer.state.replaced)
         return {**found, "decode": decode, "step": step, "together": together,
-                "ceiling": ceiling(self._device.type, decode, step)}  # fmt: skip
+                "ceiling": ceiling(self._device.type if self._feed.overlaps else "cpu", decode, step)}  # fmt: skip
 
-    def _loader(self) -> Loader:
-        settings = DrawSettings(self._entry.clip, self._entry.transform, "pyav", SLOTS, None, self._trainer.recipe.augmentation)
-        return Loader(
-            self._stream,
-            self._trainer.places(),
-            settings,
-            batch=self._trainer.part,
-            workers=self._workers,
-            pin=self._device.type == "cuda",
-            timeout=self._timeout,
-        )
-
-    def _decode_rate(self, loader: Loader, seconds: float) -> tuple[float, list[Batch]]:
+    def _decode_rate(self, loader: Batches, seconds: float) -> tuple[float, list[Batch]]:
         """Return clips/s of the loader alone, and some of its batches, in place for the training step."""
         kept: list[Batch] = []
         warm_until, clips = perf_counter() + seconds, 0
-        # A process looks for a video's key frames once, and remembers them: an epoch, in which all are seen, is not counted.
-        while len(kept) < _RESIDENT or (clips < self._stream.epoch_clips and perf_counter() < warm_until):
+        first = self._stream.epoch_clips if self._feed.settles else 0
+        while len(kept) < _RESIDENT or (clips < first and perf_counter() < warm_until):
             batch = self._next(loader)
             if len(kept) < _RESIDENT:
-                clip_copy, labels = batch.clips.to(self._device, copy=True), batch.labels.to(self._device)
-                kept.append(replace(batch, clips=clip_copy, labels=labels, _free=queue.Queue()))
+                moved = [x.to(self._device, copy=True) for x in (batch.clips, batch.labels, batch.overlaps)]
+                kept.append(replace(batch, clips=moved[0], labels=moved[1], overlaps=moved[2], _free=None))
             clips += len(batch.ids)
             batch.release()
+        self._wait()
         began, clips = perf_counter(), 0
         # No fewer batches than are under way at once, else those that were nearly ready would count as whole.
-        while (spent := perf_counter() - began) < seconds or clips < 2 * (AHEAD + 1) * self._trainer.part:
+        while perf_counter() - began < seconds or clips < 2 * (AHEAD + 1) * self._trainer.part:
             batch = self._next(loader)
             clips += len(batch.ids)
             batch.release()
-        return clips / spent, kept
+        self._wait()
+        return clips / (perf_counter() - began), kept
 
-    def _next(self, loader: Loader) -> Batch:
+    def _wait(self) -> None:
+        """Let a GPU make the clips that it was given to make."""
+        if self._device.type == "cuda":
+            torch.cuda.synchronize(self._device)
+
+    def _next(self, loader: Batches) -> Batch:
         while (batch := loader.next(timeout=1.0)) is None:
             pass
         _refuse(batch.replaced)
         return batch
 
-    def _step_rate(self, loader: Loader, seconds: float, *, warm: int) -> float:
+    def _step_rate(self, loader: Batches, seconds: float, *, warm: int) -> float:
         """Return clips/s of the training loop on a loader's batches, after `warm` updates."""
         trainer = self._trainer
         trainer.run(loader, trainer.state.step + warm)
@@ -228,6 +233,9 @@ class _Bench:
         def median(key: str) -> float:
             return statistics.median(r[key] for r in rounds)
 
+        def of_matmul(key: str) -> float:
+            return statistics.median(STEP_COST * r[key] * counts.multiply_adds / r["matmul"] for r in rounds)
+
         chosen, counts = self._trainer.recipe, count(self._trainer.model, self._entry.input_shape)
         gpu = self._device.type == "cuda"
         fractions = [r["together"] / r["ceiling"] for r in rounds]
@@ -238,21 +246,20 @@ class _Bench:
             precision=self._precision,
             batch=chosen.batch,
             passes=chosen.accumulate,
-            workers=self._workers,
+            workers=self._feed.workers,
             decode=median("decode"),
             step=median("step"),
             together=median("together"),
             ceiling=median("ceiling"),
             fraction=statistics.median(fractions),
             fraction_range=(min(fractions), max(fractions)),
-            binding="input pipeline" if median("decode") < median("step") else "training step",
+            binding=self._feed.what if median("decode") < median("step") else "training step",
             matmul=median("matmul") / 1e12 if gpu else None,
-            of_matmul=statistics.median(STEP_COST * r["step"] * counts.multiply_adds / r["matmul"] for r in rounds)
-            if gpu
-            else None,
+            of_matmul=of_matmul("step") if gpu else None,
+            together_of_matmul=of_matmul("together") if gpu else None,
             params=counts.params / 1e6,
             multiply_adds=counts.multiply_adds / 1e9,
-            videos=len(self._stream.items),
+            videos=self._feed.videos,
         )
 
 
@@ -261,13 +268,19 @@ def _refuse(replaced: Iterable[tuple[str, str]]) -> None:
         raise UsageError(f"{video} cannot be read ({reason}): measure on videos that can")
 
 
-class _Resident(Loader):
-    """A loader that has nothing to do: the same batches again and again."""
+class _Resident:
+    """What gives the same batches again and again, at once."""
 
     def __init__(self, batches: Sequence[Batch]) -> None:
-        self.notes = []
+        self.notes: list[str] = []
         self._again = cycle(batches)
 
+    def __enter__(self) -> _Resident:
+        return self
+
+    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None, /) -> None:
+        """Nothing has to end."""
+
     def next(self, timeout: float | None = None) -> Batch:
-        """Return the next batch, at once."""
+        """Return the next batch."""
         return next(self._again)

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from featx.cli.options import fields, input_options, json_option, machine_options
+from featx.cli.options import fields, input_options, json_option, machine_options, refuse_given
 from featx.errors import UsageError
 
 if TYPE_CHECKING:
@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 
 # Options of extraction that training has no use for, and the other way round, by the parameters that click gives.
 _EXTRACTION = {"input": "--input", "flow": "--flow", "batch_size": "--batch-size", "decoder": "--decoder", "layers": "--layers"}
-_TRAINING = {"recipe": "--recipe", "overrides": "--set", "compile": "--compile"}
+_TRAINING = {"dataset": "--dataset", "recipe": "--recipe", "overrides": "--set", "compile": "--compile"}
 
 
 @click.command()
@@ -26,6 +26,7 @@ _TRAINING = {"recipe": "--recipe", "overrides": "--set", "compile": "--compile"}
 @click.option("--train", is_flag=True, help="Measure training instead of extraction.")
 @click.option("--detect", is_flag=True, help="Measure both networks of featx detect, on its windows, instead of extraction.")
 @click.option("--share", type=float, default=0.15, show_default=True, help="Detection's: of the windows that are proposals.")
+@click.option("--dataset", type=click.Choice(["generated"]), help="Training's: on clips made while training, not on videos.")
 @click.option("--recipe", help="Training's: a paper's settings, as for featx train; that of the model's family.")
 @click.option("--set", "overrides", multiple=True, metavar="FIELD=VALUE", help="Training's: replace a field of the recipe.")
 @click.option("--compile", is_flag=True, help="Training's: compile the network first.")
@@ -43,13 +44,14 @@ def bench(context: click.Context, /, inputs: tuple[str, ...], models: tuple[str,
     INPUTS as for extract; without any, videos of 320x240 pixels are generated. Weights are random:
     their values do not change the speed. With --detect it is windows a second, each counted once, though the second
     network sees some of them too. With --train it is the training of the recipe's batches, from drawing clips to the
-    update; the videos need no labels.
+    update; the videos need no labels. With --dataset generated there are no videos: the clips are made on the device that trains.
 
     \b
     Example:
       featx bench --model res3d --model c3d videos/
       featx bench --detect --model res3d videos/
       featx bench --train --model res3d --seconds 15 videos/
+      featx bench --train --dataset generated --model res3d
     """
     from featx.bench import to_json
 
@@ -63,6 +65,8 @@ def bench(context: click.Context, /, inputs: tuple[str, ...], models: tuple[str,
     for name, option in other.items():
         if context.get_parameter_source(name) is click.core.ParameterSource.COMMANDLINE:
             raise UsageError(f"{option} is for {kind}: leave it out {'with' if train else 'without'} --train")
+    if settings["dataset"] is not None:
+        refuse_given(context, "for videos, and generated clips are none", "workers")
     asked = {name: value for name, value in settings.items() if name not in other}
     share = asked.pop("share")
     run = _training if train else partial(_extraction, share=share if detect else None)
@@ -119,6 +123,7 @@ def _training(
     models: tuple[str, ...],
     inputs: tuple[str, ...],
     *,
+    dataset: str | None,
     recipe: str | None,
     overrides: tuple[str, ...],
     compile: bool,
@@ -127,24 +132,31 @@ def _training(
     from featx.bench import bench_training
 
     measured = bench_training(
-        list(models), inputs, recipe_name=recipe, overrides=fields(overrides), compiled=compile, progress=_say, **settings
-    )
+        list(models), inputs, dataset=dataset, recipe_name=recipe, overrides=fields(overrides), compiled=compile, progress=_say,
+        **settings,
+    )  # fmt: skip
+    feed = "input pipeline" if dataset is None else "generator"
     return measured, [
-        ("input pipeline alone, clips/s", *(f"{m.decode:.1f}" for m in measured)),
+        (f"{feed} alone, clips/s", *(f"{m.decode:.1f}" for m in measured)),
         ("training step alone, clips/s", *(f"{m.step:.2f}" for m in measured)),
         ("ceiling, clips/s", *(f"{m.ceiling:.2f}" for m in measured)),
         ("together, clips/s", *(f"{m.together:.2f}" for m in measured)),
         ("together / ceiling", *(_fraction(m) for m in measured)),
         ("binds", *(m.binding for m in measured)),
         ("matrix multiplication, 1e12 multiply-adds/s", *(f"{m.matmul:.3f}" if m.matmul else "on a GPU only" for m in measured)),
-        ("training step / matrix multiplication", *(f"{m.of_matmul:.1%}" if m.of_matmul else "on a GPU only" for m in measured)),
+        ("training step / matrix multiplication", *(_share(m.of_matmul) for m in measured)),
+        ("together / matrix multiplication", *(_share(m.together_of_matmul) for m in measured)),
         ("parameters, millions", *(f"{m.params:.1f}" for m in measured)),
         ("multiply-adds a clip, forward, 1e9", *(f"{m.multiply_adds:.1f}" for m in measured)),
         ("recipe", *(m.recipe for m in measured)),
         ("batch, forward passes", *(f"{m.batch}, {m.passes}" for m in measured)),
-        ("precision, device, decoding processes", *(f"{m.precision}, {m.device}, {m.workers}" for m in measured)),
-        ("videos", *(f"{m.videos}" for m in measured)),
+        ("precision, device, decoding processes", *(f"{m.precision}, {m.device}, {m.workers or 'none'}" for m in measured)),
+        ("videos", *(f"{'none' if m.videos is None else m.videos}" for m in measured)),
     ]
+
+
+def _share(value: float | None) -> str:
+    return f"{value:.1%}" if value is not None else "on a GPU only"
 
 
 def _fraction(m: Measured | MeasuredTraining) -> str:

@@ -3,24 +3,39 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Iterable, Iterator
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import click
 
-from featx.cli.options import dataset_options, input_options, json_option, machine_options
-from featx.terminal import Progress
+from featx.cli.options import dataset_options, input_options, json_option, machine_options, refuse_given
+from featx.terminal import Progress, bar
+
+if TYPE_CHECKING:
+    from featx.evaluation import Evaluation
+    from featx.preparation import Settings
+
+# Options that generated clips have no use for, by the parameters that click gives.
+_FOR_VIDEOS = ("root", "split", "subset", "partial", "holdout", "protocols", "input", "flow", "flow_cache", "decoder", "workers",
+               "timeout")  # fmt: skip
 
 
 @click.command("eval")
 @click.option("--checkpoint", required=True, help="A .safetensors or .pth file, a registered checkpoint, or random.")
-@click.option("--dataset", required=True, help="A name such as ucf101, or your own folder of class folders, or csv.")
+@click.option("--dataset", required=True, help="A name such as ucf101; your own folder of class folders, or csv; or generated.")
 @dataset_options
 @click.option("--model", help="The checkpoint's model, where its file does not say.")
 @click.option("--subset", type=click.Choice(["train", "val", "test"]), default="test", show_default=True, help="Of the split.")
 @click.option("--protocol", "protocols", type=click.Choice(["clip", "tran2017", "hara", "asymmetric"]), multiple=True,
               default=["tran2017"], show_default=True, help="Clips and crops to average; give it again for more.")  # fmt: skip
-@click.option("--seed", type=int, default=0, show_default=True, help="Of random weights.")
+@click.option(
+    "--seed",
+    type=int,
+    default=0,
+    show_default=True,
+    help="Of random weights; of generated clips, by default that of the checkpoint's run.",
+)
 @input_options
 @click.option("--flow-cache", metavar="DIR", help="Keep flow here, once computed; 4 bytes a pixel and frame.")
 @machine_options
@@ -28,9 +43,10 @@ from featx.terminal import Progress
 @click.option("--plot", metavar="PICTURE", help="Draw the confusion matrix, one a protocol, to a .png, .svg or .pdf.")
 @click.option("--predictions", metavar="CSV", help="Write every video's prediction to this file.")
 @json_option
-def evaluate(checkpoint: str, model: str | None, dataset: str, split: int, subset: str, root: str | None, partial: bool,
-             holdout: float, protocols: tuple[str, ...], plot: str | None, predictions: str | None, as_json: bool,
-             **settings: Any) -> int:  # fmt: skip
+@click.pass_context
+def evaluate(context: click.Context, /, checkpoint: str, model: str | None, dataset: str, split: int, subset: str,
+             root: str | None, partial: bool, holdout: float, protocols: tuple[str, ...], plot: str | None,
+             predictions: str | None, as_json: bool, **settings: Any) -> int:  # fmt: skip
     """Say how well a checkpoint recognises a dataset's videos, by the papers' protocols.
 
     \b
@@ -41,6 +57,9 @@ def evaluate(checkpoint: str, model: str | None, dataset: str, split: int, subse
 
     A clip's frames and size are the checkpoint's. A video that cannot be read is listed and counts as wrong.
 
+    --dataset generated shows 1,000 clips of `featx train --dataset generated` that no training shows; the protocols have no
+    part in it. With --precision auto the answers are those of the run's own validation on that device.
+
     Exit status: 0 all done, 1 some videos could not be read, 2 wrong usage, 130 interrupted.
 
     \b
@@ -48,33 +67,35 @@ def evaluate(checkpoint: str, model: str | None, dataset: str, split: int, subse
       featx eval --checkpoint res3d-ucf101.safetensors --dataset ucf101 --split 1
       featx eval --checkpoint my.safetensors --dataset videos/ --protocol clip --protocol hara --plot confusion.png
     """
-    from featx.datasets import load_dataset
     from featx.evaluation import as_text, plot_confusion, to_json, write_csv
-    from featx.evaluation import evaluate as run
     from featx.files import check_target, keep_inputs
     from featx.picture import check_picture
     from featx.preparation import Settings
     from featx.weights import architecture_of
 
-    pictures = {name: _picture(plot, name, alone=len(protocols) == 1) for name in protocols} if plot is not None else {}
+    names = dict.fromkeys(protocols)
+    if generated := dataset == "generated":
+        refuse_given(context, "for videos, and generated clips are none", *_FOR_VIDEOS)
+        names = dict.fromkeys(["held-out"])
+    pictures = {name: _picture(plot, name, alone=len(names) == 1) for name in names} if plot is not None else {}
     for picture in pictures.values():
         check_picture(picture)
     if predictions is not None:
         check_target(Path(predictions), example="predictions.csv")
-        keep_inputs(predictions, [dataset, checkpoint])
+        keep_inputs(predictions, [checkpoint] if generated else [dataset, checkpoint])
     network = Settings(model=model or architecture_of(checkpoint), weights=checkpoint, **settings)
-    videos = load_dataset(dataset, root=root, split=split, subset=subset, partial=partial, holdout=holdout)
+    if generated:
+        seed_given = context.get_parameter_source("seed") is click.core.ParameterSource.COMMANDLINE
+        evaluations = _on_generated(network, network.seed if seed_given else None)
+    else:
+        evaluations = _on_videos(network, names, dataset, root=root, split=split, subset=subset, partial=partial, holdout=holdout)
     found = []
-    for name in dict.fromkeys(protocols):
-        progress = Progress()
-        try:
-            found.append(run(network, videos, protocol=name, on_start=progress.start, on_progress=progress))
-        finally:
-            progress.close()
+    for each in evaluations:
+        found.append(each)
         if not as_json:
-            click.echo(as_text(found[-1]) + "\n")
-        if name in pictures:
-            plot_confusion(found[-1], pictures[name])
+            click.echo(as_text(each) + "\n")
+        if (name := each.protocol.name) in pictures:
+            plot_confusion(each, pictures[name])
             click.echo(f"{pictures[name]}: confusion matrix, {name}", err=as_json)
     if as_json:
         click.echo(json.dumps([to_json(each) for each in found], indent=1))
@@ -85,6 +106,28 @@ def evaluate(checkpoint: str, model: str | None, dataset: str, split: int, subse
     for name, path, reason in failures:
         click.echo(f"failed: {name} ({path}): {reason}", err=True)
     return 1 if failures else 0
+
+
+def _on_videos(network: Settings, protocols: Iterable[str], dataset: str, **side: Any) -> Iterator[Evaluation]:
+    from featx.datasets import load_dataset
+    from featx.evaluation import evaluate as run
+
+    videos = load_dataset(dataset, **side)
+    for name in protocols:
+        progress = Progress()
+        try:
+            found = run(network, videos, protocol=name, on_start=progress.start, on_progress=progress)
+        finally:
+            progress.close()
+        yield found
+
+
+def _on_generated(network: Settings, seed: int | None) -> Iterator[Evaluation]:
+    from featx.evaluation import evaluate_generated
+
+    with bar("clip") as progress:
+        found = evaluate_generated(network, seed=seed, on_progress=progress)
+    yield found
 
 
 def _picture(plot: str, protocol: str, *, alone: bool) -> str:

@@ -44,9 +44,10 @@ def numbers(name: str, text: str | None) -> tuple[int, ...] | None:
 
 def refuse_given(context: click.Context, why: str, *names: str) -> None:
     """Raise UsageError where an option of these names is given, even with the value that it has by itself."""
+    by_name = {parameter.name: parameter.opts[-1] for parameter in context.command.params}
     for name in names:
         if context.get_parameter_source(name) is click.core.ParameterSource.COMMANDLINE:
-            raise UsageError(f"--{name.replace('_', '-')} is {why}: leave it out")
+            raise UsageError(f"{by_name[name]} is {why}: leave it out")
 
 
 class _Rate(click.ParamType):  # type: ignore[type-arg]

@@ -13,6 +13,9 @@ if TYPE_CHECKING:
     from featx.training import Plan, TrainReport
     from featx.training.loop import Trainer
 
+# Options that generated clips have no use for, by the parameters that click gives.
+_FOR_VIDEOS = ("root", "split", "partial", "holdout", "input", "flow", "flow_cache", "protocol", "workers", "timeout")
+
 
 @click.command()
 @click.argument("out")
@@ -77,7 +80,7 @@ def train(context: click.Context, /, out: str, overrides: tuple[str, ...], as_js
 
     given = fields(overrides)
     if settings["dataset"] == "generated":
-        refuse_given(context, "of videos, and generated clips have none", "root", "split", "partial", "holdout", "protocol")
+        refuse_given(context, "for videos, and generated clips are none", *_FOR_VIDEOS)
     progress = TrainingProgress()
     try:
         report = run(

@@ -46,9 +46,10 @@ def evaluate_generated(
         loaded = load_model(settings.model, settings.weights, seed=settings.seed)
     check_classifier(loaded)
     classes, places = places_of(loaded, motion.CLASSES, "the generated clips")
-    trained = loaded.weights_info.get("trained_on") or {}
-    own = trained if trained.get("dataset") == GENERATED_CLIPS else {}
-    seed = int(own.get("seed", 0)) if seed is None else seed
+    own = _told(loaded)
+    seed = own.get("seed", 0) if seed is None else seed
+    if seed < 0:
+        raise UsageError(f"seed is {seed}: give a whole number from 0")
     on_gpu = resolve_device(settings.device).type == "cuda"
     precision = "float32" if settings.precision == "auto" and not on_gpu else settings.precision
     # The clips are the network's input as they are: nothing is resized or cut.
@@ -73,37 +74,43 @@ def evaluate_generated(
             "the probabilities of generated clips are no finite numbers: the weights are damaged, or training diverged"
         )
     truth = np.asarray(places, np.int64)[np.concatenate([each.cpu().numpy() for each in labels])[:HELD_OUT]]
-    ids = tuple(f"held-out clip {place}" for place in range(HELD_OUT))
+    # What is recorded of decoding is of videos.
+    recorded = {name: value for name, value in ready.recorded.items() if name != "decoder"}
+    stream = f"clips 0 to {HELD_OUT - 1} of the held-out stream of seed {seed}, generator version {motion.VERSION}"
     return Evaluation(
-        protocol=Whole(
-            name="held-out", clips=1, crops="center", source=f"clips 0 to {HELD_OUT - 1} of the held-out stream of seed {seed},"
-            f" generator version {motion.VERSION}",
-        ),
+        protocol=Whole(name="held-out", clips=1, crops="center", source=stream),
         dataset=f"{HELD_OUT:,} held-out generated clips",
         classes=classes,
-        ids=ids,
+        ids=tuple(f"held-out clip {place}" for place in range(HELD_OUT)),
         paths=("",) * HELD_OUT,
         labels=truth,
         also=((),) * HELD_OUT,
         probabilities=rows,
         clips=np.ones(HELD_OUT, np.int64),
         clips_right=(rows.argmax(axis=1) == truth).astype(np.int64),
-        settings={**ready.recorded, "generated": {"clips": HELD_OUT, "seed": seed, "generator": motion.VERSION}},
+        settings={**recorded, "generated": {"clips": HELD_OUT, "seed": seed, "generator": motion.VERSION}},
         notes=_notes(own, loaded, seed, motion.VERSION),
         unit="clip",
-    )  # fmt: skip
+    )
 
 
-def _notes(own: dict[str, object], loaded: LoadedModel, seed: int, version: int) -> tuple[str, ...]:
+def _told(loaded: LoadedModel) -> dict[str, int]:
+    """Return the seed and the generator's version that a checkpoint was trained with; none where it says nothing of the kind."""
+    told = loaded.weights_info.get("trained_on")
+    if not isinstance(told, dict) or told.get("dataset") != GENERATED_CLIPS:
+        return {}
+    # A file may say anything.
+    return {name: value for name in ("seed", "generator") if type(value := told.get(name)) is int and value >= 0}
+
+
+def _notes(own: dict[str, int], loaded: LoadedModel, seed: int, version: int) -> tuple[str, ...]:
     notes = []
-    if own and own.get("generator") != version:
+    if own.get("generator", version) != version:
         notes.append(
-            f"the checkpoint was trained on clips of generator version {own.get('generator')}, these are version {version}'s"
+            f"the checkpoint was trained on clips of generator version {own['generator']}, these are of version {version}"
         )
-    if own and own.get("seed") != seed:
-        notes.append(
-            f"the run of the checkpoint was validated on held-out clips of seed {own.get('seed')}, these are of seed {seed}"
-        )
+    if own.get("seed", seed) != seed:
+        notes.append(f"the checkpoint's run was validated on held-out clips of seed {own['seed']}, these are of seed {seed}")
     if note := loaded.weights_info.get("note"):
         notes.append(str(note))
     return tuple(notes)

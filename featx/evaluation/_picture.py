@@ -14,7 +14,7 @@ def plot_confusion(found: Evaluation, path: str | os.PathLike[str]) -> None:
     top1 = found.top1
     title = [
         drawable(found.dataset, most=60),
-        f"{found.protocol.name}: {int(top1.right.sum())} of {len(found.ids)} videos right, {top1.value:.1%}",
+        f"{found.protocol.name}: {int(top1.right.sum())} of {len(found.ids)} {found.unit}s right, {top1.value:.1%}",
     ]
     if found.failures:
         title.append(f"{len(found.failures)} videos could not be read: counted as wrong, not drawn")

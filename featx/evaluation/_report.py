@@ -13,18 +13,19 @@ from featx.report import write_csv as csv_file
 
 def as_text(found: Evaluation) -> str:
     """Return an evaluation as text for a person: the accuracies, on what they rest, and the classes that come out worst."""
-    n, failed = len(found.ids), len(found.failures)
-    rows = [("video top-1", *found.top1.as_cells(), f"{int(found.top1.right.sum())} of {_counted(n, 'video')}")]
+    n, failed, unit = len(found.ids), len(found.failures), found.unit
+    rows = [(f"{unit} top-1", *found.top1.as_cells(), f"{int(found.top1.right.sum())} of {_counted(n, unit)}")]
     if found.top5 is not None:
-        rows.append(("video top-5", *found.top5.as_cells(), f"{int(found.top5.right.sum())} of {_counted(n, 'video')}"))
-    clips = found.clip_top1
-    rows.append(("clip top-1", *clips.as_cells(), f"{int(clips.right.sum())} of {_counted(int(clips.of.sum()), 'clip')}"))
+        rows.append((f"{unit} top-5", *found.top5.as_cells(), f"{int(found.top5.right.sum())} of {_counted(n, unit)}"))
+    if unit == "video":
+        clips = found.clip_top1
+        rows.append(("clip top-1", *clips.as_cells(), f"{int(clips.right.sum())} of {_counted(int(clips.of.sum()), 'clip')}"))
     lines = [
         f"{_network(found)}: {found.dataset}",
         f"protocol {found.protocol.name}: {found.protocol.description} ({found.protocol.source})",
         "",
         table(rows, headers=("accuracy", "%", "95 % interval", "right")),
-        f"intervals: bootstrap over videos, percentiles of {DRAWS} resamples",
+        f"intervals: bootstrap over {unit}s, percentiles of {DRAWS} resamples",
     ]
     if found.top5 is None:
         lines.append(f"no top-5: there are {len(found.classes)} classes")
@@ -40,21 +41,21 @@ def as_text(found: Evaluation) -> str:
 
 def to_json(found: Evaluation) -> dict[str, Any]:
     """Return an evaluation as plain JSON values; `write_csv` writes the single videos."""
-    right, videos = found.per_class
+    (right, of), unit = found.per_class, found.unit
+    counts: dict[str, Any] = {}
+    if unit == "video":
+        counts = {"videos": len(found.ids), "failed": len(found.failures), "absent": found.absent, "looped": found.looped}
+    accuracies = {f"{unit}_top1": found.top1.as_json(), f"{unit}_top5": None if found.top5 is None else found.top5.as_json()}
     return {
         "protocol": {**vars(found.protocol), "description": found.protocol.description},
         "dataset": found.dataset,
-        "videos": len(found.ids),
-        "failed": len(found.failures),
-        "absent": found.absent,
-        "looped": found.looped,
+        **counts,
         "clips": int(found.clips.sum()),
-        "video_top1": found.top1.as_json(),
-        "video_top5": None if found.top5 is None else found.top5.as_json(),
         "clip_top1": found.clip_top1.as_json(),
-        "interval": f"95 %, bootstrap over videos, percentiles of {DRAWS} resamples, seed 0",
+        **accuracies,
+        "interval": f"95 %, bootstrap over {unit}s, percentiles of {DRAWS} resamples, seed 0",
         "classes": [
-            {"name": name, "videos": int(of), "right": int(r)} for name, r, of in zip(found.classes, right, videos, strict=True)
+            {"name": name, f"{unit}s": int(n), "right": int(r)} for name, r, n in zip(found.classes, right, of, strict=True)
         ],
         "confusion": found.confusion.tolist(),
         "failures": [{"id": i, "path": path, "reason": reason} for i, path, reason in found.failures],

@@ -103,18 +103,8 @@ class Generated:
         return self.settings.validate != "none"
 
     def check(self, recipe: Recipe, transform: Transform) -> None:
-        """Raise UsageError where the recipe would change what a clip's label says, or the network sees no RGB frames."""
-        if recipe.augmentation != AUGMENTATIONS["none"]:
-            raise UsageError(
-                "the recipe crops or mirrors clips of videos, and generated clips are whole, labelled by the direction in which"
-                " they move: give --set augmentation=none"
-            )
-        if recipe.loss != "softmax":
-            raise UsageError(f"loss is {recipe.loss!r}, and generated clips have no overlaps: give --set loss=softmax")
-        if recipe.clips_per_video != 1:
-            raise UsageError(
-                f"clips_per_video is {recipe.clips_per_video}, and generated clips come from none: give --set clips_per_video=1"
-            )
+        """Raise UsageError where the recipe is for videos, or the network sees no RGB frames."""
+        check_recipe(recipe)
         if transform.input != "rgb":
             raise UsageError(f"the input is {transform.input}, and generated clips are RGB frames: give --input rgb")
 
@@ -160,6 +150,21 @@ class Generated:
         }
 
 
+def check_recipe(recipe: Recipe) -> None:
+    """Raise UsageError where a recipe would change what a clip's label says, or asks for what only clips of videos have."""
+    if recipe.augmentation != AUGMENTATIONS["none"]:
+        raise UsageError(
+            "the recipe crops or mirrors clips of videos, and generated clips are whole, labelled by the direction in which"
+            " they move: give --set augmentation=none"
+        )
+    if recipe.loss != "softmax":
+        raise UsageError(f"loss is {recipe.loss!r}, and generated clips have no overlaps: give --set loss=softmax")
+    if recipe.clips_per_video != 1:
+        raise UsageError(
+            f"clips_per_video is {recipe.clips_per_video}, and generated clips come from none: give --set clips_per_video=1"
+        )
+
+
 def find_generated(settings: TrainSettings, data: Dataset | None) -> Generated:
     """Return the stream of generated clips; UsageError for settings that only videos have."""
     given = {
@@ -173,7 +178,7 @@ def find_generated(settings: TrainSettings, data: Dataset | None) -> Generated:
     }
     for name in (name for name, is_given in given.items() if is_given):
         raise UsageError(
-            f"{name} is {getattr(settings, name)!r}, which is of videos, and generated clips have none: leave it out"
+            f"{name} is {getattr(settings, name)!r}, which is for videos, and generated clips are none: leave it out"
         )
     if settings.validate not in (None, "none"):
         raise UsageError(f"validate is {settings.validate!r}, and generated clips have no such side: leave it out, or give none")

@@ -1,0 +1,77 @@
+"""Where the clips come from whose training is measured: a row of functions a kind."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+
+from featx import motion
+from featx.datasets import Item
+from featx.models import ModelEntry
+from featx.training import generated
+from featx.training.batches import Batches, Epochs
+from featx.training.clips import DrawSettings
+from featx.training.loader import Loader, Stream
+from featx.training.loop import Trainer
+from featx.training.recipes import GENERATED_MOTION, Recipe, default_recipe
+from featx.training.videos import SLOTS
+
+
+@dataclass(frozen=True, kw_only=True)
+class Feed:
+    """What is the same for all models.
+
+    what: makes the clips, in words. overlaps: whether it does so while a GPU computes. settles: whether it takes an epoch to
+        come to its speed. videos, workers: as in MeasuredTraining. classes: of its labels; None where any will do.
+    default: the recipe's name for a family of models. check: raises UsageError for a recipe that is not for such clips.
+    stream, batches: as of a `featx.training.source.Source`.
+    """
+
+    what: str
+    overlaps: bool
+    settles: bool
+    videos: int | None
+    workers: int | None
+    classes: int | None
+    default: Callable[[str], str]
+    check: Callable[[Recipe], None]
+    stream: Callable[[Recipe], Epochs]
+    batches: Callable[[ModelEntry, Trainer], Batches]
+
+
+def decoded(paths: Sequence[str], *, workers: int, timeout: float) -> Feed:
+    """Clips of videos, from decoding processes."""
+    items = [Item(id=path, path=path, label=0) for path in paths]
+
+    def stream(recipe: Recipe) -> Stream:
+        return Stream(items, clips_per_video=recipe.clips_per_video, seed=0)
+
+    def batches(entry: ModelEntry, trainer: Trainer) -> Loader:
+        return Loader(
+            stream(trainer.recipe),
+            trainer.places(),
+            DrawSettings(entry.clip, entry.transform, "pyav", SLOTS, None, trainer.recipe.augmentation),
+            batch=trainer.part,
+            workers=workers,
+            pin=trainer.processes.device.type == "cuda",
+            timeout=timeout,
+        )
+
+    # A process looks for a video's key frames once, and remembers them: an epoch, in which all are seen, is not counted.
+    return Feed(
+        what="input pipeline", overlaps=True, settles=True, videos=len(items), workers=workers, classes=None,
+        default=lambda family: default_recipe(family, finetune=False), check=lambda _: None, stream=stream, batches=batches,
+    )  # fmt: skip
+
+
+def made() -> Feed:
+    """Clips that are generated on the device that trains."""
+
+    def batches(entry: ModelEntry, trainer: Trainer) -> generated.Maker:
+        place = trainer.processes.device
+        return generated.Maker(trainer.places(), seed=0, frames=entry.clip.frames, size=entry.transform.crop, device=place)
+
+    return Feed(
+        what="generator", overlaps=False, settles=False, videos=None, workers=None, classes=len(motion.CLASSES),
+        default=lambda _: GENERATED_MOTION, check=generated.check_recipe, stream=lambda _: generated.Stream(), batches=batches,
+    )  # fmt: skip
