@@ -6,6 +6,7 @@ import os
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
+from statistics import fmean
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -15,13 +16,12 @@ from featx.cutting import Summary
 from featx.decode import Job
 from featx.engine import Engine, Extractor, Rows, Stats
 from featx.errors import FeatxError, UsageError
-from featx.files import check_target, keep_inputs
+from featx.files import check_target, disk_full, keep_inputs
 from featx.pool import WorkerLost
 from featx.preparation import Settings, prepare
 from featx.sources import Source, find_videos
-from featx.statefile import read_state
 from featx.storage import STORAGES, Storage, packed, unpacked
-from featx.weights import LoadedModel, own_description, save_checkpoint
+from featx.weights import LoadedModel, read_own, save_checkpoint
 
 if TYPE_CHECKING:
     import torch
@@ -75,29 +75,21 @@ def pack(
     """
     from featx.models._state import with_weights
 
-    source, target = Path(weights), Path(out)
-    if to not in STORAGES or to == "float32":
-        raise UsageError(f"to is {to!r}: give int8 or float16")
-    if not 0 < least <= 1:
-        raise UsageError(f"least is {least:g}: give a cosine above 0 and up to 1")
-    if target.suffix != ".safetensors":
-        raise UsageError(f"{target} must end in .safetensors")
-    if not source.is_file():
-        raise UsageError(f"there is no file {source}")
-    check_target(target, example="packed.safetensors")
+    source, target = Path(weights).expanduser(), Path(out)
+    _check(target, to, least)
     found = find_videos(videos).sources
     keep_inputs(target, [source, *(each.path for each in found)])
-    file = read_state(source)
-    told = own_description(source, file)
+    file, told = read_own(source)
     if (stored := file.described.get("storage", "float32")) != "float32":
         raise UsageError(f"{source} is stored as {stored} already: pack the file that it was made of")
     network = with_weights(told.architecture, file.state, where=str(source))
+    smaller = with_weights(told.architecture, unpacked(packed(file.state, to), to), where=str(source))
     original = LoadedModel(
         model=network, transform=told.transform, clip=told.clip, weights_info=told.weights_info(source.name), labels=told.labels
     )
-    smaller = with_weights(told.architecture, unpacked(packed(file.state, to), to), where=str(source))
     rows = _compared(original, replace(original, model=smaller), told.architecture, found, on_progress)
-    layers = {layer: Agreement(least=min(cosines), mean=float(np.mean(cosines))) for layer, cosines in rows.items()}
+    # fmean is exact, in whatever order the videos were done: the same file comes out every time.
+    layers = {layer: Agreement(least=min(cosines), mean=fmean(cosines)) for layer, cosines in rows.items()}
     clips = len(next(iter(rows.values())))
     worst = min(layers, key=lambda layer: layers[layer].least)
     if not layers[worst].least >= least:
@@ -107,14 +99,16 @@ def pack(
             f" to the original's, less than {least:g}: {instead}, or give a lower --least"
         )
     measured = {"storage": to, "videos": len(found), "clips": clips, "cosine": {n: vars(each) for n, each in layers.items()}}
-    source_text = told.info.get("source") or "a source that is not told"
+    made_of = f"stored as {to}, from {source.name} (sha256 {file.sha256})"
     info: dict[str, Any] = {
         **told.info,
         "name": name or f"{told.info.get('name') or source.stem} ({to})",
-        "source": f"{source_text}; stored as {to}, from {source.name} (sha256 {file.sha256})",
+        "source": f"{told.info.get('source') or 'a source that is not told'}; {made_of}",
         "licence": licence or told.info.get("licence"),
         "metrics": {**(told.info.get("metrics") or {}), "packed": measured},
     }
+    with disk_full(target):
+        target.parent.mkdir(parents=True, exist_ok=True)
     digest = save_checkpoint(
         target, network, architecture=told.architecture, transform=told.transform, clip=told.clip, info=info, storage=to
     )
@@ -122,6 +116,17 @@ def pack(
         path=os.fspath(out), sha256=digest, storage=to, size=target.stat().st_size, before=source.stat().st_size,
         layers=layers, videos=len(found), clips=clips,
     )  # fmt: skip
+
+
+def _check(target: Path, to: str, least: float) -> None:
+    """Raise UsageError for what cannot be asked for."""
+    if to not in STORAGES or to == "float32":
+        raise UsageError(f"to is {to!r}: give int8 or float16")
+    if not 0 < least <= 1:
+        raise UsageError(f"least is {least:g}: give a cosine above 0 and up to 1")
+    if target.suffix != ".safetensors":
+        raise UsageError(f"{target} must end in .safetensors")
+    check_target(target, example="packed.safetensors")
 
 
 def _compared(

@@ -113,9 +113,8 @@ def describe(path: str | Path) -> Checkpoint:
     from featx.models import model_entry
     from featx.models._registry import skeleton
 
-    found = _file(path, {})
-    file = read_state(found)
-    told = own_description(found, file)
+    found = Path(path).expanduser()
+    file, told = read_own(found)
     entry = model_entry(told.architecture)
     classifier = skeleton(entry.name).classifier
     rows = file.state.get(f"{classifier}.weight")
@@ -340,11 +339,17 @@ def _file(weights: str | Path, registered: Mapping[str, Checkpoint]) -> Path:
     return path
 
 
-def own_description(path: Path, file: StateFile) -> Description:
-    """Return what a file says of itself; UsageError where featx did not write it."""
+def read_own(path: str | Path) -> tuple[StateFile, Description]:
+    """Read a file that featx wrote, with what it says of itself; UsageError for any other, FeatxError for a damaged one."""
+    path = Path(path)
+    if path.suffix != ".safetensors":
+        raise UsageError(f"{path} is no checkpoint of featx's own: its name must end in .safetensors")
+    if not path.is_file():
+        raise UsageError(f"there is no file {path}")
+    file = read_state(path)
     if not file.described:
         raise UsageError(f"{path} says nothing of itself: give a .safetensors file that featx wrote, such as featx train's")
-    return description(path, file.described)
+    return file, description(path, file.described)
 
 
 def description(path: Path, described: Mapping[str, Any]) -> Description:

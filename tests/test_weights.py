@@ -27,7 +27,7 @@ from featx.manifest import Checkpoint, fetch, find, list_checkpoints, path_of, v
 from featx.models import create_model, list_models, model_entry
 from featx.models._registry import skeleton
 from featx.transforms import TRAN2017
-from featx.weights import load_model, save_checkpoint
+from featx.weights import describe, load_model, save_checkpoint
 
 CLIP = ClipSpec(frames=4, step=3, stride=5, tail="pad")
 INFO = {"name": "mine", "source": "a test", "licence": "CC0-1.0", "metrics": {"top-1": 12.5}, "labels": ["hop", "skip", "jump"]}
@@ -61,6 +61,7 @@ def test_the_manifest_is_sound() -> None:
         if checkpoint.file is not None:
             assert len(checkpoint.sha256) == 64
             assert verify(checkpoint.name) == checkpoint.sha256
+            assert describe(path_of(checkpoint.name)) == checkpoint
 
 
 def test_torchvisions_kinetics_checkpoint(cache: Path) -> None:
