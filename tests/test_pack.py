@@ -369,7 +369,7 @@ def test_the_command_line(shipped: Checkpoint, original: Path, two: Path, tmp_pa
     row = json.loads(CliRunner().invoke(cli, ["weights", "describe", str(out), "--json"]).output)
     assert Checkpoint.from_row(row) == replace(shipped, file="made.safetensors")
     text = CliRunner().invoke(cli, ["weights", "describe", str(out)]).output
-    assert "trained on  dataset: generated; clips: 1000" in text
+    assert "trained on  clips: 1000; dataset: generated" in text
     listed = CliRunner().invoke(cli, ["weights", "list"]).output.splitlines()
     assert [line.split()[:3] for line in listed[2:]] == [["motions-real", NAME, "to"], ["motions-small", NAME, "here"]]
 
