@@ -31,12 +31,15 @@ def load_folds(
         raise FeatxError(
             f"{whole.name} has {len(groups)} groups of videos, too few for {folds} folds: give {len(groups)} or fewer"
         )
+    if whole.absent:
+        note = f"{whole.absent} videos of {whole.name}'s lists are not there, not counted"
+        whole = replace(whole, absent=0, notes=(note, *whole.notes))
     official = about(name_or_path, root=root).official
     found = []
     for number, tested in enumerate(_divided(whole, groups, folds), start=1):
         train, test = ([item for place, item in enumerate(whole.items) if (place in tested) is side] for side in (False, True))
         sides = {"train": train, "test": test}
-        parts = [replace(whole, split=number, subset=name, items=tuple(side), absent=0) for name, side in sides.items()]
+        parts = [replace(whole, split=number, subset=name, items=tuple(side)) for name, side in sides.items()]
         found.append(Split(train=parts[0], test=parts[1], official=official, folds=folds))
     return found
 

@@ -40,6 +40,11 @@ class Split:
             return f"{self.test.name} fold {self.test.split} of {self.folds}"
         return f"{self.test.name} split {self.test.split}"
 
+    @property
+    def tested(self) -> str:
+        """What a report calls the videos that are tested: the split's test side, or, of a fold, all folds' together."""
+        return f"{self.test.name}'s {self.folds} folds" if self.folds is not None else self.test.title
+
     def of_its_own(self, told: Mapping[str, Any]) -> bool:
         """Return whether a record of dataset, split and subset is of this split's training side; a fold's is nobody's."""
         own = (self.test.name, self.test.split, self.train.subset)
@@ -129,7 +134,7 @@ def _trained_on(split: Split, features: Features, *, allow: bool) -> list[str]:
     what = f"the checkpoint of {features.title} was trained on {told['dataset']} split {told['split']}, {told['subset']}"
     if split.of_its_own(told):
         return [what]
-    why = f"{what}, which shares videos with {split.title}, {split.test.subset}"
+    why = f"{what}, which shares videos with {split.tested}"
     if not allow:
         instead = "" if split.folds is None else " in place of --folds"
         raise UsageError(f"{why}: give --split {told['split']}{instead}, features of another checkpoint, or --allow-trained-on")
@@ -144,5 +149,5 @@ def _fitted_on(split: Split, features: Features) -> list[str]:
         return []
     return [
         f"the projection of {features.title} was fitted on {on['dataset']} split {on.get('split')}, {on.get('subset')}, which"
-        f" shares videos with {split.title}, {split.test.subset}: it has seen them, though not their labels"
+        f" shares videos with {split.tested}: it has seen them, though not their labels"
     ]

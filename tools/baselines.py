@@ -53,7 +53,7 @@ def colour(image: Image) -> Floats:
     """Return (8 * 8 * 8,): the share of pixels with each colour."""
     levels = (image // (256 // COLOURS)).astype(np.int64)
     joint = (levels[..., 0] * COLOURS + levels[..., 1]) * COLOURS + levels[..., 2]
-    return np.bincount(joint.ravel(), minlength=COLOURS**3) / joint.size
+    return np.asarray(np.bincount(joint.ravel(), minlength=COLOURS**3), np.float64) / joint.size
 
 
 class Hog:
@@ -83,7 +83,7 @@ def hof(flow: npt.NDArray[np.float16]) -> Floats:
     cell = (rows * -(-flow.shape[1] // CELL) + columns) * (DIRECTIONS + 1)
     bins = np.concatenate([(cell + first)[moving], (cell + (first + 1) % DIRECTIONS)[moving], (cell + DIRECTIONS)[~moving]])
     weights = np.concatenate([(length * (1 - share))[moving], (length * share)[moving], np.ones(int((~moving).sum()))])
-    return np.bincount(bins, weights, minlength=int(cell.max()) + DIRECTIONS + 1)
+    return np.asarray(np.bincount(bins, weights, minlength=int(cell.max()) + DIRECTIONS + 1), np.float64)
 
 
 def features(path: str, *, every: int = EVERY) -> dict[str, Floats]:

@@ -26,6 +26,8 @@ from tasks.recognition._result import Origin, SplitResult, SvmResult
 # In a path, the split's number.
 PLACEHOLDER = "{split}"
 TUNED = "cv"
+# As `featx.load_dataset`'s.
+HOLDOUT = 0.2
 
 
 def svm(
@@ -39,7 +41,7 @@ def svm(
     fusion: str = "concat",
     root: str | os.PathLike[str] | None = None,
     partial: bool = False,
-    holdout: float = 0.2,
+    holdout: float = HOLDOUT,
     allow_trained_on: bool = False,
     save: str | os.PathLike[str] | None = None,
     on_step: Callable[[str], None] | None = None,
@@ -100,7 +102,7 @@ def check(
     folds: int | None = None,
     root: str | os.PathLike[str] | None = None,
     partial: bool = False,
-    holdout: float = 0.2,
+    holdout: float = HOLDOUT,
     save: str | os.PathLike[str] | None = None,
 ) -> tuple[list[Split], list[Path | None]]:
     """Raise what `svm` would before it opens features, which may take hours to extract; return splits and models' paths."""
@@ -110,7 +112,7 @@ def check(
     if folds is None:
         splits = load_splits(dataset, root=root, split=split, partial=partial, holdout=holdout)
     else:
-        _check_folds(folds, split=split, save=save)
+        _check_folds(folds, split=split, holdout=holdout, save=save)
         splits = load_folds(dataset, folds, root=root, partial=partial)
     targets = _targets(save, splits)
     for each in splits:
@@ -118,11 +120,13 @@ def check(
     return splits, targets
 
 
-def _check_folds(folds: int, *, split: int | None, save: str | os.PathLike[str] | None) -> None:
+def _check_folds(folds: int, *, split: int | None, holdout: float, save: str | os.PathLike[str] | None) -> None:
     if split is not None:
         raise UsageError(
             f"--split {split} is one of the dataset's own splits, and --folds {folds} divides it anew: leave one out"
         )
+    if holdout != HOLDOUT:
+        raise UsageError(f"--holdout {holdout:g} is for a test side, and --folds {folds} tests every video: leave one out")
     if save is not None:
         raise UsageError(f"the {folds} SVMs of a cross-validation are there to be counted, not kept: leave --save or --folds out")
 
