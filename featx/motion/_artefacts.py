@@ -15,10 +15,13 @@ _BLOCK = 8
 def filmed(canvas: torch.Tensor, draws: Draws, times: torch.Tensor) -> torch.Tensor:
     """(N, 3, T, S, S) float32, 0 the middle grey and 1 the whole range -> (N, T, S, S, 3) uint8. The canvas is used up."""
     n, _, length, size, _ = canvas.shape
+    # Few videos are as colourful as colours that are drawn.
+    grey = canvas.mean(1, keepdim=True)
+    canvas = grey + draws.one("saturation", 0.1, 1)[:, None, None, None, None] * (canvas - grey)
     canvas *= _light(draws, times)[:, None, :, None, None]
     x = _blurred(canvas, draws)
     x = _coded(x.transpose(1, 2).reshape(n, 3 * length, size, size), draws).view(n, length, 3, size, size)
-    strength = (draws.one("noise", 0, 1) ** 2 * 0.1)[:, None, None, None, None]
+    strength = (draws.one("noise", 0, 1) ** 2 * 0.06)[:, None, None, None, None]
     x = x + strength * draws.uniform("grain", x[0].numel(), -1, 1).view_as(x)
     return (255 * (x + 0.5)).round_().clamp_(0, 255).to(torch.uint8).permute(0, 1, 3, 4, 2).contiguous()
 
@@ -33,7 +36,7 @@ def _light(draws: Draws, times: torch.Tensor) -> torch.Tensor:
 
 def _blurred(x: torch.Tensor, draws: Draws) -> torch.Tensor:
     """Mix each frame with itself at half the resolution, as a scaled or badly focused video is."""
-    amount = (draws.chance("blurs", 0.4).float() * draws.one("blur", 0.2, 1))[:, None, None, None, None]
+    amount = (draws.chance("blurs", 0.3).float() * draws.one("blur", 0.2, 1))[:, None, None, None, None]
     flat = x.flatten(1, 2)
     soft = functional.avg_pool2d(functional.pad(flat, (1, 1, 1, 1), mode="replicate"), 3, 1).view_as(x)
     return x + amount * (soft - x)
@@ -49,7 +52,9 @@ def _coded(x: torch.Tensor, draws: Draws) -> torch.Tensor:
     turned = torch.einsum("ncaibj,ui,vj->ncaubv", blocks, basis, basis)
     number = torch.arange(_BLOCK, device=x.device)
     growth = 1 + 0.5 * (number[:, None, None] + number)
-    step = (draws.chance("codes", 0.6).float() * draws.one("coarseness", 0, 1) ** 2 * 0.16 + 1e-4)[:, None, None, None, None, None] * growth
+    step = (draws.chance("codes", 0.5).float() * draws.one("coarseness", 0, 1) ** 2 * 0.16 + 1e-4)[
+        :, None, None, None, None, None
+    ] * growth
     coded = torch.einsum("ncaubv,ui,vj->ncaibj", (turned / step).round() * step, basis, basis)
     return coded.flatten(-2).flatten(-3, -2)[..., :size, :size]
 

@@ -50,7 +50,9 @@ def figures(draws: Draws) -> Figures:
     swing = per_part("swings", 0.35, 1.1)
     sides = draws.number("sides", 3)[:, None]
     other = torch.tensor([1.0, -1.0, 0.0], device=swing.device)[sides]
-    swing = torch.stack([0 * swing[..., 0], 0 * swing[..., 1], swing[..., 2], swing[..., 2] * other, swing[..., 4], swing[..., 4] * other], -1)
+    swing = torch.stack(
+        [0 * swing[..., 0], 0 * swing[..., 1], swing[..., 2], swing[..., 2] * other, swing[..., 4], swing[..., 4] * other], -1
+    )
     # Each part has a colour of its own, about the object's.
     colour = draws.uniform("object colour", 3 * OBJECTS, -0.45, 0.45).view(n, OBJECTS, 1, 3)
     own = draws.uniform("part contrast", OBJECTS, 0, 0.35)[..., None, None] * per_part("part colour", -1, 1, 3)

@@ -17,9 +17,9 @@ from featx.motion._draws import Draws
 
 OBJECTS = 3
 # Half the range that places wrap around in, in half frames: an object leaves on one side, nearly out of sight, and enters on the other.
-ROOM = 1.2
+ROOM = 1.0
 # Range that sizes wrap around in, as logarithms: an object of size 1 fills the frame's height.
-SMALLEST, LARGEST = math.log(0.3), math.log(1.1)
+SMALLEST, LARGEST = math.log(0.6), math.log(1.6)
 TURN = 2 * math.pi
 
 
@@ -61,7 +61,9 @@ def paths(draws: Draws, frames: int) -> Paths:
     world = world + _swing(row.wave, row, clock, phase)
     angle = draws.one("heading", 0, TURN) * row.heading
     world = _headed(world, angle)
-    camera = _travelled(row.camera, row.camera, clock[:, :1])[:, 0] + _swing(row.camera_wave, row, clock[:, :1], phase[:, :1])[:, 0]
+    camera = (
+        _travelled(row.camera, row.camera, clock[:, :1])[:, 0] + _swing(row.camera_wave, row, clock[:, :1], phase[:, :1])[:, 0]
+    )
     camera = camera + _unsteady(draws, times)
     # What the camera zooms into and rolls about lies anywhere, for the background and the objects alike.
     centre = draws.uniform("centre", 2, -ROOM, ROOM)
@@ -114,7 +116,9 @@ def _unsteady(draws: Draws, times: torch.Tensor) -> torch.Tensor:
     drift = draws.uniform("drift", 4, -1, 1) * torch.tensor([0.08, 0.08, 0.04, 0.04])
     tremble = draws.uniform("tremble", 4, 0, 1) * torch.tensor([0.02, 0.02, 0.015, 0.01])
     rate, phase = draws.uniform("tremble rate", 4, 1, 4), draws.uniform("tremble phase", 4, 0, TURN)
-    moved = drift[:, None] * times[..., None] + tremble[:, None] * torch.sin(math.pi * rate[:, None] * times[..., None] + phase[:, None])
+    moved = drift[:, None] * times[..., None] + tremble[:, None] * torch.sin(
+        math.pi * rate[:, None] * times[..., None] + phase[:, None]
+    )
     return on * moved
 
 

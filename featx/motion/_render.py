@@ -25,9 +25,7 @@ class Clips(NamedTuple):
     labels: torch.Tensor
 
 
-def clips(
-    places: Sequence[int], *, seed: int, frames: int, size: int, device: torch.device, held_out: bool = False
-) -> Clips:
+def clips(places: Sequence[int], *, seed: int, frames: int, size: int, device: torch.device, held_out: bool = False) -> Clips:
     """Make the clips at these places of an endless stream of labelled motion, on `device`.
 
     size: of a frame's side, in pixels. held_out: of another stream, which shares no clip with the first.
@@ -86,7 +84,14 @@ def _background(draws: Draws, where: Paths, x: torch.Tensor, y: torch.Tensor, bo
 
 
 def _paint(
-    canvas: torch.Tensor, draws: Draws, where: Paths, look: Figures, number: int, x: torch.Tensor, y: torch.Tensor, index: torch.Tensor | None
+    canvas: torch.Tensor,
+    draws: Draws,
+    where: Paths,
+    look: Figures,
+    number: int,
+    x: torch.Tensor,
+    y: torch.Tensor,
+    index: torch.Tensor | None,
 ) -> None:
     """Paint object `number` of all clips, or of those in `index`, over the canvas (N, 3, T, S, S)."""
     if index is not None:
