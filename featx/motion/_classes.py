@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass
+from functools import lru_cache
 from typing import NamedTuple
 
 import torch
@@ -138,7 +139,12 @@ class Table(NamedTuple):
     @classmethod
     def of(cls, labels: torch.Tensor) -> Table:
         """Return the rows of these labels, (N, ...) each."""
-        rows = [MOTIONS[name] for name in CLASSES]
-        columns = {name: [getattr(row, name) for row in rows] for name in cls._fields if name != "then"}
-        columns["then"] = [row.first if row.then is None else row.then for row in rows]
-        return cls(**{name: torch.tensor(values, dtype=torch.float32)[labels] for name, values in columns.items()})
+        return cls(*(column[labels] for column in _columns()))
+
+
+@lru_cache(maxsize=1)
+def _columns() -> Table:
+    rows = list(MOTIONS.values())
+    columns = {name: [getattr(row, name) for row in rows] for name in Table._fields if name != "then"}
+    columns["then"] = [row.first if row.then is None else row.then for row in rows]
+    return Table(**{name: torch.tensor(values, dtype=torch.float32) for name, values in columns.items()})

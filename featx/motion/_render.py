@@ -8,7 +8,7 @@ from typing import NamedTuple
 
 import torch
 
-from featx.motion._artefacts import filmed
+from featx.motion._artefacts import faults, filmed
 from featx.motion._draws import Draws
 from featx.motion._figures import PARTS, Figures, figures
 from featx.motion._paths import OBJECTS, Paths, paths
@@ -35,7 +35,7 @@ def clips(places: Sequence[int], *, seed: int, frames: int, size: int, device: t
     where = paths(draws, frames)
     boils = torch.nonzero(where.boils)[:, 0]
     third = torch.nonzero(where.third)[:, 0]
-    look = figures(draws)
+    look, faulty = figures(draws), _moved(faults(draws), device)
     made = draws.to(device)
     moved = _moved(where, device)
     x, y = _grid(size, device)
@@ -43,7 +43,7 @@ def clips(places: Sequence[int], *, seed: int, frames: int, size: int, device: t
     for number in range(OBJECTS):
         index = third.to(device) if number == OBJECTS - 1 else None
         _paint(canvas, made, moved, _moved(look, device), number, x, y, index)
-    return Clips(filmed(canvas, made, moved.times), moved.labels)
+    return Clips(filmed(canvas, made, moved.times, faulty), moved.labels)
 
 
 def _moved(values, device: torch.device):

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from functools import lru_cache
 
 import torch
 from torch.nn import functional
@@ -31,12 +32,8 @@ def tile(draws: Draws, name: str, side: int, layer: torch.Tensor | None = None) 
     for octave in range(octaves):
         cells = COARSEST * 2**octave
         values = _lattice(draws, f"{name} {octave}", cells, None if layer is None else layer * 1.4**octave)
-        # Two cells more on each side, so that what is between the cells near an edge knows its neighbours beyond it.
-        around = functional.pad(values, (2, 2, 2, 2), mode="circular")
-        fine = functional.interpolate(around, scale_factor=side // cells, mode="bicubic", align_corners=False)
-        edge = 2 * (side // cells)
         weight = (share[:, octave] * torch.exp2(-octave * slope))[:, None, None, None]
-        part = weight * fine[..., edge:-edge, edge:-edge]
+        part = weight * _between(values, side)
         waves = part if waves is None else waves + part
     if waves is None:
         raise ValueError(f"a tile of {side} pixels has no octave")
@@ -74,6 +71,30 @@ def _lattice(draws: Draws, name: str, cells: int, layer: torch.Tensor | None) ->
         mixed.append(own.uniform(name, count, -spread, spread).view(-1, 3, cells, cells))
     angle = ((layer - below) * (math.pi / 2))[:, None, None, None]
     return torch.cos(angle) * mixed[0] + torch.sin(angle) * mixed[1]
+
+
+def _between(values: torch.Tensor, side: int) -> torch.Tensor:
+    """Interpolate lattices to tiles by cubic convolution (Keys 1981, a = -0.75): (N, C, cells, cells) -> (N, C, side, side)."""
+    matrix = _cubic(values.shape[-1], side).to(values.device, non_blocking=True)
+    flat = values.flatten(0, 1)
+    across = matrix.expand(len(flat), -1, -1)
+    return torch.bmm(torch.bmm(across, flat), across.transpose(1, 2)).unflatten(0, values.shape[:2])
+
+
+@lru_cache(maxsize=64)
+def _cubic(cells: int, side: int) -> torch.Tensor:
+    """Return the weights of a ring of cells in each of `side` pixels around it, (side, cells)."""
+    place = (torch.arange(side, dtype=torch.float64) + 0.5) * cells / side - 0.5
+    below = torch.floor(place)
+    weights = torch.zeros(side, cells, dtype=torch.float64)
+    for step in range(-1, 3):
+        away = (place - below - step).abs()
+        a = -0.75
+        near = (a + 2) * away**3 - (a + 3) * away**2 + 1
+        far = a * away**3 - 5 * a * away**2 + 8 * a * away - 4 * a
+        index = (below + step).long().remainder(cells)
+        weights[torch.arange(side), index] += torch.where(away <= 1, near, torch.where(away < 2, far, 0.0))
+    return weights.float()
 
 
 def _stripes(draws: Draws, name: str, waves: torch.Tensor) -> torch.Tensor:
