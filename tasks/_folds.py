@@ -20,7 +20,7 @@ def load_folds(
 
     Classes are in as equal shares as groups allow; the same videos are always divided the same. A group's name counts across
     classes, as UCF101's g01 to g25 do in its own splits; a video without one is a group of its own, its parts together.
-    partial: as for `featx.load_whole`; classes of fewer than two groups are left out then, and it is told.
+    partial: as for `featx.datasets.load_whole`; classes of fewer than two groups are left out then, and it is told.
     Raises UsageError for folds that are no number of them, FeatxError for videos and groups that cannot be divided so.
     """
     if folds < 2:

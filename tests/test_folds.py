@@ -90,6 +90,13 @@ def test_without_groups_a_video_is_one_and_its_parts_stay_together(tmp_path: Pat
     assert sum("cut" in item.id for item in whole.test.items) == 3
 
 
+def test_own_data_need_no_sides_and_nothing_is_told_of_them(tmp_path: Path) -> None:
+    rows = [(f"{name}/{i}.avi", name) for name in "ab" for i in range(4)]
+    found = load_folds(write_dataset(tmp_path / "set.csv", rows, header=("path", "label")), 2)
+    assert [len(each.test.items) for each in found] == [4, 4]
+    assert found[0].train.notes == ()
+
+
 @pytest.mark.parametrize(("folds", "message"), [
     (1, "folds is 1: give 2 or more"),
     (7, "set has 6 groups of videos, too few for 7 folds: give 6 or fewer"),
