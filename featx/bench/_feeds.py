@@ -72,6 +72,14 @@ def made() -> Feed:
         return generated.Maker(trainer.places(), seed=0, frames=entry.clip.frames, size=entry.transform.crop, device=place)
 
     return Feed(
-        what="generator", overlaps=False, settles=False, videos=None, workers=None, classes=len(motion.CLASSES),
-        default=lambda _: GENERATED_MOTION, check=generated.check_recipe, stream=lambda _: generated.Stream(), batches=batches,
-    )  # fmt: skip
+        what="generator",
+        overlaps=False,
+        settles=False,
+        videos=None,
+        workers=None,
+        classes=len(motion.CLASSES),
+        default=lambda _: GENERATED_MOTION,
+        check=generated.check_recipe,
+        stream=lambda _: generated.Stream(generated.EPOCH_CLIPS),
+        batches=batches,
+    )

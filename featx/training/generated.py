@@ -34,7 +34,7 @@ EPOCH_CLIPS = 10_000
 class Stream:
     """The stream as the loop sees it: clip number `place` is a function of (seed, place) alone."""
 
-    epoch_clips: int = EPOCH_CLIPS
+    epoch_clips: int
 
 
 class Maker:
@@ -122,7 +122,7 @@ class Generated:
 
     def epochs(self, recipe: Recipe) -> Stream:
         """Return the endless stream of clips."""
-        return Stream()
+        return Stream(EPOCH_CLIPS)
 
     def batches(self, planned: Plan, trainer: Trainer) -> Maker:
         """Return what makes the batches."""

@@ -243,7 +243,8 @@ class Trainer:
                     on_rows(rows)
                     if rows:
                         on_progress(rate.progress(self, rows[-1]))
-                    if saves or interrupted or (at_end and save_last):
+                    # Asked again: an interrupt may have come since.
+                    if saves or interrupts or (at_end and save_last):
                         save()
                         self._saved = monotonic()
         raise_held(interrupts)
