@@ -66,17 +66,18 @@ def evaluate(context: click.Context, /, checkpoint: str, model: str | None, data
     Example:
       featx eval --checkpoint res3d-ucf101.safetensors --dataset ucf101 --split 1
       featx eval --checkpoint my.safetensors --dataset videos/ --protocol clip --protocol hara --plot confusion.png
+      featx eval --checkpoint runs/motion/last.safetensors --dataset generated
     """
+    names = dict.fromkeys(protocols)
+    if generated := dataset == "generated":
+        refuse_given(context, "for videos, and generated clips are none", *_FOR_VIDEOS)
+        names = dict.fromkeys(["held-out"])
     from featx.evaluation import as_text, plot_confusion, to_json, write_csv
     from featx.files import check_target, keep_inputs
     from featx.picture import check_picture
     from featx.preparation import Settings
     from featx.weights import architecture_of
 
-    names = dict.fromkeys(protocols)
-    if generated := dataset == "generated":
-        refuse_given(context, "for videos, and generated clips are none", *_FOR_VIDEOS)
-        names = dict.fromkeys(["held-out"])
     pictures = {name: _picture(plot, name, alone=len(names) == 1) for name in names} if plot is not None else {}
     for picture in pictures.values():
         check_picture(picture)
