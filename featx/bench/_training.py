@@ -101,7 +101,7 @@ def bench_training(
     Raises UsageError if a video cannot be read: a figure must not rest on videos that were left out.
     """
     check(rounds, seconds)
-    if dataset not in (None, GENERATED_CLIPS):
+    if dataset not in (None, GENERATED_CLIPS[0]):
         raise UsageError(f"dataset is {dataset!r}: give generated, or the videos themselves")
     if dataset is not None and inputs:
         raise UsageError(

@@ -68,8 +68,10 @@ def evaluate(context: click.Context, /, checkpoint: str, model: str | None, data
       featx eval --checkpoint my.safetensors --dataset videos/ --protocol clip --protocol hara --plot confusion.png
       featx eval --checkpoint runs/motion/last.safetensors --dataset generated
     """
+    from featx.datasets import GENERATED_CLIPS
+
     names = dict.fromkeys(protocols)
-    if generated := dataset == "generated":
+    if generated := dataset in GENERATED_CLIPS:
         refuse_given(context, "for videos, and generated clips are none", *_FOR_VIDEOS)
         names = dict.fromkeys(["held-out"])
     from featx.evaluation import as_text, plot_confusion, to_json, write_csv
@@ -87,7 +89,7 @@ def evaluate(context: click.Context, /, checkpoint: str, model: str | None, data
     network = Settings(model=model or architecture_of(checkpoint), weights=checkpoint, **settings)
     if generated:
         seed_given = context.get_parameter_source("seed") is click.core.ParameterSource.COMMANDLINE
-        evaluations = _on_generated(network, network.seed if seed_given else None)
+        evaluations = _on_generated(network, dataset, network.seed if seed_given else None)
     else:
         evaluations = _on_videos(network, names, dataset, root=root, split=split, subset=subset, partial=partial, holdout=holdout)
     found = []
@@ -123,11 +125,11 @@ def _on_videos(network: Settings, protocols: Iterable[str], dataset: str, **side
         yield found
 
 
-def _on_generated(network: Settings, seed: int | None) -> Iterator[Evaluation]:
+def _on_generated(network: Settings, dataset: str, seed: int | None) -> Iterator[Evaluation]:
     from featx.evaluation import evaluate_generated
 
     with bar("clip") as progress:
-        found = evaluate_generated(network, seed=seed, on_progress=progress)
+        found = evaluate_generated(network, dataset, seed=seed, on_progress=progress)
     yield found
 
 

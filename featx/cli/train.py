@@ -74,7 +74,9 @@ def train(context: click.Context, /, out: str, overrides: tuple[str, ...], as_js
       featx train --model res3d --dataset generated --seed 1 runs/motion
       torchrun --nproc-per-node 4 --no-python featx train --model hara_resnet34 --dataset kinetics runs/kinetics
     """
-    if settings["dataset"] == "generated":
+    from featx.datasets import GENERATED_CLIPS
+
+    if settings["dataset"] in GENERATED_CLIPS:
         refuse_given(context, "for videos, and generated clips are none", *_FOR_VIDEOS)
     from featx.terminal import TrainingProgress
     from featx.training import TrainSettings

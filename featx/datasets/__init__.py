@@ -36,8 +36,8 @@ _PROTOCOLS: dict[str, Protocol] = {
 }
 
 
-# Clips that `featx train` makes for itself; nothing else has a dataset of that name.
-GENERATED_CLIPS = "generated"
+# Streams of clips that `featx train` makes for itself (`featx.motion.STREAMS`); nothing else has a dataset of that name.
+GENERATED_CLIPS = ("generated", "generated-basic")
 
 
 def dataset_names() -> tuple[str, ...]:
@@ -189,10 +189,10 @@ def _find(name_or_path: str | os.PathLike[str], root: str | os.PathLike[str] | N
     name = os.fspath(name_or_path)
     if name in _PROTOCOLS:
         return _PROTOCOLS[name], data_folder() / name if root is None else Path(root)
-    if name == GENERATED_CLIPS:
+    if name in GENERATED_CLIPS:
         raise UsageError(
-            "'generated' are clips that `featx train` makes while it trains, and no videos: `featx synth` writes videos,"
-            " and a folder of that name is ./generated"
+            f"{name!r} are clips that `featx train` makes while it trains, and no videos: `featx synth` writes videos,"
+            f" and a folder of that name is ./{name}"
         )
     path = Path(name)
     if not path.exists():

@@ -24,6 +24,7 @@ HELD_OUT = 1_000
 
 def evaluate_generated(
     settings: Settings,
+    dataset: str = GENERATED_CLIPS[0],
     *,
     seed: int | None = None,
     loaded: LoadedModel | None = None,
@@ -33,6 +34,7 @@ def evaluate_generated(
 
     settings: the network and the device; a clip's frames and size are the checkpoint's. With precision "auto" bf16 is for a GPU
         alone, as in training, so that the answers are those of the run's own validation.
+    dataset: the stream's name, one of `featx.motion.STREAMS`.
     seed: of the held-out stream; None for that of the checkpoint's run, where it was trained on generated clips, else 0.
     loaded: a model in memory, as for `evaluate`. on_progress: called with how many clips are recognised, of how many.
 
@@ -45,7 +47,7 @@ def evaluate_generated(
     if loaded is None:
         loaded = load_model(settings.model, settings.weights, seed=settings.seed)
     check_classifier(loaded)
-    classes, places = places_of(loaded, motion.CLASSES, "the generated clips")
+    classes, places = places_of(loaded, motion.STREAMS[dataset], f"the {dataset} clips")
     own = _told(loaded)
     seed = own.get("seed", 0) if seed is None else seed
     if seed < 0:
@@ -64,6 +66,7 @@ def evaluate_generated(
         made = motion.clips(
             range(first, first + ready.batch_size),
             seed=seed, frames=ready.decode.clip.frames, size=transform.crop, device=device, held_out=True,
+            stream=dataset,
         )  # fmt: skip
         probabilities.append(ready.extractor(transform.normalise(made.frames))[PROB])
         labels.append(made.labels)
@@ -79,7 +82,7 @@ def evaluate_generated(
     stream = f"clips 0 to {HELD_OUT - 1} of the held-out stream of seed {seed}, generator version {motion.VERSION}"
     return Evaluation(
         protocol=Whole(name="held-out", clips=1, crops="center", source=stream),
-        dataset=f"{HELD_OUT:,} held-out generated clips",
+        dataset=f"{HELD_OUT:,} held-out {dataset} clips",
         classes=classes,
         ids=tuple(f"held-out clip {place}" for place in range(HELD_OUT)),
         paths=("",) * HELD_OUT,
@@ -97,7 +100,7 @@ def evaluate_generated(
 def _told(loaded: LoadedModel) -> dict[str, int]:
     """Return the seed and the generator's version that a checkpoint was trained with; none where it says nothing of the kind."""
     told = loaded.weights_info.get("trained_on")
-    if not isinstance(told, dict) or told.get("dataset") != GENERATED_CLIPS:
+    if not isinstance(told, dict) or told.get("dataset") not in GENERATED_CLIPS:
         return {}
     # A file may say anything.
     return {name: value for name in ("seed", "generator") if type(value := told.get(name)) is int and value >= 0}

@@ -9,12 +9,19 @@ from __future__ import annotations
 import importlib
 from typing import TYPE_CHECKING, Any
 
-_PUBLIC = {"CLASSES": "_classes", "VERSION": "_render", "Clips": "_render", "clips": "_render"}
+_PUBLIC = {
+    "CLASSES": "_classes",
+    "GENERATED": "_classes",
+    "STREAMS": "_classes",
+    "VERSION": "_render",
+    "Clips": "_render",
+    "clips": "_render",
+}
 
-__all__ = ["CLASSES", "VERSION", "Clips", "clips"]
+__all__ = ["CLASSES", "GENERATED", "STREAMS", "VERSION", "Clips", "clips"]
 
 if TYPE_CHECKING:
-    from featx.motion._classes import CLASSES
+    from featx.motion._classes import CLASSES, GENERATED, STREAMS
     from featx.motion._render import VERSION, Clips, clips
 
 

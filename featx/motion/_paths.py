@@ -8,6 +8,7 @@ distribution is therefore the same for every class: a single frame, even one who
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 from typing import NamedTuple
 
 import torch
@@ -42,11 +43,14 @@ class Paths(NamedTuple):
     third: torch.Tensor
 
 
-def paths(draws: Draws, frames: int) -> Paths:
-    """Return where everything is in N clips of that many frames; a clip of one frame shows a drawn time."""
+def paths(draws: Draws, frames: int, classes: Sequence[str] = CLASSES) -> Paths:
+    """Return where everything is in N clips of that many frames; a clip of one frame shows a drawn time.
+
+    classes: those that the labels are places in.
+    """
     n = len(draws)
-    labels = draws.number("label", len(CLASSES))
-    row = Table.of(labels)
+    labels = draws.number("label", len(classes))
+    row = Table.of(torch.tensor([CLASSES.index(name) for name in classes])[labels])
     if frames > 1:
         times = torch.linspace(-1, 1, frames).expand(n, frames)
     else:

@@ -9,6 +9,7 @@ from typing import NamedTuple
 import torch
 
 from featx.motion._artefacts import faults, filmed
+from featx.motion._classes import GENERATED, STREAMS
 from featx.motion._draws import Draws
 from featx.motion._figures import PARTS, Figures, figures
 from featx.motion._paths import OBJECTS, Paths, paths
@@ -19,20 +20,30 @@ VERSION = 1
 
 
 class Clips(NamedTuple):
-    """frames: (N, T, S, S, 3) uint8; labels: (N,) int64, places in CLASSES."""
+    """frames: (N, T, S, S, 3) uint8; labels: (N,) int64, places in the stream's classes."""
 
     frames: torch.Tensor
     labels: torch.Tensor
 
 
-def clips(places: Sequence[int], *, seed: int, frames: int, size: int, device: torch.device, held_out: bool = False) -> Clips:
+def clips(
+    places: Sequence[int],
+    *,
+    seed: int,
+    frames: int,
+    size: int,
+    device: torch.device,
+    held_out: bool = False,
+    stream: str = GENERATED,
+) -> Clips:
     """Make the clips at these places of an endless stream of labelled motion, on `device`.
 
     size: of a frame's side, in pixels. held_out: of another stream, which shares no clip with the first.
-    A clip depends on its place, the seed and its frames' number and size alone.
+    stream: a name of STREAMS, whose classes the labels are places in.
+    A clip depends on its place, the seed, the stream and its frames' number and size alone.
     """
     draws = Draws.of(places, seed=seed, held_out=held_out)
-    where = paths(draws, frames)
+    where = paths(draws, frames, STREAMS[stream])
     boils = torch.nonzero(where.boils)[:, 0]
     third = torch.nonzero(where.third)[:, 0]
     look, faulty = figures(draws), _moved(faults(draws), device)

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 import torch
 
 from featx import motion
-from featx.datasets import GENERATED_CLIPS, Dataset
+from featx.datasets import Dataset
 from featx.errors import UsageError
 from featx.evaluation import HELD_OUT, Evaluation, evaluate_generated
 from featx.preparation import Settings as ExtractionSettings
@@ -44,7 +44,17 @@ class Maker:
     are made: what computes with them comes after them in the same stream of work.
     """
 
-    def __init__(self, places: Iterator[Sequence[int]], *, seed: int, frames: int, size: int, device: torch.device) -> None:
+    def __init__(
+        self,
+        places: Iterator[Sequence[int]],
+        *,
+        seed: int,
+        frames: int,
+        size: int,
+        device: torch.device,
+        stream: str = motion.GENERATED,
+    ) -> None:
+        self._stream = stream
         self._places, self._seed, self._frames, self._size, self._device = places, seed, frames, size, device
         self._ones = torch.ones(0, device=device)
         self.notes: list[str] = []
@@ -60,7 +70,9 @@ class Maker:
         places = next(self._places)
         n = len(places)
         with torch.no_grad():
-            made = motion.clips(places, seed=self._seed, frames=self._frames, size=self._size, device=self._device)
+            made = motion.clips(
+                places, seed=self._seed, frames=self._frames, size=self._size, device=self._device, stream=self._stream
+            )
             if len(self._ones) != n:
                 self._ones = torch.ones(n, device=self._device)
         ids = [f"generated clip {place}" for place in places]
@@ -78,7 +90,7 @@ class Generated:
 
     @property
     def title(self) -> str:
-        return "generated clips"
+        return "generated clips" if self.settings.dataset == motion.GENERATED else f"{self.settings.dataset} clips"
 
     @property
     def size(self) -> str:
@@ -86,7 +98,7 @@ class Generated:
 
     @property
     def classes(self) -> tuple[str, ...]:
-        return motion.CLASSES
+        return motion.STREAMS[self.settings.dataset]
 
     @property
     def validated(self) -> str | None:
@@ -96,7 +108,7 @@ class Generated:
     def measured(self) -> Mapping[str, Any]:
         if not self._validates:
             return {}
-        return {"on": "held-out generated clips", "clips": HELD_OUT, "seed": self.settings.seed, "generator": motion.VERSION}
+        return {"on": f"held-out {self.title}", "clips": HELD_OUT, "seed": self.settings.seed, "generator": motion.VERSION}
 
     @property
     def _validates(self) -> bool:
@@ -112,9 +124,9 @@ class Generated:
         """Return what run.json holds of the generator; the same version makes the same clips."""
         return {
             "dataset": {
-                "name": GENERATED_CLIPS,
+                "name": self.settings.dataset,
                 "generator": motion.VERSION,
-                "classes": list(motion.CLASSES),
+                "classes": list(self.classes),
                 "epoch": EPOCH_CLIPS,
             },
             "validate": {"every": self.settings.validate_every, "clips": HELD_OUT if self._validates else 0},
@@ -132,21 +144,22 @@ class Generated:
             frames=planned.clip.frames,
             size=planned.transform.crop,
             device=trainer.processes.device,
+            stream=self.settings.dataset,
         )
 
     def evaluated(self, planned: Plan, loaded: LoadedModel, precision: str, processes: Processes) -> Evaluation:
         """Return what a network makes of the held-out clips."""
         settings = ExtractionSettings(model=self.settings.model, precision=precision, device=str(processes.device))
-        return evaluate_generated(settings, seed=self.settings.seed, loaded=loaded)
+        return evaluate_generated(settings, self.settings.dataset, seed=self.settings.seed, loaded=loaded)
 
     def told(self, planned: Plan, clips: int) -> dict[str, Any]:
         """Return what a checkpoint tells of the clips. Its weights are featx's own where nothing else went into them."""
         s = self.settings
         own = s.weights is None and s.init_2d is None
         return {
-            "what": f"generated clips: {clips:,} clips of {len(motion.CLASSES)} motions, generator version {motion.VERSION}",
+            "what": f"{self.title}: {clips:,} clips of {len(self.classes)} motions, generator version {motion.VERSION}",
             "licence": "featx's own" if own else None,
-            "trained_on": {"dataset": GENERATED_CLIPS, "clips": clips, "generator": motion.VERSION, "seed": s.seed},
+            "trained_on": {"dataset": s.dataset, "clips": clips, "generator": motion.VERSION, "seed": s.seed},
         }
 
 
@@ -183,5 +196,5 @@ def find_generated(settings: TrainSettings, data: Dataset | None) -> Generated:
     if settings.validate not in (None, "none"):
         raise UsageError(f"validate is {settings.validate!r}, and generated clips have no such side: leave it out, or give none")
     if data is not None:
-        raise UsageError("the dataset is 'generated', and another one is given: leave one of them out")
+        raise UsageError("the dataset is generated clips, and another one is given: leave one of them out")
     return Generated(settings)

@@ -65,7 +65,7 @@ def make_plan(settings: TrainSettings, data: Dataset | None = None) -> Plan:
     """
     protocol_named(settings.protocol)
     entry = model_entry(settings.model)
-    generated = settings.dataset == GENERATED_CLIPS
+    generated = settings.dataset in GENERATED_CLIPS
     own = GENERATED_MOTION if generated else default_recipe(entry.family, finetune=settings.weights is not None)
     name = settings.recipe or own
     chosen = recipe(name, settings.overrides)
