@@ -64,11 +64,10 @@ def widen(weights: str | os.PathLike[str], out: str | os.PathLike[str], *, archi
         copies = wide.get_submodule(wide.classifier).in_features // narrow.get_submodule(narrow.classifier).in_features
     except (ValueError, RuntimeError) as error:
         raise UsageError(f"{no}: {error}") from None
-    noise = torch.randn(
-        1, 3, told.clip.frames, told.transform.crop, told.transform.crop, generator=torch.Generator().manual_seed(0)
-    )
+    side = told.transform.crop
+    noise = 64 * torch.randn(1, 3, told.clip.frames, side, side, generator=torch.Generator().manual_seed(0))
     with torch.inference_mode():
-        before, after = narrow(64 * noise), wide(64 * noise)
+        before, after = narrow(noise), wide(noise)
     if not (after - before).abs().max() <= _TOLERANCE * before.abs().max():
         raise UsageError(f"{no}: made so, it computes something else")
     info = {
@@ -84,7 +83,7 @@ def widen(weights: str | os.PathLike[str], out: str | os.PathLike[str], *, archi
 
 
 def widened(narrow: Mapping[str, torch.Tensor], wide: Mapping[str, torch.Tensor], *, seed: int) -> dict[str, torch.Tensor]:
-    """Return a narrow network's numbers in a wide one's shapes; channel c of a layer with w of them stands at c, c + w, c + 2 w ...
+    """Return a narrow network's numbers in a wide one's shapes: channel c of w stands at c, c + w, c + 2 w and so on.
 
     Raises ValueError where a shape is no whole multiple, or the tensors have other names.
     """

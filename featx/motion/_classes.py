@@ -28,8 +28,8 @@ STILL = Pose()
 class Motion:
     """How the things of a clip move; time goes from -1 to 1 over a clip, and every rate is times the clip's tempo.
 
-    first, then: the objects' velocity before and after the clip's middle. wave: amplitude of a swing of `cycles` a unit of time; in
-    quarter, y swings a quarter cycle after x (an orbit); in bounce, it swings to one side (its absolute value).
+    first, then: the objects' velocity before and after the clip's middle. wave: amplitude of a swing of `cycles` a unit of time;
+    in quarter, y swings a quarter cycle after x (an orbit); in bounce, it swings to one side (its absolute value).
     camera: the camera's velocity, seen as the background's; camera_wave as wave. opposed: every other object moves the other way.
     limbs: cycles of the arms' and of the legs' swing. ripple: radians at which a wave runs through the objects.
     boil: at which the background changes its pattern. heading: whether the objects' x and y are turned by a drawn angle.

@@ -17,9 +17,9 @@ from featx.motion._classes import CLASSES, Table
 from featx.motion._draws import Draws
 
 OBJECTS = 3
-# Half the range that places wrap around in, in half frames: an object leaves on one side, nearly out of sight, and enters on the other.
+# Half the range that places wrap around in, in half frames: an object leaves on one side and enters on the other.
 ROOM = 1.0
-# Range that sizes wrap around in, as logarithms: an object of size 1 fills the frame's height.
+# Range that sizes wrap around in, as logarithms: a figure of size 1 is as high as the frame.
 SMALLEST, LARGEST = math.log(0.6), math.log(1.6)
 TURN = 2 * math.pi
 
@@ -51,10 +51,7 @@ def paths(draws: Draws, frames: int, classes: Sequence[str] = CLASSES) -> Paths:
     n = len(draws)
     labels = draws.number("label", len(classes))
     row = Table.of(torch.tensor([CLASSES.index(name) for name in classes])[labels])
-    if frames > 1:
-        times = torch.linspace(-1, 1, frames).expand(n, frames)
-    else:
-        times = draws.uniform("time", 1, -1, 1)
+    times = torch.linspace(-1, 1, frames).expand(n, frames) if frames > 1 else draws.uniform("time", 1, -1, 1)
     low, high = row.tempo[:, 0], row.tempo[:, 1]
     tempo = low + (high - low) * draws.one("tempo")
     own = 1 + 0.15 * draws.uniform("own tempo", OBJECTS, -1, 1)

@@ -25,7 +25,6 @@ def tile(draws: Draws, name: str, side: int, layer: torch.Tensor | None = None) 
 
     layer: (N,) places in a third dimension, through which the pattern changes smoothly: Perlin-noise video.
     """
-    n = len(draws)
     octaves = round(math.log2(side / COARSEST))
     slope, share = draws.one(f"{name} slope", 0.3, 1.3), draws.uniform(f"{name} octaves", octaves, 0.1, 1)
     waves: torch.Tensor | None = None
@@ -115,8 +114,9 @@ def _coloured(draws: Draws, name: str, made: torch.Tensor) -> torch.Tensor:
     mixing = mixing * (1 - grey) + grey * torch.tensor([1.0, 0.0, 0.0], device=made.device)
     parts = made.expand(n, 3, *made.shape[-2:])
     # Sums, no matrix product: its order of summing depends on how many clips there are.
-    mixed = sum(mixing[:, :, i, None, None] * parts[:, None, i] for i in range(3))
-    assert isinstance(mixed, torch.Tensor)
+    mixed = mixing[:, :, 0, None, None] * parts[:, None, 0]
+    for i in (1, 2):
+        mixed = mixed + mixing[:, :, i, None, None] * parts[:, None, i]
     contrast = draws.one(f"{name} contrast", 0.08, 0.3)[:, None, None, None]
     colour = draws.uniform(f"{name} colour", 3, -0.3, 0.3) + draws.one(f"{name} light", -0.2, 0.2)[:, None]
     return contrast * mixed + colour[:, :, None, None]
