@@ -61,9 +61,10 @@ def widen(weights: str | os.PathLike[str], out: str | os.PathLike[str], *, archi
     no = f"{architecture} is no wider form of {told.architecture}"
     try:
         wide.load_state_dict(widened(narrow.state_dict(), wide.state_dict(), seed=seed))
-        copies = wide.get_submodule(wide.classifier).in_features // narrow.get_submodule(narrow.classifier).in_features
     except (ValueError, RuntimeError) as error:
         raise UsageError(f"{no}: {error}") from None
+    last = f"{wide.classifier}.weight"
+    copies = wide.state_dict()[last].shape[1] // narrow.state_dict()[last].shape[1]
     side = told.transform.crop
     noise = 64 * torch.randn(1, 3, told.clip.frames, side, side, generator=torch.Generator().manual_seed(0))
     with torch.inference_mode():
@@ -83,7 +84,7 @@ def widen(weights: str | os.PathLike[str], out: str | os.PathLike[str], *, archi
 
 
 def widened(narrow: Mapping[str, torch.Tensor], wide: Mapping[str, torch.Tensor], *, seed: int) -> dict[str, torch.Tensor]:
-    """Return a narrow network's numbers in a wide one's shapes: channel c of w stands at c, c + w, c + 2 w and so on.
+    """Return a narrow network's numbers in a wide one's shapes: channel c of w stands at c, c + w and so on.
 
     Raises ValueError where a shape is no whole multiple, or the tensors have other names.
     """

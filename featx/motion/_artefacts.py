@@ -62,7 +62,8 @@ def _coded(x: torch.Tensor, draws: Draws) -> torch.Tensor:
     more = -size % _BLOCK
     padded = functional.pad(x, (0, more, 0, more), mode="replicate")
     basis = _cosines(x.device)
-    blocks = padded.unflatten(-1, (-1, _BLOCK)).unflatten(-3, (-1, _BLOCK))  # (N, C, rows, 8, columns, 8)
+    many = padded.shape[-1] // _BLOCK
+    blocks = padded.view(*x.shape[:2], many, _BLOCK, many, _BLOCK)
     turned = torch.einsum("ncaibj,ui,vj->ncaubv", blocks, basis, basis)
     number = torch.arange(_BLOCK, device=x.device)
     growth = 1 + 0.5 * (number[:, None, None] + number)

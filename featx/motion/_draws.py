@@ -20,6 +20,11 @@ def signed(word: int) -> int:
     return word - (1 << 32) if word >= 1 << 31 else word
 
 
+def moved(x: torch.Tensor, device: torch.device) -> torch.Tensor:
+    """Return a CPU tensor on a device, without waiting for what a GPU has to do before."""
+    return x.pin_memory().to(device, non_blocking=True) if device.type == "cuda" else x.to(device)
+
+
 def mix(x: torch.Tensor) -> torch.Tensor:
     """Hash int32 numbers, each on its own; products wrap around."""
     x = x ^ ((x >> 16) & 0xFFFF)
@@ -54,9 +59,7 @@ class Draws:
 
     def to(self, device: torch.device) -> Draws:
         """Return the same draws, made on another device."""
-        if device.type == "cuda" and self.keys.device.type == "cpu":
-            return Draws(self.keys.pin_memory().to(device, non_blocking=True))
-        return Draws(self.keys.to(device))
+        return Draws(moved(self.keys, device))
 
     def bits(self, name: str, count: int) -> torch.Tensor:
         """(N, count) int32, all bits random."""

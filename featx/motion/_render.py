@@ -4,19 +4,22 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
-from typing import NamedTuple
+from typing import NamedTuple, TypeVar
 
 import torch
 
-from featx.motion._artefacts import faults, filmed
+from featx.motion._artefacts import Faults, faults, filmed
 from featx.motion._classes import GENERATED, STREAMS
-from featx.motion._draws import Draws
+from featx.motion._draws import Draws, moved
 from featx.motion._figures import PARTS, Figures, figures
 from featx.motion._paths import OBJECTS, Paths, paths
 from featx.motion._textures import sample, tile, tile_side
 
 # Goes up with every change that makes other clips of the same seed.
 VERSION = 1
+
+
+_Tensors = TypeVar("_Tensors", Paths, Figures, Faults)
 
 
 class Clips(NamedTuple):
@@ -46,19 +49,18 @@ def clips(
     where = paths(draws, frames, STREAMS[stream])
     boils = torch.nonzero(where.boils)[:, 0]
     third = torch.nonzero(where.third)[:, 0]
-    look, faulty = figures(draws), _moved(faults(draws), device)
-    made = draws.to(device)
-    moved = _moved(where, device)
+    # All that is small is drawn on the CPU, which so knows how many clips have what: it never has to ask a GPU and wait.
+    made, scene, look, faulty = draws.to(device), _on(where, device), _on(figures(draws), device), _on(faults(draws), device)
     x, y = _grid(size, device)
-    canvas = _background(made, moved, x, y, boils.to(device), size)
+    canvas = _background(made, scene, x, y, moved(boils, device), size)
     for number in range(OBJECTS):
-        index = third.to(device) if number == OBJECTS - 1 else None
-        _paint(canvas, made, moved, _moved(look, device), number, x, y, index)
-    return Clips(filmed(canvas, made, moved.times, faulty), moved.labels)
+        index = moved(third, device) if number == OBJECTS - 1 else None
+        _paint(canvas, made, scene, look, number, x, y, index)
+    return Clips(filmed(canvas, made, scene.times, faulty), scene.labels)
 
 
-def _moved(values, device: torch.device):
-    return type(values)(*(v.to(device, non_blocking=True) for v in values))
+def _on(values: _Tensors, device: torch.device) -> _Tensors:
+    return type(values)(*(moved(each, device) for each in values))
 
 
 def _grid(size: int, device: torch.device) -> tuple[torch.Tensor, torch.Tensor]:
@@ -111,9 +113,9 @@ def _paint(
         draws = Draws(draws.keys[index])
         where = Paths(*(value[index] for value in where))
         look = Figures(*(value[index] for value in look))
-        part = canvas[index]
-        _paint(part, draws, where, look, number, x, y, None)
-        canvas[index] = part
+        some = canvas[index]
+        _paint(some, draws, where, look, number, x, y, None)
+        canvas[index] = some
         return
     px, py = _inverse(where.objects[:, number], x, y)
     # A standing wave that runs through the object: in most it is faint, in all it is there.

@@ -74,14 +74,14 @@ def _lattice(draws: Draws, name: str, cells: int, layer: torch.Tensor | None) ->
 
 def _between(values: torch.Tensor, side: int) -> torch.Tensor:
     """Interpolate lattices to tiles by cubic convolution (Keys 1981, a = -0.75): (N, C, cells, cells) -> (N, C, side, side)."""
-    matrix = _cubic(values.shape[-1], side).to(values.device, non_blocking=True)
+    matrix = _cubic(values.shape[-1], side, values.device)
     flat = values.flatten(0, 1)
     across = matrix.expand(len(flat), -1, -1)
-    return torch.bmm(torch.bmm(across, flat), across.transpose(1, 2)).unflatten(0, values.shape[:2])
+    return torch.bmm(torch.bmm(across, flat), across.transpose(1, 2)).view(*values.shape[:2], side, side)
 
 
 @lru_cache(maxsize=64)
-def _cubic(cells: int, side: int) -> torch.Tensor:
+def _cubic(cells: int, side: int, device: torch.device) -> torch.Tensor:
     """Return the weights of a ring of cells in each of `side` pixels around it, (side, cells)."""
     place = (torch.arange(side, dtype=torch.float64) + 0.5) * cells / side - 0.5
     below = torch.floor(place)
@@ -93,7 +93,7 @@ def _cubic(cells: int, side: int) -> torch.Tensor:
         far = a * away**3 - 5 * a * away**2 + 8 * a * away - 4 * a
         index = (below + step).long().remainder(cells)
         weights[torch.arange(side), index] += torch.where(away <= 1, near, torch.where(away < 2, far, 0.0))
-    return weights.float()
+    return weights.float().to(device)
 
 
 def _stripes(draws: Draws, name: str, waves: torch.Tensor) -> torch.Tensor:
@@ -111,7 +111,7 @@ def _coloured(draws: Draws, name: str, made: torch.Tensor) -> torch.Tensor:
     n = len(draws)
     grey = draws.one(f"{name} grey", 0, 1)[:, None, None]
     mixing = draws.uniform(f"{name} mixing", 9, -0.6, 0.6).view(n, 3, 3) + torch.eye(3, device=made.device)
-    mixing = mixing * (1 - grey) + grey * torch.tensor([1.0, 0.0, 0.0], device=made.device)
+    mixing = mixing * (1 - grey) + grey * (torch.arange(3, device=made.device) == 0)
     parts = made.expand(n, 3, *made.shape[-2:])
     # Sums, no matrix product: its order of summing depends on how many clips there are.
     mixed = mixing[:, :, 0, None, None] * parts[:, None, 0]
