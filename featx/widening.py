@@ -74,8 +74,8 @@ def widen(weights: str | os.PathLike[str], out: str | os.PathLike[str], *, archi
     info = {
         **told.info,
         "name": f"{architecture} widened from {told.info.get('name') or source.stem}",
-        "source": f"{told.info.get('source') or 'a source that is not told'}; each channel of {source.name} (sha256 {file.sha256})"
-        f" copied to {copies}, seed {seed}",
+        "source": f"{told.info.get('source') or 'a source that is not told'}; each channel of {source.name}"
+        f" (sha256 {file.sha256}) copied to {copies}, seed {seed}",
     }
     with disk_full(target):
         target.parent.mkdir(parents=True, exist_ok=True)

@@ -17,7 +17,7 @@ _TURN = 2 * math.pi
 
 def tile_side(size: int) -> int:
     """Return the side in pixels of a background's tile for frames of that size: half as large again, 3 times a power of two."""
-    return COARSEST * 2 ** math.ceil(math.log2(1.5 * size / COARSEST))
+    return COARSEST << math.ceil(math.log2(1.5 * size / COARSEST))
 
 
 def tile(draws: Draws, name: str, side: int, layer: torch.Tensor | None = None) -> torch.Tensor:
