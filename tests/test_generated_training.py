@@ -124,7 +124,6 @@ def test_a_run_leaves_what_says_what_it_was_trained_on(whole: Path) -> None:
     assert recorded["recipe"]["name"] == "generated-motion"
     info = read_state(whole / "last.safetensors").described["info"]
     assert tuple(info["labels"]) == motion.CLASSES
-    assert info["licence"] == "featx's own"
     assert info["trained_on"] == {
         "dataset": "generated", "clips": 28, "generator": motion.VERSION, "seed": 3, "chosen_on": None,
     }  # fmt: skip

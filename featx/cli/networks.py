@@ -56,7 +56,7 @@ def models(name: str | None, family: str | None, check: bool, as_json: bool) -> 
 
 @click.group()
 def weights() -> None:
-    """List, fetch, verify and describe checkpoints; make one smaller, or of an image network's.
+    """List, fetch, verify and describe checkpoints; make one smaller, wider, or of an image network's.
 
     \b
     Example:
@@ -185,6 +185,32 @@ def weights_pack(path: str, out: str, videos: tuple[str, ...], to: Storage, as_j
     click.echo(table(rows, headers=("layer", "least cosine", "mean cosine")))
     click.echo(f"{out}: {to}, {made.size / 1e6:.1f} MB of {made.before / 1e6:.1f}; cosines to {path} over {made.clips} clips of "
                f"{made.videos} videos; sha256 {made.sha256}")  # fmt: skip
+
+
+@weights.command("widen")
+@click.argument("path", metavar="FILE")
+@click.argument("out")
+@click.option("--model", required=True, help="The wider network; it differs from FILE's in its layers' widths alone.")
+@click.option("--seed", type=int, default=0, show_default=True, help="Of the shares by which a channel's copies differ.")
+@json_option
+def weights_widen(path: str, out: str, model: str, seed: int, as_json: bool) -> None:
+    """Make a checkpoint to train from: a wider network that computes what the narrow one of FILE does (Net2Net).
+
+    \b
+    Example:
+      featx weights widen runs/half/last.safetensors res3d.safetensors --model res3d
+    """
+    from dataclasses import asdict
+
+    from featx.widening import widen
+
+    made = widen(path, out, architecture=model, seed=seed)
+    if as_json:
+        click.echo(json.dumps(asdict(made)))
+        return
+    click.echo(
+        f"{out}: {model} that computes what {made.narrow} in {path} does, each channel {made.copies} times; train it further"
+    )
 
 
 @weights.command("from-2d")

@@ -153,12 +153,11 @@ class Generated:
         return evaluate_generated(settings, self.settings.dataset, seed=self.settings.seed, loaded=loaded)
 
     def told(self, planned: Plan, clips: int) -> dict[str, Any]:
-        """Return what a checkpoint tells of the clips. Its weights are featx's own where nothing else went into them."""
+        """Return what a checkpoint tells of the clips. Its licence is for whoever trains it to choose."""
         s = self.settings
-        own = s.weights is None and s.init_2d is None
         return {
             "what": f"{self.title}: {clips:,} clips of {len(self.classes)} motions, generator version {motion.VERSION}",
-            "licence": "featx's own" if own else None,
+            "licence": None,
             "trained_on": {"dataset": s.dataset, "clips": clips, "generator": motion.VERSION, "seed": s.seed},
         }
 
