@@ -20,7 +20,7 @@ from featx.pool import Pool
 from featx.projection import Projection, check_fits, read_projection
 from featx.sources import as_text
 from featx.store import CASCADE
-from featx.transforms import Crops, FlowMethod, Input, Transform
+from featx.transforms import Crops, FlowMethod, Input, Transform, check_crop
 from featx.video import DecoderChoice, decoder_versions, has_decord
 
 if TYPE_CHECKING:
@@ -42,6 +42,7 @@ class Settings:
     None for the model's own if it is at hand. layers: names as in the paper, or module paths; None
     for the model's own. clip and transform settings left None are the checkpoint's. fps: "own" is each
     video's. clips: as many, evenly spread over the video, instead of one every `stride` (`ClipSpec.count`).
+    crop: side of the network's input in pixels, frames being resized in proportion.
     input: "rgb", "flow" or "rgbf" (see featx.flow); flow: the method, "auto" for TV-L1 where OpenCV has it,
     else DIS; None for the checkpoint's, or "auto".
     scales: clips of several lengths (`ClipSpec.scales`).
@@ -64,6 +65,7 @@ class Settings:
     tail: Tail | None = None
     clips: int | None = None
     scales: Sequence[int] | None = None
+    crop: int | None = None
     crops: Crops | None = None
     flip: bool | None = None
     input: Input | None = None
@@ -214,7 +216,10 @@ def computed_by(device: torch.device) -> str:
 
 
 def transform_of(own: Transform, settings: Settings) -> Transform:
-    """Return the checkpoint's preprocessing with the user's input and flow method, where they are given."""
+    """Return the checkpoint's preprocessing with the user's crop, input and flow method, where they are given."""
+    if settings.crop is not None:
+        check_crop(settings.crop)
+        own = own.at(settings.crop)
     chosen = settings.input or own.input
     if chosen not in get_args(Input):
         raise UsageError(f"input is {chosen!r}: give one of {', '.join(get_args(Input))}")

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from typing import TYPE_CHECKING, Any, Literal, get_args
 
 import numpy as np
@@ -20,6 +20,12 @@ Input = Literal["rgb", "flow", "rgbf"]
 FlowMethod = Literal["tvl1", "dis", "farneback"]
 # A flow image's value for no motion, in every channel; motion to the right lies above it, to the left below (`flow.flow_image`).
 FLOW_ZERO = 128
+
+
+def check_crop(crop: int) -> None:
+    """Raise UsageError for the side of a network's input that no network has."""
+    if not 1 <= crop <= 1024:
+        raise UsageError(f"crop is {crop}: give 1 to 1024 pixels")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -79,6 +85,15 @@ class Transform:
         """
         values = {k: list(v) if isinstance(v, tuple) else v for k, v in asdict(self).items()}
         return {k: v for k, v in values.items() if self.input != "rgb" or k not in ("input", "flow")}
+
+    def at(self, crop: int) -> Transform:
+        """Return the preprocessing with another crop, of frames resized in proportion."""
+        factor = crop / self.crop
+        if isinstance(self.resize, int):
+            return replace(self, resize=max(crop, round(self.resize * factor)), crop=crop)
+        return replace(
+            self, resize=(max(crop, round(self.resize[0] * factor)), max(crop, round(self.resize[1] * factor))), crop=crop
+        )
 
     def frame_size(self, height: int, width: int) -> tuple[int, int]:
         """Return the (height, width) to which a frame of this size is resized."""

@@ -261,6 +261,7 @@ def recorded_settings(
         **{n: clip[n] for n in ("frames", "step", "tail")},
         fps=clip["fps"] or "own",
         **({"clips": clip["count"]} if "count" in clip else {"stride": clip["stride"], "scales": clip.get("scales", (1,))}),
+        crop=transform["crop"],
         crops=transform["crops"],
         flip=transform["flip"],
         input=transform.get("input", "rgb"),

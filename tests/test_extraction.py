@@ -113,6 +113,29 @@ def test_clips_evenly_spread_are_recorded_and_made_again_the_same(tmp_path: Path
         extract([path], out, sparse)
 
 
+def test_another_crop_is_cut_from_frames_resized_in_proportion_and_recorded(tmp_path: Path) -> None:
+    from featx.models import create_model
+    from featx.video import open_video
+
+    path, out = encode(tmp_path / "a.mp4", 16, size=(128, 172)), tmp_path / "out.h5"
+    settings = replace(SETTINGS, crop=56, precision="float32")
+    extract([path], out, settings)
+    frames = [f.image() for f in open_video(path, frame_size=lambda h, w: (64, 86))][:16:2]
+    x = torch.from_numpy(np.stack([f[4:60, 15:71] for f in frames])).float().permute(3, 0, 1, 2)[None] - 128
+    seen: dict[str, torch.Tensor] = {}
+    model = create_model("res3d", seed=0).eval()
+    model.get_submodule("res5b").register_forward_hook(lambda m, i, o: seen.update(res5b=o))
+    with torch.no_grad():
+        model(x)
+    expected = seen["res5b"].mean((2, 3, 4))[0].numpy()
+    with FeatureStore(out) as store:
+        np.testing.assert_allclose(store["a"]["pool5"][0], expected, rtol=1e-3, atol=1e-4 * np.abs(expected).max())
+        assert (store.settings["transform"]["crop"], store.settings["transform"]["resize"]) == (56, [64, 86])
+    assert verify(out).deviation == 0
+    with pytest.raises(UsageError, match=r"transform\.crop"):
+        extract([path], out, replace(settings, crop=None))
+
+
 def test_views_are_averaged(tmp_path: Path) -> None:
     path = encode(tmp_path / "a.mp4", 16, size=(128, 172))
     rows = {}
@@ -207,12 +230,13 @@ def test_a_second_run_on_the_same_file_stops_with_who_holds_it(videos: Path, tmp
     [
         ({"model": "res3"}, "unknown model 'res3'; did you mean res3d"),
         ({"layers": ["res5c"]}, "res5c.*did you mean.*res5"),
-        ({"weights": None}, "take untrained ones with --weights random"),
+        ({"model": "c3d_padded", "weights": None}, "take untrained ones with --weights random"),
         ({"weights": "nothing.pth"}, "there is no file nothing.pth"),
         ({"device": "cuda"}, "sees no GPU|were asked for"),
         ({"device": "tpu"}, "unknown device 'tpu'"),
         ({"precision": "half"}, "precision is 'half'"),
         ({"frames": 0}, "clip frames is 0"),
+        ({"crop": 0}, "crop is 0"),
         ({"clips": 3, "stride": 8}, "stride is 8 and clips is 3"),
         ({"clips": 0}, "number of clips is 0"),
         ({"batch_size": 0}, "batch size is 0"),

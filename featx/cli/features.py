@@ -32,6 +32,7 @@ if TYPE_CHECKING:
 @click.option(
     "--scales", metavar="N,N", help="Clips of several lengths: 1,2,4 adds some of 2 and 4 times the span; the checkpoint's."
 )
+@click.option("--crop", type=int, help="Side of a network's input in pixels, frames resized in proportion; the checkpoint's.")
 @click.option("--crops", type=click.Choice(["center", "ten"]), help="The centre, or the mean over ten crops; center.")
 @click.option("--flip/--no-flip", default=None, help="Average with the mirror image.")
 @input_options

@@ -85,6 +85,7 @@ def make_plan(settings: TrainSettings, data: Dataset | None = None) -> Plan:
         flow_cache=settings.flow_cache,
         frames=settings.frames,
         step=settings.step,
+        crop=settings.crop,
     )
     transform, clip = transform_of(loaded.transform, as_extracted), clip_of(loaded.clip, as_extracted)
     clip = settings.clip or clip
@@ -92,8 +93,6 @@ def make_plan(settings: TrainSettings, data: Dataset | None = None) -> Plan:
     if settings.clip is None and chosen.augmentation.temporal == "span" and clip.scales != (1,):
         notes.append(f"the weights are for windows of {len(clip.scales)} lengths: clips of {clip.span} frames are trained on")
         clip = replace(clip, scales=(1,))
-    if settings.crop is not None:
-        transform = _scaled(transform, settings.crop)
     if transform.crops != "center" or transform.flip:
         transform = replace(transform, crops="center", flip=False)
     source.check(chosen, transform)
@@ -157,15 +156,6 @@ def _new_classifier(model: Backbone, classes: int, seed: int) -> None:
     nn.init.zeros_(new.bias)
     model.set_submodule(model.classifier, new)
     model.has_classifier = True
-
-
-def _scaled(transform: Transform, crop: int) -> Transform:
-    """Return the preprocessing with another crop, of frames resized in proportion."""
-    factor = crop / transform.crop
-    resize = transform.resize
-    if isinstance(resize, int):
-        return replace(transform, resize=max(crop, round(resize * factor)), crop=crop)
-    return replace(transform, resize=(max(crop, round(resize[0] * factor)), max(crop, round(resize[1] * factor))), crop=crop)
 
 
 def check(planned: Plan, processes: Processes) -> None:

@@ -8,7 +8,7 @@ from typing import Literal
 
 from featx.clips import ClipSpec
 from featx.errors import UsageError
-from featx.transforms import FlowMethod, Input
+from featx.transforms import FlowMethod, Input, check_crop
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -71,8 +71,8 @@ class TrainSettings:
             raise UsageError(f"saving every {self.save_seconds} s, timeout {self.timeout} s: give numbers of seconds above 0")
         if self.seed < 0:
             raise UsageError(f"seed is {self.seed}: give a whole number from 0")
-        if self.crop is not None and not 1 <= self.crop <= 1024:
-            raise UsageError(f"crop is {self.crop}: give 1 to 1024 pixels")
+        if self.crop is not None:
+            check_crop(self.crop)
         if self.weights is not None and self.init_2d is not None:
             raise UsageError("weights and init_2d are both given: start from one of them")
         if self.clip is not None and (self.frames is not None or self.step is not None):
