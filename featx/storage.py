@@ -1,7 +1,8 @@
 """How a checkpoint's file holds its numbers: all as float32, or the kernels smaller.
 
 int8 is symmetric, with a step for each output channel: a kernel `w` (C, ...) is the int8 tensor `w` (C, ...) and the float32
-tensor `w.scale` (C,), whose product is what a network gets; the largest number of a channel is 127 steps. Only kernels of
+tensor `w.scale` (C,), whose product is what a network gets; the largest number of a channel is 127 steps. Small kernels in such a
+file are float16: they are those of the first layers, whose errors go through all others. Only kernels of
 convolutions and matrices of linear layers are smaller: whatever has one dimension, batch norm's numbers and biases, is few and
 stays as it is, and so do whole numbers.
 """
@@ -20,6 +21,9 @@ Storage = Literal["float32", "float16", "int8"]
 STORAGES: tuple[Storage, ...] = get_args(Storage)
 
 _SCALE = ".scale"
+# Kernels of fewer numbers are float16 in an int8 file. Of a trained res3d_half, 190 clips: with this the worst cosine of prob is
+# 0.99997 and the file 9.2 MB; with all kernels as int8 it is 0.9978, and 8.4 MB.
+_FEW = 1 << 18
 _STEPS = 127  # -128 is left out: a kernel and its negative are stored alike
 
 
@@ -31,7 +35,7 @@ def packed(state: Mapping[str, torch.Tensor], storage: Storage) -> dict[str, tor
     for name, value in state.items():
         if value.dim() < 2 or not value.is_floating_point():
             made[name] = value
-        elif storage == "float16":
+        elif storage == "float16" or value.numel() < _FEW:
             made[name] = _as_float16(name, value)
         else:
             made[name], made[name + _SCALE] = _as_int8(value)
@@ -47,10 +51,10 @@ def unpacked(state: Mapping[str, torch.Tensor], storage: object) -> dict[str, to
 
     if storage not in STORAGES:
         raise FeatxError(f"storage {storage!r} is not one of {', '.join(STORAGES)}: a newer featx wrote it")
-    if storage == "float16":
-        return {name: value.float() if value.dtype is torch.float16 else value for name, value in state.items()}
     if storage == "float32":
         return dict(state)
+    if storage == "float16":
+        return {name: _as_float32(value) for name, value in state.items()}
     kernels = {name for name, value in state.items() if value.dtype is torch.int8}
     scales = {name for name in state if name.endswith(_SCALE)}
     if lone := scales - {name + _SCALE for name in kernels}:
@@ -60,8 +64,14 @@ def unpacked(state: Mapping[str, torch.Tensor], storage: object) -> dict[str, to
         if name in kernels:
             made[name] = _from_int8(name, value, state.get(name + _SCALE))
         elif name not in scales:
-            made[name] = value
+            made[name] = _as_float32(value)
     return made
+
+
+def _as_float32(value: torch.Tensor) -> torch.Tensor:
+    import torch
+
+    return value.float() if value.dtype is torch.float16 else value
 
 
 def _as_float16(name: str, value: torch.Tensor) -> torch.Tensor:

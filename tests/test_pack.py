@@ -16,7 +16,7 @@ from click.testing import CliRunner
 from conftest import encode
 from tiny import ENTRY, NAME
 
-from featx import FeatureStore, Settings, extract, manifest
+from featx import FeatureStore, Settings, extract, manifest, storage
 from featx.cli import cli
 from featx.errors import FeatxError, UsageError
 from featx.manifest import Checkpoint, row_text
@@ -41,6 +41,8 @@ INFO = {
 def _tiny() -> Iterator[None]:
     with pytest.MonkeyPatch.context() as patch:
         patch.setitem(_registry._ENTRIES, NAME, ENTRY)
+        # All kernels here are small ones: they are stored as a trained network's large ones are.
+        patch.setattr(storage, "_FEW", 0)
         yield
 
 
@@ -84,6 +86,17 @@ def some_state() -> dict[str, torch.Tensor]:
         "fc.bias": torch.randn(4, generator=draw),
         "bn.num_batches_tracked": torch.tensor(7),
     }
+
+
+def test_small_kernels_of_an_int8_file_are_float16(monkeypatch: pytest.MonkeyPatch) -> None:
+    state = some_state()
+    monkeypatch.setattr(storage, "_FEW", state["conv.weight"].numel())
+    stored = packed(state, "int8")
+    assert stored["conv.weight"].dtype is torch.int8
+    assert stored["fc.weight"].dtype is torch.float16
+    back = unpacked(stored, "int8")
+    assert {value.dtype for name, value in back.items() if name.endswith("weight")} == {torch.float32}
+    torch.testing.assert_close(back["fc.weight"], state["fc.weight"], rtol=2**-11, atol=0)
 
 
 def test_int8_is_off_by_half_a_step_of_its_channel_at_most() -> None:
