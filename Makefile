@@ -10,7 +10,7 @@ INSTALLED := $(VENV)/.installed
 # Writes videos, extracts their features and shows what came out. A second run has nothing left to do and says so.
 demo: $(INSTALLED)
 	$(BIN)/featx synth demo/videos --per-class 2
-	$(BIN)/featx extract --model res3d --weights random --seed 0 demo/videos demo/features.h5
+	$(BIN)/featx extract --model res3d demo/videos demo/features.h5
 	$(BIN)/featx info demo/features.h5 --plot demo/features.png
 
 # make test ARGS="-k clips -x".  Two tests at once, each with one thread for OpenMP: its threads wait for one another by spinning.

@@ -81,8 +81,9 @@ def in_words(weights: Mapping[str, Any]) -> str:
     if isinstance(on, Mapping) and on.get("dataset"):
         part = f", {on['subset']}" if on.get("subset") else ""
         split = f" split {on['split']}" if on.get("split") is not None else ""
-        size = next((f" ({on[unit]:,} {unit})" for unit in ("videos", "samples", "clips") if isinstance(on.get(unit), int)), "")
-        what = f"trained on {on['dataset']}{split}{part}{size}"
+        size = next((f" ({on[unit]:,} {unit})" for unit in ("videos", "samples") if isinstance(on.get(unit), int)), "")
+        # How many clips were generated is the last run's number, and what it began from has seen others.
+        what = "trained on generated motion" if "generator" in on else f"trained on {on['dataset']}{split}{part}{size}"
     else:
         what = str(weights.get("source") or "it is not told what they were trained on")
     return f"{weights['name']}: {what}; licence: {weights.get('licence') or 'not told'}"

@@ -32,7 +32,7 @@ INFO = {
     "licence": "CC0-1.0",
     "labels": ["a", "b", "c"],
     "metrics": {"top1": 0.5},
-    "trained_on": {"dataset": "generated", "clips": 1000},
+    "trained_on": {"dataset": "generated", "clips": 1000, "generator": 1},
     "training": {"recipe": "none", "seed": 4, "updates": 10},
 }
 
@@ -341,7 +341,7 @@ def test_what_ships_is_taken_and_brings_what_it_was_trained_on(shipped: Checkpoi
         "source": shipped.source,
         "licence": "CC0-1.0",
         "seed": None,
-        "trained_on": {"dataset": "generated", "clips": 1000},
+        "trained_on": {"dataset": "generated", "clips": 1000, "generator": 1},
     }
     assert (loaded.labels, loaded.clip) == (("a", "b", "c"), ENTRY.clip)
 
@@ -367,7 +367,7 @@ def test_a_shipped_file_that_is_missing_or_another(shipped: Checkpoint, tmp_path
 def test_extract_says_which_weights_it_took_by_itself(shipped: Checkpoint, two: Path, tmp_path: Path) -> None:
     done = CliRunner().invoke(cli, ["extract", "--model", NAME, str(two), str(tmp_path / "out.h5"), "--workers", "1"])
     assert done.exit_code == 0, done.output
-    line = "motions-small: trained on generated (1,000 clips); licence: CC0-1.0"
+    line = "motions-small: trained on generated motion; licence: CC0-1.0"
     assert f"weights {line}\n" in done.stderr
     assert f"weights   {line}\n" in CliRunner().invoke(cli, ["info", str(tmp_path / "out.h5")]).output
     with FeatureStore(tmp_path / "out.h5") as store:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
 import click
@@ -88,8 +89,13 @@ def weights_list(as_json: bool) -> None:
     lines = []
     for c, path in found:
         here = "here" if path.exists() else "to fetch" if c.url is not None else "missing"
-        lines.append((c.name, c.architecture, here, c.licence, metrics_text(c.metrics)))
+        lines.append((c.name, c.architecture, here, c.licence, metrics_text(_figures(c.metrics))))
     click.echo(table(lines, headers=("checkpoint", "model", "file", "licence", "metrics")))
+
+
+def _figures(metrics: Mapping[str, object]) -> dict[str, object]:
+    """Return the accuracies and what they are of: the rest is for `describe`."""
+    return {name: value for name, value in metrics.items() if name == "on" or "top" in name}
 
 
 @weights.command("fetch")
