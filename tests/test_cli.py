@@ -30,6 +30,21 @@ def test_extract_says_what_it_did(extracted, videos: Path) -> None:
     assert (again.returncode, again.stdout.strip()) == (0, f"{out}: nothing to do, all 6 videos are there")
 
 
+def test_without_weights_those_that_ship_are_taken_and_named(
+    videos: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("FEATX_CACHE", str(tmp_path / "empty"))
+    out = tmp_path / "out.h5"
+    done = featx("extract", "--model", "res3d_half", "--layers", "pool5", videos / "a", out)
+    assert done.returncode == 0
+    assert done.stderr.startswith("weights res3d_half-motion: trained on generated motion; licence: CC0-1.0")
+    with FeatureStore(out) as store:
+        assert store.settings["weights"]["name"] == "res3d_half-motion"
+        assert store.settings["weights"]["trained_on"]["dataset"] == "generated"
+        assert store.settings["transform"]["crop"] == 56
+    assert featx("verify", out).returncode == 0
+
+
 def test_extract_for_machines(videos: Path, tmp_path: Path) -> None:
     (tmp_path / "bad.mp4").write_bytes(b"")
     done = featx(
@@ -71,7 +86,7 @@ def test_verify_and_merge(extracted, tmp_path: Path) -> None:
     ("args", "words"),
     [
         (["extrakt"], "unknown command 'extrakt'; did you mean extract or export or train?"),
-        (["extract", "--model", "res3d", "nowhere", "out.h5"], "take untrained ones with --weights random"),
+        (["extract", "--model", "sr18", "nowhere", "out.h5"], "take untrained ones with --weights random"),
         (["extract", "--model", "res3d", "--weights", "random", "nowhere", "out.h5"], "no such file, folder or pattern: nowhere"),
         (
             ["extract", "--model", "res3d", "--weights", "random", "--layers", ",", ".", "out.h5"],
