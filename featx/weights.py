@@ -86,7 +86,9 @@ def in_words(weights: Mapping[str, Any]) -> str:
         what = "trained on generated motion" if "generator" in on else f"trained on {on['dataset']}{split}{part}{size}"
     else:
         what = str(weights.get("source") or "it is not told what they were trained on")
-    return f"{weights['name']}: {what}; licence: {weights.get('licence') or 'not told'}"
+    told = f"{weights['name']}: {what}; licence: {weights.get('licence') or 'not told'}"
+    # A file may call itself anything, and this goes to terminals.
+    return "".join(c if c.isprintable() else repr(c)[1:-1] for c in told)
 
 
 # ---------------------------------------------------------------- how it becomes a model
@@ -109,20 +111,23 @@ def architecture_of(weights: str | Path) -> str:
 def describe(path: str | Path) -> Checkpoint:
     """Return what a file that featx wrote says of itself, as the manifest would have it with the file in weights/.
 
+    path: the file, or the name of a registered checkpoint, for what the manifest has.
+
     Raises UsageError where the file is not featx's own, FeatxError where it is damaged.
     """
     from featx.models import model_entry
-    from featx.models._registry import skeleton
+    from featx.models._state import with_weights
 
     found = Path(path).expanduser()
+    if found.suffix not in SUFFIXES and (row := {c.name: c for c in manifest.list_checkpoints()}.get(str(path))) is not None:
+        return row
     file, told = read_own(found)
     entry = model_entry(told.architecture)
-    classifier = skeleton(entry.name).classifier
-    rows = file.state.get(f"{classifier}.weight")
+    model = with_weights(entry.name, file.state, where=str(found))
     return Checkpoint(
         name=str(told.info.get("name") or found.stem),
         architecture=entry.name,
-        num_classes=None if rows is None else rows.shape[0],
+        num_classes=model.num_classes if model.has_classifier else None,
         format="featx",
         sha256=file.sha256,
         file=found.name,

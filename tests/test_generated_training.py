@@ -30,6 +30,7 @@ from featx.training.loop import Trainer
 from featx.training.processes import Processes
 from featx.training.recipes import one_cycle
 from featx.training.run import validation_of
+from featx.weights import describe
 
 MODEL, CPU = tiny.NAME, torch.device("cpu")
 OVERRIDES = {"batch": "4", "duration": "7"}
@@ -157,7 +158,7 @@ def test_an_interrupted_run_comes_to_the_same_numbers(whole: Path, tmp_path: Pat
 
 
 def test_a_run_that_dies_between_two_saves_comes_to_the_same_numbers(whole: Path, tmp_path: Path) -> None:
-    """An epoch's end writes no state here: a run that dies after one takes up what was saved before it."""
+    """An epoch's end writes no state here, unless it is the best: best.safetensors and the state that knows of it go together."""
     settings = TrainSettings(**SMALL)
 
     def die(epoch: int, found: Any) -> None:
@@ -166,7 +167,9 @@ def test_a_run_that_dies_between_two_saves_comes_to_the_same_numbers(whole: Path
 
     with pytest.raises(RuntimeError, match="dead"):
         train(settings, tmp_path / "run", on_validation=die)
-    assert not (tmp_path / "run" / "state.pt").exists()
+    saved = torch.load(tmp_path / "run" / "state.pt", weights_only=True)
+    assert saved["best_epoch"] >= 1
+    assert describe(tmp_path / "run" / "best.safetensors").metrics["top1"] == saved["best"]
     train(settings, tmp_path / "run")
     same(whole, tmp_path / "run")
 

@@ -9,8 +9,11 @@ from scipy import stats
 
 from featx import motion
 from featx.datasets import GENERATED_CLIPS
+from featx.errors import UsageError
+from featx.motion._artefacts import faults
 from featx.motion._classes import MOTIONS, Table
 from featx.motion._draws import Draws, mix, signed
+from featx.motion._figures import figures
 from featx.motion._paths import LARGEST, ROOM, SMALLEST, paths
 from featx.motion._textures import sample, tile, tile_side
 
@@ -175,6 +178,19 @@ def test_boiling_changes_the_pattern_and_keeps_its_strength() -> None:
         for z in (0.02, 0.9)
     )
     assert near < 0.2 * far
+
+
+def test_what_goes_to_a_gpu_can_be_pinned() -> None:
+    """Pinning copies a tensor in its own strides, and one whose numbers are one in memory cannot be copied so."""
+    draws = Draws.of(range(4), seed=0, held_out=False)
+    for each in (*paths(draws, 8), *figures(draws), *faults(draws), draws.keys):
+        torch.empty_strided(each.shape, each.stride(), dtype=each.dtype).copy_(each)
+
+
+def test_frames_too_small_for_a_texture_are_refused() -> None:
+    assert clips([0], size=3).frames.shape == (1, 8, 3, 3, 3)
+    with pytest.raises(UsageError, match="2 pixels wide: give a crop of 3 or more"):
+        clips([0], size=2)
 
 
 def test_one_frame_is_a_frame_at_a_drawn_time() -> None:

@@ -371,7 +371,25 @@ def test_extract_says_which_weights_it_took_by_itself(shipped: Checkpoint, two: 
     assert f"weights {line}\n" in done.stderr
     assert f"weights   {line}\n" in CliRunner().invoke(cli, ["info", str(tmp_path / "out.h5")]).output
     with FeatureStore(tmp_path / "out.h5") as store:
-        assert store.settings["weights"]["trained_on"] == {"dataset": "generated", "clips": 1000}
+        assert store.settings["weights"]["trained_on"] == {"dataset": "generated", "clips": 1000, "generator": 1}
+
+
+def test_what_no_network_takes_is_not_described_as_one(original: Path, tmp_path: Path) -> None:
+    path = rewritten(original, tmp_path / "odd.safetensors", lambda s: s.update({KERNEL: s[KERNEL][:, :2].contiguous()}))
+    with pytest.raises(FeatxError, match=f"does not fit {NAME}: {KERNEL} is"):
+        describe(path)
+    path = rewritten(original, tmp_path / "odd.safetensors", lambda s: s[KERNEL].fill_(torch.nan))
+    with pytest.raises(FeatxError):
+        describe(path)
+
+
+def test_a_registered_checkpoint_is_described_by_its_name(shipped: Checkpoint) -> None:
+    assert describe(shipped.name) == shipped
+
+
+def test_a_name_from_a_file_cannot_talk_to_the_terminal() -> None:
+    told = in_words({"name": "\x1b[31mred\nline", "source": "a file", "licence": None})
+    assert told == "\\x1b[31mred\\nline: a file; licence: not told"
 
 
 def test_the_command_line(shipped: Checkpoint, original: Path, two: Path, tmp_path: Path) -> None:

@@ -21,7 +21,7 @@ def signed(word: int) -> int:
 
 
 def moved(x: torch.Tensor, device: torch.device) -> torch.Tensor:
-    """Return a CPU tensor on a device, without waiting for what a GPU has to do before."""
+    """Return a CPU tensor, none of whose numbers share memory, on a device, without waiting for what a GPU has to do before."""
     return x.pin_memory().to(device, non_blocking=True) if device.type == "cuda" else x.to(device)
 
 

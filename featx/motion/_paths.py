@@ -1,8 +1,10 @@
 """Where everything is at each of a clip's times, from its class and its draws: small tensors, on the CPU.
 
-What is drawn does not look at the class, and every quantity that moves does so around a circle on which its start is
-uniform (places and sizes wrap around, angles and phases do so by nature). At any one time its
-distribution is therefore the same for every class: a single frame, even one whose time is known, tells nothing of it.
+What is drawn does not look at the class, and an object's place, size and angle, its limbs and ripples move around circles on
+which their start is uniform (places and sizes wrap around, the others do so by nature). At any one time their
+distribution is therefore the same for every class, even where the time is known. What is left in single frames: under a camera
+that zooms, the ground's scale and the objects' distances from one another are spread wider; a boiling ground's values are
+distributed a little otherwise. A 2D network, which sees one frame, does not find it (docs/weights.md).
 """
 
 from __future__ import annotations
@@ -51,7 +53,7 @@ def paths(draws: Draws, frames: int, classes: Sequence[str] = CLASSES) -> Paths:
     n = len(draws)
     labels = draws.number("label", len(classes))
     row = Table.of(torch.tensor([CLASSES.index(name) for name in classes])[labels])
-    times = torch.linspace(-1, 1, frames).expand(n, frames) if frames > 1 else draws.uniform("time", 1, -1, 1)
+    times = torch.linspace(-1, 1, frames).repeat(n, 1) if frames > 1 else draws.uniform("time", 1, -1, 1)
     low, high = row.tempo[:, 0], row.tempo[:, 1]
     tempo = low + (high - low) * draws.one("tempo")
     own = 1 + 0.15 * draws.uniform("own tempo", OBJECTS, -1, 1)

@@ -8,12 +8,13 @@ from typing import NamedTuple, TypeVar
 
 import torch
 
+from featx.errors import UsageError
 from featx.motion._artefacts import Faults, faults, filmed
 from featx.motion._classes import GENERATED, STREAMS
 from featx.motion._draws import Draws, moved
 from featx.motion._figures import PARTS, Figures, figures
 from featx.motion._paths import OBJECTS, Paths, paths
-from featx.motion._textures import sample, tile, tile_side
+from featx.motion._textures import COARSEST, sample, tile, tile_side
 
 # Goes up with every change that makes other clips of the same seed.
 VERSION = 1
@@ -43,8 +44,12 @@ def clips(
 
     size: of a frame's side, in pixels. held_out: of another stream, which shares no clip with the first.
     stream: a name of STREAMS, whose classes the labels are places in.
-    A clip depends on its place, the seed, the stream and its frames' number and size alone.
+    A clip depends on its place, the seed, the stream and its frames' number and size alone: to the bit on one kind of device and
+    one release of torch; on another the same things move the same way, and pixels differ by rounding.
+    Raises UsageError for frames that are too small.
     """
+    if size < COARSEST:
+        raise UsageError(f"the clips' frames are {size} pixels wide: give a crop of {COARSEST} or more")
     draws = Draws.of(places, seed=seed, held_out=held_out)
     where = paths(draws, frames, STREAMS[stream])
     boils = torch.nonzero(where.boils)[:, 0]

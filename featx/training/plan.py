@@ -73,7 +73,7 @@ def make_plan(settings: TrainSettings, data: Dataset | None = None) -> Plan:
     if source.validated is None and chosen.schedule.kind == "plateau":
         raise UsageError(
             f"recipe {name} lowers the rate when the validation loss stops falling, and there is no validation:"
-            " give validation videos, or --set schedule.kind=step"
+            " have it validated, or give --set schedule.kind=step"
         )
     if chosen.schedule.kind == "plateau" and settings.validate_every > 1:
         raise UsageError(f"recipe {name} looks at the validation loss after every epoch: leave validate_every at 1")

@@ -207,7 +207,8 @@ class _Run:
         if best:
             self._checkpoint(self._folder.best, chosen=True)
         self._folder.add("epochs.csv", [row])
-        if planned.source.saves_epochs or at_end:
+        # Not best.safetensors alone: a run that goes on from an older state would not know whose it is.
+        if best or planned.source.saves_epochs or at_end:
             self._save()
         if validation is not None:
             for name, value in asdict(validation).items():

@@ -69,8 +69,8 @@ class TrainSettings:
             raise UsageError(f"validation every {self.validate_every} epochs: give 1 or more")
         if not self.save_seconds >= 0 or not self.timeout > 0:
             raise UsageError(f"saving every {self.save_seconds} s, timeout {self.timeout} s: give numbers of seconds above 0")
-        if self.seed < 0:
-            raise UsageError(f"seed is {self.seed}: give a whole number from 0")
+        if not 0 <= self.seed < 1 << 63:
+            raise UsageError(f"seed is {self.seed}: give a whole number from 0 to 2^63 - 1")
         if self.crop is not None:
             check_crop(self.crop)
         if self.weights is not None and self.init_2d is not None:
