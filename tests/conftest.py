@@ -87,3 +87,9 @@ def videos(tmp_path_factory: pytest.TempPathFactory) -> Path:
     for i in range(6):
         encode(folder / "ab"[i % 2] / f"v{i}.mp4", 20 + 4 * i, seed=i)
     return folder
+
+
+def assert_one_sentence(error: BaseException) -> None:
+    """Check what a user is told of a mistake: one line, no essay."""
+    assert "\n" not in str(error)
+    assert len(str(error)) < 600

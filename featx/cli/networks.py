@@ -136,7 +136,7 @@ def weights_verify(name: str, as_json: bool) -> None:
 @click.argument("path", metavar="FILE")
 @json_option
 def weights_describe(path: str, as_json: bool) -> None:
-    """Say what a file that featx wrote is: its model, what it was trained on and how, what it reaches, its licence.
+    """Say what a file that featx wrote, or a registered checkpoint, is: model, training, what it reaches, licence.
 
     --json gives it as the row of a manifest, for a file that is to ship in weights/.
 

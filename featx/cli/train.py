@@ -21,7 +21,9 @@ _FOR_VIDEOS = ("root", "split", "partial", "holdout", "input", "flow", "flow_cac
 @click.argument("out")
 @click.option("--model", required=True, help="A model, such as res3d, c3d or hara_resnet18.")
 @click.option(
-    "--dataset", required=True, help="ucf101, hmdb51, kinetics, sports1m, activitynet; a folder of classes; a csv; or generated."
+    "--dataset",
+    required=True,
+    help="ucf101, hmdb51, kinetics, sports1m, activitynet, weizmann; a folder of classes; a csv; or generated.",
 )
 @dataset_options
 @click.option(
