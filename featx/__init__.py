@@ -10,23 +10,23 @@ __version__ = "0.1.0"
 # Resolved on first use, so that `import featx` and `featx --help` cost milliseconds, not torch.
 _PUBLIC = {
     "ClipSpec": "featx.clips",
-    "FeatureExtractor": "featx.inference",
-    "FeatureStore": "featx.store",
+    "FeatureExtractor": "featx.extraction.backends.eager",
+    "FeatureStore": "featx.store.file",
     "FeatxError": "featx.errors",
-    "Settings": "featx.preparation",
+    "Settings": "featx.extraction.settings",
     "TrainSettings": "featx.training",
     "Transform": "featx.transforms",
     "UsageError": "featx.errors",
     "create_model": "featx.models",
     "evaluate": "featx.evaluation",
-    "extract": "featx.extraction",
+    "extract": "featx.extraction.extract",
     "list_models": "featx.models",
     "load_dataset": "featx.datasets",
-    "load_model": "featx.weights",
-    "merge": "featx.store",
-    "open_video": "featx.video",
+    "load_model": "featx.weights.checkpoint",
+    "merge": "featx.store.file",
+    "open_video": "featx.video.reader",
     "train": "featx.training",
-    "verify": "featx.verification",
+    "verify": "featx.extraction.verify",
 }
 
 __all__ = ["ClipSpec", "FeatureExtractor", "FeatureStore", "FeatxError", "Settings", "TrainSettings", "Transform", "UsageError"]
@@ -48,16 +48,16 @@ if TYPE_CHECKING:
     from featx.datasets import load_dataset
     from featx.errors import FeatxError, UsageError
     from featx.evaluation import evaluate
-    from featx.extraction import extract
-    from featx.inference import FeatureExtractor
+    from featx.extraction.backends.eager import FeatureExtractor
+    from featx.extraction.extract import extract
+    from featx.extraction.settings import Settings
+    from featx.extraction.verify import verify
     from featx.models import create_model, list_models
-    from featx.preparation import Settings
-    from featx.store import FeatureStore, merge
+    from featx.store.file import FeatureStore, merge
     from featx.training import TrainSettings, train
     from featx.transforms import Transform
-    from featx.verification import verify
-    from featx.video import open_video
-    from featx.weights import load_model
+    from featx.video.reader import open_video
+    from featx.weights.checkpoint import load_model
 
 
 def __getattr__(name: str) -> Any:

@@ -37,7 +37,7 @@ class Transform:
     mean, std: per channel (R, G, B) in units of 0..255 pixels: input = (pixel - mean) / std.
     crops: "center", or "ten": four corners and centre, each also mirrored; features are averaged over them.
     flip: average the features of each crop with those of its mirror image ("ten" has them already).
-    input: "rgb"; "flow", images of dx, dy and magnitude; or "rgbf", RGB where something moves (see featx.flow).
+    input: "rgb"; "flow", images of dx, dy and magnitude; or "rgbf", RGB where something moves (see featx.video.flow).
     flow: the method that the flow is computed by; None for "rgb".
     """
 

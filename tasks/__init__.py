@@ -10,25 +10,25 @@ from typing import TYPE_CHECKING, Any
 
 # Resolved on first use: scikit-learn and faiss take a second to import.
 _PUBLIC = {
-    "aslan": "tasks.similarity",
-    "compact": "tasks.compactness",
-    "detect": "tasks.localization",
-    "index": "tasks.retrieval",
-    "open_features": "tasks._features",
-    "predict": "tasks.recognition",
-    "search": "tasks.retrieval",
-    "svm": "tasks.recognition",
+    "aslan": "featx.tasks.similarity",
+    "compact": "featx.tasks.compactness",
+    "detect": "featx.tasks.localization",
+    "index": "featx.tasks.retrieval",
+    "open_features": "featx.tasks._features",
+    "predict": "featx.tasks.recognition",
+    "search": "featx.tasks.retrieval",
+    "svm": "featx.tasks.recognition",
 }
 
 __all__ = ["aslan", "compact", "detect", "index", "open_features", "predict", "search", "svm"]
 
 if TYPE_CHECKING:
-    from tasks._features import open_features
-    from tasks.compactness import compact
-    from tasks.localization import detect
-    from tasks.recognition import predict, svm
-    from tasks.retrieval import index, search
-    from tasks.similarity import aslan
+    from featx.tasks._features import open_features
+    from featx.tasks.compactness import compact
+    from featx.tasks.localization import detect
+    from featx.tasks.recognition import predict, svm
+    from featx.tasks.retrieval import index, search
+    from featx.tasks.similarity import aslan
 
 
 def __getattr__(name: str) -> Any:

@@ -10,7 +10,7 @@ import numpy as np
 import numpy.typing as npt
 
 from featx.errors import FeatxError, UsageError
-from tasks._threads import one_thread_if_small
+from featx.tasks._threads import one_thread_if_small
 
 Rows = npt.NDArray[np.float32]
 Floats = npt.NDArray[np.float64]

@@ -12,14 +12,14 @@ import numpy.typing as npt
 
 from featx.datasets import Dataset, Item, about, load_dataset
 from featx.errors import FeatxError, UsageError
-from tasks._features import Features
+from featx.tasks._features import Features
 
 
 @dataclass(frozen=True, kw_only=True)
 class Split:
     """The two sides of one split.
 
-    official: the dataset is one that is known by name. folds: of a cross-validation's fold, how many there are (`tasks._folds`);
+    official: the dataset is one that is known by name. folds: of a cross-validation's fold, how many there are (`_folds`);
     its number is the sides' `split`. None of a split of the dataset's own.
     """
 

@@ -55,10 +55,11 @@ def python(installed, elsewhere, *arguments):
 def test_every_module_is_in_the_wheel_and_nothing_else(wheel):
     with zipfile.ZipFile(wheel) as archive:
         names = archive.namelist()
-    modules = {path.relative_to(ROOT).as_posix() for package in ("featx", "tasks") for path in (ROOT / package).rglob("*.py")}
+    modules = {path.relative_to(ROOT).as_posix() for path in (ROOT / "featx").rglob("*.py")}
+    modules |= {f"featx/{path.relative_to(ROOT).as_posix()}" for path in (ROOT / "tasks").rglob("*.py")}
     assert modules - set(names) == set(), "packages missing from [tool.setuptools]"
-    assert {"featx/py.typed", "tasks/py.typed", "featx/models/__init__.py", "featx/_weights/manifest.json"} <= set(names)
-    assert {name.split("/")[0] for name in names if ".dist-info/" not in name} <= {"featx", "tasks"}
+    assert {"featx/py.typed", "featx/models/__init__.py", "featx/_weights/manifest.json"} <= set(names)
+    assert {name.split("/")[0] for name in names if ".dist-info/" not in name} == {"featx"}
     assert [name for name in names if "/test" in name or name.endswith((".pyc", ".toml"))] == []
 
 

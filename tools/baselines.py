@@ -23,10 +23,10 @@ import numpy as np
 import numpy.typing as npt
 
 from featx.errors import FeatxError, UsageError
-from featx.files import check_target, disk_full, write_atomically
-from featx.flow import OpticalFlow, magnitude, resolve_method
-from featx.sources import find_videos
-from featx.video import Image, VideoError, open_video
+from featx.system.files import check_target, disk_full, write_atomically
+from featx.video.flow import OpticalFlow, magnitude, resolve_method
+from featx.video.reader import Image, VideoError, open_video
+from featx.video.source import find_videos
 
 Floats = npt.NDArray[np.float64]
 

@@ -20,7 +20,7 @@ import click
 import numpy as np
 
 from featx.report import table
-from tasks.compactness._pca import fit_pca
+from featx.tasks.compactness._pca import fit_pca
 
 # Directions that the generated rows vary in beside their noise, and how fast their variance falls: about as pool5's does.
 _DIRECTIONS, _FALL = 800, 0.6

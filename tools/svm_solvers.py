@@ -24,7 +24,7 @@ import numpy as np
 import numpy.typing as npt
 
 from featx.report import table
-from tasks import _linear
+from featx.tasks import _linear
 
 Rows = npt.NDArray[np.float32]
 Floats = npt.NDArray[np.float64]

@@ -13,14 +13,14 @@ import numpy as np
 
 from featx.bench._extraction import Measured, measured_in_rounds
 from featx.bench._machine import check, videos
-from featx.cascade import Cascade
 from featx.clips import window_spec
 from featx.errors import UsageError
-from featx.inference import PROB
+from featx.extraction.backends.eager import PROB
+from featx.extraction.cascade import Cascade
+from featx.extraction.settings import Prepared, Settings, prepare
 from featx.models import create_model, model_entry
-from featx.pool import ClipArrived
-from featx.preparation import Prepared, Settings, prepare
-from featx.weights import save_checkpoint
+from featx.video.pool import ClipArrived
+from featx.weights.checkpoint import save_checkpoint
 
 _CLASSES = {"proposal": ("background", "action"), "localization": ("background", *(f"class {n}" for n in range(1, 21)))}
 # Windows from which the threshold is found that lets the share through.
@@ -75,7 +75,7 @@ def _threshold(ready: Prepared, share: float, paths: list[str]) -> float:
     """Return the probability that a share of the videos' windows reaches, by the first network."""
     import torch
 
-    from featx.decode import Failed, Job
+    from featx.video.worker import Failed, Job
 
     if share == 0:
         return 1.0

@@ -18,16 +18,16 @@ from pathlib import Path
 from time import perf_counter
 
 from featx.bench._machine import ceiling, check, matmul_rate, side_by_side, videos
-from featx.cascade import CascadeExtractor
-from featx.cutting import Summary
-from featx.decode import Failed, Hello, Job
-from featx.engine import Engine, Rows
 from featx.errors import UsageError
-from featx.journal import Journal, Origin
-from featx.pool import ClipArrived, Pool
-from featx.preparation import Prepared, Settings, prepare
-from featx.sources import Stamp
-from featx.store import publish
+from featx.extraction.cascade import CascadeExtractor
+from featx.extraction.engine import Engine, Rows
+from featx.extraction.settings import Prepared, Settings, prepare
+from featx.store.file import publish
+from featx.store.journal import Journal, Origin
+from featx.video.cutting import Summary
+from featx.video.pool import ClipArrived, Pool
+from featx.video.source import Stamp
+from featx.video.worker import Failed, Hello, Job
 
 _NO_ORIGIN = Origin("", Stamp(0, 0))
 

@@ -5,9 +5,9 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
-from featx import motion
 from featx.datasets import Item
 from featx.models import ModelEntry
+from featx.synthetic import motion
 from featx.training import generated
 from featx.training.batches import Batches, Epochs
 from featx.training.clips import DrawSettings

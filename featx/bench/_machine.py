@@ -8,9 +8,9 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from time import perf_counter
 
-from featx.engine import compute_threads
 from featx.errors import UsageError
-from featx.sources import find_videos
+from featx.extraction.engine import compute_threads
+from featx.video.source import find_videos
 
 
 def check(rounds: int, seconds: float) -> None:
@@ -21,7 +21,7 @@ def check(rounds: int, seconds: float) -> None:
 
 def videos(inputs: Sequence[str | os.PathLike[str]], folder: Path, progress: Callable[[str], None]) -> list[str]:
     """Return the paths of the videos that are given, or of videos generated below `folder` where none are."""
-    from featx.synth import MOTIONS, write_videos
+    from featx.synthetic.render import MOTIONS, write_videos
 
     if inputs:
         return [source.path for source in find_videos(inputs).sources]

@@ -24,9 +24,9 @@ import torch
 from featx.bench._feeds import Feed, decoded, made
 from featx.bench._machine import ceiling, check, matmul_rate, videos
 from featx.datasets import GENERATED_CLIPS
-from featx.engine import cpu_count
 from featx.errors import UsageError
-from featx.inference import resolve_device
+from featx.extraction.backends.eager import resolve_device
+from featx.extraction.engine import cpu_count
 from featx.models import create_model, model_entry
 from featx.models.count import count
 from featx.training.batches import Batch, Batches

@@ -94,7 +94,7 @@ def _extraction(
     **settings: Any,
 ) -> tuple[Sequence[Measured], list[tuple[str, ...]]]:
     from featx.bench import bench, bench_detection
-    from featx.preparation import Settings
+    from featx.extraction.settings import Settings
 
     names = layers.split(",") if layers else None
     asked = Settings(model=models[0], weights="random", layers=names, **settings)

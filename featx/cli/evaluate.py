@@ -10,11 +10,11 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from featx.cli.options import dataset_options, input_options, json_option, machine_options, refuse_given
-from featx.terminal import Progress, bar
+from featx.cli.terminal import Progress, bar
 
 if TYPE_CHECKING:
     from featx.evaluation import Evaluation
-    from featx.preparation import Settings
+    from featx.extraction.settings import Settings
 
 # Options that generated clips have no use for, by the parameters that click gives.
 _FOR_VIDEOS = ("root", "split", "subset", "partial", "holdout", "protocols", "input", "flow", "flow_cache", "decoder", "workers",
@@ -75,10 +75,10 @@ def evaluate(context: click.Context, /, checkpoint: str, model: str | None, data
         refuse_given(context, "for videos, and generated clips are none", *_FOR_VIDEOS)
         names = dict.fromkeys(["held-out"])
     from featx.evaluation import as_text, plot_confusion, to_json, write_csv
-    from featx.files import check_target, keep_inputs
-    from featx.picture import check_picture
-    from featx.preparation import Settings
-    from featx.weights import architecture_of
+    from featx.extraction.settings import Settings
+    from featx.report.picture import check_picture
+    from featx.system.files import check_target, keep_inputs
+    from featx.weights.checkpoint import architecture_of
 
     pictures = {name: _picture(plot, name, alone=len(names) == 1) for name in names} if plot is not None else {}
     for picture in pictures.values():

@@ -5,7 +5,7 @@ from __future__ import annotations
 import click
 
 from featx.cli.options import INTERRUPTED, json_option
-from featx.terminal import bar
+from featx.cli.terminal import bar
 
 
 @click.command()

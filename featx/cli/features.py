@@ -8,11 +8,11 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from featx.cli.options import INTERRUPTED, RATE, input_options, json_option, machine_options, numbers
+from featx.cli.terminal import Progress, bar
 from featx.errors import UsageError
-from featx.terminal import Progress, bar
 
 if TYPE_CHECKING:
-    from featx.extraction import Report
+    from featx.extraction.extract import Report
 
 
 @click.command()
@@ -59,9 +59,9 @@ def extract(inputs: tuple[str, ...], out: str, layers: str | None, scales: str |
       featx extract --model res3d --weights my.safetensors --input rgbf --flow dis videos/ out.h5
       featx extract --model res3d --layers res5b --project pca300.npz videos/ small.h5
     """
-    from featx.extraction import extract as run
-    from featx.extraction import to_json
-    from featx.preparation import Settings
+    from featx.extraction.extract import extract as run
+    from featx.extraction.extract import to_json
+    from featx.extraction.settings import Settings
 
     names = [name.strip() for name in layers.split(",") if name.strip()] if layers is not None else None
     if names == []:
@@ -122,8 +122,8 @@ def info(path: str, plot: str | None, video: str | None, layer: str | None, as_j
     """
     if plot is None and (video or layer):
         raise UsageError("--video and --layer choose what --plot draws: give --plot PICTURE too")
-    from featx.info import as_text, plotted, summarise
-    from featx.store import FeatureStore
+    from featx.store.file import FeatureStore
+    from featx.store.info import as_text, plotted, summarise
 
     with FeatureStore(path) as store:
         summary = summarise(store)
@@ -154,7 +154,7 @@ def verify(path: str, clips: int, seed: int, weights: str | None, project: str |
     Example:
       featx verify out.h5
     """
-    from featx.verification import verify as run
+    from featx.extraction.verify import verify as run
 
     found = run(path, clips=clips, seed=seed, weights=weights, project=project)
     if as_json:
@@ -185,7 +185,7 @@ def merge(inputs: tuple[str, ...], out: str, as_json: bool) -> None:
     Example:
       featx merge part1.h5 part2.h5 all.h5
     """
-    from featx.store import merge as run
+    from featx.store.file import merge as run
 
     with bar("video") as progress:
         videos = run(inputs, out, on_progress=progress)

@@ -9,11 +9,11 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from featx.cli.options import json_option
+from featx.cli.terminal import bar
 from featx.errors import UsageError
-from featx.terminal import bar
 
 if TYPE_CHECKING:
-    from featx.storage import Storage
+    from featx.weights.quantize import Storage
 
 
 @click.command()
@@ -35,7 +35,7 @@ def models(name: str | None, family: str | None, check: bool, as_json: bool) -> 
       featx models res3d
       featx models --check
     """
-    from featx import catalogue
+    from featx.weights import catalogue
 
     if (name is not None) + (family is not None) + check > 1:
         raise UsageError("give one of a model's name, --family and --check")
@@ -74,9 +74,9 @@ def weights_list(as_json: bool) -> None:
     Example:
       featx weights list
     """
-    from featx.catalogue import metrics_text
-    from featx.manifest import list_checkpoints, path_of
     from featx.report import table
+    from featx.weights.catalogue import metrics_text
+    from featx.weights.manifest import list_checkpoints, path_of
 
     found = [(c, path_of(c.name)) for c in list_checkpoints()]
     if as_json:
@@ -108,7 +108,7 @@ def weights_fetch(name: str, as_json: bool) -> None:
     Example:
       featx weights fetch r3d_18-kinetics400
     """
-    from featx.manifest import fetch
+    from featx.weights.manifest import fetch
 
     with bar("B", scale=True) as progress:
         path = fetch(name, progress=progress)
@@ -125,7 +125,7 @@ def weights_verify(name: str, as_json: bool) -> None:
     Example:
       featx weights verify r3d_18-kinetics400
     """
-    from featx.manifest import path_of, verify
+    from featx.weights.manifest import path_of, verify
 
     digest, path = verify(name), str(path_of(name))
     result = {"name": name, "path": path, "sha256": digest}
@@ -144,9 +144,9 @@ def weights_describe(path: str, as_json: bool) -> None:
     Example:
       featx weights describe runs/res3d/best.safetensors
     """
-    from featx.catalogue import checkpoint_text
-    from featx.manifest import row_text
-    from featx.weights import describe
+    from featx.weights.catalogue import checkpoint_text
+    from featx.weights.checkpoint import describe
+    from featx.weights.manifest import row_text
 
     found = describe(path)
     click.echo(row_text(found) if as_json else checkpoint_text(found))
@@ -179,7 +179,7 @@ def weights_pack(path: str, out: str, videos: tuple[str, ...], to: Storage, as_j
     """
     from dataclasses import asdict
 
-    from featx.packing import pack
+    from featx.evaluation.pack import pack
     from featx.report import table
 
     with bar("video") as progress:
@@ -208,7 +208,7 @@ def weights_widen(path: str, out: str, model: str, seed: int, as_json: bool) -> 
     """
     from dataclasses import asdict
 
-    from featx.widening import widen
+    from featx.weights.widen import widen
 
     made = widen(path, out, architecture=model, seed=seed)
     if as_json:
@@ -235,7 +235,7 @@ def weights_from_2d(model: str, state: str, out: str, num_classes: int | None, s
     Example:
       featx weights from-2d semi_resnet18 resnet18-f37072fd.pth semi_resnet18.safetensors --num-classes 101
     """
-    from featx.weights import from_2d
+    from featx.weights.checkpoint import from_2d
 
     made = from_2d(model, state, out, num_classes=num_classes, seed=seed)
     if as_json:

@@ -10,8 +10,8 @@ from typing import Any
 import click
 
 from featx.cli.options import RATE, input_options, json_option, machine_options, options
+from featx.cli.terminal import Progress, tell_weights
 from featx.errors import UsageError
-from featx.terminal import Progress, tell_weights
 
 weights_options = options(
     click.option("--model", required=True, help="A model, such as res3d, c3d or r3d_18."),
@@ -94,7 +94,7 @@ def features(video: str, out: str, layers: str, channels: str | None, clip: int 
       featx show features --model r3d_18 --layers conv1,res3b,res5b v.avi maps.png
       featx show features --model r3d_18 --layers res4b --channels 3,17 --at 2.5 v.avi maps.png
     """
-    from featx.preparation import Settings
+    from featx.extraction.settings import Settings
     from featx.show import features as run
 
     numbers = _numbers(channels)
@@ -139,7 +139,7 @@ def exciting(inputs: tuple[str, ...], out: str, layer: str, channel: int, top: i
     Example:
       featx show exciting --model r3d_18 --layer res5b --channel 3 videos/ exciting.png
     """
-    from featx.preparation import Settings
+    from featx.extraction.settings import Settings
     from featx.report import table
     from featx.show import exciting as run
 
@@ -185,7 +185,7 @@ def predictions(inputs: tuple[str, ...], out: str, top: int, label: str | None, 
     Example:
       featx show predictions --model r3d_18 a.mp4 b.avi predictions.png
     """
-    from featx.preparation import Settings
+    from featx.extraction.settings import Settings
     from featx.report import table
     from featx.show import predictions as run
 

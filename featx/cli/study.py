@@ -88,8 +88,8 @@ def _weights(text: str) -> tuple[str, str]:
 
 def _watcher() -> Any:
     """Return what prints a study's progress; made here, for its base is heavy to import."""
+    from featx.cli.terminal import Progress, TrainingProgress
     from featx.study import Entry, Row, Watcher
-    from featx.terminal import Progress, TrainingProgress
     from featx.training.loop import Trainer
 
     class Printer(Watcher):

@@ -8,8 +8,8 @@ from typing import Any
 import click
 
 from featx.cli.options import json_option
+from featx.cli.terminal import bar
 from featx.errors import UsageError
-from featx.terminal import bar
 
 
 @click.command()
@@ -42,7 +42,7 @@ def synth(directory: str, dataset: str | None, size: str | None, classes: str | 
         given["classes"] = [name.strip() for name in classes.split(",")]
     with bar("video") as progress:
         if dataset is None:
-            from featx.synth import write_videos
+            from featx.synthetic.render import write_videos
 
             paths = write_videos(directory, progress=progress, **given)
             result: dict[str, Any] = {
@@ -51,7 +51,7 @@ def synth(directory: str, dataset: str | None, size: str | None, classes: str | 
                 "classes": len({p.parent for p in paths}),
             }
         else:
-            from featx.generated import write_dataset
+            from featx.synthetic.layouts import write_dataset
 
             written = write_dataset(dataset, directory, progress=progress, **given)
             result = {"directory": str(written.root), "dataset": dataset, "videos": [str(p) for p in written.videos],

@@ -80,7 +80,7 @@ def train(context: click.Context, /, out: str, overrides: tuple[str, ...], as_js
 
     if settings["dataset"] in GENERATED_CLIPS:
         refuse_given(context, "for videos, and generated clips are none", *_FOR_VIDEOS)
-    from featx.terminal import TrainingProgress
+    from featx.cli.terminal import TrainingProgress
     from featx.training import TrainSettings
     from featx.training import train as run
 

@@ -36,7 +36,7 @@ _PROTOCOLS: dict[str, Protocol] = {
 }
 
 
-# Streams of clips that `featx train` makes for itself (`featx.motion.STREAMS`); nothing else has a dataset of that name.
+# Streams of clips that `featx train` makes for itself (`featx.synthetic.motion.STREAMS`); no other dataset has such a name.
 GENERATED_CLIPS = ("generated", "generated-basic")
 
 

@@ -8,7 +8,7 @@ from collections.abc import Iterable, Sequence
 
 from featx.datasets._types import Item
 from featx.errors import FeatxError
-from featx.video import SUFFIXES
+from featx.video.reader import SUFFIXES
 
 
 def match_ids(items: Sequence[Item], known: Iterable[str], *, unique_names: bool = False) -> dict[str, str]:

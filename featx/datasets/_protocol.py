@@ -11,7 +11,7 @@ from pathlib import Path
 
 from featx.datasets._types import Item
 from featx.errors import FeatxError
-from featx.video import SUFFIXES
+from featx.video.reader import SUFFIXES
 
 # In the folder of a dataset that `featx synth` has written.
 GENERATED = "GENERATED.txt"

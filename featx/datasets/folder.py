@@ -15,7 +15,7 @@ from pathlib import Path
 from featx.datasets._protocol import Protocol, Side, lines
 from featx.datasets._types import Item
 from featx.errors import FeatxError, UsageError
-from featx.sources import find_videos
+from featx.video.source import find_videos
 
 # As in UCF101's names: what was cut from one video stays on one side.
 _GROUP = re.compile(r"_(g\d+)_")

@@ -13,10 +13,10 @@ from featx.errors import FeatxError, UsageError
 from featx.evaluation._protocols import Whole
 from featx.evaluation._result import Evaluation
 from featx.evaluation._run import PROB, check_classifier, places_of
-from featx.preparation import Settings, prepare
+from featx.extraction.settings import Settings, prepare
 
 if TYPE_CHECKING:
-    from featx.weights import LoadedModel
+    from featx.weights.checkpoint import LoadedModel
 
 # The first clips of the held-out stream: a standard error of 1.6 points at an accuracy of 50 %.
 HELD_OUT = 1_000
@@ -34,15 +34,15 @@ def evaluate_generated(
 
     settings: the network and the device; a clip's frames and size are the checkpoint's. With precision "auto" bf16 is for a GPU
         alone, as in training, so that the answers are those of the run's own validation.
-    dataset: the stream's name, one of `featx.motion.STREAMS`.
+    dataset: the stream's name, one of `featx.synthetic.motion.STREAMS`.
     seed: of the held-out stream; None for that of the checkpoint's run, where it was trained on generated clips, else 0.
     loaded: a model in memory, as for `evaluate`. on_progress: called with how many clips are recognised, of how many.
 
     Raises UsageError for a checkpoint without a classifier, or whose classes are others, or which takes flow.
     """
-    from featx import motion
-    from featx.inference import resolve_device
-    from featx.weights import load_model
+    from featx.extraction.backends.eager import resolve_device
+    from featx.synthetic import motion
+    from featx.weights.checkpoint import load_model
 
     if loaded is None:
         loaded = load_model(settings.model, settings.weights, seed=settings.seed)

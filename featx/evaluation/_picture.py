@@ -5,8 +5,8 @@ from __future__ import annotations
 import os
 
 from featx.evaluation._result import Evaluation
-from featx.picture import drawable
 from featx.report import plot_confusion as plot
+from featx.report.picture import drawable
 
 
 def plot_confusion(found: Evaluation, path: str | os.PathLike[str]) -> None:

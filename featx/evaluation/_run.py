@@ -10,19 +10,19 @@ import numpy as np
 import numpy.typing as npt
 
 from featx.clips import ClipSpec
-from featx.cutting import Summary
 from featx.datasets import Dataset
-from featx.decode import Job
-from featx.engine import Engine, Rows, Stats
 from featx.errors import FeatxError, UsageError, nearest
 from featx.evaluation._protocols import protocol_named
 from featx.evaluation._result import Evaluation
-from featx.extraction import Report
-from featx.pool import WorkerLost
-from featx.preparation import Settings, prepare
+from featx.extraction.engine import Engine, Rows, Stats
+from featx.extraction.extract import Report
+from featx.extraction.settings import Settings, prepare
+from featx.video.cutting import Summary
+from featx.video.pool import WorkerLost
+from featx.video.worker import Job
 
 if TYPE_CHECKING:
-    from featx.weights import LoadedModel
+    from featx.weights.checkpoint import LoadedModel
 
 PROB = "prob"
 # What a protocol decides; `extract` leaves it to its user.
@@ -88,7 +88,7 @@ def evaluate(
     Raises UsageError for a class that the checkpoint does not know, where it has no labels and another number of classes,
     or no classifier, and for wrong settings; FeatxError if not one video can be read.
     """
-    from featx.weights import load_model
+    from featx.weights.checkpoint import load_model
 
     chosen = protocol_named(protocol)
     for name in _PROTOCOLS_OWN:

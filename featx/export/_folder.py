@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from featx.errors import UsageError
-from featx.files import check_target, disk_full, keep_inputs, lock_folder, write_atomically
+from featx.system.files import check_target, disk_full, keep_inputs, lock_folder, write_atomically
 
 MANIFEST = "featx_export.json"
 README = "README.md"

@@ -28,8 +28,8 @@ import numpy as np
 from featx.export._annotations import covered
 from featx.export._names import prefixed, side_of
 from featx.export._timeline import Grid, Timeline, at_times, means
-from featx.files import sync_folder, write_atomically
-from featx.store import FeatureStore, _hdf5_errors
+from featx.store.file import FeatureStore, _hdf5_errors
+from featx.system.files import sync_folder, write_atomically
 
 FEATURES = "features"
 ACTIVITYNET = "activitynet_v1-3.c3d.hdf5"

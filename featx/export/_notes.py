@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from featx.export._annotations import Labels, covered
 from featx.export._formats import BINS, FORMATS, Job
 from featx.export._names import known_as
-from featx.store import PROJECTION
+from featx.store.file import PROJECTION
 
 # Seconds by which a video's length may differ from the annotations' before it is told.
 _OTHER_LENGTH = 1.0

@@ -20,9 +20,9 @@ from featx.export._formats import FEATURES, FORMATS, Format, Job, write_features
 from featx.export._names import check_names, common_prefix, known_as, side_of
 from featx.export._notes import notes_of, readme
 from featx.export._timeline import Grid, Timeline, grid_of, timeline
-from featx.files import disk_full, write_atomically
-from featx.sources import Source
-from featx.store import PROJECTION, FeatureStore
+from featx.store.file import PROJECTION, FeatureStore
+from featx.system.files import disk_full, write_atomically
+from featx.video.source import Source
 
 FORMAT_VERSION = 1
 _USUAL_LAYER = "pool5"

@@ -12,7 +12,7 @@ import numpy.typing as npt
 
 from featx.clips import ClipSpec, starts
 from featx.errors import UsageError
-from featx.store import Video
+from featx.store.file import Video
 
 Floats = npt.NDArray[np.float64]
 

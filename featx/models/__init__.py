@@ -1,15 +1,13 @@
 """The backbones: importing this package registers every model of every family."""
 
 from featx.models import asymmetric, c3d, hara, semicnn, torchvision_video, tran2017
-from featx.models._layers import Backbone, ConvBN
-from featx.models._registry import ModelEntry, create_model, list_models, model_entry, register
-from featx.models._transfer import Transfer, transfer_2d
+from featx.models.layers import Backbone, ConvBN
+from featx.models.registry import ModelEntry, create_model, list_models, model_entry, register
 
 __all__ = [
     "Backbone",
     "ConvBN",
     "ModelEntry",
-    "Transfer",
     "asymmetric",
     "c3d",
     "create_model",
@@ -20,5 +18,4 @@ __all__ = [
     "semicnn",
     "torchvision_video",
     "tran2017",
-    "transfer_2d",
 ]

@@ -11,10 +11,10 @@ from itertools import combinations
 
 from featx.clips import ClipSpec
 from featx.models import c3d
-from featx.models._layers import Backbone
-from featx.models._network import Hidden, Network
-from featx.models._registry import ModelEntry, register
-from featx.models._rows import AsymmetricConv, Conv, Micro, Row
+from featx.models.layers import Backbone
+from featx.models.network import Hidden, Network
+from featx.models.registry import ModelEntry, register
+from featx.models.rows import AsymmetricConv, Conv, Micro, Row
 from featx.transforms import Transform
 
 # Figure 6: c3d-b8 is C3D; c3d-b5 has one convolution in each group, and half the channels in the last two and in the linear

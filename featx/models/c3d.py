@@ -15,10 +15,10 @@ from __future__ import annotations
 from functools import partial
 
 from featx.clips import ClipSpec
-from featx.models._layers import Backbone
-from featx.models._network import Hidden, Network
-from featx.models._registry import ModelEntry, register
-from featx.models._rows import Conv, MaxPool, Row
+from featx.models.layers import Backbone
+from featx.models.network import Hidden, Network
+from featx.models.registry import ModelEntry, register
+from featx.models.rows import Conv, MaxPool, Row
 from featx.transforms import Transform
 
 # Output channels of each group of convolutions; a pooling follows each group.

@@ -10,8 +10,8 @@ from typing import Any
 import torch
 from torch import nn
 
-from featx.models._blocks import DenseLayer, MicroNet, NormReLU, Residual, ZeroPad
-from featx.models._layers import Triple
+from featx.models.blocks import DenseLayer, MicroNet, NormReLU, Residual, ZeroPad
+from featx.models.layers import Triple
 
 
 @dataclass(frozen=True)

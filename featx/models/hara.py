@@ -12,11 +12,11 @@ from __future__ import annotations
 from functools import partial
 
 from featx.clips import ClipSpec
-from featx.models._blocks import Shortcut
-from featx.models._layers import Backbone, Triple
-from featx.models._network import Network
-from featx.models._registry import ModelEntry, register
-from featx.models._rows import Block, Conv, MaxPool, Row, block_name
+from featx.models.blocks import Shortcut
+from featx.models.layers import Backbone, Triple
+from featx.models.network import Network
+from featx.models.registry import ModelEntry, register
+from featx.models.rows import Block, Conv, MaxPool, Row, block_name
 from featx.transforms import Transform
 
 Four = tuple[int, int, int, int]

@@ -7,10 +7,10 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Literal
 
-from featx.models._network import Network
-from featx.models._registry import model_entry, skeleton
-from featx.models._transfer import transferable
 from featx.models.count import multiply_adds
+from featx.models.image_networks import transferable
+from featx.models.network import Network
+from featx.models.registry import model_entry, skeleton
 
 Quantity = Literal["parameters", "multiply-adds", "pre-trained"]
 

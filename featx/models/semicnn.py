@@ -12,10 +12,10 @@ from functools import partial
 
 from featx.clips import ClipSpec
 from featx.models import c3d, hara
-from featx.models._layers import Backbone, Triple
-from featx.models._network import Hidden, Network
-from featx.models._registry import ModelEntry, register
-from featx.models._rows import Block, Conv, DenseBlock, MaxPool, Norm, Row, Shrink, block_name
+from featx.models.layers import Backbone, Triple
+from featx.models.network import Hidden, Network
+from featx.models.registry import ModelEntry, register
+from featx.models.rows import Block, Conv, DenseBlock, MaxPool, Norm, Row, Shrink, block_name
 from featx.transforms import Transform
 
 SIZE: Triple = (16, 224, 224)

@@ -10,7 +10,7 @@ from __future__ import annotations
 from functools import partial
 
 from featx.clips import ClipSpec
-from featx.models._registry import ModelEntry, register
+from featx.models.registry import ModelEntry, register
 from featx.models.tran2017 import Config, build
 from featx.transforms import Transform
 

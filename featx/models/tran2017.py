@@ -11,10 +11,10 @@ from dataclasses import dataclass
 from functools import partial
 
 from featx.clips import ClipSpec
-from featx.models._layers import Backbone, Triple
-from featx.models._network import Network
-from featx.models._registry import ModelEntry, register
-from featx.models._rows import Block, Conv, Row, Split, block_name
+from featx.models.layers import Backbone, Triple
+from featx.models.network import Network
+from featx.models.registry import ModelEntry, register
+from featx.models.rows import Block, Conv, Row, Split, block_name
 from featx.transforms import TRAN2017, Transform
 
 Four = tuple[int, int, int, int]

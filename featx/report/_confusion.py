@@ -8,8 +8,8 @@ from collections.abc import Sequence
 import numpy as np
 import numpy.typing as npt
 
-from featx.picture import drawable, picture_kind, save_picture
 from featx.report._table import table
+from featx.report.picture import drawable, picture_kind, save_picture
 
 Ints = npt.NDArray[np.int64]
 

@@ -10,7 +10,7 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from featx.errors import UsageError
-from featx.picture import drawable, picture_kind, save_picture
+from featx.report.picture import drawable, picture_kind, save_picture
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes

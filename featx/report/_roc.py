@@ -8,7 +8,7 @@ from collections.abc import Sequence
 import numpy as np
 import numpy.typing as npt
 
-from featx.picture import drawable, picture_kind, save_picture
+from featx.report.picture import drawable, picture_kind, save_picture
 
 Floats = npt.NDArray[np.float64]
 Curve = tuple[Floats, Floats]

@@ -12,7 +12,7 @@ from pathlib import Path
 
 import numpy as np
 
-from featx.files import disk_full, write_atomically
+from featx.system.files import disk_full, write_atomically
 
 
 def table(rows: Iterable[Sequence[object]], headers: Sequence[str]) -> str:

@@ -9,7 +9,7 @@ from html import escape
 from pathlib import Path
 
 from featx.errors import UsageError
-from featx.files import check_target, disk_full, write_atomically
+from featx.system.files import check_target, disk_full, write_atomically
 
 # Elements that have no end tag.
 _VOID = frozenset({"br", "img", "meta"})

@@ -9,13 +9,13 @@ from dataclasses import dataclass
 import numpy as np
 import numpy.typing as npt
 
-from featx.cutting import Summary
-from featx.decode import Done, Failed, Job, Restarted
 from featx.errors import FeatxError, UsageError
-from featx.pool import ClipArrived, Pool, PoolEvent, WorkerLost
-from featx.preparation import Prepared
-from featx.sources import Source, find_videos
-from featx.video import DecoderChoice
+from featx.extraction.settings import Prepared
+from featx.video.cutting import Summary
+from featx.video.pool import ClipArrived, Pool, PoolEvent, WorkerLost
+from featx.video.reader import DecoderChoice
+from featx.video.source import Source, find_videos
+from featx.video.worker import Done, Failed, Job, Restarted
 
 Frames = npt.NDArray[np.uint8]
 

@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from featx.errors import FeatxError, UsageError
-from featx.picture import check_picture, drawable, save_picture
+from featx.report.picture import check_picture, drawable, save_picture
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes

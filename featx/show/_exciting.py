@@ -12,18 +12,18 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from featx.cutting import Summary
-from featx.decode import Failed, Job, Restarted
-from featx.engine import Engine, Rows, Stats
 from featx.errors import FeatxError, UsageError
-from featx.extraction import Report
-from featx.picture import check_picture, drawable, save_picture
-from featx.pool import ClipArrived, PoolEvent
-from featx.preparation import Settings, prepare
+from featx.extraction.engine import Engine, Rows, Stats
+from featx.extraction.extract import Report
+from featx.extraction.settings import Settings, prepare
+from featx.report.picture import check_picture, drawable, save_picture
 from featx.show._clips import Frames, WatchedPool
 from featx.show._features import covered
 from featx.show._words import clip_span, model_name, plural
-from featx.sources import Source, find_videos
+from featx.video.cutting import Summary
+from featx.video.pool import ClipArrived, PoolEvent
+from featx.video.source import Source, find_videos
+from featx.video.worker import Failed, Job, Restarted
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes

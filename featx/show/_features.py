@@ -10,12 +10,12 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import NDArray
 
-from featx.cutting import Summary
 from featx.errors import UsageError
-from featx.picture import check_picture, drawable, save_picture
-from featx.preparation import Prepared, Settings, prepare
+from featx.extraction.settings import Prepared, Settings, prepare
+from featx.report.picture import check_picture, drawable, save_picture
 from featx.show._clips import Clip, one_clip, one_video
 from featx.show._words import INPUTS, clip_span, model_name, plural
+from featx.video.cutting import Summary
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes

@@ -11,7 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from featx.errors import UsageError
-from featx.picture import KINDS, check_picture, drawable, save_animation, save_picture
+from featx.report.picture import KINDS, check_picture, drawable, save_animation, save_picture
 from featx.show._words import model_name
 
 if TYPE_CHECKING:
@@ -62,7 +62,7 @@ def filters(
     kind = check_picture(out, kinds=(*KINDS, "gif"))
     if scale not in get_args(Scale):
         raise UsageError(f"scale is {scale!r}: give filter or joint")
-    from featx.weights import load_model
+    from featx.weights.checkpoint import load_model
 
     loaded = load_model(model, weights, seed=seed)
     layer, weight = first_convolution(loaded.model, model)

@@ -12,18 +12,18 @@ from typing import TYPE_CHECKING, Any, Literal, cast
 import numpy as np
 from numpy.typing import NDArray
 
-from featx.cutting import Summary
-from featx.decode import Failed, Job, Restarted
-from featx.engine import Engine, Rows, Stats
 from featx.errors import FeatxError, UsageError, nearest
-from featx.extraction import Report
-from featx.inference import PROB
-from featx.picture import check_picture, drawable, save_picture
-from featx.pool import ClipArrived, PoolEvent
-from featx.preparation import Settings, prepare
+from featx.extraction.backends.eager import PROB
+from featx.extraction.engine import Engine, Rows, Stats
+from featx.extraction.extract import Report
+from featx.extraction.settings import Settings, prepare
+from featx.report.picture import check_picture, drawable, save_picture
 from featx.show._clips import Frames, WatchedPool
 from featx.show._words import model_name, plural
-from featx.sources import Source, find_videos
+from featx.video.cutting import Summary
+from featx.video.pool import ClipArrived, PoolEvent
+from featx.video.source import Source, find_videos
+from featx.video.worker import Failed, Job, Restarted
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -93,7 +93,7 @@ def predictions(
         raise UsageError(f"{len(sources)} videos do not fit into one picture: give up to {MOST_VIDEOS}")
     if top < 1:
         raise UsageError(f"top is {top}: give 1 or more")
-    from featx.weights import load_model
+    from featx.weights.checkpoint import load_model
 
     loaded = load_model(settings.model, settings.weights, seed=settings.seed)
     if not loaded.model.has_classifier:

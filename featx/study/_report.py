@@ -9,11 +9,11 @@ from pathlib import Path
 from typing import Any
 
 from featx.evaluation import PROTOCOLS
-from featx.files import disk_full, write_atomically
 from featx.report import table
 from featx.show import Cost, plot_cost
 from featx.study._run import Entry, StudyReport
 from featx.study._table import STUDIES, Printed, Row, Study
+from featx.system.files import disk_full, write_atomically
 
 COLUMNS = ("name", "model", "group", "accuracy", "low", "high", "videos", "paper", "multiply_adds", "parameters", "updates",
            "paper_source", "differs")  # fmt: skip

@@ -11,18 +11,18 @@ from typing import Any
 import torch
 
 from featx.datasets import Dataset, about, load_dataset
-from featx.engine import Stats
 from featx.errors import FeatxError, UsageError
 from featx.evaluation import evaluate
-from featx.extraction import Report as Evaluating
-from featx.files import disk_full, lock_folder, write_atomically
+from featx.extraction.engine import Stats
+from featx.extraction.extract import Report as Evaluating
+from featx.extraction.settings import Settings as ExtractionSettings
 from featx.models import model_entry
-from featx.models._registry import skeleton
 from featx.models.count import Counts, count
-from featx.preparation import Settings as ExtractionSettings
+from featx.models.registry import skeleton
 from featx.study._comparable import differences, row_differences
 from featx.study._settings import StudySettings
 from featx.study._table import Row, Study
+from featx.system.files import disk_full, lock_folder, write_atomically
 from featx.training import Plan, Progress, Validation, recipe, train
 from featx.training.folder import differences as changed
 from featx.training.loop import Trainer

@@ -14,13 +14,13 @@ import numpy as np
 import numpy.typing as npt
 
 from featx.clips import ClipSpec
-from featx.cutting import MOST_ON_SCREEN
-from featx.decode import ClipReady, DecodeSettings, Job, Noted, Progress, Worker
-from featx.flow import with_flow
-from featx.flow_cache import FlowCache, StoredVideo, stamp_of
-from featx.seek import FrameIndex, NotIndexed, Stretch, index_video, read_frames
 from featx.training.sampling import Augmentation, draw_crop, draw_flip, draw_frames, draw_window
-from featx.video import VideoError
+from featx.video.cutting import MOST_ON_SCREEN
+from featx.video.flow import with_flow
+from featx.video.flow_cache import FlowCache, StoredVideo, stamp_of
+from featx.video.reader import VideoError
+from featx.video.seek import FrameIndex, NotIndexed, Stretch, index_video, read_frames
+from featx.video.worker import ClipReady, DecodeSettings, Job, Noted, Progress, Worker
 
 # Videos whose index a process remembers: 16 bytes a frame, a few kilobytes for a clip of seconds.
 _INDEXES = 20_000

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import numpy as np
 
-from featx.picture import drawable, picture_kind, save_picture
+from featx.report.picture import drawable, picture_kind, save_picture
 
 # More updates than this are averaged together: a picture has no pixels for them.
 _MOST = 400

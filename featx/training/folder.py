@@ -22,8 +22,8 @@ from typing import Any
 import torch
 
 from featx.errors import FeatxError, UsageError
-from featx.files import disk_full, lock_folder, write_atomically
-from featx.statefile import read_state
+from featx.system.files import disk_full, lock_folder, write_atomically
+from featx.weights.statefile import read_state
 
 STEPS = ("step", "epoch", "lr", "loss", "top1")
 EPOCHS = ("epoch", "step", "train_loss", "train_top1", "val_loss", "val_top1", "val_top5", "lr")

@@ -9,11 +9,11 @@ from typing import TYPE_CHECKING, Any
 
 import torch
 
-from featx import motion
 from featx.datasets import Dataset
 from featx.errors import UsageError
 from featx.evaluation import HELD_OUT, Evaluation, evaluate_generated
-from featx.preparation import Settings as ExtractionSettings
+from featx.extraction.settings import Settings as ExtractionSettings
+from featx.synthetic import motion
 from featx.training.batches import Batch
 from featx.training.recipes import Recipe
 from featx.training.sampling import AUGMENTATIONS
@@ -24,7 +24,7 @@ if TYPE_CHECKING:
     from featx.training.loop import Trainer
     from featx.training.plan import Plan
     from featx.training.processes import Processes
-    from featx.weights import LoadedModel
+    from featx.weights.checkpoint import LoadedModel
 
 # Clips that are called an epoch. The stream has none: it is when validation takes place, and what "epochs" are counted in.
 EPOCH_CLIPS = 10_000

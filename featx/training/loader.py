@@ -19,11 +19,11 @@ import numpy.typing as npt
 import torch
 
 from featx.datasets._types import Item
-from featx.decode import Done, Failed, Noted
 from featx.errors import FeatxError
-from featx.pool import ClipArrived, Pool, WorkerLost
 from featx.training.batches import Batch
 from featx.training.clips import DrawJob, Drawn, DrawSettings
+from featx.video.pool import ClipArrived, Pool, WorkerLost
+from featx.video.worker import Done, Failed, Noted
 
 # Batches that are decoded ahead of the one that is computed.
 AHEAD = 2

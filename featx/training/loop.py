@@ -18,9 +18,9 @@ from torch import nn
 from torch.nn.parallel import DistributedDataParallel
 
 from featx.errors import FeatxError
-from featx.inference import cuda_settings
-from featx.interrupts import held, raise_held
+from featx.extraction.backends.eager import cuda_settings
 from featx.models import Backbone
+from featx.system.interrupts import held, raise_held
 from featx.training.augment import network_input
 from featx.training.batches import Batch, Batches, Epochs
 from featx.training.freezing import freeze, hold

@@ -14,10 +14,10 @@ from featx.clips import ClipSpec
 from featx.datasets import GENERATED_CLIPS, Dataset
 from featx.errors import UsageError
 from featx.evaluation import protocol_named
-from featx.files import sha256_of
+from featx.extraction.settings import Settings as ExtractionSettings
+from featx.extraction.settings import clip_of, transform_of
 from featx.models import Backbone, create_model, model_entry
-from featx.preparation import Settings as ExtractionSettings
-from featx.preparation import clip_of, transform_of
+from featx.system.files import sha256_of
 from featx.training.generated import find_generated
 from featx.training.processes import Processes
 from featx.training.recipes import GENERATED_MOTION, Recipe, default_recipe, recipe
@@ -25,7 +25,8 @@ from featx.training.settings import TrainSettings
 from featx.training.source import Source
 from featx.training.videos import find_videos
 from featx.transforms import Transform
-from featx.weights import LoadedModel, load_model
+from featx.weights.checkpoint import LoadedModel, load_model
+from featx.weights.from_2d import fill
 
 
 @dataclass(frozen=True)
@@ -130,7 +131,9 @@ def _start(settings: TrainSettings, names: tuple[str, ...]) -> tuple[LoadedModel
     classes = len(names)
     entry = model_entry(settings.model)
     if settings.weights is None:
-        model = create_model(settings.model, num_classes=classes, seed=settings.seed, init_2d=settings.init_2d)
+        model = create_model(settings.model, num_classes=classes, seed=settings.seed)
+        if settings.init_2d is not None:
+            fill(model, settings.init_2d, name=settings.model)
         name = "untrained weights" if settings.init_2d is None else f"{settings.init_2d} in the spatial layers"
         start: dict[str, Any] = {"name": name}
         if settings.init_2d is not None:

@@ -13,7 +13,7 @@ import torch
 from torch import distributed
 
 from featx.errors import UsageError
-from featx.inference import resolve_device
+from featx.extraction.backends.eager import resolve_device
 
 
 @dataclass(frozen=True)

@@ -12,13 +12,13 @@ import numpy as np
 from featx import __version__
 from featx.datasets import Dataset
 from featx.evaluation import Evaluation
-from featx.inference import resolve_precision
+from featx.extraction.backends.eager import resolve_precision
 from featx.training.folder import EPOCHS, STEPS, RunFolder
 from featx.training.loop import Progress, StepRow, Trainer, Validation
 from featx.training.plan import Plan, check, make_plan
 from featx.training.processes import Processes, joined
 from featx.training.settings import TrainSettings
-from featx.weights import LoadedModel, save_checkpoint
+from featx.weights.checkpoint import LoadedModel, save_checkpoint
 
 
 @dataclass

@@ -14,7 +14,7 @@ if TYPE_CHECKING:
     from featx.training.processes import Processes
     from featx.training.recipes import Recipe
     from featx.transforms import Transform
-    from featx.weights import LoadedModel
+    from featx.weights.checkpoint import LoadedModel
 
 
 class Source(Protocol):

@@ -9,22 +9,22 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from featx.datasets import Dataset, about, load_dataset
-from featx.engine import cpu_count
 from featx.errors import UsageError
 from featx.evaluation import Evaluation, evaluate
-from featx.flow_cache import check_folder
-from featx.preparation import Settings as ExtractionSettings
+from featx.extraction.engine import cpu_count
+from featx.extraction.settings import Settings as ExtractionSettings
 from featx.training.clips import DrawSettings
 from featx.training.loader import Loader, Stream
 from featx.training.recipes import Recipe
 from featx.training.settings import TrainSettings
 from featx.transforms import Transform
+from featx.video.flow_cache import check_folder
 
 if TYPE_CHECKING:
     from featx.training.loop import Trainer
     from featx.training.plan import Plan
     from featx.training.processes import Processes
-    from featx.weights import LoadedModel
+    from featx.weights.checkpoint import LoadedModel
 
 # Slots of a decoding process: one clip may wait to be fetched while the next is decoded.
 SLOTS = 2

@@ -8,12 +8,12 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
+from featx.cli.terminal import Progress
 from featx.errors import UsageError
-from featx.terminal import Progress
 
 if TYPE_CHECKING:
-    from featx.extraction import Report
-    from featx.features import Provided
+    from featx.extraction.extract import Report
+    from featx.extraction.provide import Provided
 
 
 def provide(
@@ -29,7 +29,7 @@ def provide(
     workers: int | None = None,
 ) -> list[str]:
     """Return the feature files to use: those given, or the dataset's own, extracted first where there is none."""
-    from featx.features import dataset_features
+    from featx.extraction.provide import dataset_features
 
     def find(**asked: Any) -> Provided:
         return dataset_features(dataset, root=root, holdout=holdout, **asked)
@@ -50,7 +50,7 @@ def provide_aslan(
     workers: int | None = None,
 ) -> list[str]:
     """Return the feature files to use: those given, or ASLAN's own, extracted first where there is none."""
-    from featx.features import aslan_features
+    from featx.extraction.provide import aslan_features
 
     def find(**asked: Any) -> Provided:
         return aslan_features(root=root, view=view, partial=partial, **asked)

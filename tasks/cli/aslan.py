@@ -9,7 +9,7 @@ from typing import Any
 import click
 
 from featx.cli.options import json_option
-from tasks.cli._options import extraction_options
+from featx.tasks.cli._options import extraction_options
 
 
 @click.command()
@@ -51,12 +51,12 @@ def aslan(features: tuple[str, ...], root: str | None, layers: str, view: int, C
       featx aslan --model res3d --measures --plot roc.png
       featx aslan --features c3d.h5 --layers fc6,pool5,prob
     """
-    from featx.files import check_target
-    from featx.picture import check_picture
-    from featx.terminal import bar
-    from tasks.cli._provide import provide_aslan
-    from tasks.similarity import as_text, check_settings, plot, to_json, write_pairs
-    from tasks.similarity import aslan as run
+    from featx.cli.terminal import bar
+    from featx.report.picture import check_picture
+    from featx.system.files import check_target
+    from featx.tasks.cli._provide import provide_aslan
+    from featx.tasks.similarity import as_text, check_settings, plot, to_json, write_pairs
+    from featx.tasks.similarity import aslan as run
 
     if picture is not None:
         check_picture(picture)

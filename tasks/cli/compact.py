@@ -7,10 +7,10 @@ import json
 import click
 
 from featx.cli.options import json_option
+from featx.cli.terminal import bar
 from featx.errors import UsageError
-from featx.terminal import bar
-from tasks.cli._options import dataset_options, extraction_options
-from tasks.cli._provide import provide
+from featx.tasks.cli._options import dataset_options, extraction_options
+from featx.tasks.cli._provide import provide
 
 
 @click.command()
@@ -51,11 +51,11 @@ def compact(dataset: str, features: tuple[str, ...], layers: tuple[str, ...], di
     """
     from pathlib import Path
 
-    from featx.files import check_target, keep_inputs
-    from featx.picture import check_picture
-    from tasks._splits import load_splits
-    from tasks.compactness import as_text, check_request, plot_curves, to_json, write_csv
-    from tasks.compactness import compact as run
+    from featx.report.picture import check_picture
+    from featx.system.files import check_target, keep_inputs
+    from featx.tasks._splits import load_splits
+    from featx.tasks.compactness import as_text, check_request, plot_curves, to_json, write_csv
+    from featx.tasks.compactness import compact as run
 
     for picture in plots:
         check_picture(picture)

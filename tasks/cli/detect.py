@@ -8,12 +8,12 @@ from typing import Any
 import click
 
 from featx.cli.options import INTERRUPTED, RATE, json_option, machine_options
+from featx.cli.terminal import Progress, bar
 from featx.errors import UsageError
-from featx.terminal import Progress, bar
-from tasks.cli._options import thresholds_of
-from tasks.cli.detect_eval import evaluate
-from tasks.cli.detect_show import show
-from tasks.cli.detect_train import train
+from featx.tasks.cli._options import thresholds_of
+from featx.tasks.cli.detect_eval import evaluate
+from featx.tasks.cli.detect_show import show
+from featx.tasks.cli.detect_train import train
 
 
 class _Detect(click.Group):
@@ -99,8 +99,8 @@ def detect(videos: tuple[str, ...], thumos14: bool, root: str | None, subset: st
             raise UsageError("--plot and --html show how good detections are: give --annotations, or --thumos14")
     elif annotations is not None:
         raise UsageError("--thumos14 has annotations of its own: leave --annotations out")
-    from tasks.localization import check_pictures, draw_pictures, read_annotations, run_json, run_text
-    from tasks.localization import detect as run
+    from featx.tasks.localization import check_pictures, draw_pictures, read_annotations, run_json, run_text
+    from featx.tasks.localization import detect as run
 
     thresholds = thresholds_of(tiou)
     check_pictures(plot, html)

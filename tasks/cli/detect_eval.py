@@ -7,7 +7,7 @@ import json
 import click
 
 from featx.cli.options import json_option
-from tasks.cli._options import detections_options, thresholds_of
+from featx.tasks.cli._options import detections_options, thresholds_of
 
 
 @click.command(name="eval")
@@ -48,12 +48,12 @@ def evaluate(detections: str, annotations: str, subset: str | None, tious: str, 
     """
     from typing import cast
 
-    from featx.files import keep_inputs
-    from featx.picture import check_picture
-    from tasks.localization.evaluation._curves import plot_curves
-    from tasks.localization.evaluation._evaluate_file import evaluate_file
-    from tasks.localization.evaluation._report import as_text, to_json
-    from tasks.localization.formats._formats import ClassIds
+    from featx.report.picture import check_picture
+    from featx.system.files import keep_inputs
+    from featx.tasks.localization.evaluation._curves import plot_curves
+    from featx.tasks.localization.evaluation._evaluate_file import evaluate_file
+    from featx.tasks.localization.evaluation._report import as_text, to_json
+    from featx.tasks.localization.formats._formats import ClassIds
 
     thresholds = thresholds_of(tious)
     if picture is not None:

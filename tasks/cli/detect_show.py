@@ -7,7 +7,7 @@ import json
 import click
 
 from featx.cli.options import json_option
-from tasks.cli._options import detections_options
+from featx.tasks.cli._options import detections_options
 
 
 @click.command(name="show")
@@ -41,8 +41,8 @@ def show(detections: str, annotations: str, subset: str | None, videos: str | No
       featx detect show detections.txt --annotations data/thumos14/annotation_test --videos data/thumos14 \\
           --timeline line.png --video video_test_0000004
     """
-    from featx.terminal import bar
-    from tasks.localization.pictures._page_file import show_file
+    from featx.cli.terminal import bar
+    from featx.tasks.localization.pictures._page_file import show_file
 
     with bar("video") as progress:
         shown = show_file(

@@ -13,13 +13,13 @@ import click
 from featx.cli.options import INTERRUPTED, RATE, fields, json_option, numbers, training_options
 
 if TYPE_CHECKING:
+    from featx.cli.terminal import TrainingProgress
     from featx.clips import ClipSpec
     from featx.datasets import Dataset
-    from featx.terminal import TrainingProgress
+    from featx.tasks.localization._train import NetworksReport
+    from featx.tasks.localization._training_sets import Samples
     from featx.training import Plan, Progress
     from featx.training.loop import Trainer
-    from tasks.localization._train import NetworksReport
-    from tasks.localization._training_sets import Samples
 
 
 @click.command()
@@ -57,8 +57,8 @@ def train(out: str, fps: float | str, lengths: str, positive: float, best: float
       featx detect train --model c3d --weights c3d.pth --stage proposal runs/scnn-c3d
       featx detect train --model res3d --weights random --crop 40 --set duration=4 --set localization.lr=0.0005 runs/small
     """
-    from tasks.localization._train import NetworkSettings, to_json, train_networks
-    from tasks.localization._training_sets import Matching
+    from featx.tasks.localization._train import NetworkSettings, to_json, train_networks
+    from featx.tasks.localization._training_sets import Matching
 
     asked = NetworkSettings(
         fps=None if isinstance(fps, str) else fps,
@@ -93,7 +93,7 @@ class _Shown:
         self._indexed: Callable[[int, int | None], None] | None = None
 
     def indexed(self, done: int, total: int | None) -> None:
-        from featx.terminal import bar
+        from featx.cli.terminal import bar
 
         if self._indexed is None:
             self._indexed = self._indexing.enter_context(bar("video"))
@@ -106,7 +106,7 @@ class _Shown:
         _say(f"{stage}: {counts(samples)}; {clip.frames} frames of each window of {lengths} at {rate}")
 
     def start(self, plan: Plan, trainer: Trainer) -> None:
-        from featx.terminal import TrainingProgress
+        from featx.cli.terminal import TrainingProgress
 
         for note in plan.notes:
             _say(f"note: {note}")

@@ -9,10 +9,10 @@ from typing import TYPE_CHECKING
 import click
 
 from featx.cli.options import json_option, options
-from featx.terminal import Progress, bar
+from featx.cli.terminal import Progress, bar
 
 if TYPE_CHECKING:
-    from tasks.retrieval import Plan
+    from featx.tasks.retrieval import Plan
 
 _index_options = options(
     click.option("--layer", help="The layer to compare; the file's narrowest one that is not prob."),
@@ -38,8 +38,8 @@ def index(features: str, layer: str | None, index_folder: str | None, exact: boo
       featx index out.h5
       featx index out.h5 --layer res5b --index /scratch/index
     """
-    from tasks.retrieval import index as run
-    from tasks.retrieval import index_text, to_json
+    from featx.tasks.retrieval import index as run
+    from featx.tasks.retrieval import index_text, to_json
 
     with _Shown() as shown:
         report = run(features, layer=layer, index=index_folder, exact=exact, on_start=shown.start, on_progress=shown)
@@ -76,8 +76,8 @@ def search(features: str, query: str, at: str | None, by_id: bool, k: int, video
       featx search out.h5 query.mp4 --at 12.5s -k 10
       featx search out.h5 Biking/v_Biking_g01_c01 --videos --html page.html
     """
-    from tasks.retrieval import search as run
-    from tasks.retrieval import search_text, to_json
+    from featx.tasks.retrieval import search as run
+    from featx.tasks.retrieval import search_text, to_json
 
     with _Shown() as shown:
         result = run(
@@ -126,7 +126,7 @@ class _Shown:
         self._bar.close()
 
     def start(self, plan: Plan) -> None:
-        from tasks.retrieval import plan_text
+        from featx.tasks.retrieval import plan_text
 
         click.echo(plan_text(plan), err=True)
         self._progress = self._bar.enter_context(bar("video"))

@@ -11,7 +11,7 @@ from click.core import ParameterSource
 
 from featx.cli.options import json_option
 from featx.errors import UsageError
-from tasks.cli._options import dataset_options, extraction_options
+from featx.tasks.cli._options import dataset_options, extraction_options
 
 
 @click.group(invoke_without_command=True, subcommand_metavar="[predict MODEL FEATURES...]")
@@ -69,11 +69,11 @@ def svm(context: click.Context, /, dataset: str | None, features: tuple[str, ...
 def _train(dataset: str, features: tuple[str, ...], *, model: str | None, weights: str | None, device: str,
            workers: int | None, layers: tuple[str, ...], picture: str | None, predictions: str | None, as_json: bool,
            **settings: Any) -> int:  # fmt: skip
-    from featx.files import check_target, keep_inputs
-    from featx.picture import check_picture
-    from tasks.cli._provide import provide
-    from tasks.recognition import as_text, check, plot, to_json, write_csv
-    from tasks.recognition import svm as run
+    from featx.report.picture import check_picture
+    from featx.system.files import check_target, keep_inputs
+    from featx.tasks.cli._provide import provide
+    from featx.tasks.recognition import as_text, check, plot, to_json, write_csv
+    from featx.tasks.recognition import svm as run
 
     if picture is not None:
         check_picture(picture)
@@ -122,9 +122,9 @@ def predict(model: str, features: tuple[str, ...], target: str | None, as_json: 
       featx svm predict svm.npz my-videos.h5
       featx svm predict fused.npz rgb.h5 rgbf.h5 --csv classes.csv
     """
-    from featx.files import check_target, keep_inputs
-    from tasks.recognition import predict as run
-    from tasks.recognition import prediction_lines, prediction_to_json, write_prediction
+    from featx.system.files import check_target, keep_inputs
+    from featx.tasks.recognition import predict as run
+    from featx.tasks.recognition import prediction_lines, prediction_to_json, write_prediction
 
     if target is not None:
         check_target(Path(target), example="classes.csv")

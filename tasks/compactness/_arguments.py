@@ -7,11 +7,11 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from featx.errors import UsageError
-from featx.files import check_target
-from featx.projection import SUFFIX
-from tasks._features import Features, is_feature_file
-from tasks._linear import check_C
-from tasks._splits import Split
+from featx.extraction.projection import SUFFIX
+from featx.system.files import check_target
+from featx.tasks._features import Features, is_feature_file
+from featx.tasks._linear import check_C
+from featx.tasks._splits import Split
 
 Path_ = str | os.PathLike[str]
 

@@ -5,8 +5,8 @@ from __future__ import annotations
 import os
 from typing import TYPE_CHECKING, Any
 
-from featx.picture import drawable, picture_kind, save_picture
-from tasks.compactness._result import PAPER_DATA, CompactResult
+from featx.report.picture import drawable, picture_kind, save_picture
+from featx.tasks.compactness._result import PAPER_DATA, CompactResult
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes

@@ -12,15 +12,15 @@ import numpy as np
 import numpy.typing as npt
 
 from featx.errors import FeatxError
-from featx.projection import Projection, write_projection
+from featx.extraction.projection import Projection, write_projection
 from featx.report import Accuracy
-from tasks._features import Features, open_features
-from tasks._linear import C as USUAL_C
-from tasks._linear import fit_svm
-from tasks._splits import Split, check_split, labels_of, load_splits
-from tasks.compactness._arguments import check_request, check_savable, checked_dims, paired
-from tasks.compactness._pca import Pca, Rows, fit_pca
-from tasks.compactness._result import PAPER, CompactResult, Curve, Point
+from featx.tasks._features import Features, open_features
+from featx.tasks._linear import C as USUAL_C
+from featx.tasks._linear import fit_svm
+from featx.tasks._splits import Split, check_split, labels_of, load_splits
+from featx.tasks.compactness._arguments import check_request, check_savable, checked_dims, paired
+from featx.tasks.compactness._pca import Pca, Rows, fit_pca
+from featx.tasks.compactness._result import PAPER, CompactResult, Curve, Point
 
 # Those of figure 3, and one more.
 DIMS = (10, 50, 100, 200, 300, 500)

@@ -7,14 +7,14 @@ from typing import TYPE_CHECKING, Any
 
 # Resolved on first use: training imports torch, which detections alone do not need.
 _PUBLIC = {
-    "check_pictures": "tasks.localization._run_report",
-    "detect": "tasks.localization._run",
-    "draw_pictures": "tasks.localization._run_report",
-    "evaluate_file": "tasks.localization.evaluation._evaluate_file",
+    "check_pictures": "featx.tasks.localization._run_report",
+    "detect": "featx.tasks.localization._run",
+    "draw_pictures": "featx.tasks.localization._run_report",
+    "evaluate_file": "featx.tasks.localization.evaluation._evaluate_file",
     "read_annotations": "featx.datasets.thumos14",
-    "run_json": "tasks.localization._run_report",
-    "run_text": "tasks.localization._run_report",
-    "train_networks": "tasks.localization._train",
+    "run_json": "featx.tasks.localization._run_report",
+    "run_text": "featx.tasks.localization._run_report",
+    "train_networks": "featx.tasks.localization._train",
 }
 
 __all__ = [
@@ -30,13 +30,13 @@ __all__ = [
 
 if TYPE_CHECKING:
     from featx.datasets.thumos14 import read_annotations
-    from tasks.localization._run import detect
-    from tasks.localization._run_report import check_pictures, draw_pictures, run_json, run_text
-    from tasks.localization._train import train_networks
-    from tasks.localization.evaluation._evaluate_file import evaluate_file
+    from featx.tasks.localization._run import detect
+    from featx.tasks.localization._run_report import check_pictures, draw_pictures, run_json, run_text
+    from featx.tasks.localization._train import train_networks
+    from featx.tasks.localization.evaluation._evaluate_file import evaluate_file
 
 
 def __getattr__(name: str) -> Any:
     if name not in _PUBLIC:
-        raise AttributeError(f"module 'tasks.localization' has no attribute {name!r}")
+        raise AttributeError(f"module 'featx.tasks.localization' has no attribute {name!r}")
     return getattr(importlib.import_module(_PUBLIC[name]), name)

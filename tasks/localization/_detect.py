@@ -12,15 +12,15 @@ import numpy as np
 
 from featx.datasets.untrimmed import Annotations
 from featx.errors import FeatxError, UsageError
-from featx.features import window_scores
-from featx.files import check_target
-from tasks.localization._networks import read_networks
-from tasks.localization._prior import Prior, counted_prior, read_prior, weighted, window_durations
-from tasks.localization._scores import Searched, classes_of, lengths_of, rates_of, read_windows, searched
-from tasks.localization._suppression import overlap_for
-from tasks.localization._types import Detections, Evaluation, Floats, Windows
-from tasks.localization._windows import detections_of
-from tasks.localization.evaluation._evaluate import PROTOCOLS, TIOUS, check_request, evaluate
+from featx.system.files import check_target
+from featx.tasks.localization._network_scores import window_scores
+from featx.tasks.localization._networks import read_networks
+from featx.tasks.localization._prior import Prior, counted_prior, read_prior, weighted, window_durations
+from featx.tasks.localization._scores import Searched, classes_of, lengths_of, rates_of, read_windows, searched
+from featx.tasks.localization._suppression import overlap_for
+from featx.tasks.localization._types import Detections, Evaluation, Floats, Windows
+from featx.tasks.localization._windows import detections_of
+from featx.tasks.localization.evaluation._evaluate import PROTOCOLS, TIOUS, check_request, evaluate
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -31,7 +31,7 @@ class DetectSettings:
     that the localization network sees. fps: the rate windows are taken at, "own" for each video's, None for the networks'.
     prior: weigh scores by window length: "counted" on the instances that the networks were trained on, a file, or "none".
     overlap: above which the surer of two detections suppresses the other, in what is written.
-    machine: as `featx.features.window_scores` takes it.
+    machine: as `featx.extraction.provide.window_scores` takes it.
     """
 
     networks: str

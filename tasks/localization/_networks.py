@@ -11,7 +11,7 @@ from pathlib import Path
 
 from featx.datasets.untrimmed import Annotations, Instance
 from featx.errors import FeatxError, UsageError
-from featx.files import write_atomically
+from featx.system.files import write_atomically
 
 STAGES = ("proposal", "classification", "localization")
 _WEIGHTS, _INSTANCES = "last.safetensors", "instances.csv"

@@ -14,8 +14,8 @@ import numpy.typing as npt
 
 from featx.datasets.untrimmed import Annotations
 from featx.errors import FeatxError, UsageError
-from tasks.localization._types import Windows
-from tasks.localization.formats._matlab import DAMAGED, read_matrix
+from featx.tasks.localization._types import Windows
+from featx.tasks.localization.formats._matlab import DAMAGED, read_matrix
 
 Floats = npt.NDArray[np.float64]
 

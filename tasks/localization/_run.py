@@ -11,14 +11,14 @@ from typing import Any, Literal
 from featx.datasets import thumos14
 from featx.datasets.untrimmed import Annotations
 from featx.errors import FeatxError, UsageError
-from featx.features import videos_by_id
-from featx.files import check_target, keep_inputs
-from tasks.localization._detect import DetectSettings, Found, evaluate_found, find_actions
-from tasks.localization._networks import files_of
-from tasks.localization._types import Detections, Evaluation
-from tasks.localization.evaluation._evaluate import TIOUS, check_request, evaluated_videos
-from tasks.localization.evaluation._truth import truth_of
-from tasks.localization.formats._writing import write_json, write_table, write_text
+from featx.extraction.provide import videos_by_id
+from featx.system.files import check_target, keep_inputs
+from featx.tasks.localization._detect import DetectSettings, Found, evaluate_found, find_actions
+from featx.tasks.localization._networks import files_of
+from featx.tasks.localization._types import Detections, Evaluation
+from featx.tasks.localization.evaluation._evaluate import TIOUS, check_request, evaluated_videos
+from featx.tasks.localization.evaluation._truth import truth_of
+from featx.tasks.localization.formats._writing import write_json, write_table, write_text
 
 FORMATS = (".json", ".txt", ".csv")
 NETWORKS = "networks"

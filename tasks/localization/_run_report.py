@@ -7,15 +7,15 @@ from typing import Any
 
 import numpy as np
 
-from featx.picture import check_picture
 from featx.report import table
 from featx.report.page import check_page
-from tasks.localization._run import Run
-from tasks.localization._suppression import overlap_for
-from tasks.localization.evaluation._curves import plot_curves
-from tasks.localization.evaluation._evaluate import counted
-from tasks.localization.evaluation._report import evaluation_json, evaluation_text, summary_text, wrapped
-from tasks.localization.pictures._page import write_page
+from featx.report.picture import check_picture
+from featx.tasks.localization._run import Run
+from featx.tasks.localization._suppression import overlap_for
+from featx.tasks.localization.evaluation._curves import plot_curves
+from featx.tasks.localization.evaluation._evaluate import counted
+from featx.tasks.localization.evaluation._report import evaluation_json, evaluation_text, summary_text, wrapped
+from featx.tasks.localization.pictures._page import write_page
 
 # Detections that the text shows, the surest.
 _SHOWN = 10

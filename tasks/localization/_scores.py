@@ -11,9 +11,9 @@ import numpy as np
 
 from featx.clips import ClipSpec, numbered
 from featx.errors import UsageError
-from featx.features import LOCALIZATION
-from featx.store import CASCADE, FeatureStore, Video
-from tasks.localization._types import Floats, Ints, Windows
+from featx.store.file import CASCADE, FeatureStore, Video
+from featx.tasks.localization._network_scores import LOCALIZATION
+from featx.tasks.localization._types import Floats, Ints, Windows
 
 PROPOSAL = "prob"
 BACKGROUND = "background"
@@ -22,7 +22,7 @@ _ACTION = 1
 
 
 def read_windows(path: str | os.PathLike[str], videos: Sequence[str], ids: Mapping[str, str]) -> Windows:
-    """Return the windows of a feature file that `featx.features.window_scores` wrote, those of background left out.
+    """Return the windows of a feature file that `featx.extraction.provide.window_scores` wrote, those of background left out.
 
     videos: what those that were searched are called. ids: theirs in the file; a video that could not be read has none, and no
     windows. A window's class is the localization network's most probable one, and its score that probability.
@@ -57,7 +57,7 @@ class Searched:
 
 
 def searched(path: str | os.PathLike[str], ids: Iterable[str]) -> Searched:
-    """Return what a feature file that `featx.features.window_scores` wrote says of the videos of these ids."""
+    """Return what a feature file that `featx.extraction.provide.window_scores` wrote says of the videos of these ids."""
     with FeatureStore(path) as store:
         rows = [np.asarray(store[video][LOCALIZATION].any(axis=1)) for video in ids]
         cascade = store.settings[CASCADE]

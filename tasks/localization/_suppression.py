@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import numpy.typing as npt
 
-from tasks.localization._types import Bools, Floats, Ints
+from featx.tasks.localization._types import Bools, Floats, Ints
 
 # Overlaps are differences of tIoUs with few decimals: 0.3 - 0.1 is meant to be 0.2, not 0.19999999999999998.
 _DECIMALS = 9

@@ -6,7 +6,7 @@ from typing import cast
 
 import numpy as np
 
-from tasks.localization._types import Floats
+from featx.tasks.localization._types import Floats
 
 
 def tiou_of(start: Floats, end: Floats, starts: Floats, ends: Floats) -> Floats:

@@ -15,12 +15,23 @@ from featx.clips import ClipSpec, window_spec
 from featx.datasets import Dataset, Item, thumos14
 from featx.datasets.untrimmed import Annotations, Instance
 from featx.errors import FeatxError, UsageError
-from featx.files import disk_full
-from featx.seek import index_video
+from featx.system.files import disk_full
+from featx.tasks.localization._networks import write_instances
+from featx.tasks.localization._training_sets import (
+    STAGES,
+    Matched,
+    Matching,
+    Samples,
+    Slid,
+    Stage,
+    match,
+    notes_on,
+    slid,
+    training_set,
+)
 from featx.training import Plan, Progress, TrainReport, TrainSettings, clock_frames, finished, make_plan, preset, recipe, train
-from featx.video import VideoError
-from tasks.localization._networks import write_instances
-from tasks.localization._training_sets import STAGES, Matched, Matching, Samples, Slid, Stage, match, notes_on, slid, training_set
+from featx.video.reader import VideoError
+from featx.video.seek import index_video
 
 if TYPE_CHECKING:
     from featx.training.loop import Trainer

@@ -6,9 +6,9 @@ from dataclasses import replace
 
 import numpy as np
 
-from tasks.localization._prior import Prior, weighted
-from tasks.localization._suppression import suppress
-from tasks.localization._types import Detections, Floats, Windows
+from featx.tasks.localization._prior import Prior, weighted
+from featx.tasks.localization._suppression import suppress
+from featx.tasks.localization._types import Detections, Floats, Windows
 
 
 def detections_of(windows: Windows, prior: Prior | None, *, overlap: float | None, rounded: bool = False) -> Detections:

@@ -1,9 +1,9 @@
 """Action recognition: a linear SVM on video-level features (Res3D paper, section 5.1)."""
 
-from tasks.recognition._classifier import FUSIONS, Classifier, Tuning
-from tasks.recognition._model_file import Model, read_model, write_model
-from tasks.recognition._predict import Prediction, predict
-from tasks.recognition._report import (
+from featx.tasks.recognition._classifier import FUSIONS, Classifier, Tuning
+from featx.tasks.recognition._model_file import Model, read_model, write_model
+from featx.tasks.recognition._predict import Prediction, predict
+from featx.tasks.recognition._report import (
     as_text,
     plot,
     prediction_lines,
@@ -12,8 +12,8 @@ from tasks.recognition._report import (
     write_csv,
     write_prediction,
 )
-from tasks.recognition._result import SplitResult, SvmResult
-from tasks.recognition._run import check, svm
+from featx.tasks.recognition._result import SplitResult, SvmResult
+from featx.tasks.recognition._run import check, svm
 
 __all__ = [
     "FUSIONS",

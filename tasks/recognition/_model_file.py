@@ -24,10 +24,10 @@ from typing import Any
 import numpy as np
 
 from featx.errors import UsageError
-from featx.files import disk_full, write_atomically
-from tasks._linear import LinearSVM
-from tasks.recognition._classifier import FUSIONS, Classifier
-from tasks.recognition._result import Origin, SplitResult
+from featx.system.files import disk_full, write_atomically
+from featx.tasks._linear import LinearSVM
+from featx.tasks.recognition._classifier import FUSIONS, Classifier
+from featx.tasks.recognition._result import Origin, SplitResult
 
 FORMAT = "featx-svm"
 FORMAT_VERSION = 1

@@ -11,11 +11,11 @@ import numpy as np
 
 from featx.datasets import Item
 from featx.errors import UsageError
-from featx.store import differences, row_differences
-from tasks._features import Features, open_features
-from tasks._linear import Floats, Ints
-from tasks.recognition._model_file import Model, read_model
-from tasks.recognition._result import Origin
+from featx.store.file import differences, row_differences
+from featx.tasks._features import Features, open_features
+from featx.tasks._linear import Floats, Ints
+from featx.tasks.recognition._model_file import Model, read_model
+from featx.tasks.recognition._result import Origin
 
 _NOTED = ("precision", "clip", "decoder")
 # Videos whose rows are held at once.

@@ -8,8 +8,8 @@ from typing import Any
 
 from featx.report import DRAWS, Accuracy, class_lines, plot_confusion, table
 from featx.report import write_csv as csv_file
-from tasks.recognition._predict import Prediction
-from tasks.recognition._result import Origin, SplitResult, SvmResult
+from featx.tasks.recognition._predict import Prediction
+from featx.tasks.recognition._result import Origin, SplitResult, SvmResult
 
 PROTOCOL = "a video is the mean over its clips, L2-normalised (Res3D paper, section 5.1)"
 # Videos that are listed for a person; --csv and --json have all.

@@ -9,8 +9,8 @@ from typing import Any
 import numpy as np
 
 from featx.report import Accuracy, mean_interval
-from tasks._linear import Floats, Ints
-from tasks.recognition._classifier import Classifier
+from featx.tasks._linear import Floats, Ints
+from featx.tasks.recognition._classifier import Classifier
 
 
 @dataclass(frozen=True, kw_only=True)

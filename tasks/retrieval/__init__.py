@@ -4,13 +4,13 @@ faiss compares rows that lie L2-normalised in files beside the feature file: all
 above it those in the nearest of its cells, with the recall that this has on the file's own clips.
 """
 
-from tasks.retrieval._faiss import EXACT_BYTES
-from tasks.retrieval._folder import Recall
-from tasks.retrieval._index import IndexReport, index
-from tasks.retrieval._place import Plan
-from tasks.retrieval._question import Question
-from tasks.retrieval._report import index_text, plan_text, search_text, to_json
-from tasks.retrieval._search import Hit, SearchResult, search
+from featx.tasks.retrieval._faiss import EXACT_BYTES
+from featx.tasks.retrieval._folder import Recall
+from featx.tasks.retrieval._index import IndexReport, index
+from featx.tasks.retrieval._place import Plan
+from featx.tasks.retrieval._question import Question
+from featx.tasks.retrieval._report import index_text, plan_text, search_text, to_json
+from featx.tasks.retrieval._search import Hit, SearchResult, search
 
 __all__ = [
     "EXACT_BYTES",

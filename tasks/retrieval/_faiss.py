@@ -15,7 +15,7 @@ from typing import Any
 
 import numpy as np
 
-from tasks.retrieval._rows import Floats, Ints, Rows, Stored, stretches
+from featx.tasks.retrieval._rows import Floats, Ints, Rows, Stored, stretches
 
 # Rows that an exhaustive search has to read; more go by cells. See the table in README.
 EXACT_BYTES = 2 << 30

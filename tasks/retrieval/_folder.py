@@ -24,10 +24,10 @@ from typing import Any, BinaryIO
 from zipfile import BadZipFile
 
 from featx.errors import FeatxError
-from featx.files import disk_full, lock_folder, sha256_of, write_atomically
-from tasks.retrieval import _faiss
-from tasks.retrieval._rows import Stored
-from tasks.retrieval._videos import Table, joined, unpacked
+from featx.system.files import disk_full, lock_folder, sha256_of, write_atomically
+from featx.tasks.retrieval import _faiss
+from featx.tasks.retrieval._rows import Stored
+from featx.tasks.retrieval._videos import Table, joined, unpacked
 
 FORMAT, FORMAT_VERSION = "featx-index", 1
 MANIFEST = "manifest.json"

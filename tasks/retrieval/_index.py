@@ -13,10 +13,10 @@ from typing import Literal
 import numpy as np
 
 from featx.errors import FeatxError
-from featx.files import disk_full
-from featx.store import FeatureStore, differences
-from tasks.retrieval import _faiss
-from tasks.retrieval._folder import (
+from featx.store.file import FeatureStore, differences
+from featx.system.files import disk_full
+from featx.tasks.retrieval import _faiss
+from featx.tasks.retrieval._folder import (
     Cells,
     Damaged,
     Manifest,
@@ -29,11 +29,11 @@ from tasks.retrieval._folder import (
     sweep,
     synced_sha256,
 )
-from tasks.retrieval._nearest import measured
-from tasks.retrieval._place import Plan, chosen_layer, folder_of, stamp_of
-from tasks.retrieval._rows import Stored, unit
-from tasks.retrieval._segment import write_segment
-from tasks.retrieval._videos import changes, described
+from featx.tasks.retrieval._nearest import measured
+from featx.tasks.retrieval._place import Plan, chosen_layer, folder_of, stamp_of
+from featx.tasks.retrieval._rows import Stored, unit
+from featx.tasks.retrieval._segment import write_segment
+from featx.tasks.retrieval._videos import changes, described
 
 # Additions that are kept apart before they are made one.
 MOST_SEGMENTS = 64
@@ -84,7 +84,7 @@ def index(
 
     layer: by default the narrowest one that is not prob. index: the folder, `path`.index by default, in which each layer
     has its own. exact: whether a search compares with every row; by default as before, and at first up to
-    `tasks.retrieval.EXACT_BYTES` of rows. on_start: called with what is to be done, if anything is; on_progress: with
+    `featx.tasks.retrieval.EXACT_BYTES` of rows. on_start: called with what is to be done, if anything is; on_progress: with
     (videos read, in all). The index that is there stays until the new one is whole.
     Raises UsageError where a layer is unknown, there is too little room, or another run is writing the index.
     """

@@ -8,9 +8,9 @@ from typing import Any
 
 import numpy as np
 
-from tasks.retrieval import _faiss
-from tasks.retrieval._folder import Recall
-from tasks.retrieval._rows import Floats, Ints, Rows, Stored
+from featx.tasks.retrieval import _faiss
+from featx.tasks.retrieval._folder import Recall
+from featx.tasks.retrieval._rows import Floats, Ints, Rows, Stored
 
 # Recall is of so many clips, as a search's default shows.
 AT = 10

@@ -5,12 +5,12 @@ from __future__ import annotations
 import os
 
 from featx.errors import FeatxError
-from featx.query import fingerprint
+from featx.extraction.query import fingerprint
 from featx.report.page import Markup, element, page, picture, write_page
-from featx.thumbnails import thumbnails
-from tasks._time import clock, stretch
-from tasks.retrieval._question import Question
-from tasks.retrieval._search import Hit, SearchResult
+from featx.tasks._time import clock, stretch
+from featx.tasks.retrieval._question import Question
+from featx.tasks.retrieval._search import Hit, SearchResult
+from featx.video.thumbnails import thumbnails
 
 FRAMES = 4
 _STYLE = """

@@ -7,8 +7,8 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from featx.errors import UsageError, nearest
-from featx.store import FeatureStore
-from tasks.retrieval import _faiss
+from featx.store.file import FeatureStore
+from featx.tasks.retrieval import _faiss
 
 PROB = "prob"
 

@@ -10,10 +10,10 @@ from typing import Any
 import numpy as np
 
 from featx.errors import FeatxError, UsageError, nearest
-from featx.store import FeatureStore
-from tasks._time import clock, stretch
-from tasks.retrieval._folder import Opened
-from tasks.retrieval._rows import Rows, mean_of, unit
+from featx.store.file import FeatureStore
+from featx.tasks._time import clock, stretch
+from featx.tasks.retrieval._folder import Opened
+from featx.tasks.retrieval._rows import Rows, mean_of, unit
 
 # Ids among which the nearest are looked for, for a message.
 MOST_COMPARED = 10_000
@@ -41,7 +41,7 @@ class Question:
 
 @dataclass(frozen=True, kw_only=True)
 class Computing:
-    """What `featx.query.query_features` is to know where a query's features are to be computed."""
+    """What `featx.extraction.query.query_features` is to know where a query's features are to be computed."""
 
     weights: str | None
     project: str | os.PathLike[str] | None
@@ -59,7 +59,7 @@ def asked(
     ids = {video.id: number for number, video in enumerate(opened.table.videos)}
     content = ""
     if not by_id and os.path.lexists(query) and not os.path.isdir(query):
-        from featx.query import fingerprint
+        from featx.extraction.query import fingerprint
 
         content = fingerprint(query)
         number = _same_file(opened, query, content)
@@ -84,7 +84,7 @@ def _same_file(opened: Opened, path: str, fingerprint: str) -> int | None:
 
 
 def _stored(opened: Opened, number: int, at: float | None, *, file: str | None) -> tuple[Question, Rows, list[str]]:
-    from featx.query import clip_at
+    from featx.extraction.query import clip_at
 
     table = opened.table
     video = table.videos[number]
@@ -115,7 +115,7 @@ def _stored(opened: Opened, number: int, at: float | None, *, file: str | None) 
 def _computed(
     store: FeatureStore, opened: Opened, path: str, fingerprint: str, at: float | None, computing: Computing
 ) -> tuple[Question, Rows, list[str]]:
-    from featx.query import query_features
+    from featx.extraction.query import query_features
 
     found = query_features(store, path, opened.manifest.layer, at=at, **vars(computing))
     notes = list(found.notes)

@@ -11,16 +11,16 @@ from typing import Any
 import numpy as np
 
 from featx.errors import UsageError
-from featx.store import FeatureStore
-from tasks._time import seconds_of
-from tasks.retrieval._folder import Damaged, Opened, Recall, open_index
-from tasks.retrieval._index import IndexReport, difference
-from tasks.retrieval._index import index as make_index
-from tasks.retrieval._nearest import LEAST, REFINE, Nearest
-from tasks.retrieval._place import Plan, chosen_layer, folder_of, stamp_of
-from tasks.retrieval._question import Computing, Question, asked, pair, pair_of_ints
-from tasks.retrieval._rows import Floats, Ints, Rows
-from tasks.retrieval._videos import Table
+from featx.store.file import FeatureStore
+from featx.tasks._time import seconds_of
+from featx.tasks.retrieval._folder import Damaged, Opened, Recall, open_index
+from featx.tasks.retrieval._index import IndexReport, difference
+from featx.tasks.retrieval._index import index as make_index
+from featx.tasks.retrieval._nearest import LEAST, REFINE, Nearest
+from featx.tasks.retrieval._place import Plan, chosen_layer, folder_of, stamp_of
+from featx.tasks.retrieval._question import Computing, Question, asked, pair, pair_of_ints
+from featx.tasks.retrieval._rows import Floats, Ints, Rows
+from featx.tasks.retrieval._videos import Table
 
 MOST = 10_000
 # float32 products round by less than this.
@@ -92,10 +92,10 @@ def search(
     query: a video file, whose features are computed as the file's were, or the id of a video in it (nothing else if `by_id`).
     at: the clip at this time, seconds or text such as 1:02.5; the mean over the whole video's clips by default.
     videos: compare with each video's mean instead of its clips. per_video: at most so many clips of a video, none that
-    overlap; 0 for any. own: do not leave out the query's own video. layer, index: as for `tasks.index`, which is called first
+    overlap; 0 for any. own: do not leave out the query's own video. layer, index: as for `index`, which is called first
     where the index lacks something. weights, project: the checkpoint's and the projection's file, where they are not at their
     recorded places.
-    html: write a page with pictures of what was found, too. on_index, on_progress: as for `tasks.index`; on_query: called with
+    html: write a page with pictures of what was found, too. on_index, on_progress: as for `index`; on_query: called with
     an extraction's `Stats` while the query's features are computed.
     Raises UsageError for a query that is not there or a time out of the video, FeatxError for one that cannot be read.
     """
@@ -136,7 +136,7 @@ def search(
         seconds=monotonic() - began,
     )
     if html is not None:
-        from tasks.retrieval._page import write
+        from featx.tasks.retrieval._page import write
 
         lacking = write(result, html)
         result = replace(result, notes=[*notes, *lacking], seconds=monotonic() - began)

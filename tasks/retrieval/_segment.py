@@ -8,11 +8,11 @@ from pathlib import Path
 
 import numpy as np
 
-from featx.files import disk_full, sync_folder
-from featx.store import FeatureStore
-from tasks.retrieval._folder import Segment, sync, synced_sha256
-from tasks.retrieval._rows import mean_of, read, unit
-from tasks.retrieval._videos import Table, packed
+from featx.store.file import FeatureStore
+from featx.system.files import disk_full, sync_folder
+from featx.tasks.retrieval._folder import Segment, sync, synced_sha256
+from featx.tasks.retrieval._rows import mean_of, read, unit
+from featx.tasks.retrieval._videos import Table, packed
 
 
 def write_segment(

@@ -1,9 +1,9 @@
 """ASLAN's benchmark: do two samples show the same action?"""
 
-from tasks.similarity._folds import Fold, Model, Outcome, cross_validate, fit
-from tasks.similarity._measures import FLOOR, MEASURES, Measure, measure_pairs
-from tasks.similarity._report import as_text, plot, to_json, write_pairs
-from tasks.similarity._run import LAYERS, Similarity, aslan, check_settings
+from featx.tasks.similarity._folds import Fold, Model, Outcome, cross_validate, fit
+from featx.tasks.similarity._measures import FLOOR, MEASURES, Measure, measure_pairs
+from featx.tasks.similarity._report import as_text, plot, to_json, write_pairs
+from featx.tasks.similarity._run import LAYERS, Similarity, aslan, check_settings
 
 __all__ = [
     "FLOOR",

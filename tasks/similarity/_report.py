@@ -5,11 +5,11 @@ from __future__ import annotations
 import os
 from typing import Any
 
-from featx.picture import drawable
 from featx.report import plot_roc, table, write_csv
-from tasks.similarity._folds import Outcome
-from tasks.similarity._measures import MEASURES
-from tasks.similarity._run import ALL, Similarity
+from featx.report.picture import drawable
+from featx.tasks.similarity._folds import Outcome
+from featx.tasks.similarity._measures import MEASURES
+from featx.tasks.similarity._run import ALL, Similarity
 
 # Res3D paper, table 11: accuracy and AUC in per cent.
 PRINTED = (("2D-Resnet", 77.2, 85.0), ("AlexNet", 67.5, 73.8), ("C3D", 78.3, 86.5), ("Res3D", 78.8, 86.6))

@@ -13,11 +13,11 @@ import numpy.typing as npt
 from featx.datasets import match_ids
 from featx.datasets.aslan import NAME, Pairs, read_pairs
 from featx.errors import FeatxError, UsageError
-from tasks._features import Features, open_features
-from tasks._linear import C as DEFAULT_C
-from tasks._linear import check_C
-from tasks.similarity._folds import Outcome, cross_validate
-from tasks.similarity._measures import MEASURES, measure_pairs, negatives
+from featx.tasks._features import Features, open_features
+from featx.tasks._linear import C as DEFAULT_C
+from featx.tasks._linear import check_C
+from featx.tasks.similarity._folds import Outcome, cross_validate
+from featx.tasks.similarity._measures import MEASURES, measure_pairs, negatives
 
 Floats = npt.NDArray[np.float64]
 Ints = npt.NDArray[np.int64]

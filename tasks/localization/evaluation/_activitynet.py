@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import numpy as np
 
-from tasks.localization._types import Bools, Detections, Floats, Ints
-from tasks.localization.evaluation._truth import Matched, Truth, by_pair
+from featx.tasks.localization._types import Bools, Detections, Floats, Ints
+from featx.tasks.localization.evaluation._truth import Matched, Truth, by_pair
 
 
 def order(found: Detections) -> Ints:

@@ -7,7 +7,7 @@ from collections.abc import Iterator
 import numpy as np
 import numpy.typing as npt
 
-from tasks.localization._types import Bools, Floats, Ints, Protocol
+from featx.tasks.localization._types import Bools, Floats, Ints, Protocol
 
 # Draws that are computed at once: a class's true positives times as many numbers lie in memory.
 _AT_ONCE = 250

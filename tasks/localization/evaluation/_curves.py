@@ -8,10 +8,10 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from featx.picture import drawable, picture_kind, save_picture
-from tasks.localization._types import AtThreshold, Evaluation, Floats
-from tasks.localization.evaluation._evaluate import counted, curve, mean_over
-from tasks.localization.evaluation._report import PROTOCOL_NAMES
+from featx.report.picture import drawable, picture_kind, save_picture
+from featx.tasks.localization._types import AtThreshold, Evaluation, Floats
+from featx.tasks.localization.evaluation._evaluate import counted, curve, mean_over
+from featx.tasks.localization.evaluation._report import PROTOCOL_NAMES
 
 # Of more classes, panels of those with most instances: a picture cannot be of any size.
 MOST_PANELS = 100

@@ -9,10 +9,10 @@ import numpy as np
 
 from featx.datasets.untrimmed import Annotations
 from featx.errors import UsageError
-from tasks.localization._types import AtThreshold, Detections, Evaluation, Floats, Ints, Protocol
-from tasks.localization.evaluation import _activitynet, _thumos
-from tasks.localization.evaluation._bootstrap import Resampled, draws
-from tasks.localization.evaluation._truth import Matched, Names, Truth, on_truth, truth_of
+from featx.tasks.localization._types import AtThreshold, Detections, Evaluation, Floats, Ints, Protocol
+from featx.tasks.localization.evaluation import _activitynet, _thumos
+from featx.tasks.localization.evaluation._bootstrap import Resampled, draws
+from featx.tasks.localization.evaluation._truth import Matched, Names, Truth, on_truth, truth_of
 
 TIOUS = (0.1, 0.2, 0.3, 0.4, 0.5, 0.6, 0.7)
 PROTOCOLS: tuple[Protocol, ...] = ("thumos14", "activitynet")

@@ -12,13 +12,13 @@ from typing import Any
 from featx.datasets.thumos14 import OFFICIAL_NUMBERS, read_annotations
 from featx.datasets.untrimmed import Annotations
 from featx.errors import FeatxError, UsageError
-from tasks.localization._prior import Prior, read_prior, scnn_prior
-from tasks.localization._suppression import overlap_for
-from tasks.localization._types import Detections, Evaluation
-from tasks.localization._windows import as_written, detections_of
-from tasks.localization.evaluation._evaluate import PROTOCOLS, TIOUS, check_request, counted, evaluate
-from tasks.localization.formats._formats import ClassIds, Kind, kind_of, read_detections
-from tasks.localization.formats._scnn_file import read_scnn_windows
+from featx.tasks.localization._prior import Prior, read_prior, scnn_prior
+from featx.tasks.localization._suppression import overlap_for
+from featx.tasks.localization._types import Detections, Evaluation
+from featx.tasks.localization._windows import as_written, detections_of
+from featx.tasks.localization.evaluation._evaluate import PROTOCOLS, TIOUS, check_request, counted, evaluate
+from featx.tasks.localization.formats._formats import ClassIds, Kind, kind_of, read_detections
+from featx.tasks.localization.formats._scnn_file import read_scnn_windows
 
 # Draws of a 95 % interval: its ends move by about a twentieth of its width from seed to seed.
 DRAWS = 1000

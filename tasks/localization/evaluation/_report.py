@@ -8,9 +8,9 @@ from collections.abc import Sequence
 from typing import Any
 
 from featx.report import table
-from tasks.localization._types import Evaluation, Protocol
-from tasks.localization.evaluation._evaluate import counted, mean_over
-from tasks.localization.evaluation._evaluate_file import FileEvaluation
+from featx.tasks.localization._types import Evaluation, Protocol
+from featx.tasks.localization.evaluation._evaluate import counted, mean_over
+from featx.tasks.localization.evaluation._evaluate_file import FileEvaluation
 
 PROTOCOL_NAMES: dict[Protocol, str] = {"thumos14": "THUMOS'14", "activitynet": "ActivityNet"}
 PROTOCOL_RULES: dict[Protocol, str] = {

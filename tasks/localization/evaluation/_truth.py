@@ -11,7 +11,7 @@ import numpy.typing as npt
 
 from featx.datasets.untrimmed import Annotations, Instance
 from featx.errors import UsageError, nearest
-from tasks.localization._types import Detections, Floats, Ints
+from featx.tasks.localization._types import Detections, Floats, Ints
 
 Matched = npt.NDArray[np.int8]
 

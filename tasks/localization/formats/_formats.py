@@ -17,7 +17,7 @@ import numpy as np
 
 from featx.datasets.untrimmed import Annotations
 from featx.errors import FeatxError, UsageError, nearest
-from tasks.localization._types import Detections
+from featx.tasks.localization._types import Detections
 
 ClassIds = Literal["official", "consecutive"]
 Kind = Literal["text", "json", "table", "scnn"]

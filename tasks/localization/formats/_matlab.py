@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 
 from featx.errors import FeatxError
-from tasks.localization._types import Floats
+from featx.tasks.localization._types import Floats
 
 DAMAGED = (OSError, ValueError, TypeError, KeyError, IndexError, EOFError, OverflowError, MemoryError, RuntimeError, zlib.error)
 # Numbers that a matrix of zeros alone could stand for in a few bytes of a sparse or a compressed one: 1 GB of them.

@@ -9,8 +9,8 @@ import numpy as np
 
 from featx.datasets.untrimmed import Annotations
 from featx.errors import FeatxError
-from tasks.localization._types import Floats, Ints, Windows
-from tasks.localization.formats._matlab import read_matrix
+from featx.tasks.localization._types import Floats, Ints, Windows
+from featx.tasks.localization.formats._matlab import read_matrix
 
 VARIABLE = "seg_swin"
 # Places of the columns: video's number, frames, start and end in seconds, confidence, confidence of an action, class.

@@ -9,10 +9,10 @@ from pathlib import Path
 from typing import Any
 
 from featx.errors import UsageError
-from featx.files import disk_full, write_atomically
 from featx.report import write_csv
-from tasks.localization._types import Detections
-from tasks.localization.formats._formats import TABLE
+from featx.system.files import disk_full, write_atomically
+from featx.tasks.localization._types import Detections
+from featx.tasks.localization.formats._formats import TABLE
 
 
 def write_text(found: Detections, path: str | os.PathLike[str], *, numbers: Sequence[int] | None = None) -> None:

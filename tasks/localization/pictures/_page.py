@@ -12,12 +12,12 @@ from featx.datasets.untrimmed import Annotations
 from featx.errors import UsageError
 from featx.report import page as html
 from featx.report.page import Markup, element
-from tasks.localization._types import AtThreshold, Evaluation, Ints
-from tasks.localization.evaluation._report import PROTOCOL_NAMES, PROTOCOL_RULES
-from tasks.localization.pictures import _page_cards, _page_curves, _page_frames, _page_lines, _page_tables
-from tasks.localization.pictures._page_frames import Reel, Stretch
-from tasks.localization.pictures._timeline_errors import Judged, best_threshold, judge
-from tasks.localization.pictures._timeline_rows import line_of
+from featx.tasks.localization._types import AtThreshold, Evaluation, Ints
+from featx.tasks.localization.evaluation._report import PROTOCOL_NAMES, PROTOCOL_RULES
+from featx.tasks.localization.pictures import _page_cards, _page_curves, _page_frames, _page_lines, _page_tables
+from featx.tasks.localization.pictures._page_frames import Reel, Stretch
+from featx.tasks.localization.pictures._timeline_errors import Judged, best_threshold, judge
+from featx.tasks.localization.pictures._timeline_rows import line_of
 
 WORST, MISSED, LINES = 50, 20, 6
 _STYLE = """

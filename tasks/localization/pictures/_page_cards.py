@@ -5,10 +5,18 @@ from __future__ import annotations
 from collections.abc import Mapping
 
 from featx.report.page import Markup, element
-from tasks._time import stretch
-from tasks.localization._types import Ints
-from tasks.localization.pictures._page_frames import Reel, Stretch, strip
-from tasks.localization.pictures._timeline_errors import BACKGROUND, BOTH_WRONG, NAMES, POOR_OVERLAP, SECOND, WRONG_CLASS, Judged
+from featx.tasks._time import stretch
+from featx.tasks.localization._types import Ints
+from featx.tasks.localization.pictures._page_frames import Reel, Stretch, strip
+from featx.tasks.localization.pictures._timeline_errors import (
+    BACKGROUND,
+    BOTH_WRONG,
+    NAMES,
+    POOR_OVERLAP,
+    SECOND,
+    WRONG_CLASS,
+    Judged,
+)
 
 STYLE = """
 .cards { display: grid; grid-template-columns: repeat(auto-fill, minmax(min(100%, 21rem), 1fr)); gap: .8rem; list-style: none;

@@ -7,8 +7,8 @@ from collections.abc import Sequence
 import numpy as np
 
 from featx.report.page import Markup, element
-from tasks.localization._types import AtThreshold, Evaluation, Floats
-from tasks.localization.evaluation._evaluate import curve
+from featx.tasks.localization._types import AtThreshold, Evaluation, Floats
+from featx.tasks.localization.evaluation._evaluate import curve
 
 # Panels of a page, and points of a curve: a panel is some 200 pixels wide.
 MOST_PANELS, MOST_POINTS = 40, 150

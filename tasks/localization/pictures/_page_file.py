@@ -11,15 +11,15 @@ from typing import Any
 from featx.datasets._protocol import Videos
 from featx.datasets.thumos14 import read_annotations
 from featx.errors import UsageError, nearest
-from featx.files import keep_inputs
-from featx.picture import check_picture
 from featx.report.page import check_page
-from tasks.localization.evaluation._evaluate import TIOUS
-from tasks.localization.evaluation._evaluate_file import evaluate_file
-from tasks.localization.evaluation._truth import Names
-from tasks.localization.pictures._page import at_tiou, write_page
-from tasks.localization.pictures._timeline import NO_VIDEO, plot_timeline
-from tasks.localization.pictures._timeline_rows import MOST_DETECTIONS
+from featx.report.picture import check_picture
+from featx.system.files import keep_inputs
+from featx.tasks.localization.evaluation._evaluate import TIOUS
+from featx.tasks.localization.evaluation._evaluate_file import evaluate_file
+from featx.tasks.localization.evaluation._truth import Names
+from featx.tasks.localization.pictures._page import at_tiou, write_page
+from featx.tasks.localization.pictures._timeline import NO_VIDEO, plot_timeline
+from featx.tasks.localization.pictures._timeline_rows import MOST_DETECTIONS
 
 
 @dataclass(frozen=True, kw_only=True)

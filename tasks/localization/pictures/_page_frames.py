@@ -8,9 +8,9 @@ from dataclasses import dataclass, field
 
 from featx.errors import FeatxError
 from featx.report.page import Markup, element, picture
-from featx.thumbnails import Film
-from tasks._time import stretch
-from tasks.localization.pictures._timeline_rows import spread_times
+from featx.tasks._time import stretch
+from featx.tasks.localization.pictures._timeline_rows import spread_times
+from featx.video.thumbnails import Film
 
 # Of a stretch, and of a whole video; pixels.
 PER_STRETCH, PER_VIDEO, HEIGHT = 4, 10, 96

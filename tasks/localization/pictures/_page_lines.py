@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 from featx.report.page import Markup, element, picture
-from tasks._time import stretch
-from tasks.localization.pictures._page_frames import Reel
-from tasks.localization.pictures._timeline_rows import Bar, Line, Row, tick_label, ticks
+from featx.tasks._time import stretch
+from featx.tasks.localization.pictures._page_frames import Reel
+from featx.tasks.localization.pictures._timeline_rows import Bar, Line, Row, tick_label, ticks
 
 STYLE = """
 .line-card { background: var(--card); border: 1px solid var(--line); border-radius: .5rem; padding: .7rem; margin: 0 0 .8rem; }

@@ -7,10 +7,10 @@ from collections.abc import Sequence
 import numpy as np
 
 from featx.report.page import Markup, element
-from tasks.localization._types import AtThreshold, Evaluation, Ints
-from tasks.localization.evaluation._evaluate import mean_over
-from tasks.localization.evaluation._report import PROTOCOL_NAMES
-from tasks.localization.pictures._timeline_errors import LEAST_TIOU, NAMES, TRUE, Judged
+from featx.tasks.localization._types import AtThreshold, Evaluation, Ints
+from featx.tasks.localization.evaluation._evaluate import mean_over
+from featx.tasks.localization.evaluation._report import PROTOCOL_NAMES
+from featx.tasks.localization.pictures._timeline_errors import LEAST_TIOU, NAMES, TRUE, Judged
 
 STYLE = """
 .wide { overflow-x: auto; background: var(--card); border: 1px solid var(--line); border-radius: .5rem; margin: .5rem 0; }

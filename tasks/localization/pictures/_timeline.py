@@ -12,12 +12,12 @@ import numpy.typing as npt
 
 from featx.datasets.untrimmed import Annotations
 from featx.errors import FeatxError, UsageError, nearest
-from featx.picture import drawable, picture_kind, save_picture
-from featx.thumbnails import Film
-from tasks.localization._types import Detections, Protocol
-from tasks.localization.evaluation._truth import Matched
-from tasks.localization.pictures._timeline_errors import judged
-from tasks.localization.pictures._timeline_rows import MOST_DETECTIONS, Line, line_of, spread_times, tick_label, ticks
+from featx.report.picture import drawable, picture_kind, save_picture
+from featx.tasks.localization._types import Detections, Protocol
+from featx.tasks.localization.evaluation._truth import Matched
+from featx.tasks.localization.pictures._timeline_errors import judged
+from featx.tasks.localization.pictures._timeline_rows import MOST_DETECTIONS, Line, line_of, spread_times, tick_label, ticks
+from featx.video.thumbnails import Film
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -71,7 +71,7 @@ def plot_timeline(
 
 
 def _evaluated(detections: Detections, annotations: Annotations, tiou: float, protocol: Protocol) -> tuple[Detections, Matched]:
-    from tasks.localization.evaluation._evaluate import evaluate
+    from featx.tasks.localization.evaluation._evaluate import evaluate
 
     at = evaluate(detections, annotations, tious=(tiou,), protocol=protocol).thresholds[0]
     return at.detections, at.matched

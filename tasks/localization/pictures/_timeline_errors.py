@@ -8,9 +8,9 @@ from dataclasses import dataclass
 import numpy as np
 
 from featx.datasets.untrimmed import Annotations, Instance
-from tasks.localization._tiou import tiou_of
-from tasks.localization._types import AtThreshold, Bools, Detections, Evaluation, Floats, Ints, Protocol
-from tasks.localization.evaluation._truth import Matched
+from featx.tasks.localization._tiou import tiou_of
+from featx.tasks.localization._types import AtThreshold, Bools, Detections, Evaluation, Floats, Ints, Protocol
+from featx.tasks.localization.evaluation._truth import Matched
 
 # Kinds of false positives, and below 0 what is none: Alwassel et al., "Diagnosing error in temporal action detectors"
 # (ECCV 2018), section 4.

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from featx.datasets.untrimmed import Annotations
-from tasks.localization.pictures._timeline_errors import Judged, labels_of
+from featx.tasks.localization.pictures._timeline_errors import Judged, labels_of
 
 # More detections of a video could not be told apart, nor more rows be seen at once.
 MOST_DETECTIONS = 100

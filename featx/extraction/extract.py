@@ -1,0 +1,237 @@
+"""Videos in, feature file out: what to do, what is done already, and how it went."""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import os
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from time import monotonic
+from typing import TYPE_CHECKING, Any
+
+from featx.errors import FeatxError, UsageError
+from featx.extraction.engine import Engine, Rows, Stats
+from featx.store.file import FeatureStore, Video, differences, publish
+from featx.store.journal import Journal, Origin
+from featx.system.files import check_target
+from featx.video.cutting import Summary
+from featx.video.pool import WorkerLost
+from featx.video.source import Found, Source, Stamp, check_ids, find_videos
+from featx.video.worker import Job
+
+if TYPE_CHECKING:
+    pass
+
+from featx.extraction.settings import Prepared, Settings, prepare
+
+
+class OtherSettings(UsageError):
+    """What an output holds was made with other settings; `changed` says with which."""
+
+    def __init__(self, message: str, changed: str) -> None:
+        super().__init__(message)
+        self.changed = changed
+
+
+@dataclass
+class Report:
+    """How an extraction went. new, done, total: videos; failures: (path, reason); ignored: suffix -> files; notes: sentences."""
+
+    out: str
+    total: int
+    new: int = 0
+    done: int = 0
+    clips: int = 0
+    seconds: float = 0.0
+    binding: str = ""
+    failures: list[tuple[str, str]] = field(default_factory=list)
+    ignored: dict[str, int] = field(default_factory=dict)
+    settings: dict[str, Any] = field(default_factory=dict)
+    notes: list[str] = field(default_factory=list)
+
+
+class _JournalSink:
+    def __init__(self, journal: Journal, prepared: Prepared, todo: dict[int, tuple[Source, Stamp]]) -> None:
+        self._journal, self._prepared, self._todo = journal, prepared, todo
+        self.failures: list[tuple[str, str]] = []
+
+    def rows(self, key: int, clips: list[int], rows: Rows) -> None:
+        source, stamp = self._todo[key]
+        self._journal.add(source.id, clips, rows, Origin(source.text, stamp, computed_by=self._prepared.computed_by))
+
+    def restarted(self, key: int) -> None:
+        self._journal.forget(self._todo[key][0].id)
+
+    def done(self, key: int, summary: Summary, batch_size: int) -> None:
+        source, stamp = self._todo[key]
+        if source.stamp() != stamp:
+            self._journal.forget(source.id)
+            self.failures.append((source.text, "the file was changed while it was read: run the same command again"))
+            return
+        by = self._prepared.computed_by
+        if batch_size != self._prepared.batch_size:
+            by += f", batches of {batch_size} when memory ran out"
+        self._journal.end(source.id, summary, Origin(source.text, stamp, source.fingerprint(), by))
+
+    def failed(self, key: int, reason: str) -> None:
+        self.failures.append((self._todo[key][0].text, reason))
+
+
+def extract(
+    inputs: Sequence[str | os.PathLike[str]] | str | os.PathLike[str],
+    out: str | os.PathLike[str],
+    settings: Settings,
+    *,
+    root: str | None = None,
+    on_start: Callable[[Report], None] | None = None,
+    on_progress: Callable[[Stats], None] | None = None,
+    on_publish: Callable[[int, int], None] | None = None,
+) -> Report:
+    """Extract clip features of videos into one feature file, continuing what an earlier run began.
+
+    Videos that cannot be read are listed in the report and in the file with their reasons; the
+    others are not touched by them. Videos already in `out` stay. on_start is called when it is known
+    what is to do, on_progress many times a second, on_publish at the end, with (videos written,
+    videos in all). Raises UsageError for wrong arguments, for settings other than those of the rows
+    already there, or for a second run on the same file.
+    """
+    target = Path(os.path.realpath(out))  # a link stays one
+    check_target(target, example="features.h5")
+    prepared = prepare(settings)
+    found = find_videos(inputs, layers=prepared.recorded["layers"], root=root)
+    report = Report(os.fspath(out), len(found.sources), ignored=dict(found.ignored), settings=prepared.recorded)
+    report.notes = list(prepared.notes)
+    with contextlib.ExitStack() as stack:
+        journal = Journal(target)
+        stack.callback(journal.close)
+        old = stack.enter_context(FeatureStore(target)) if target.exists() else None
+        _same_settings(target, prepared.recorded, old, journal)
+        check_ids([*(s.id for s in found.sources), *(old.ids if old else ()), *journal.entries], prepared.recorded["layers"])
+        jobs, todo = _todo(found, old, journal, prepared)
+        report.done = len(found.sources) - len(jobs)
+        if on_start:
+            on_start(report)
+        began = monotonic()
+        sink = _JournalSink(journal, prepared, todo)
+        if jobs:
+            journal.begin(prepared.recorded)
+            stats = _run(prepared, jobs, journal, sink, on_progress)
+            report.new, report.clips, report.binding = len(jobs) - len(sink.failures), stats.clips, stats.binding
+            report.notes += stats.notes
+        report.failures = sorted(sink.failures)
+        entries = {i: e for i, e in journal.entries.items() if e.whole and (old is None or i not in old)}
+        failures = sorted([*_kept_failures(found, old), *report.failures])
+        if entries or old is None or failures != old.failures:
+            publish(
+                target,
+                prepared.recorded,
+                entries=entries,
+                shapes=prepared.extractor.shapes,
+                failures=failures,
+                old=old,
+                on_progress=on_publish,
+            )
+        if old is not None:
+            old.close()
+        journal.remove()
+        report.done += report.new
+        report.seconds = monotonic() - began
+    return report
+
+
+def _run(
+    prepared: Prepared, jobs: list[Job], journal: Journal, sink: _JournalSink, on_progress: Callable[[Stats], None] | None
+) -> Stats:
+    with prepared.pool() as pool:
+        engine = Engine(prepared.extractor, prepared.decode, pool, sink, batch_size=prepared.batch_size, on_progress=on_progress)
+        try:
+            return engine.run(jobs)
+        except WorkerLost as error:
+            raise FeatxError(f"{error}; what was committed is safe: rerun") from error
+        finally:
+            journal.commit()
+
+
+def _kept_failures(found: Found, old: FeatureStore | None) -> list[tuple[str, str]]:
+    """Return the failures of earlier runs that this one has not tried again, however their paths were spelled."""
+    if old is None:
+        return []
+    tried = {os.path.realpath(s.path) for s in found.sources} | {s.text for s in found.sources}
+    return [(path, why) for path, why in old.failures if path not in tried and os.path.realpath(path) not in tried]
+
+
+def _same_settings(target: Path, ours: dict[str, Any], old: FeatureStore | None, journal: Journal) -> None:
+    for theirs in (old.settings if old else None, journal.settings):
+        if theirs is not None and (changed := differences(theirs, ours)):
+            raise OtherSettings(f"{target} was begun with other settings: {changed}; use those, or another output", changed)
+
+
+def _todo(
+    found: Found, old: FeatureStore | None, journal: Journal, prepared: Prepared
+) -> tuple[list[Job], dict[int, tuple[Source, Stamp]]]:
+    jobs: list[Job] = []
+    todo: dict[int, tuple[Source, Stamp]] = {}
+    decoder = prepared.decode.decoder
+    elsewhere = _ids_by_path(found, old, journal)
+    for key, source in enumerate(found.sources):
+        stamp = source.stamp()
+        # The same file may have another id when other inputs are given with it, or others share its name.
+        known = source.id
+        if (old is None or known not in old) and known not in journal.entries:
+            known = elsewhere.get(os.path.realpath(source.path), known)
+        if old is not None and known in old:
+            _same_source(source, stamp, old[known], old.path)
+            continue
+        entry = journal.entries.get(known)
+        if entry is not None and entry.whole and entry.origin is not None:
+            if entry.origin.stamp == stamp:
+                _same_path(source, entry.origin.path, journal.folder)
+                continue
+            journal.forget(known)
+            entry = None
+        # Half a video is only gone on with by what began it, from the same file. decord's half might be followed by PyAV's.
+        origin = Origin(source.text, stamp, computed_by=prepared.computed_by)
+        if entry is not None and not (entry.origin == origin and known == source.id and decoder == "pyav"):
+            journal.forget(known)
+            entry = None
+        todo[key] = source, stamp
+        jobs.append(Job(key, source.path, decoder, without=entry.clips if entry else frozenset()))
+    return jobs, todo
+
+
+def _ids_by_path(found: Found, old: FeatureStore | None, journal: Journal) -> dict[str, str]:
+    """Return under which id a file's rows are there already, by its real path; nothing if every video has its id there."""
+    if old is not None and all(s.id in old for s in found.sources):
+        return {}
+    paths = {video.attr("path"): video.id for video in old or ()}
+    paths |= {e.origin.path: i for i, e in journal.entries.items() if e.whole and e.origin is not None}
+    return {os.path.realpath(path): video_id for path, video_id in paths.items()}
+
+
+def _same_path(source: Source, before: str, where: Path) -> None:
+    if os.path.exists(before) and os.path.exists(source.path) and not os.path.samefile(before, source.path):
+        raise UsageError(f"{where} has features of {source.id!r} from {before}, not from {source.text}: choose another output")
+
+
+def _same_source(source: Source, stamp: Stamp, video: Video, out: Path) -> None:
+    _same_path(source, video.attr("path"), out)
+    changed = stamp.size != video.attr("bytes")
+    if not changed and _touched_after(source.path, out):
+        changed = source.fingerprint() != video.attr("fingerprint")
+    if changed:
+        raise UsageError(f"{out} has features of {source.id!r} from before {source.text} was changed: choose another output")
+
+
+def _touched_after(path: str, out: Path) -> bool:
+    try:
+        status = os.stat(path)
+    except OSError:
+        return False
+    return max(status.st_mtime, status.st_ctime) >= out.stat().st_mtime
+
+
+def to_json(report: Report) -> str:
+    """Return a report as JSON."""
+    return json.dumps(vars(report), indent=1)

@@ -1,0 +1,274 @@
+"""Is a feature file what it says: every structural invariant, and a sample of its rows made again from the videos."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import h5py
+import numpy as np
+import numpy.typing as npt
+
+from featx.clips import ClipSpec, numbered, placed
+from featx.errors import UsageError
+from featx.extraction.engine import Engine, Rows
+from featx.extraction.projection import read_projection
+from featx.extraction.settings import Settings, prepare
+from featx.store.file import CASCADE, PROJECTION, FeatureStore, Video, differences
+from featx.video.cutting import Summary
+from featx.video.worker import Job
+
+# Rows made on another processor, device or decoder version differ by rounding: by less than this.
+SAME_COSINE = 0.999
+SAME_RELATIVE = 0.1
+
+
+@dataclass
+class Verification:
+    """What was found. problems: one sentence each; clips: how many were made again; deviation: largest |new - stored|.
+
+    relative: the deviation over the largest magnitude of the stored rows of that layer; cosine: the smallest between a
+    stored row and its remake; unread: (video id, reason) for sampled videos that could not be read again.
+    """
+
+    path: str
+    videos: int
+    problems: list[str] = field(default_factory=list)
+    clips: int = 0
+    deviation: float = 0.0
+    relative: float = 0.0
+    cosine: float = 1.0
+    worst: str = ""
+    unread: list[tuple[str, str]] = field(default_factory=list)
+    notes: list[str] = field(default_factory=list)
+
+    @property
+    def ok(self) -> bool:
+        """Whether nothing is wrong."""
+        return not self.problems
+
+
+def verify(
+    path: str | os.PathLike[str],
+    *,
+    clips: int = 32,
+    seed: int = 0,
+    weights: str | None = None,
+    project: str | os.PathLike[str] | None = None,
+) -> Verification:
+    """Check a feature file's structure, and make a random sample of `clips` clips again from their videos.
+
+    weights, project: the checkpoint's and the projection's file, where they are not at their recorded places. Raises UsageError
+    if the file is not a feature file, or the model or projection it names cannot be had.
+    """
+    with FeatureStore(path) as store:
+        found = Verification(str(path), len(store))
+        found.problems += structure(store)
+        if clips and len(store) and not found.problems:
+            _remake(store, found, clips, np.random.default_rng(seed), weights, project)
+    return found
+
+
+def structure(store: FeatureStore) -> list[str]:
+    """Return every structural invariant of the feature file that does not hold, one sentence each."""
+    problems = []
+    settings = store.settings
+    if len(set(store.ids)) != len(store.ids):
+        problems.append("an id is listed twice in .videos")
+    if store.ids != sorted(store.ids):
+        problems.append("the ids in .videos are not sorted")
+    spec = ClipSpec(**settings["clip"])
+    shapes: dict[str, list[int]] = {}
+    for video_id in store.ids:
+        if not isinstance(store.file.get(video_id), h5py.Group):
+            problems.append(f"{video_id!r} is listed in .videos but is not there")
+            continue
+        try:
+            problems += [f"{video_id!r}: {p}" for p in _video_problems(store[video_id], settings["layers"], spec, shapes)]
+        except (KeyError, OSError, RuntimeError, TypeError, ValueError) as error:  # as many as h5py has for a damaged file
+            problems.append(f"{video_id!r} cannot be read: {str(error).splitlines()[0]}")
+    listed = set(store.ids)
+
+    def unlisted(name: str, item: object) -> None:
+        if isinstance(item, h5py.Group) and "complete" in item.attrs and name not in listed:
+            problems.append(f"{name!r} is there but not listed in .videos")
+
+    store.file.visititems(unlisted)
+    paths = {store[i].attrs.get("path") for i in store.ids if i in store.file}
+    problems += [f"{path!r} is listed as failed and has features too" for path, _ in store.failures if path in paths]
+    return problems
+
+
+def _video_problems(video: Video, layers: list[str], spec: ClipSpec, shapes: dict[str, list[int]]) -> Iterator[str]:
+    attrs = video.attrs
+    if attrs.get("complete") is not True:
+        yield "it is not marked complete"
+        return
+    frames, times = video.clip_frames, video.clip_times
+    n = len(frames)
+    if frames.shape != (n, 2) or times.shape != (n, 2) or n == 0:
+        yield f"clip_frames is {frames.shape} and clip_times {times.shape}: both should be (T, 2) with T at least 1"
+        return
+    if (frames[:, 0] >= frames[:, 1]).any() or frames.min() < 0 or frames.max() > attrs["frames"]:
+        yield f"a clip lies outside the video's {attrs['frames']} frames"
+    if (times[:, 0] > times[:, 1]).any() or not all(_ascending(frames[of], times[of]) for of in _scales_of(n, spec)):
+        yield "its clips are not in time order"
+    if spec.fps is None:
+        expected = [start for start, _ in placed(attrs["frames"], spec)]
+        if frames[:, 0].tolist() != expected:
+            yield f"its clips start elsewhere than its {attrs['frames']} frames and the clip settings say"
+    if sorted(video.layers) != sorted(layers):
+        yield f"its layers are {video.layers} where the file says {layers}"
+        return
+    for layer in layers:
+        data = video.dataset(layer)
+        shape = [int(x) for x in data.attrs["shape"]]
+        if data.dtype != np.float32 or data.shape != (n, int(np.prod(shape))):
+            yield f"{layer} is {data.dtype} {data.shape}, not float32 ({n}, {int(np.prod(shape))})"
+        elif shapes.setdefault(layer, shape) != shape:
+            yield f"{layer} has shape {shape}, other videos have {shapes[layer]}"
+        elif not all(np.isfinite(data[i : i + 256]).all() for i in range(0, n, 256)):
+            yield f"{layer} has values that are not finite"
+
+
+def _scales_of(n_clips: int, spec: ClipSpec) -> list[npt.NDArray[np.int64]]:
+    """Return the numbers of each scale's clips: those of several scales come in the order in which they end."""
+    if spec.scales == (1,):
+        return [np.arange(n_clips)]
+    spans = np.asarray([scale.span for _, scale in numbered(n_clips, spec)])
+    return [np.flatnonzero(spans == scale.span) for scale in spec.at_scales]
+
+
+def _ascending(frames: npt.NDArray[np.int64], times: npt.NDArray[np.float64]) -> bool:
+    return bool((np.diff(frames, axis=0) >= 0).all() and (np.diff(times, axis=0) >= 0).all())
+
+
+class _Compare:
+    def __init__(self, store: FeatureStore, ids: Mapping[int, str], found: Verification, computed_by: str | None) -> None:
+        self._store, self._ids, self._found, self._computed_by = store, ids, found, computed_by
+
+    def rows(self, key: int, clips: list[int], rows: Rows) -> None:
+        video = self._store[self._ids[key]]
+        exact = video.attrs.get("computed_by") == self._computed_by
+        for layer, new in rows.items():
+            for clip, row in zip(clips, new, strict=True):
+                self._note(f"{layer} of clip {clip} of {video.id!r}", np.asarray(video.dataset(layer)[clip]), row, exact)
+        self._found.clips += len(clips)
+
+    def _note(self, what: str, stored: npt.NDArray[np.float32], new: npt.NDArray[np.float32], exact: bool) -> None:
+        deviation = float(np.abs(new - stored).max())
+        relative = deviation / (float(np.abs(stored).max()) or 1.0)
+        norms = float(np.linalg.norm(stored)) * float(np.linalg.norm(new))
+        cosine = float(np.dot(stored.astype(np.float64), new.astype(np.float64))) / norms if norms else float(deviation == 0)
+        found = self._found
+        if deviation > found.deviation:
+            found.deviation, found.worst = deviation, what
+        found.relative = max(found.relative, relative)
+        found.cosine = min(found.cosine, cosine)
+        # What computed the rows computes them again: not a bit may differ, however alike a video's clips are.
+        if (exact and deviation > 0) or cosine < SAME_COSINE or relative > SAME_RELATIVE:
+            found.problems.append(f"{what} comes out different now: cosine {cosine:.6f}, largest difference {deviation:.4g}")
+
+    def restarted(self, key: int) -> None:
+        """Nothing to take back: what has been compared was compared with what is stored."""
+
+    def done(self, key: int, summary: Summary, batch_size: int) -> None:
+        video = self._store[self._ids[key]]
+        attrs = video.attrs
+        if not np.array_equal(summary.clip_frames, video.clip_frames) or not np.array_equal(summary.clip_times, video.clip_times):
+            now = f"{summary.frames} frames, stored {attrs['frames']}"
+            self._found.problems.append(f"{video.id!r} decodes to other clips now: {now}")
+        plain = {name: value for name, value in vars(summary).items() if not isinstance(value, np.ndarray)}
+        changed = [
+            f"{name} is {attrs.get(name)} there and {value} now" for name, value in plain.items() if attrs.get(name) != value
+        ]
+        if changed:
+            self._found.problems.append(f"{video.id!r}: {', '.join(changed)}")
+
+    def failed(self, key: int, reason: str) -> None:
+        self._found.unread.append((self._ids[key], reason))
+
+
+def _remake(
+    store: FeatureStore,
+    found: Verification,
+    clips: int,
+    rng: np.random.Generator,
+    weights: str | None,
+    project: str | os.PathLike[str] | None,
+) -> None:
+    lengths = np.asarray([len(v) for v in store])
+    chosen = np.sort(rng.choice(lengths.sum(), size=min(clips, int(lengths.sum())), replace=False))
+    which = np.searchsorted(np.cumsum(lengths), chosen, side="right")
+    first = np.cumsum(lengths) - lengths
+    wanted: dict[int, set[int]] = {}
+    for video, clip in zip(which, chosen - first[which], strict=True):
+        wanted.setdefault(int(video), set()).add(int(clip))
+    prepared = prepare(recorded_settings(store.settings, found, weights, project))
+    if other := differences(store.settings, prepared.recorded):
+        found.notes.append(f"made again with other settings than the file's: {other}")
+    ids = {key: store.ids[key] for key in wanted}
+    jobs = []
+    for key, numbers in wanted.items():
+        attrs = store[key].attrs
+        if not os.path.exists(attrs["path"]):
+            found.unread.append((ids[key], f"{attrs['path']} is not there"))
+        else:
+            jobs.append(Job(key, attrs["path"], attrs["decoder"], wanted=frozenset(numbers)))
+    if jobs:
+        with prepared.pool() as pool:
+            compare = _Compare(store, ids, found, None if found.notes else prepared.computed_by)
+            Engine(prepared.extractor, prepared.decode, pool, compare, batch_size=prepared.batch_size).run(jobs)
+    if not found.clips:
+        found.problems.append("not one of the sampled videos could be read again: run featx verify where the paths hold")
+
+
+def recorded_settings(
+    recorded: Mapping[str, Any], found: Verification, weights: str | None, project: str | os.PathLike[str] | None = None
+) -> Settings:
+    """Return the settings that make the same rows again, on this machine's nearest device."""
+    import torch
+
+    from featx.extraction.cascade import Cascade
+
+    clip, transform, info = recorded["clip"], recorded["transform"], recorded["weights"]
+    device = recorded["device"]
+    if device == "cuda" and not torch.cuda.is_available():
+        device = "cpu"
+        found.notes.append("made on a GPU, made again on the CPU: differences are rounding")
+    source = weights or info.get("file", info["name"])
+    if source == info.get("file") and not Path(source).exists():
+        raise UsageError(f"the checkpoint {source} is not there: give its file with --weights")
+    if (projection := recorded.get(PROJECTION)) is not None:
+        project = project or projection["file"]
+        if not Path(project).exists():
+            raise UsageError(f"the projection {os.fspath(project)} is not there: put it back, or give its file with --project")
+        read_projection(project, sha256=projection["sha256"])
+    elif project is not None:
+        raise UsageError(f"project is {os.fspath(project)!r} and the rows were not projected: leave it out")
+    cascade = Cascade.from_recorded(recorded[CASCADE]) if CASCADE in recorded else None
+    if cascade is not None and "file" in recorded[CASCADE]["weights"] and not Path(cascade.weights).exists():
+        raise UsageError(f"the second checkpoint {cascade.weights} is not there: put it back")
+    return Settings(
+        model=recorded["model"]["name"],
+        weights=source,
+        seed=info["seed"] or 0,
+        layers=recorded["layers"] if cascade is None else None,
+        cascade=cascade,
+        **{n: clip[n] for n in ("frames", "step", "tail")},
+        fps=clip["fps"] or "own",
+        **({"clips": clip["count"]} if "count" in clip else {"stride": clip["stride"], "scales": clip.get("scales", (1,))}),
+        crop=transform["crop"],
+        crops=transform["crops"],
+        flip=transform["flip"],
+        input=transform.get("input", "rgb"),
+        flow=transform.get("flow"),
+        project=project,
+        precision=recorded["precision"],
+        device=device,
+        batch_size=recorded["batch_size"],
+        decoder=recorded["decoder"]["choice"],
+    )

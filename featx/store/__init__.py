@@ -1,0 +1,1 @@
+"""The feature file: schema, reader, writer, merge; the journal in which rows wait for it."""

@@ -1,0 +1,1 @@
+"""What the operating system is asked for: files that are whole or not there, interrupts, processors."""

@@ -1,0 +1,105 @@
+"""Training measured: the figures agree with each other, and nothing unreadable is measured."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+import torch
+from conftest import encode
+from tiny import ENTRY, NAME
+
+from featx.bench import bench_training, to_json
+from featx.bench._feeds import decoded
+from featx.bench._training import _Bench
+from featx.cli import cli
+from featx.errors import UsageError
+from featx.models import registry
+
+FAST = {"batch": "4", "augmentation": "none"}
+
+
+@pytest.fixture(autouse=True)
+def _tiny(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(registry._ENTRIES, NAME, ENTRY)
+
+
+def test_figures_agree(tmp_path: Path) -> None:
+    for i in range(3):
+        encode(tmp_path / f"{i}.mp4", 20, seed=i)
+    told: list[str] = []
+    (found,) = bench_training(
+        [NAME], [tmp_path], overrides=FAST, device="cpu", seconds=0.2, rounds=2, workers=1, progress=told.append
+    )
+    assert (found.model, found.recipe, found.batch, found.passes, found.videos) == (NAME, "tran2017-ucf101", 4, 1, 3)
+    assert (found.precision, found.device, found.matmul, found.of_matmul) == ("float32", "cpu", None, None)
+    low, high = found.fraction_range
+    assert 0 < low <= found.fraction <= high
+    assert found.ceiling < min(found.decode, found.step)
+    assert found.binding == ("input pipeline" if found.decode < found.step else "training step")
+    # Two rounds: a median is their mean, and the fraction is the mean of the rounds' own.
+    assert found.fraction == pytest.approx((low + high) / 2)
+    assert told == [
+        f"{NAME} {n}/2: {what}" for n in (1, 2) for what in ("input pipeline alone", "training step alone", "together")
+    ]
+    assert to_json([found])[0]["fraction"] == found.fraction
+
+
+def test_measuring_does_the_whole_update_and_learns_nothing(tmp_path: Path) -> None:
+    path = encode(tmp_path / "a.mp4", 20)
+    feed = decoded([str(path)], workers=1, timeout=60.0)
+    ready = _Bench(NAME, feed, None, {**FAST, "accumulate": "2"}, "cpu", "auto", compiled=False)
+    before = {k: v.clone() for k, v in ready._trainer.model.state_dict().items()}
+    ready.round(0.05, "", lambda _: None)
+    after = ready._trainer.model.state_dict()
+    changed = {name for name, value in after.items() if not torch.equal(value, before[name])}
+    # In training mode batch norm's statistics move; with a rate of 0 no weight does.
+    assert changed == {name for name in before if "running" in name or "num_batches" in name}
+    # ... and each update was made: momentum has the gradients, of both passes' parts.
+    state = ready._trainer.optimizer.state
+    assert len(state) == len(list(ready._trainer.model.parameters()))
+    assert all(s["momentum_buffer"].abs().max() > 0 for p, s in state.items() if p.ndim > 1)
+    batches = {int(v) for name, v in after.items() if "num_batches" in name}
+    assert batches == {2 * ready._trainer.state.step}
+
+
+def test_generated_clips_are_measured_without_videos() -> None:
+    told: list[str] = []
+    overrides = {"batch": "4"}
+    (found,) = bench_training(
+        [NAME], dataset="generated", overrides=overrides, device="cpu", seconds=0.05, rounds=1, progress=told.append
+    )
+    assert (found.recipe, found.videos, found.workers, found.batch) == ("generated-motion", None, None, 4)
+    # The generator works where the network does: neither hides behind the other.
+    assert found.ceiling == pytest.approx(1 / (1 / found.decode + 1 / found.step))
+    assert found.binding == ("generator" if found.decode < found.step else "training step")
+    assert (found.matmul, found.of_matmul, found.together_of_matmul) == (None, None, None)
+    assert told == [f"{NAME} 1/1: {what}" for what in ("generator alone", "training step alone", "together")]
+
+
+def test_unreadable_videos_and_empty_measurements_are_refused(tmp_path: Path) -> None:
+    encode(tmp_path / "a.mp4", 20)
+    (tmp_path / "bad.mp4").write_bytes(b"")
+    with pytest.raises(UsageError, match=r"bad\.mp4 cannot be read"):
+        bench_training([NAME], [tmp_path], overrides=FAST, device="cpu", seconds=0.1, rounds=1, workers=1)
+    with pytest.raises(UsageError, match="0 rounds"):
+        bench_training([NAME], [tmp_path], rounds=0)
+    with pytest.raises(UsageError, match="in float32"):
+        bench_training([NAME], [tmp_path], device="cpu", precision="bf16")
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (["--train", "--layers", "pool5"], "--layers is for extraction: leave it out with --train"),
+        (["--recipe", "tran2017-ucf101"], "--recipe is for training: leave it out without --train"),
+        (["--dataset", "generated"], "--dataset is for training: leave it out without --train"),
+        (["--train", "--dataset", "generated", "--workers", "2"], "--workers is for videos"),
+        (["--train", "--dataset", "generated", "videos"], "'videos' is given to be measured on: leave one of them out"),
+        (["--train", "--dataset", "generated", "--recipe", "semi-cnn"], "give --set augmentation=none"),
+        (["--train", "--recipe", "tran2017"], "unknown recipe 'tran2017'"),
+    ],
+)
+def test_options_of_the_other_measurement_are_refused(arguments: list[str], message: str) -> None:
+    with pytest.raises(UsageError, match=message):
+        cli.main(["bench", *arguments], standalone_mode=False)

@@ -1,0 +1,261 @@
+"""The command line: what it says, its exit status, and that plug-ins are found and never swallowed."""
+
+import json
+import subprocess
+import sys
+from pathlib import Path
+
+import click
+import pytest
+from click.testing import CliRunner
+from conftest import SMALL, featx
+
+from featx import cli
+from featx.store.file import FeatureStore
+
+
+@pytest.fixture(scope="module")
+def extracted(videos: Path, tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, subprocess.CompletedProcess[str]]:
+    out = tmp_path_factory.mktemp("cli") / "out.h5"
+    return out, featx("extract", "--model", "res3d", *SMALL, videos, out)
+
+
+def test_extract_says_what_it_did(extracted, videos: Path) -> None:
+    out, done = extracted
+    assert done.returncode == 0
+    assert done.stderr.startswith("weights random, seed 0: features of an untrained network\nres3d, layers pool5")
+    assert f"{out}: 6 videos; 9 clips computed in " in done.stdout
+    assert " binds)" in done.stdout
+    again = featx("extract", "--model", "res3d", *SMALL, videos, out)
+    assert (again.returncode, again.stdout.strip()) == (0, f"{out}: nothing to do, all 6 videos are there")
+
+
+def test_without_weights_those_that_ship_are_taken_and_named(
+    videos: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("FEATX_CACHE", str(tmp_path / "empty"))
+    out = tmp_path / "out.h5"
+    done = featx("extract", "--model", "res3d_half", "--layers", "pool5", videos / "a", out)
+    assert done.returncode == 0
+    assert done.stderr.startswith("weights res3d_half-motion: trained on generated motion; licence: CC0-1.0")
+    with FeatureStore(out) as store:
+        assert store.settings["weights"]["name"] == "res3d_half-motion"
+        assert store.settings["weights"]["trained_on"]["dataset"] == "generated"
+        assert store.settings["transform"]["crop"] == 56
+    assert featx("verify", out).returncode == 0
+
+
+def test_extract_for_machines(videos: Path, tmp_path: Path) -> None:
+    (tmp_path / "bad.mp4").write_bytes(b"")
+    done = featx(
+        "extract", "--json", "--model", "res3d", *SMALL, videos / "a", tmp_path / "bad.mp4", "--root", "/", tmp_path / "o.h5"
+    )
+    assert done.returncode == 1
+    report = json.loads(done.stdout)
+    assert (report["new"], report["total"], report["clips"]) == (3, 4, 4)
+    assert [reason for _, reason in report["failures"]] == ["the file is empty (0 bytes)"]
+
+
+def test_info_for_people_and_for_machines(extracted, tmp_path: Path) -> None:
+    out, _ = extracted
+    text = featx("info", out).stdout
+    for words in ("res3d", "features of an untrained network", "pool5  512x1x1x1", "6, 9 clips, 180 frames"):
+        assert words in text
+    picture = tmp_path / "p.png"
+    done = featx("info", out, "--json", "--plot", picture, "--video", "b/v5", "--layer", "pool5")
+    assert json.loads(done.stdout)["clips"] == 9
+    assert picture.read_bytes().startswith(b"\x89PNG")
+    for args, words in [
+        (("--video", "b/v6"), "no video 'b/v6'"),
+        (("--layer", "pool6"), "no layer 'pool6'"),
+    ]:
+        wrong = featx("info", out, "--plot", picture, *args)
+        assert (wrong.returncode, words in wrong.stderr) == (2, True)
+
+
+def test_verify_and_merge(extracted, tmp_path: Path) -> None:
+    out, _ = extracted
+    done = featx("verify", out, "--clips", "4")
+    assert (done.returncode, "no problems" in done.stdout) == (0, True)
+    assert json.loads(featx("verify", out, "--clips", "2", "--json").stdout)["ok"] is True
+    merged = featx("merge", out, tmp_path / "m.h5")
+    assert (merged.returncode, merged.stdout.strip()) == (0, f"{tmp_path / 'm.h5'}: 6 videos")
+
+
+@pytest.mark.parametrize(
+    ("args", "words"),
+    [
+        (["extrakt"], "unknown command 'extrakt'; did you mean extract or export or train?"),
+        (["extract", "--model", "sr18", "nowhere", "out.h5"], "take untrained ones with --weights random"),
+        (["extract", "--model", "res3d", "--weights", "random", "nowhere", "out.h5"], "no such file, folder or pattern: nowhere"),
+        (
+            ["extract", "--model", "res3d", "--weights", "random", "--layers", ",", ".", "out.h5"],
+            "give names separated by commas",
+        ),
+        (["extract", "--model", "res3d", "--weights", "random", ".", "out.h5"], "no videos found in ."),
+        (["info", "nowhere.h5"], "no such file: nowhere.h5"),
+        (["verify", "text.h5"], "text.h5 is not a feature file"),
+        (["info", "text.h5", "--layer", "pool5"], "give --plot PICTURE too"),
+        (["merge", "text.h5", "out.h5"], "text.h5 is not a feature file"),
+        (["synth", "--size", "big", "d"], "size is 'big'"),
+        (["weights", "fetch", "r3d"], "unknown checkpoint 'r3d'"),
+        (["bench", "--model", "res3", "text.h5"], "unknown model 'res3'"),
+    ],
+)
+def test_wrong_use_gets_one_sentence_and_status_2(args: list[str], words: str, tmp_path: Path) -> None:
+    (tmp_path / "text.h5").write_text("text")
+    done = featx(*args, cwd=tmp_path)
+    assert done.returncode == 2
+    assert words in done.stderr
+    assert done.stderr.startswith("Error: ")
+    assert len(done.stderr.strip().splitlines()) == 1
+    assert sorted(p.name for p in tmp_path.iterdir()) == ["text.h5"]
+
+
+def test_debug_shows_the_traceback(tmp_path: Path) -> None:
+    done = featx("--debug", "info", tmp_path / "nowhere.h5")
+    assert "Traceback" in done.stderr
+
+
+def test_synth_then_bench(tmp_path: Path) -> None:
+    made = featx("synth", tmp_path / "v", "--per-class", "1", "--seconds", "2", "--classes", "move_left,grow", "--size", "96x64")
+    assert (made.returncode, made.stdout.strip()) == (0, f"{tmp_path / 'v'}: 2 videos of 2 classes")
+    done = featx("bench", "--json", "--seconds", "0.5", "--rounds", "1", "--layers", "pool5", tmp_path / "v")
+    assert done.returncode == 0, done.stderr
+    (row,) = json.loads(done.stdout)
+    assert row["model"] == "res3d"
+    for name in ("decode", "backbone", "end_to_end", "matmul", "video_rate", "of_matmul"):
+        assert row[name] > 0, name
+    assert row["ceiling"] == pytest.approx(1 / (1 / row["decode"] + 1 / row["backbone"]))
+    assert row["fraction"] == pytest.approx(row["end_to_end"] / row["ceiling"])
+    assert (round(row["params"], 1), round(row["multiply_adds"], 1)) == (33.4, 20.5)
+    (tmp_path / "v" / "bad.mp4").write_bytes(b"")
+    refused = featx("bench", "--seconds", "0.5", "--rounds", "1", tmp_path / "v")
+    assert (refused.returncode, "cannot be read" in refused.stderr) == (2, True)
+
+
+def test_weights_list_says_what_there_is() -> None:
+    rows = json.loads(featx("weights", "list", "--json").stdout)
+    assert "r3d_18-kinetics400" in {r["name"] for r in rows}
+    assert "r3d_18-kinetics400" in featx("weights", "list").stdout
+
+
+def test_a_list_on_standard_input(videos: Path, tmp_path: Path) -> None:
+    listed = "".join(f"{p}\n" for p in sorted(videos.rglob("*.mp4"))[:2])
+    done = featx("extract", "--model", "res3d", *SMALL, "-", tmp_path / "o.h5", input=listed)
+    assert done.returncode == 0, done.stderr
+    with FeatureStore(tmp_path / "o.h5") as store:
+        assert store.ids == ["v0", "v2"]
+
+
+class _Point:
+    value = "third.party:command"
+    name = "theirs"
+
+    def __init__(self, load: object) -> None:
+        self.load = load
+
+
+@click.command()
+def theirs() -> None:
+    """A command of a third party."""
+    click.echo("from outside")
+
+
+def _breaks() -> None:
+    raise ImportError("no module named third")
+
+
+def test_a_third_partys_command_is_found(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(cli, "entry_points", lambda group: [_Point(lambda: theirs)])
+    assert "A command of a third party." in CliRunner().invoke(cli.cli, ["--help"]).output
+    assert CliRunner().invoke(cli.cli, ["theirs"]).output == "from outside\n"
+
+
+@pytest.mark.parametrize(("load", "words"), [(_breaks, "no module named third"), (lambda: 3, "is int, not a click command")])
+def test_a_plug_in_that_does_not_load_says_so_and_harms_no_other(
+    monkeypatch: pytest.MonkeyPatch, load: object, words: str
+) -> None:
+    monkeypatch.setattr(cli, "entry_points", lambda group: [_Point(load)])
+    listing = CliRunner().invoke(cli.cli, ["--help"])
+    assert listing.exit_code == 0
+    assert "Not available" in listing.output
+    assert "extract" in listing.output
+    called = CliRunner().invoke(cli.cli, ["theirs", "--some", "option"])
+    assert words in str(called.exception)
+
+
+def test_choices_are_those_of_the_modules_that_own_them() -> None:
+    from typing import get_args
+
+    from featx.clips import Tail
+    from featx.transforms import Crops
+    from featx.video.reader import DecoderChoice
+
+    options = {p.name: p for p in cli.features.extract.params}
+    for name, owned in [("tail", Tail), ("crops", Crops), ("decoder", DecoderChoice)]:
+        assert tuple(options[name].type.choices) == get_args(owned)
+
+
+def test_options_of_extract_are_the_fields_of_settings() -> None:
+    from dataclasses import fields
+
+    from featx.extraction.settings import Settings
+
+    options = {p.name for p in cli.features.extract.params}
+    # A second network is for a task to set, as featx detect does.
+    assert options - {"inputs", "out", "root", "as_json"} == {f.name for f in fields(Settings)} - {"cascade"}
+
+
+def test_three_lines_of_python_do_what_the_command_does(videos: Path, tmp_path: Path) -> None:
+    out = str(tmp_path / "o.h5")
+    script = f"""
+from featx.extraction.extract import Report  # importing the module must not take the function's place
+import featx
+report = featx.extract([{str(videos)!r}], {out!r}, featx.Settings(model="res3d", weights="random", layers=["pool5"]))
+print(report.clips, featx.FeatureStore({out!r}).video_level("pool5").shape, "res3d" in featx.list_models())
+"""
+    done = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, check=True)
+    assert done.stdout.startswith("9 (6, 512) True")
+
+
+@pytest.mark.parametrize("kind", ["features", "video", "protected"])
+def test_an_output_does_not_take_the_place_of_what_nobody_meant_to_lose(tmp_path, kind):
+    """A rename asks nothing of the file that it replaces, not even whether it may be written."""
+    from conftest import encode
+    from feature_files import write_features
+
+    features = write_features(tmp_path / "f.h5", {"a/1": {"pool5": [[1.0, 0]]}, "b/1": {"pool5": [[0, 1.0]]}})
+    file, why = {
+        "features": (
+            features,
+            "is an HDF5 file, features perhaps, and would be lost: choose another output, such as compact.csv",
+        ),
+        "video": (encode(tmp_path / "v.avi", 4, codec="mpeg4"), "is no text, a video perhaps, and would be lost: choose another"),
+        "protected": (tmp_path / "old.csv", "is write-protected: choose another output, such as compact.csv"),
+    }[kind]
+    if kind == "protected":
+        file.write_text("my,results\n")
+        file.chmod(0o444)
+    before = file.read_bytes()
+    done = featx("compact", "--dataset", tmp_path, "--features", features, "--csv", file)
+    assert done.returncode == 2
+    assert why in done.stderr
+    assert file.read_bytes() == before
+
+
+def test_options_of_svm_before_predict_are_not_ignored():
+    done = featx("svm", "--dataset", "hmdb51", "predict", "svm.npz", "f.h5")
+    assert done.returncode == 2
+    assert "--dataset stands before predict, which has options of its own: leave it out" in done.stderr
+
+
+@pytest.mark.parametrize("command", ["compact", "svm", "eval"])
+def test_a_table_of_results_does_not_take_the_place_of_the_dataset(tmp_path, command):
+    own = tmp_path / "own.csv"
+    own.write_text("path,label,split\na.avi,a,train\n")
+    more = {"compact": ("--csv", own), "svm": ("--predictions", own), "eval": ("--checkpoint", "random", "--predictions", own)}
+    done = featx(command, "--dataset", own, *more[command])
+    assert done.returncode == 2
+    assert "own.csv is what is read here, and would be lost: choose another output" in done.stderr
+    assert own.read_text().startswith("path,label,split")

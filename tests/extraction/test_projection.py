@@ -1,0 +1,321 @@
+"""A projection's file, and extraction that stores a layer's rows projected by it."""
+
+from __future__ import annotations
+
+import io
+import json
+import pickle
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import h5py
+import numpy as np
+import pytest
+import torch
+from conftest import encode, same_content
+from feature_files import SETTINGS_OF_HAND_MADE, write_features
+from tiny import ENTRY, NAME
+
+from featx.errors import UsageError
+from featx.extraction.backends.eager import FeatureExtractor
+from featx.extraction.extract import extract
+from featx.extraction.projection import Projection, read_projection, write_projection
+from featx.extraction.settings import Settings
+from featx.extraction.verify import verify
+from featx.models import create_model, registry
+from featx.store.file import FeatureStore, merge
+from featx.store.info import as_text, summarise
+
+SETTINGS = Settings(model=NAME, weights="random", layers=["res5a", "pool5"], workers=1)
+FITTED_ON = {"dataset": "ucf101", "split": 1, "subset": "train", "videos": 40}
+
+
+@pytest.fixture(scope="module", autouse=True)
+def network() -> Any:
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setitem(registry._ENTRIES, NAME, ENTRY)
+        yield
+
+
+def projection_of(width: int, dims: int, *, layer: str = "res5a", settings: dict | None = None, seed: int = 0) -> Projection:
+    rng = np.random.default_rng(seed)
+    components = np.linalg.qr(rng.normal(size=(width, dims)))[0].T
+    return Projection(
+        mean=(0.05 * rng.random(width)).astype(np.float32),
+        components=np.ascontiguousarray(components, np.float32),
+        layer=layer,
+        settings=settings or SETTINGS_OF_HAND_MADE,
+        fitted_on=FITTED_ON,
+        explained=0.75,
+    )
+
+
+def saved(path: Path, projection: Projection) -> Path:
+    write_projection(path, projection)
+    return path
+
+
+@pytest.fixture(scope="module")
+def clips(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    folder = tmp_path_factory.mktemp("clips")
+    for i in range(3):
+        encode(folder / f"{i}.mp4", 26 + 13 * i, size=(32, 40), seed=i)
+    return folder
+
+
+@pytest.fixture(scope="module")
+def plain(clips: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The rows as they are."""
+    out = tmp_path_factory.mktemp("plain") / "plain.h5"
+    extract([clips], out, SETTINGS)
+    return out
+
+
+@pytest.fixture(scope="module")
+def small(plain: Path) -> Path:
+    """A projection of res5a's rows to 6 numbers."""
+    with FeatureStore(plain) as store:
+        width = store[0].dataset("res5a").shape[1]
+        return saved(plain.parent / "small.npz", projection_of(width, 6, settings=store.settings))
+
+
+@pytest.fixture(scope="module")
+def projected(clips: Path, small: Path) -> Path:
+    """All rows, res5a's projected."""
+    out = small.parent / "projected.h5"
+    assert extract([clips], out, replace(SETTINGS, project=small)).notes == []
+    return out
+
+
+def test_what_is_written_is_read_and_gives_the_same_bytes(tmp_path: Path) -> None:
+    projection = projection_of(7, 3)
+    path = saved(tmp_path / "sub" / "a.npz", projection)
+    found = read_projection(path)
+    np.testing.assert_array_equal(found.components, projection.components)
+    np.testing.assert_array_equal(found.mean, projection.mean)
+    assert (found.layer, found.dims, found.width, found.explained, found.fitted_on) == ("res5a", 3, 7, 0.75, FITTED_ON)
+    assert found.settings == SETTINGS_OF_HAND_MADE
+    assert found.file == str(path)
+    assert saved(tmp_path / "b.npz", projection).read_bytes() == path.read_bytes()
+    with pytest.raises(UsageError, match=r"has sha256 .*, not 000000000000…: give the file that made the rows"):
+        read_projection(path, sha256="0" * 64)
+
+
+def test_rows_are_brought_to_length_1_then_centred_then_projected() -> None:
+    projection = projection_of(7, 3)
+    rows = np.random.default_rng(1).normal(size=(5, 7)).astype(np.float32)
+    rows[4] = 0
+    unit = [row / max(1e-30, np.sqrt(sum(float(x) ** 2 for x in row))) for row in rows]
+    expected = [[sum((u - m) * c for u, m, c in zip(row, projection.mean, axis, strict=True)) for axis in projection.components]
+                for row in unit]  # fmt: skip
+    np.testing.assert_allclose(projection(rows), expected, atol=1e-6)  # numbers below 1 in float32, of which 7 are summed
+    np.testing.assert_allclose(projection(100 * rows), projection(rows), atol=1e-6)
+    with pytest.raises(UsageError, match="rows are 6 wide and the projection takes 7"):
+        projection(rows[:, :6])
+
+
+def _arrays(**changed: Any) -> bytes:
+    projection = projection_of(7, 3)
+    about = {"format": "featx-projection", "format_version": 1, "layer": "res5a", "settings": {}, "fitted_on": FITTED_ON,
+             "explained": 0.5, **changed.pop("about", {})}  # fmt: skip
+    arrays = {"mean": projection.mean, "components": projection.components, "about": json.dumps(about), **changed}
+    content = io.BytesIO()
+    np.savez(content, **{name: value for name, value in arrays.items() if value is not None})
+    return content.getvalue()
+
+
+NOT_ONE = "is not a projection's file: give one that featx compact --save wrote"
+
+
+@pytest.mark.parametrize(
+    ("content", "words"),
+    [
+        (b"", NOT_ONE),
+        (b"PK not a zip", NOT_ONE),
+        (_arrays()[:-100], NOT_ONE),
+        (pickle.dumps([1]), NOT_ONE),
+        (_arrays(mean=None), NOT_ONE),
+        (_arrays(mean=np.array([None])), NOT_ONE),
+        (_arrays(about={"format": "x"}), NOT_ONE),
+        (_arrays(about={"format_version": 2}), "has format version 2, this featx reads 1"),
+        (_arrays(about={"layer": 3, "explained": None}), "is damaged: it does not say layer, explained"),
+        (_arrays(about={"fitted_on": {"dataset": "x"}}), "is damaged: it does not say split, subset, videos"),
+        (_arrays(mean=np.zeros(6, np.float32)), r"mean is float32 \(6,\) and components float32 \(3, 7\)"),
+        (_arrays(mean=np.zeros(7)), r"mean is float64 \(7,\)"),
+        (_arrays(mean=np.full(7, np.nan, np.float32)), "numbers that are not finite"),
+    ],
+)
+def test_a_file_that_is_none_or_damaged_is_refused_in_a_sentence(tmp_path: Path, content: bytes, words: str) -> None:
+    path = tmp_path / "a.npz"
+    path.write_bytes(content)
+    with pytest.raises(UsageError, match=words):
+        read_projection(path)
+
+
+def test_a_file_that_is_not_there_is_refused(tmp_path: Path) -> None:
+    with pytest.raises(UsageError, match=r"cannot read the projection .*: No such file"):
+        read_projection(tmp_path / "a.npz")
+
+
+def test_a_row_does_not_depend_on_its_place_or_its_neighbours() -> None:
+    """To the bit, at widths whose rows begin at no multiple of 64 bytes."""
+    extractor = FeatureExtractor(create_model(NAME, seed=0), ["pool5"], device="cpu")
+    for width in (37, 487, 1000):
+        extractor.project(projection_of(width, 9, layer="pool5"))
+        rows = torch.from_numpy(np.random.default_rng(width).random((8, width), np.float32))
+        found = extractor.finish({"pool5": rows})["pool5"]
+        order = torch.tensor([5, 2, 7, 0, 1, 6, 3, 4])
+        assert torch.equal(extractor.finish({"pool5": rows[order]})["pool5"], found[order])
+        for i in range(8):
+            assert torch.equal(extractor.finish({"pool5": rows[i : i + 1].clone()})["pool5"][0], found[i])
+
+
+def test_projected_rows_are_stored_and_the_file_says_so(plain: Path, small: Path, projected: Path) -> None:
+    projection = read_projection(small)
+    with FeatureStore(plain) as raw, FeatureStore(projected) as store:
+        assert store.ids == raw.ids
+        for video in store:
+            assert video.dataset("res5a").shape == (len(video), 6)
+            # Products of float32 numbers below 1, a thousand a sum, in two libraries' orders.
+            np.testing.assert_allclose(video["res5a"], projection(raw[video.id]["res5a"]), atol=1e-5)
+            np.testing.assert_array_equal(video["pool5"], raw[video.id]["pool5"])
+        said = store.settings["projection"]
+        assert said == {"layer": "res5a", "dims": 6, "from": projection.width, "length_1_first": True, "fitted_on": FITTED_ON,
+                        "explained": 0.75, "file": str(small), "sha256": projection.sha256}  # fmt: skip
+        assert store[0].dataset("res5a").attrs["shape"].tolist() == [6]
+        text = as_text(summarise(store))
+    assert f"res5a, each row brought to length 1, to 6 of {projection.width} dimensions by PCA" in text
+    assert "fitted on 40 videos of ucf101 split 1, train, of whose variance they hold 75.0%" in text
+    with h5py.File(plain) as before, h5py.File(projected) as after:
+        # A featx that knows no projection must not take these rows for the layer's own; it reads the other file as ever.
+        assert (before.attrs["format_version"], after.attrs["format_version"]) == (1, 2)
+        assert "projection" not in before.attrs
+
+
+def test_a_clip_s_views_are_averaged_before_it_is_projected(clips: Path, small: Path, tmp_path: Path) -> None:
+    settings = replace(SETTINGS, crops="ten")
+    extract([clips / "0.mp4"], tmp_path / "raw.h5", settings)
+    with FeatureStore(tmp_path / "raw.h5") as raw:
+        projection = replace(read_projection(small), settings=raw.settings)
+        extract([clips / "0.mp4"], tmp_path / "out.h5", replace(settings, project=saved(tmp_path / "ten.npz", projection)))
+        with FeatureStore(tmp_path / "out.h5") as store:
+            np.testing.assert_allclose(store[0]["res5a"], projection(raw[0]["res5a"]), atol=1e-5)
+
+
+def test_interrupted_and_spread_over_runs_the_content_is_the_same(clips: Path, small: Path, tmp_path: Path) -> None:
+    settings = replace(SETTINGS, project=small, batch_size=2)
+    extract([clips], tmp_path / "whole.h5", settings)
+
+    def stop(stats: Any) -> None:
+        if stats.decoded_clips >= 10:  # of 13; there is room for three batches, so that two at least have been computed
+            raise KeyboardInterrupt
+
+    out = tmp_path / "out.h5"
+    with pytest.raises(KeyboardInterrupt):
+        extract([clips], out, settings, on_progress=stop)
+    assert not out.exists()
+    with pytest.raises(
+        UsageError, match=r"begun with other settings: projection is 6 dimensions of res5a, sha256 .* there and not"
+    ):
+        extract([clips], out, replace(SETTINGS, batch_size=2))
+    again = extract([clips], out, settings)
+    assert again.failures == []
+    assert 0 < again.clips <= 9
+    same_content(tmp_path / "whole.h5", out)
+    for half in ("20", "1"):  # each clip at other places in its batch
+        extract([clips / f"{i}.mp4" for i in half], tmp_path / f"{half}.h5", settings, root=str(clips))
+    merge([tmp_path / "20.h5", tmp_path / "1.h5"], tmp_path / "merged.h5")
+    same_content(tmp_path / "whole.h5", tmp_path / "merged.h5")
+
+
+def test_another_projection_or_none_on_the_same_file_is_refused(
+    clips: Path, plain: Path, small: Path, projected: Path, tmp_path: Path
+) -> None:
+    out = tmp_path / "out.h5"
+    out.write_bytes(projected.read_bytes())
+    other = saved(tmp_path / "other.npz", replace(read_projection(small), explained=0.5))
+    with pytest.raises(UsageError, match=r"projection is 6 dimensions of res5a, sha256 .* there and 6 dimensions of res5a"):
+        extract([clips / "1.mp4"], out, replace(SETTINGS, project=other))
+    with pytest.raises(UsageError, match="projection is not set there and 6 dimensions of res5a"):
+        extract([clips], plain, replace(SETTINGS, project=small))
+    with pytest.raises(UsageError, match="cannot be merged"):
+        merge([plain, out], tmp_path / "merged.h5")
+    moved = tmp_path / "moved.npz"
+    moved.write_bytes(small.read_bytes())
+    assert extract([clips], out, replace(SETTINGS, project=moved)).failures == [], "the same content under another name"
+
+
+def test_a_projection_of_other_rows_is_refused(clips: Path, small: Path, tmp_path: Path) -> None:
+    settings = replace(SETTINGS, project=small)
+    for changed, words in [
+        ({"seed": 1}, "was fitted on other rows: weights.seed is 0 there and 1 here; use those, or fit another"),
+        ({"layers": ["pool5"]}, "is of layer res5a and the layers are pool5"),
+        ({"frames": 8}, "clip.frames is 4 there and 8 here"),
+        ({"crops": "ten"}, "transform.crops is center there and ten here"),
+        ({"fps": 12.5}, "clip.fps is not set there and 12.5 here"),
+    ]:
+        with pytest.raises(UsageError, match=words):
+            extract([clips], tmp_path / "out.h5", replace(settings, **changed))
+    pool5 = saved(tmp_path / "pool5.npz", replace(read_projection(small), layer="pool5"))
+    with pytest.raises(UsageError, match=r"takes rows of \d+ numbers and pool5 has \d+ here"):
+        extract([clips], tmp_path / "out.h5", replace(SETTINGS, project=pool5))
+    assert not (tmp_path / "out.h5").exists()
+    assert not (tmp_path / "out.h5.parts").exists()
+
+
+def test_where_clips_lie_and_precision_are_told_not_refused(clips: Path, small: Path, tmp_path: Path) -> None:
+    projection = read_projection(small)
+    other = "bf16" if projection.settings["precision"] == "float32" else "float32"
+    settings = replace(SETTINGS, project=small, stride=13, precision=other)
+    (note,) = extract([clips], tmp_path / "out.h5", settings).notes
+    assert "was fitted on rows made otherwise: precision is" in note
+    assert "clip.stride is 8 there and 13 here" in note
+
+
+def test_verify_makes_projected_rows_again(clips: Path, small: Path, tmp_path: Path) -> None:
+    here = tmp_path / "here.npz"
+    here.write_bytes(small.read_bytes())
+    extract([clips], tmp_path / "out.h5", replace(SETTINGS, project=here))
+    found = verify(tmp_path / "out.h5")
+    assert (found.problems, found.notes, found.deviation) == ([], [], 0.0)
+    assert found.clips > 8
+    with h5py.File(tmp_path / "out.h5", "a") as file:
+        file["1/res5a"][0] = file["1/res5a"][0][::-1]
+    assert any("res5a of clip 0 of '1'" in problem for problem in verify(tmp_path / "out.h5").problems)
+    here.rename(tmp_path / "there.npz")
+    with pytest.raises(
+        UsageError, match=r"the projection .*here\.npz is not there: put it back, or give its file with --project"
+    ):
+        verify(tmp_path / "out.h5")
+    assert verify(tmp_path / "out.h5", project=tmp_path / "there.npz").clips == found.clips
+    other = saved(tmp_path / "other.npz", replace(read_projection(small), explained=0.5))
+    with pytest.raises(UsageError, match="has sha256"):
+        verify(tmp_path / "out.h5", project=other)
+
+
+def test_verify_of_rows_that_were_not_projected_takes_no_projection(tmp_path: Path, small: Path, plain: Path) -> None:
+    with pytest.raises(UsageError, match="the rows were not projected: leave it out"):
+        verify(plain, project=small)
+
+
+def test_the_commands_take_it(clips: Path, small: Path, tmp_path: Path) -> None:
+    from click.testing import CliRunner
+
+    from featx.cli import features
+
+    out = tmp_path / "out.h5"
+    options = ["--model", NAME, "--weights", "random", "--layers", "res5a", "--workers", "1", "--project", str(small)]
+    done = CliRunner().invoke(features.extract, [*options, str(clips), str(out), "--json"])
+    assert done.exit_code == 0, done.output
+    assert json.loads(done.stdout)["settings"]["projection"]["dims"] == 6
+    assert "to 6 of" in CliRunner().invoke(features.info, [str(out)]).stdout
+    assert CliRunner().invoke(features.verify, [str(out), "--project", str(small), "--clips", "4"]).exit_code == 0
+    done = CliRunner().invoke(features.extract, [*options, "--seed", "1", str(clips), str(tmp_path / "other.h5")])
+    assert isinstance(done.exception, UsageError)
+
+
+def test_hand_made_files_without_the_setting_are_read(tmp_path: Path) -> None:
+    with FeatureStore(write_features(tmp_path / "old.h5", {"a": {"pool5": np.ones((2, 3))}})) as store:
+        assert "projection" not in store.settings
+        assert "by PCA" not in str(store.settings)

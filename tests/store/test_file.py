@@ -1,0 +1,200 @@
+import json
+from collections.abc import Sequence
+from pathlib import Path
+
+import h5py
+import numpy as np
+import pytest
+from test_journal import ORIGIN, summary
+
+from featx.errors import FeatxError, UsageError
+from featx.extraction.verify import structure
+from featx.store.file import SETTINGS, FeatureStore, differences, merge, publish, same_video
+from featx.store.journal import Journal, Origin
+from featx.video.source import Stamp
+
+SETTINGS_VALUES = {
+    **dict.fromkeys(SETTINGS, "x"),
+    "layers": ["pool5", "fc"],
+    "clip": {"frames": 16, "step": 1, "stride": 16, "fps": None, "tail": "drop"},
+}
+SHAPES = {"pool5": (2, 1, 1, 1), "fc": (3,)}
+
+
+def write(
+    out: Path,
+    videos: dict[str, int],
+    *,
+    failures: Sequence[tuple[str, str]] = (),
+    settings: dict = SETTINGS_VALUES,
+    scale: float = 1,
+) -> Path:
+    """A feature file of videos with so many clips, row i of video v being (i + len(v)) times the scale."""
+    journal = Journal(out)
+    old = FeatureStore(out) if out.exists() else None
+    for video, n in videos.items():
+        origin = Origin(f"v/{video}.mp4", Stamp(5, 0), "abc", "torch")
+        order = np.random.default_rng(n).permutation(n)
+        for half in np.array_split(order, 2):
+            value = ((half + len(video)) * scale).astype(np.float32)[:, None]
+            if len(half):
+                journal.add(video, half.tolist(), {"pool5": np.repeat(value, 2, 1), "fc": np.repeat(value, 3, 1)}, origin)
+                journal.commit()
+        made = summary(n)
+        object.__setattr__(made, "clip_frames", np.stack([np.arange(n) * 16, np.arange(1, n + 1) * 16], 1))
+        journal.end(video, made, origin)
+    journal.commit()
+    publish(out, settings, entries=journal.entries, shapes=SHAPES, failures=failures, old=old)
+    if old:
+        old.close()
+    journal.remove()
+    return out
+
+
+def test_a_file_is_read_by_id_by_index_and_in_order(tmp_path: Path) -> None:
+    with FeatureStore(write(tmp_path / "a.h5", {"z": 2, "k/b": 3, "k/a": 1}, failures=[("v/bad.mp4", "empty")])) as store:
+        assert store.ids == ["k/a", "k/b", "z"]
+        assert [v.id for v in store] == store.ids
+        assert len(store) == 3
+        assert "z" in store
+        assert "k" not in store
+        assert store[2].id == store["z"].id == store[-1].id
+        np.testing.assert_array_equal(store["k/b"]["pool5"], [[3, 3], [4, 4], [5, 5]])
+        assert store["k/b"].attrs["path"] == "v/k/b.mp4"
+        assert store["k/b"].attrs["complete"] is True
+        assert store.failures == [("v/bad.mp4", "empty")]
+        assert store.settings == SETTINGS_VALUES
+        assert structure(store) == []
+
+
+def test_h5py_alone_reads_it(tmp_path: Path) -> None:
+    with h5py.File(write(tmp_path / "a.h5", {"k/b": 3})) as file:
+        assert file.attrs["format"] == "featx-features"
+        assert json.loads(file.attrs["layers"]) == ["pool5", "fc"]
+        assert file["k/b/pool5"].shape == (3, 2)
+        assert file["k/b/pool5"].attrs["shape"].tolist() == [2, 1, 1, 1]
+        assert file["k/b/clip_frames"].dtype == np.int64
+        assert file["k/b/clip_times"].dtype == np.float64
+        assert [i.decode() for i in file[".videos"]] == ["k/b"]
+        assert file[".failures"].shape == (0,)
+
+
+def test_matrix_and_video_level(tmp_path: Path) -> None:
+    with FeatureStore(write(tmp_path / "a.h5", {"a": 2, "b": 3})) as store:
+        rows, owner = store.matrix("fc")
+        np.testing.assert_array_equal(rows[:, 0], [1, 2, 1, 2, 3])
+        np.testing.assert_array_equal(owner, [0, 0, 1, 1, 1])
+        rows, owner = store.matrix("fc", ["b"])
+        assert (rows.shape, owner.tolist()) == ((3, 3), [0, 0, 0])
+        np.testing.assert_allclose(store.video_level("fc"), np.full((2, 3), 3**-0.5), rtol=1e-6)
+        assert store.matrix("fc", [])[0].shape[0] == 0
+
+
+def test_a_mean_of_zeros_stays_zero(tmp_path: Path) -> None:
+    with FeatureStore(write(tmp_path / "a.h5", {"a": 2}, scale=0)) as store:
+        np.testing.assert_array_equal(store.video_level("fc"), np.zeros((1, 3)))
+
+
+def test_videos_are_added_to_a_file_that_is_there(tmp_path: Path) -> None:
+    out = write(tmp_path / "a.h5", {"b": 2, "d/x": 1})
+    write(out, {"a": 1, "d": 3})
+    with FeatureStore(out) as store:
+        assert store.ids == ["a", "b", "d", "d/x"]
+        np.testing.assert_array_equal(store["b"]["pool5"], [[1, 1], [2, 2]])
+        np.testing.assert_array_equal(store["d/x"]["pool5"], [[3, 3]])
+        assert store["d"].layers == ["fc", "pool5"]
+        assert structure(store) == []
+
+
+def test_merge_of_parts_is_the_whole(tmp_path: Path) -> None:
+    whole = write(tmp_path / "whole.h5", {"a": 2, "b": 3, "c/d": 1})
+    one = write(tmp_path / "1.h5", {"a": 2, "c/d": 1}, failures=[("v/b.mp4", "not there"), ("v/bad.mp4", "empty")])
+    two = write(tmp_path / "2.h5", {"b": 3, "a": 2})
+    assert merge([one, two], tmp_path / "merged.h5") == 3
+    with FeatureStore(whole) as a, FeatureStore(tmp_path / "merged.h5") as b:
+        assert a.ids == b.ids
+        assert all(same_video(a[i], b[i]) for i in a.ids)
+        assert b.failures == [("v/bad.mp4", "empty")]
+        assert structure(b) == []
+    assert sorted(p.name for p in tmp_path.iterdir()) == ["1.h5", "2.h5", "merged.h5", "whole.h5"]
+
+
+def test_merge_refuses_what_does_not_belong_together(tmp_path: Path) -> None:
+    one = write(tmp_path / "1.h5", {"a": 2})
+    with pytest.raises(UsageError, match="'a' differs between"):
+        merge([one, write(tmp_path / "2.h5", {"a": 2}, scale=2)], tmp_path / "m.h5")
+    with pytest.raises(UsageError, match=r"precision is x there and float32 here"):
+        merge([one, write(tmp_path / "3.h5", {"b": 2}, settings={**SETTINGS_VALUES, "precision": "float32"})], tmp_path / "m.h5")
+    with pytest.raises(UsageError, match="exists"):
+        merge([one], tmp_path / "2.h5")
+    assert not (tmp_path / "m.h5").exists()
+
+
+def test_what_is_not_a_feature_file_is_said(tmp_path: Path) -> None:
+    (tmp_path / "text.h5").write_text("not HDF5")
+    h5py.File(tmp_path / "other.h5", "w").close()
+    (tmp_path / "begun.h5.parts").mkdir()
+    for name, words in [
+        ("none.h5", "no such file"),
+        ("text.h5", "cannot be read as HDF5"),
+        ("other.h5", "not one that featx extract wrote"),
+        ("begun.h5", "holds an unfinished run"),
+    ]:
+        with pytest.raises(UsageError, match=words):
+            FeatureStore(tmp_path / name)
+    with h5py.File(write(tmp_path / "new.h5", {"a": 1}), "a") as file:
+        file.attrs["format_version"] = 99
+    with pytest.raises(UsageError, match="format version 99"):
+        FeatureStore(tmp_path / "new.h5")
+
+
+def test_unknown_videos_and_layers_name_the_nearest(tmp_path: Path) -> None:
+    with FeatureStore(write(tmp_path / "a.h5", {"biking/v1": 1, "diving/v1": 1})) as store:
+        with pytest.raises(UsageError, match="did you mean biking/v1"):
+            store["biking/v2"]
+        with pytest.raises(UsageError, match="did you mean pool5"):
+            store[0]["POOL4"]
+        with pytest.raises(UsageError, match="no layer 'clip_times'"):
+            store[0]["clip_times"]
+
+
+def test_a_video_without_all_its_rows_is_not_published(tmp_path: Path) -> None:
+    journal = Journal(tmp_path / "a.h5")
+    journal.add("a", [0], {"pool5": np.zeros((1, 2), np.float32), "fc": np.zeros((1, 3), np.float32)}, ORIGIN)
+    journal.end("a", summary(2), ORIGIN)
+    journal.commit()
+    with pytest.raises(FeatxError, match="lacks the rows of 1 of its 2 clips"):
+        publish(tmp_path / "a.h5", SETTINGS_VALUES, entries=journal.entries, shapes=SHAPES, failures=[])
+    journal.close()
+    assert not (tmp_path / "a.h5").exists()
+
+
+def test_differences_name_the_setting_and_both_values() -> None:
+    one = {**SETTINGS_VALUES, "clip": {"frames": 8, "stride": 16}}
+    two = {**SETTINGS_VALUES, "clip": {"frames": 8, "stride": 8}, "layers": ("pool5",)}
+    assert differences(one, one) == ""
+    assert differences(one, two) == "layers is pool5,fc there and pool5 here, clip.stride is 16 there and 8 here"
+    assert differences({**one, "layers": ["pool5"]}, {**one, "layers": ("pool5",)}) == ""
+
+
+BREAKAGES = {
+    "not marked complete": lambda f: f["a"].attrs.__setitem__("complete", False),
+    "not finite": lambda f: f["a/fc"].__setitem__((0, 0), np.nan),
+    "clips start elsewhere": lambda f: f["a/clip_frames"].__setitem__((1, 0), 17),
+    "outside the video": lambda f: f["a/clip_frames"].__setitem__((1, 1), 999),
+    "not in time order": lambda f: f["a/clip_times"].__setitem__((0, 0), 50.0),
+    "its layers are": lambda f: f["a"].__delitem__("fc"),
+    "listed in .videos but": lambda f: f.__delitem__("a"),
+    "not listed in .videos": lambda f: f.copy("a", "c"),
+    "listed as failed": lambda f: f["b"].attrs.__setitem__("path", "v/bad.mp4"),
+    "has shape": lambda f: f["a/pool5"].attrs.__setitem__("shape", (1, 2, 1, 1)),
+}
+
+
+@pytest.mark.parametrize("words", BREAKAGES)
+def test_every_broken_invariant_is_found(tmp_path: Path, words: str) -> None:
+    out = write(tmp_path / "a.h5", {"a": 2, "b": 2}, failures=[("v/bad.mp4", "empty")])
+    with h5py.File(out, "a") as file:
+        BREAKAGES[words](file)
+    with FeatureStore(out) as store:
+        assert any(words in problem for problem in structure(store)), structure(store)

@@ -1,0 +1,214 @@
+"""Detections read from and written to text, JSON and tables; what cannot be is refused by its row."""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+import pytest
+from localization_slow import annotations_of, detections_of, random_case
+
+from featx.datasets.thumos14 import OFFICIAL_NUMBERS
+from featx.datasets.untrimmed import Annotations, Instance
+from featx.errors import FeatxError, UsageError
+from featx.tasks.localization._types import Detections
+from featx.tasks.localization.evaluation._evaluate import evaluate
+from featx.tasks.localization.formats._formats import ClassIds, kind_of, read_detections
+from featx.tasks.localization.formats._writing import write_json, write_table, write_text
+
+CLASSES = tuple(OFFICIAL_NUMBERS)
+
+
+def thumos() -> Annotations:
+    return dataclasses.replace(
+        annotations_of([Instance("a", 0, 0.0, 1.0)], classes=CLASSES), numbers=tuple(OFFICIAL_NUMBERS.values())
+    )
+
+
+def as_rows(found: Detections) -> list[tuple[object, ...]]:
+    columns = (found.video, found.label, found.start, found.end, found.score)
+    return [
+        (found.videos[video], found.classes[label], start, end, score)
+        for video, label, start, end, score in zip(*(c.tolist() for c in columns), strict=True)
+    ]
+
+
+def read_text(tmp_path: Path, text: str, class_ids: ClassIds | None = None) -> Detections:
+    path = tmp_path / "found.txt"
+    path.write_text(text)
+    return read_detections(path, thumos(), class_ids=class_ids)
+
+
+@pytest.mark.parametrize("suffix", [".txt", ".json", ".csv", ".other"])
+def test_what_is_written_is_read_back(tmp_path: Path, suffix: str) -> None:
+    found, annotations = random_case(4, ties=False)
+    writers: tuple[Callable[[Detections, Path], None], ...] = (write_text, write_json, write_table)
+    for place, write in enumerate(writers):
+        path = tmp_path / f"found{place}" / f"x{suffix if suffix not in ('.json', '.csv') else ('.txt', '.json', '.csv')[place]}"
+        write(found, path)
+        again = read_detections(path, annotations)
+        assert sorted(as_rows(again)) == sorted(as_rows(found))
+        if write is not write_json:  # which has them video by video
+            assert as_rows(again) == as_rows(found)
+        for protocol in ("thumos14", "activitynet"):
+            one, other = (evaluate(each, annotations, protocol=protocol).thresholds for each in (found, again))
+            assert [each.ap.tolist() for each in one] == [each.ap.tolist() for each in other]
+        content = path.read_bytes()
+        write(found, path)
+        assert path.read_bytes() == content
+
+
+def test_json_keeps_videos_without_detections(tmp_path: Path) -> None:
+    found = dataclasses.replace(detections_of([("b", "Diving", 0.0, 1.0, 0.5)], CLASSES), videos=("b", "nothing"))
+    write_json(found, tmp_path / "found.json")
+    assert json.loads((tmp_path / "found.json").read_text()).keys() == {"version", "results", "external_data"}
+    assert read_detections(tmp_path / "found.json", thumos()).videos == ("b", "nothing")
+
+
+def test_official_numbers_are_written_where_they_are_given(tmp_path: Path) -> None:
+    found = detections_of([("b", "Diving", 0.0, 1.0, 0.5), ("a c", "HighJump", 0.1 + 0.2, 1.0, 1e-9)], CLASSES)
+    write_text(found, tmp_path / "found.txt", numbers=thumos().numbers)
+    assert (tmp_path / "found.txt").read_text() == "b 0.0 1.0 26 0.5\na c 0.30000000000000004 1.0 40 1e-09\n"
+    assert as_rows(read_detections(tmp_path / "found.txt", thumos())) == as_rows(found)
+    with pytest.raises(UsageError, match="cannot be a video's name in the text format"):
+        write_text(dataclasses.replace(found, videos=("b", " c")), tmp_path / "found.txt")
+
+
+def test_class_ids_tell_what_they_are(tmp_path: Path) -> None:
+    assert read_text(tmp_path, "v 0 1 1 0.5\nv 0 1 20 0.5\nv 0 1 7 0.5").label.tolist() == [0, 19, 6]
+    assert read_text(tmp_path, "v 0 1 7 0.5 \r\n\r\nv\t0 1 97 0.5\r\n").label.tolist() == [0, 19]
+    with pytest.raises(UsageError, match=r"\(7, 9, 12\) may be the official numbers or count from 1: .* --class-ids"):
+        read_text(tmp_path, "v 0 1 12 0.5\nv 0 1 7 0.5\nv 0 1 9 0.5")
+    assert read_text(tmp_path, "v 0 1 7 0.5", class_ids="official").label.tolist() == [0]
+    assert read_text(tmp_path, "v 0 1 7 0.5", class_ids="consecutive").label.tolist() == [6]
+    with pytest.raises(UsageError, match=r"line 2: class id 21 is unknown: give ids of 1 to 20"):
+        read_text(tmp_path, "v 0 1 7 0.5\nv 0 1 21 0.5", class_ids="consecutive")
+    with pytest.raises(
+        UsageError, match=r"line 1: class id 0 is unknown: give ids of 1 to 20, or of the official 7, 9, 12, .*97"
+    ):
+        read_text(tmp_path, "v 0 1 0 0.5")
+    with pytest.raises(UsageError, match=r"class ids 1 \(.*line 2\) and 97 \(.*line 1\) are not of one kind"):
+        read_text(tmp_path, "v 0 1 97 0.5\nv 0 1 1 0.5")
+    assert len(read_text(tmp_path, "\n")) == 0
+
+
+def test_classes_without_official_numbers_count_from_1(tmp_path: Path) -> None:
+    (tmp_path / "x.txt").write_text("v 0 1 3 0.5\n")
+    plain = annotations_of([Instance("a", 0, 0.0, 1.0)])
+    assert read_detections(tmp_path / "x.txt", plain).label.tolist() == [2]
+    with pytest.raises(UsageError, match="no official class ids"):
+        read_detections(tmp_path / "x.txt", plain, class_ids="official")
+
+
+@pytest.mark.parametrize(
+    ("line", "match"),
+    [
+        ("v 0 1 7", "'v 0 1 7' is not a video, start, end, class id and score"),
+        ("v 0 one 7 0.5", "is not a video, start, end"),
+        ("v 0 1 Diving 0.5", "class id 'Diving' is no whole number"),
+        ("v 0 1 7.5 0.5", r"class id '7\.5' is no whole number"),
+        ("v 0 1 21 nan", "from 0 to 1 s with score nan is no detection"),
+        ("v 0 inf 21 0.5", "from 0 to inf s"),
+        ("v 2 1 21 0.5", "from 2 to 1 s"),
+    ],
+)
+def test_lines_that_are_no_detection_are_named(tmp_path: Path, line: str, match: str) -> None:
+    with pytest.raises(FeatxError, match=rf"found\.txt, line 3: .*{match}"):
+        read_text(tmp_path, f"v 0 1 21 0.5\n\n{line}\n")
+
+
+def test_what_other_programs_write_is_read(tmp_path: Path) -> None:
+    assert read_text(tmp_path, "v 0 1 21 -3.5").score.tolist() == [-3.5]
+    text = "# video start end class score\n\nv.mp4\t-2.0e-01\t1.5E+00\t21.0\t9.0e-01\r\n  # v 0 1 9 0.5\nv 3 3 +22 1\n"
+    found = read_text(tmp_path, text)
+    assert as_rows(found) == [("v.mp4", "CleanAndJerk", -0.2, 1.5, 0.9), ("v", "CliffDiving", 3.0, 3.0, 1.0)]
+    with pytest.raises(FeatxError, match="line 6: "):
+        read_text(tmp_path, text + "v 3 2 21 1")
+    (tmp_path / "found.json").write_text('{"results": {"v": [{"label": "Diving", "score": "0.5", "segment": ["0", 1], "x": 1}]}}')
+    assert as_rows(read_detections(tmp_path / "found.json", thumos())) == [("v", "Diving", 0.0, 1.0, 0.5)]
+    with pytest.raises(UsageError, match="cannot be a video's name"):
+        write_text(detections_of([("#1", "Diving", 0.0, 1.0, 0.5)], CLASSES), tmp_path / "found.txt")
+
+
+GOOD = '{"label": "Diving", "score": 0.5, "segment": [0, 1]}'
+
+
+@pytest.mark.parametrize(
+    ("content", "match"),
+    [
+        ('{"results": {"v": [' + GOOD + '], "v": []}}', "'v' is there twice"),
+        ('{"results": {"v": [{"label": "Diving", "score": 1, "score": 2, "segment": [0, 1]}]}}', "'score' is there twice"),
+        ('{"results": {"v": [' + GOOD, "cannot be read as JSON"),
+        ('{"database": {}}', 'has no "results" by video'),
+        ("[1, 2]", 'has no "results" by video'),
+        ('{"results": {"v": {}}}', "the results of 'v' are no list"),
+        ('{"results": {"v": [' + GOOD + ', {"label": "Diving", "segment": [0, 1]}]}}', "results of v, number 2 is not"),
+        ('{"results": {"v": [{"label": "Diving", "score": "high", "segment": [0, 1]}]}}', "results of v, number 1 is not"),
+        ('{"results": {"v": [{"label": "Diving", "score": "nan", "segment": [0, 1]}]}}', "number 1: .* score nan"),
+        ('{"results": {"v": [{"label": 8, "score": 0.5, "segment": [0, 1]}]}}', "results of v, number 1 is not"),
+        ('{"results": {"v": [{"label": "Diving", "score": true, "segment": [0, 1]}]}}', "results of v, number 1 is not"),
+        ('{"results": {"v": [{"label": "Diving", "score": 0.5, "segment": [0, 1, 2]}]}}', "results of v, number 1 is not"),
+        ('{"results": {"v": [{"label": "Diving", "score": 1' + "0" * 400 + ', "segment": [0, 1]}]}}', "number 1 is not"),
+        ('{"results": {"v": [{"label": "Diving", "score": NaN, "segment": [0, 1]}]}}', "number 1: .* score nan"),
+        ('{"results": {"v": [' + GOOD.replace("[0, 1]", "[1, 0]") + "]}}", "results of v, number 1: from 1 to 0 s"),
+        ('{"results": {"v": [' + GOOD.replace("Diving", "diving") + "]}}", "no class 'diving': .* did you mean .*Diving"),
+        ("[" * 100_000, "cannot be read as JSON"),
+    ],
+)  # fmt: skip
+def test_json_that_is_none_of_activitynets_is_refused(tmp_path: Path, content: str, match: str) -> None:
+    path = tmp_path / "found.json"
+    path.write_text(content)
+    with pytest.raises(FeatxError, match=match):
+        read_detections(path, thumos())
+
+
+def test_tables_have_their_columns_in_any_order(tmp_path: Path) -> None:
+    path = tmp_path / "found.csv"
+    path.write_text('\ufeffscore, end,start,more,class,video\r\n0.5,1,0,x,Diving,"a,b"\r\n')
+    assert as_rows(read_detections(path, thumos())) == [("a,b", "Diving", 0.0, 1.0, 0.5)]
+    for content, match in (
+        ("video,class,start,end\nv,Diving,0,1\n", "not one column score: give a first line such as video,class,start,end,score"),
+        ("video,class,start,end,score\nv,Diving,0,1,x\n", "line 2: start, end and score are not all numbers"),
+        ("video,class,start,end,score\nv,Diving,0,1\n", "line 2: start, end and score are not all numbers"),
+        ("video,class,start,end,score\nv,,0,1,0.5\n", "line 2: there is no video"),
+        ("video,class,start,end,score\nv,Diving,0,1,0.5,7\n", "line 2: .* a cell too many"),
+        ("video,class,start,end,score\nv,Diving,0,1,0.5\nv,Divin,0,1,0.5\n", "line 3: .* no class 'Divin'.*did you mean.*Diving"),
+        ("video,class,start,end,score\nv,Diving,1,0,0.5\n", "line 2: from 1 to 0 s"),
+        ('video,class,start,end,score\n"v,Diving,1,1,0.5\n', "no table of comma-separated values"),
+        ("", "not one column video"),
+    ):
+        path.write_text(content)
+        with pytest.raises(FeatxError, match=match):
+            read_detections(path, thumos())
+
+
+def test_what_a_file_is_shows_in_its_content(tmp_path: Path) -> None:
+    contents = {
+        "scnn": b"MATLAB 5.0 MAT-file",
+        "json": b"\xef\xbb\xbf \n{}",
+        "table": b"video,class,start,end,score\r\n",
+        "text": b"a,b 1 2 3 4",
+    }
+    for kind, content in contents.items():
+        (tmp_path / "file").write_bytes(content)
+        assert kind_of(tmp_path / "file") == kind
+    (tmp_path / "file").write_bytes(b"\x00\x01\x02")
+    for name in ("file", "absent", "."):
+        with pytest.raises(UsageError, match="give"):
+            kind_of(tmp_path / name)
+    (tmp_path / "file").write_bytes(b"v 0 1 7 \xff")
+    with pytest.raises(FeatxError, match="cannot be read as text"):
+        read_detections(tmp_path / "file", thumos())
+
+
+def test_many_rows_are_read_within_seconds(tmp_path: Path) -> None:
+    rng = np.random.default_rng(0)
+    rows = [
+        f"video_test_{n % 213:07d} {n / 50} {n / 50 + 1} {1 + n % 20} {s}" for n, s in enumerate(rng.random(100_000).tolist())
+    ]
+    found = read_text(tmp_path, "\n".join(rows))
+    assert len(found) == 100_000
+    assert len(found.videos) == 213

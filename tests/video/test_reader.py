@@ -1,0 +1,172 @@
+import os
+from pathlib import Path
+
+import av
+import numpy as np
+import pytest
+from conftest import SHARED, encode, level
+
+from featx.errors import UsageError
+from featx.video.reader import NotExact, VideoError, VideoReader, has_decord, open_video
+
+
+def drain(path: Path, **options: object) -> tuple[list, list[np.ndarray], object]:
+    video = open_video(path, **options)
+    frames = []
+    images = []
+    for frame in video:
+        frames.append(frame)
+        images.append(frame.image())
+    return frames, images, video
+
+
+def test_frames_come_in_order_once_with_their_times(tmp_path: Path) -> None:
+    path = encode(tmp_path / "a.mp4", 30, options={"bf": "3"})
+    frames, images, video = drain(path)
+    assert [f.index for f in frames] == list(range(30))
+    np.testing.assert_allclose([f.time for f in frames], np.arange(30) / 25, atol=1e-9)
+    np.testing.assert_allclose([f.end for f in frames], np.arange(1, 31) / 25, atol=1e-9)
+    np.testing.assert_allclose(video.times, np.arange(31) / 25, atol=1e-9)
+    means = np.array([i.mean() for i in images])
+    levels = np.array([level(i) for i in range(30)]) + 29.5  # the texture's mean
+    assert np.abs(means - levels).max() < 3.4  # closer to its own level than to its neighbours', 7 away
+    assert (video.n_frames, video.damaged_frames) == (30, 0)
+    assert (video.info.height, video.info.width, video.info.fps, video.info.container_frames) == (64, 80, 25.0, 30)
+
+
+def test_frames_are_resized_in_the_decoder(tmp_path: Path) -> None:
+    path = encode(tmp_path / "a.mp4", 3)
+    asked = []
+    _, images, _ = drain(path, frame_size=lambda h, w: asked.append((h, w)) or (17, 33))
+    assert asked == [(64, 80)]
+    assert {i.shape for i in images} == {(17, 33, 3)}
+
+
+def test_a_video_with_uneven_times_keeps_them(tmp_path: Path) -> None:
+    pts = [0, 10, 500, 510, 2000, 2005]
+    path = encode(tmp_path / "a.mp4", 6, pts=pts)
+    frames, _, video = drain(path)
+    np.testing.assert_allclose([f.time for f in frames], np.array(pts) / 1000, atol=2e-3)
+    assert video.n_frames == 6
+
+
+def test_unconverted_frames_cost_nothing_but_come_out_the_same(tmp_path: Path) -> None:
+    path = encode(tmp_path / "a.mp4", 20)
+    _, every, _ = drain(path)
+    some = [f.image() for f in open_video(path) if f.index % 3 == 1]
+    for a, b in zip(some, every[1::3], strict=True):
+        np.testing.assert_array_equal(a, b)
+
+
+@pytest.mark.skipif(not has_decord(), reason="decord is not installed: it has wheels for x86-64 Linux and Windows only")
+def test_decord_gives_the_same_frames(tmp_path: Path) -> None:
+    path = encode(tmp_path / "a.mp4", 40, options={"bf": "2"})
+    frames, images, video = drain(path)
+    other_frames, other_images, other = drain(path, decoder="decord")
+    assert (video.decoder, other.decoder) == ("pyav", "decord")
+    np.testing.assert_allclose([f.time for f in frames], [f.time for f in other_frames], atol=1e-9)
+    np.testing.assert_array_equal(np.stack(images), np.stack(other_images))
+    np.testing.assert_allclose(video.times, other.times, atol=1e-9)
+
+
+@pytest.mark.skipif(not has_decord(), reason="decord is not installed: it has wheels for x86-64 Linux and Windows only")
+def test_decord_hands_over_what_it_cannot_decode_exactly(tmp_path: Path) -> None:
+    path = encode(tmp_path / "a.mp4", 60, options={"g": "10"})
+    data = bytearray(path.read_bytes())
+    middle = len(data) // 2
+    data[middle : middle + 400] = bytes(400)
+    (tmp_path / "b.mp4").write_bytes(data)
+    printed = iter(range(1000))
+    with pytest.raises(NotExact):
+        drain(tmp_path / "b.mp4", decoder="decord", complaints=lambda: next(printed))
+    with pytest.raises(NotExact, match=r"shape \(20, 24, 4\)"):  # rows of 72 bytes, padded to 96
+        drain(path, decoder="decord", frame_size=lambda h, w: (20, 24))
+    avi = encode(tmp_path / "c.avi", 20, codec="mpeg4", options={"bf": "2"})
+    with pytest.raises(NotExact, match="AVI"):
+        drain(avi, decoder="decord")
+
+
+class OutOfOrder(VideoReader):
+    """What libavformat makes of packed B-frames in AVI: guessed times, out of order, frames in display order."""
+
+    def _decode(self):
+        self._last_duration = 1.0
+        for time in (1.0, 4.0, 3.0, 5.0, 6.0, 8.0):
+            yield time, lambda: np.zeros((2, 2, 3), np.uint8)
+
+
+def test_times_out_of_order_are_sorted() -> None:
+    video = OutOfOrder()
+    assert [f.index for f in video] == list(range(6))
+    np.testing.assert_array_equal(video.times, [1, 3, 4, 5, 6, 8, 9])
+
+
+@pytest.mark.skipif(not SHARED.exists(), reason="../shared is on the developers' machines only")
+def test_a_real_avi_with_packed_b_frames_has_its_times_in_order_while_iterating() -> None:
+    path = next((SHARED / "hmdb51" / "videos").glob("*Rock_Climbing*"))
+    with av.open(str(path)) as container:
+        raw = [float(f.pts * f.time_base) for f in container.decode(video=0)]
+    assert raw != sorted(raw), "the point of this file"
+    frames, _, video = drain(path, in_time_order=True)
+    np.testing.assert_allclose([f.time for f in frames], sorted(raw))
+    np.testing.assert_allclose(video.times[:-1], sorted(raw))
+
+
+def test_damaged_frames_are_counted_and_the_rest_decodes(tmp_path: Path) -> None:
+    path = encode(tmp_path / "a.mp4", 60, options={"g": "10", "crf": "10"})
+    data = bytearray(path.read_bytes())
+    middle = len(data) // 2
+    data[middle : middle + 3000] = np.random.default_rng(0).integers(0, 256, 3000, dtype=np.uint8).tobytes()
+    path.write_bytes(data)
+    _, _, video = drain(path)
+    assert video.damaged_frames > 0
+    assert 40 < video.n_frames <= 60
+
+
+def test_only_the_times_of_a_stream_that_has_some_are_believed(tmp_path: Path) -> None:
+    path = encode(tmp_path / "a.h264", 10)
+    frames, _, video = drain(path)
+    assert video.n_frames == 10
+    assert (np.diff([f.time for f in frames]) > 0).all()
+
+
+@pytest.mark.parametrize(
+    ("make", "reason"),
+    [
+        (lambda p: None, "No such file"),
+        (lambda p: p.write_bytes(b""), "empty"),
+        (lambda p: p.mkdir(), "a folder"),
+        (lambda p: os.mkfifo(p), "a named pipe"),
+        (lambda p: p.symlink_to("nowhere.mp4"), "a link to 'nowhere.mp4'"),
+        (lambda p: p.write_text("#EXTM3U\n#EXTINF:1\n/etc/passwd\n"), "a playlist"),
+        (lambda p: p.write_bytes(np.random.default_rng(0).bytes(10_000)), "cannot be read as video"),
+    ],
+)
+def test_what_is_not_a_video_says_why(tmp_path: Path, make: object, reason: str) -> None:
+    make(tmp_path / "a.mp4")
+    with pytest.raises(VideoError, match=reason):
+        drain(tmp_path / "a.mp4")
+
+
+def test_an_unknown_decoder_is_refused(tmp_path: Path) -> None:
+    with pytest.raises(UsageError, match="auto, pyav, decord"):
+        open_video(tmp_path / "a.mp4", decoder="opencv")
+
+
+@pytest.mark.skipif(not SHARED.exists(), reason="../shared is on the developers' machines only")
+@pytest.mark.parametrize("decoder", ["pyav", "decord"])
+def test_real_videos_have_the_frames_and_times_that_libav_tells(decoder: str) -> None:
+    paths = sorted((SHARED / "videos").iterdir()) + sorted((SHARED / "hmdb51" / "videos").iterdir())
+    assert len(paths) >= 10
+    exact = 0
+    for path in paths:
+        with av.open(str(path)) as container:
+            times = sorted(float(f.pts * f.time_base) for f in container.decode(video=0))
+        try:
+            video = open_video(path, decoder=decoder)
+            assert sum(1 for _ in video) == len(times)
+        except NotExact:
+            continue
+        exact += 1
+        np.testing.assert_allclose(video.times[:-1], times, atol=1e-9)
+    assert exact == len(paths) if decoder == "pyav" else exact >= 3
