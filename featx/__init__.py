@@ -29,7 +29,16 @@ _PUBLIC = {
     "verify": "featx.extraction.verify",
 }
 
-__all__ = ["ClipSpec", "FeatureExtractor", "FeatureStore", "FeatxError", "Settings", "TrainSettings", "Transform", "UsageError"]
+__all__ = [
+    "ClipSpec",
+    "FeatureExtractor",
+    "FeatureStore",
+    "FeatxError",
+    "Settings",
+    "TrainSettings",
+    "Transform",
+    "UsageError",
+]
 __all__ += [
     "create_model",
     "evaluate",

@@ -56,15 +56,25 @@ class ClipSpec:
         longest = self.span * self.scales[-1]
         if longest > 10_000:  # a span of frames is held in memory
             at = f" and scale {self.scales[-1]}" if self.scales != (1,) else ""
-            raise UsageError(f"a clip of {self.frames} frames at step {self.step}{at} spans {longest} frames: the most is 10000")
+            raise UsageError(
+                f"a clip of {self.frames} frames at step {self.step}{at} spans {longest} frames: the most is 10000"
+            )
         if self.fps is not None and not (math.isfinite(self.fps) and 0.001 <= self.fps <= 1000):
-            raise UsageError(f"clip fps is {self.fps!r}: give a rate from 0.001 to 1000 frames a second, or leave it out")
+            raise UsageError(
+                f"clip fps is {self.fps!r}: give a rate from 0.001 to 1000 frames a second, or leave it out"
+            )
         if self.tail not in get_args(Tail):
             raise UsageError(f"clip tail is {self.tail!r}: give one of {', '.join(get_args(Tail))}")
         if self.count is None:
             return
-        if not isinstance(self.count, int) or isinstance(self.count, bool) or not 1 <= self.count <= 10_000:
-            raise UsageError(f"the number of clips is {self.count!r}: give a whole number from 1 to 10000, or leave it out")
+        if (
+            not isinstance(self.count, int)
+            or isinstance(self.count, bool)
+            or not 1 <= self.count <= 10_000
+        ):
+            raise UsageError(
+                f"the number of clips is {self.count!r}: give a whole number from 1 to 10000, or leave it out"
+            )
         if self.tail != "drop":
             raise UsageError(
                 f"clip tail is {self.tail!r}, and {self.count} clips spread evenly leave no tail: give one or the other"
@@ -74,13 +84,19 @@ class ClipSpec:
         scales = self.scales
         whole = all(isinstance(s, int) and not isinstance(s, bool) and s >= 1 for s in scales)
         if not scales or not whole or list(scales) != sorted(set(scales)):
-            raise UsageError(f"clip scales is {list(scales)}: give whole numbers from 1, each greater than the one before")
+            raise UsageError(
+                f"clip scales is {list(scales)}: give whole numbers from 1, each greater than the one before"
+            )
         if scales == (1,):
             return
         if self.tail != "drop":
-            raise UsageError(f"clip tail is {self.tail!r}, and clips at scales {list(scales)} have none: give drop")
+            raise UsageError(
+                f"clip tail is {self.tail!r}, and clips at scales {list(scales)} have none: give drop"
+            )
         if self.count is not None:
-            raise UsageError(f"{self.count} clips spread evenly have no scales: leave out the number of clips, or {list(scales)}")
+            raise UsageError(
+                f"{self.count} clips spread evenly have no scales: leave out the number of clips, or {list(scales)}"
+            )
 
     @property
     def span(self) -> int:
@@ -92,7 +108,10 @@ class ClipSpec:
         """The clips of each scale alone, with that scale's step and stride."""
         if self.scales == (1,):
             return (self,)
-        return tuple(replace(self, step=self.step * s, stride=self.stride * s, scales=(1,)) for s in self.scales)
+        return tuple(
+            replace(self, step=self.step * s, stride=self.stride * s, scales=(1,))
+            for s in self.scales
+        )
 
     def to_dict(self) -> dict[str, Any]:
         """Return the settings as plain values, as they are stored in the feature file.
@@ -108,7 +127,11 @@ class ClipSpec:
 
 
 def window_spec(
-    frames: int, *, lengths: Sequence[int] = (16, 32, 64, 128, 256, 512), overlap: float = 0.75, fps: float | None = 25.0
+    frames: int,
+    *,
+    lengths: Sequence[int] = (16, 32, 64, 128, 256, 512),
+    overlap: float = 0.75,
+    fps: float | None = 25.0,
 ) -> ClipSpec:
     """Return clips that are windows of several lengths, as S-CNN slides them (Shou et al. 2016, section 3.1).
 
@@ -119,7 +142,9 @@ def window_spec(
     """
     first = lengths[0] if lengths else 0
     if first < 1 or any(length % first for length in lengths):
-        raise UsageError(f"window lengths are {list(lengths)}: give multiples of the first one, ascending")
+        raise UsageError(
+            f"window lengths are {list(lengths)}: give multiples of the first one, ascending"
+        )
     if not 1 <= frames <= first or first % frames:
         raise UsageError(
             f"windows of {first} frames cannot show {frames} at equal distances: give lengths that are multiples of it"
@@ -132,7 +157,9 @@ def window_spec(
             f"windows of {first} frames that overlap by {overlap:g} begin every {stride:g} frames: give another overlap"
         )
     scales = tuple(length // first for length in lengths)
-    return ClipSpec(frames=frames, step=first // frames, stride=round(stride), fps=fps, scales=scales)
+    return ClipSpec(
+        frames=frames, step=first // frames, stride=round(stride), fps=fps, scales=scales
+    )
 
 
 def placed(n_frames: int, spec: ClipSpec) -> list[tuple[int, ClipSpec]]:
@@ -145,7 +172,12 @@ def placed(n_frames: int, spec: ClipSpec) -> list[tuple[int, ClipSpec]]:
         return [(start, spec) for start in starts(n_frames, spec)]
     shortest, *longer = spec.at_scales
     found = [(start, shortest) for start in starts(n_frames, shortest)]
-    found += [(start, scale) for scale in longer if n_frames >= scale.span for start in starts(n_frames, scale)]
+    found += [
+        (start, scale)
+        for scale in longer
+        if n_frames >= scale.span
+        for start in starts(n_frames, scale)
+    ]
     return sorted(found, key=lambda clip: (clip[0] + clip[1].span, clip[1].span))
 
 
@@ -231,7 +263,9 @@ class Sampling:
     end; a frame is in the part if it comes on screen at `start` or later, and before `end`, to a microsecond.
     """
 
-    def __init__(self, fps: float | None, *, start: float | None = None, end: float | None = None) -> None:
+    def __init__(
+        self, fps: float | None, *, start: float | None = None, end: float | None = None
+    ) -> None:
         self.fps = fps
         self.start = 0.0 if start is None else start
         self.end = math.inf if end is None else end

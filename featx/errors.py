@@ -18,7 +18,9 @@ def nearest(name: str, known: Iterable[str], *, limit: int = 3) -> str:
     """Return `; did you mean …?` with the known names closest to `name`, or all of them when none is close."""
     known = sorted(known)
     by_lower = {k.lower(): k for k in known}
-    close = [by_lower[k] for k in difflib.get_close_matches(name.lower(), by_lower, n=limit, cutoff=0.5)]
+    close = [
+        by_lower[k] for k in difflib.get_close_matches(name.lower(), by_lower, n=limit, cutoff=0.5)
+    ]
     if close:
         return f"; did you mean {' or '.join(close)}?"
     return f"; known: {', '.join(known)}" if known else ""

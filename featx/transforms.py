@@ -52,13 +52,19 @@ class Transform:
 
     def __post_init__(self) -> None:
         if not 1 <= self.crop <= self.shorter:
-            raise UsageError(f"crop is {self.crop}: give 1 to {self.shorter}, the resized frame's shorter side")
+            raise UsageError(
+                f"crop is {self.crop}: give 1 to {self.shorter}, the resized frame's shorter side"
+            )
         if self.crops not in get_args(Crops):
             raise UsageError(f"crops is {self.crops!r}: give one of {', '.join(get_args(Crops))}")
         for name, values in (("mean", self.mean), ("std", self.std)):
-            sound = len(values) == 3 and all(isinstance(v, int | float) and math.isfinite(v) for v in values)
+            sound = len(values) == 3 and all(
+                isinstance(v, int | float) and math.isfinite(v) for v in values
+            )
             if not sound:
-                raise UsageError(f"{name} is {values!r}: give three numbers, one each for red, green and blue")
+                raise UsageError(
+                    f"{name} is {values!r}: give three numbers, one each for red, green and blue"
+                )
         if min(self.std) <= 0:
             raise UsageError(f"std is {self.std}: every channel's must be above 0")
         if self.input not in get_args(Input):
@@ -75,7 +81,9 @@ class Transform:
     @classmethod
     def from_dict(cls, values: Mapping[str, Any]) -> Transform:
         """Rebuild a transform from `to_dict`'s values, lists or tuples alike."""
-        fixed: dict[str, Any] = {k: tuple(v) if isinstance(v, list) else v for k, v in values.items()}
+        fixed: dict[str, Any] = {
+            k: tuple(v) if isinstance(v, list) else v for k, v in values.items()
+        }
         return cls(**fixed)
 
     def to_dict(self) -> dict[str, Any]:
@@ -84,7 +92,9 @@ class Transform:
         Without `input` and `flow` for RGB: as in the files that were written before there were others.
         """
         values = {k: list(v) if isinstance(v, tuple) else v for k, v in asdict(self).items()}
-        return {k: v for k, v in values.items() if self.input != "rgb" or k not in ("input", "flow")}
+        return {
+            k: v for k, v in values.items() if self.input != "rgb" or k not in ("input", "flow")
+        }
 
     def at(self, crop: int) -> Transform:
         """Return the preprocessing with another crop, of frames resized in proportion."""
@@ -92,7 +102,12 @@ class Transform:
         if isinstance(self.resize, int):
             return replace(self, resize=max(crop, round(self.resize * factor)), crop=crop)
         return replace(
-            self, resize=(max(crop, round(self.resize[0] * factor)), max(crop, round(self.resize[1] * factor))), crop=crop
+            self,
+            resize=(
+                max(crop, round(self.resize[0] * factor)),
+                max(crop, round(self.resize[1] * factor)),
+            ),
+            crop=crop,
         )
 
     def frame_size(self, height: int, width: int) -> tuple[int, int]:
@@ -109,7 +124,11 @@ class Transform:
         """Return (top, left) of each crop of a resized frame: the centre, and for "ten" the four corners."""
         bottom, right = height - self.crop, width - self.crop
         center = (bottom // 2, right // 2)
-        return [center] if self.crops == "center" else [center, (0, 0), (0, right), (bottom, 0), (bottom, right)]
+        return (
+            [center]
+            if self.crops == "center"
+            else [center, (0, 0), (0, right), (bottom, 0), (bottom, right)]
+        )
 
     @property
     def shorter(self) -> int:
@@ -129,7 +148,12 @@ class Transform:
     def cut(self, image: npt.NDArray[np.uint8]) -> npt.NDArray[np.uint8]:
         """Cut a resized frame's crops: (H, W, 3) uint8 -> (n_crops, crop, crop, 3) uint8."""
         side = self.crop
-        return np.stack([image[top : top + side, left : left + side] for top, left in self.boxes(*image.shape[:2])])
+        return np.stack(
+            [
+                image[top : top + side, left : left + side]
+                for top, left in self.boxes(*image.shape[:2])
+            ]
+        )
 
     def normalise(self, clips: torch.Tensor, *, mirrored: bool = False) -> torch.Tensor:
         """Make model input of cut clips, on their device.

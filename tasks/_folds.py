@@ -14,7 +14,11 @@ from featx.tasks._splits import Split, labels_of
 
 
 def load_folds(
-    name_or_path: str | os.PathLike[str], folds: int, *, root: str | os.PathLike[str] | None = None, partial: bool = False
+    name_or_path: str | os.PathLike[str],
+    folds: int,
+    *,
+    root: str | os.PathLike[str] | None = None,
+    partial: bool = False,
 ) -> list[Split]:
     """Return all videos of a dataset in `folds` parts that share no group: of each split one is tested, the others train.
 
@@ -37,9 +41,15 @@ def load_folds(
     official = about(name_or_path, root=root).official
     found = []
     for number, tested in enumerate(_divided(whole, groups, folds), start=1):
-        train, test = ([item for place, item in enumerate(whole.items) if (place in tested) is side] for side in (False, True))
+        train, test = (
+            [item for place, item in enumerate(whole.items) if (place in tested) is side]
+            for side in (False, True)
+        )
         sides = {"train": train, "test": test}
-        parts = [replace(whole, split=number, subset=name, items=tuple(side)) for name, side in sides.items()]
+        parts = [
+            replace(whole, split=number, subset=name, items=tuple(side))
+            for name, side in sides.items()
+        ]
         found.append(Split(train=parts[0], test=parts[1], official=official, folds=folds))
     return found
 
@@ -67,14 +77,23 @@ def _learnable(whole: Dataset, *, partial: bool) -> Dataset:
         )
     numbers = {old: new for new, old in enumerate(kept)}
     items = tuple(
-        replace(item, label=numbers[item.label], also=tuple(numbers[label] for label in item.also if label in numbers))
+        replace(
+            item,
+            label=numbers[item.label],
+            also=tuple(numbers[label] for label in item.also if label in numbers),
+        )
         for item in whole.items
         if item.label in numbers
     )
     gone = len(whole.items) - len(items)
     note = f"{len(lone)} of {len(whole.classes)} classes left out, with fewer than two groups of videos ({named})"
     note += f", and with them {gone} videos that are there" if gone else ""
-    return replace(whole, classes=tuple(whole.classes[label] for label in kept), items=items, notes=(*whole.notes, note))
+    return replace(
+        whole,
+        classes=tuple(whole.classes[label] for label in kept),
+        items=items,
+        notes=(*whole.notes, note),
+    )
 
 
 def _divided(whole: Dataset, groups: Sequence[str], folds: int) -> list[set[int]]:
@@ -88,9 +107,18 @@ def _divided(whole: Dataset, groups: Sequence[str], folds: int) -> list[set[int]
         # That a class has fewer videos than there are folds: some folds then test none of it, and all train on it.
         warnings.simplefilter("ignore", UserWarning)
         try:
-            parts = [set(test.tolist()) for _, test in StratifiedGroupKFold(folds).split(places, labels_of(whole.items), places)]
+            parts = [
+                set(test.tolist())
+                for _, test in StratifiedGroupKFold(folds).split(
+                    places, labels_of(whole.items), places
+                )
+            ]
         except ValueError as error:  # more folds than any class has videos
-            raise FeatxError(f"{whole.name} cannot be divided into {folds} folds ({error}): give fewer") from error
+            raise FeatxError(
+                f"{whole.name} cannot be divided into {folds} folds ({error}): give fewer"
+            ) from error
     if not all(parts):
-        raise FeatxError(f"{whole.name}'s groups of videos cannot be divided into {folds} folds: give fewer")
+        raise FeatxError(
+            f"{whole.name}'s groups of videos cannot be divided into {folds} folds: give fewer"
+        )
     return parts

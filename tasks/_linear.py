@@ -64,7 +64,9 @@ def fit_in(coordinates: Coordinates, labels: Ints, *, C: float, n_classes: int) 
     check_C(C)
     missing = set(range(n_classes)) - set(labels.tolist())
     if missing or n_classes < 2:
-        raise FeatxError(f"{len(missing)} of {n_classes} classes have no training video: every class takes one")
+        raise FeatxError(
+            f"{len(missing)} of {n_classes} classes have no training video: every class takes one"
+        )
     coef, intercept = fit_narrow(coordinates.rows, labels, C=C, n_classes=n_classes)
     return LinearSVM(coordinates.back(coef), intercept, C)
 
@@ -117,7 +119,9 @@ class Coordinates:
     def __init__(self, parts: Sequence[Rows]) -> None:
         self._parts = parts
         self._wide = sum(part.shape[1] for part in parts) > len(parts[0])
-        self.rows: Floats = _span(parts) if self._wide else np.concatenate(parts, axis=1, dtype=np.float64)
+        self.rows: Floats = (
+            _span(parts) if self._wide else np.concatenate(parts, axis=1, dtype=np.float64)
+        )
 
     def back(self, coef: Floats) -> Rows:
         """Return functions of `rows`, (K, M), as functions of the parts, (K, D1 + D2 + ...)."""
@@ -126,8 +130,12 @@ class Coordinates:
         if not self._wide:
             return np.asarray(coef, np.float32)
         with one_thread_if_small(coef.size * sum(part.shape[1] for part in self._parts)):
-            shares = solve_triangular(self.rows, coef.T, lower=True, trans="T", check_finite=False).T  # (K, N)
-            return np.concatenate([np.asarray(shares @ block, np.float32) for block in _blocks(self._parts)], axis=1)
+            shares = solve_triangular(
+                self.rows, coef.T, lower=True, trans="T", check_finite=False
+            ).T  # (K, N)
+            return np.concatenate(
+                [np.asarray(shares @ block, np.float32) for block in _blocks(self._parts)], axis=1
+            )
 
 
 def _blocks(parts: Sequence[Rows]) -> Iterator[Floats]:
@@ -145,5 +153,7 @@ def _span(parts: Sequence[Rows]) -> Floats:
     with one_thread_if_small(gram.size * sum(part.shape[1] for part in parts)):
         for block in _blocks(parts):
             gram += block @ block.T
-        gram[np.diag_indices_from(gram)] += _RIDGE * max(float(np.trace(gram)) / len(gram), np.finfo(float).tiny)
+        gram[np.diag_indices_from(gram)] += _RIDGE * max(
+            float(np.trace(gram)) / len(gram), np.finfo(float).tiny
+        )
         return np.asarray(cholesky(gram, lower=True, overwrite_a=True, check_finite=False))

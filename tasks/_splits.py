@@ -43,12 +43,18 @@ class Split:
     @property
     def tested(self) -> str:
         """What a report calls the videos that are tested: the split's test side, or, of a fold, all folds' together."""
-        return f"{self.test.name}'s {self.folds} folds" if self.folds is not None else self.test.title
+        return (
+            f"{self.test.name}'s {self.folds} folds" if self.folds is not None else self.test.title
+        )
 
     def of_its_own(self, told: Mapping[str, Any]) -> bool:
         """Return whether a record of dataset, split and subset is of this split's training side; a fold's is nobody's."""
         own = (self.test.name, self.test.split, self.train.subset)
-        return self.folds is None and own == (told.get("dataset"), told.get("split"), told.get("subset"))
+        return self.folds is None and own == (
+            told.get("dataset"),
+            told.get("split"),
+            told.get("subset"),
+        )
 
 
 def load_splits(
@@ -64,7 +70,14 @@ def load_splits(
     loaded = []
     for number in range(1, known.splits + 1) if split is None else [split]:
         sides = [
-            load_dataset(name_or_path, root=root, split=number, subset=subset, partial=partial, holdout=holdout)
+            load_dataset(
+                name_or_path,
+                root=root,
+                split=number,
+                subset=subset,
+                partial=partial,
+                holdout=holdout,
+            )
             for subset in known.pair
         ]
         loaded.append(Split(train=sides[0], test=sides[1], official=known.official))
@@ -76,7 +89,9 @@ def labels_of(items: Sequence[Item]) -> npt.NDArray[np.int64]:
     return np.asarray([item.label for item in items], np.int64)
 
 
-def check_split(split: Split, features: Sequence[Features], *, allow_trained_on: bool = False) -> list[str]:
+def check_split(
+    split: Split, features: Sequence[Features], *, allow_trained_on: bool = False
+) -> list[str]:
     """Raise FeatxError where a number made of this split would be no measurement; return what the user should be told.
 
     Train and test share no video, nor parts of one, no group of a class and, as far as feature files tell, no content; every
@@ -102,11 +117,19 @@ def check_split(split: Split, features: Sequence[Features], *, allow_trained_on:
     }
     for item in split.test.items:
         if item.path in trained:
-            other = f", {trained[item.path]} being of the same video" if trained[item.path] != item.id else ""
-            raise FeatxError(f"{item.id} is on both sides of {split.title}{other}: take it out of one")
+            other = (
+                f", {trained[item.path]} being of the same video"
+                if trained[item.path] != item.id
+                else ""
+            )
+            raise FeatxError(
+                f"{item.id} is on both sides of {split.title}{other}: take it out of one"
+            )
         if (item.label, item.group) in groups:
             other = groups[item.label, item.group]
-            raise FeatxError(f"{item.id} and {other} are of one group, {item.group}, on both sides of {split.title}: move one")
+            raise FeatxError(
+                f"{item.id} and {other} are of one group, {item.group}, on both sides of {split.title}: move one"
+            )
     for each in features:
         notes += _same_content(split, each)
         notes += _trained_on(split, each, allow=allow_trained_on)
@@ -115,15 +138,24 @@ def check_split(split: Split, features: Sequence[Features], *, allow_trained_on:
 
 
 def _same_content(split: Split, features: Features) -> list[str]:
-    train = {text: i for i, text in features.fingerprints(split.train.items, dataset=split.train.name).items()}
+    train = {
+        text: i
+        for i, text in features.fingerprints(split.train.items, dataset=split.train.name).items()
+    }
     test = features.fingerprints(split.test.items, dataset=split.test.name)
     shared = [(i, train[text]) for i, text in test.items() if text in train]
     if not shared:
         return []
-    told = f"{shared[0][0]} (test) and {shared[0][1]} (train)" + (f" and {len(shared) - 1} more pairs" if shared[1:] else "")
+    told = f"{shared[0][0]} (test) and {shared[0][1]} (train)" + (
+        f" and {len(shared) - 1} more pairs" if shared[1:] else ""
+    )
     if not split.official:
-        raise FeatxError(f"the same content is on both sides of {split.title}: {told}: take it out of one")
-    return [f"the same content is on both sides of {'the official ' if split.folds is None else ''}{split.title}: {told}"]
+        raise FeatxError(
+            f"the same content is on both sides of {split.title}: {told}: take it out of one"
+        )
+    return [
+        f"the same content is on both sides of {'the official ' if split.folds is None else ''}{split.title}: {told}"
+    ]
 
 
 def _trained_on(split: Split, features: Features, *, allow: bool) -> list[str]:
@@ -137,7 +169,9 @@ def _trained_on(split: Split, features: Features, *, allow: bool) -> list[str]:
     why = f"{what}, which shares videos with {split.tested}"
     if not allow:
         instead = "" if split.folds is None else " in place of --folds"
-        raise UsageError(f"{why}: give --split {told['split']}{instead}, features of another checkpoint, or --allow-trained-on")
+        raise UsageError(
+            f"{why}: give --split {told['split']}{instead}, features of another checkpoint, or --allow-trained-on"
+        )
     return [f"{why}: the accuracy is no measurement of videos that it has not seen"]
 
 
@@ -145,7 +179,11 @@ def _fitted_on(split: Split, features: Features) -> list[str]:
     """Say that rows are projected by what was fitted on other videos of the dataset than the split's training side."""
     projection = (features.settings or {}).get("projection") or {}
     on = projection.get("fitted_on") or {}
-    if projection.get("layer") != features.layer or on.get("dataset") != split.test.name or split.of_its_own(on):
+    if (
+        projection.get("layer") != features.layer
+        or on.get("dataset") != split.test.name
+        or split.of_its_own(on)
+    ):
         return []
     return [
         f"the projection of {features.title} was fitted on {on['dataset']} split {on.get('split')}, {on.get('subset')}, which"

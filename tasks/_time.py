@@ -17,10 +17,14 @@ def seconds_of(text: str | float) -> float:
             raise UsageError(f"the time is {text!r}: give seconds from 0, such as 12.5")
         return float(text)
     found = _TIME.fullmatch(text.strip())
-    hours, minutes, seconds = (float(part or 0) for part in found.groups()) if found else (0.0, 0.0, 0.0)
+    hours, minutes, seconds = (
+        (float(part or 0) for part in found.groups()) if found else (0.0, 0.0, 0.0)
+    )
     # Seconds alone may be any number, and minutes without hours.
     if found is None or (found[2] and seconds >= 60) or (found[1] and minutes >= 60):
-        raise UsageError(f"the time is {text!r}: give seconds or minutes and seconds, such as 12.5, 12.5s or 1:02.5")
+        raise UsageError(
+            f"the time is {text!r}: give seconds or minutes and seconds, such as 12.5, 12.5s or 1:02.5"
+        )
     return hours * 3600 + minutes * 60 + seconds
 
 

@@ -55,10 +55,14 @@ def level(i: int) -> int:
     return (i * 7) % 190
 
 
-def featx(*args: object, timeout: float = 120, env: dict[str, str] | None = None, **options: object) -> Result:
+def featx(
+    *args: object, timeout: float = 120, env: dict[str, str] | None = None, **options: object
+) -> Result:
     """Run the command line as a user would, in a process of its own."""
     env = {**os.environ, **(env or {})}
-    return subprocess.run(command(*args), capture_output=True, text=True, timeout=timeout, env=env, **options)
+    return subprocess.run(
+        command(*args), capture_output=True, text=True, timeout=timeout, env=env, **options
+    )
 
 
 def command(*args: object) -> list[str]:

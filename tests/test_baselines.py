@@ -60,23 +60,35 @@ def test_gradients_of_a_frame(tool: ModuleType) -> None:
     upright = hog(stripes)
     # Blocks of 16 pixels every 8, of 2 x 2 cells, 9 orientations, each block of length 1.
     assert upright.shape == ((96 // 8 - 1) * (128 // 8 - 1) * 4 * 9,)
-    assert np.allclose(np.linalg.norm(upright.reshape(-1, 36), axis=1), 1, atol=0.01)  # regularised by 0.01 of the block's sum
+    assert np.allclose(
+        np.linalg.norm(upright.reshape(-1, 36), axis=1), 1, atol=0.01
+    )  # regularised by 0.01 of the block's sum
     lying = hog(np.ascontiguousarray(stripes.transpose(1, 0, 2)[:96].repeat(2, axis=1)[:, :128]))
     assert abs(float(upright @ lying)) < 0.1 * float(upright @ upright)
 
 
-@pytest.mark.parametrize(("motion", "direction"), [((2, 0), 0), ((0, 2), 2), ((-2, 0), 4), ((0, -2), 6)])
-def test_flow_is_counted_by_direction_and_weighed_by_length(tool: ModuleType, motion: tuple[int, int], direction: int) -> None:
+@pytest.mark.parametrize(
+    ("motion", "direction"), [((2, 0), 0), ((0, 2), 2), ((-2, 0), 4), ((0, -2), 6)]
+)
+def test_flow_is_counted_by_direction_and_weighed_by_length(
+    tool: ModuleType, motion: tuple[int, int], direction: int
+) -> None:
     found = tool.hof(moving(tool, *motion)).reshape(6, 8, 9)
     pixels = tool.CELL**2
     assert np.allclose(found[..., direction], 2 * pixels)
     assert np.allclose(found.sum(), 2 * pixels * 48)
 
 
-def test_flow_between_two_directions_is_shared_and_what_stays_is_told_apart(tool: ModuleType) -> None:
+def test_flow_between_two_directions_is_shared_and_what_stays_is_told_apart(
+    tool: ModuleType,
+) -> None:
     angle = 2 * np.pi * 0.25 / 8  # a quarter of the way from right to right-and-down
-    found = tool.hof(moving(tool, 4 * np.cos(angle), 4 * np.sin(angle))).reshape(-1, 9).sum(axis=0) / (4 * 96 * 128)
-    assert np.allclose(found, [0.75, 0.25, 0, 0, 0, 0, 0, 0, 0], atol=1e-3)  # float16's three digits
+    found = tool.hof(moving(tool, 4 * np.cos(angle), 4 * np.sin(angle))).reshape(-1, 9).sum(
+        axis=0
+    ) / (4 * 96 * 128)
+    assert np.allclose(
+        found, [0.75, 0.25, 0, 0, 0, 0, 0, 0, 0], atol=1e-3
+    )  # float16's three digits
     flow = np.zeros((*tool.SIZE, 2), np.float16)
     flow[:16, :16, 0] = 3
     found = tool.hof(flow).reshape(6, 8, 9)
@@ -91,7 +103,9 @@ def test_a_frame_and_the_next_are_what_flow_lies_between(tool: ModuleType, tmp_p
     assert np.isclose(np.sum(found["colour"] ** 2), 1)
     assert np.allclose(np.linalg.norm(found["hog_hof"][: len(found["hog"])]), 1)
     one = tool.features(str(encode(tmp_path / "b.mp4", 1)))
-    assert np.array_equal(one["hof"].reshape(-1, 9), np.tile([*[0] * 8, 16.0], (48, 1)))  # the root of 256 pixels that stay
+    assert np.array_equal(
+        one["hof"].reshape(-1, 9), np.tile([*[0] * 8, 16.0], (48, 1))
+    )  # the root of 256 pixels that stay
 
 
 def test_the_files_are_what_features_are_read_from(tool: ModuleType, tmp_path: Path) -> None:

@@ -54,7 +54,9 @@ def test_starts_of_adjacent_clips(n: int, tail: str, expected: list[int]) -> Non
         (32, 90, "align", [0, 32, 64, 74]),
     ],
 )
-def test_starts_with_overlap_and_with_gaps(stride: int, n: int, tail: str, expected: list[int]) -> None:
+def test_starts_with_overlap_and_with_gaps(
+    stride: int, n: int, tail: str, expected: list[int]
+) -> None:
     assert starts(n, spec(stride=stride, tail=tail)) == expected
 
 
@@ -79,13 +81,18 @@ def test_starts_of_clips_evenly_spread(n: int, count: int, expected: list[int]) 
 
 
 @given(n=st.integers(1, 500), count=st.integers(1, 60), step=st.integers(1, 3))
-def test_evenly_spread_clips_are_as_many_as_asked_for_and_at_equal_intervals(n: int, count: int, step: int) -> None:
+def test_evenly_spread_clips_are_as_many_as_asked_for_and_at_equal_intervals(
+    n: int, count: int, step: int
+) -> None:
     chosen = spec(4, step, count=count)
     first = starts(n, chosen)
     assert len(first) == count
     assert first == sorted(first)
     last = max(0, n - chosen.span)
-    assert all(abs(start - (i + (count == 1) / 2) * last / max(1, count - 1)) <= 0.5 for i, start in enumerate(first))
+    assert all(
+        abs(start - (i + (count == 1) / 2) * last / max(1, count - 1)) <= 0.5
+        for i, start in enumerate(first)
+    )
 
 
 def test_settings_without_a_count_are_stored_as_before_there_was_one() -> None:
@@ -171,17 +178,31 @@ def test_every_clip_is_well_formed(n: int, frames: int, step: int, stride: int, 
         ([0, 0.04, 0.08, 0.12], 0.16, 12.5, [0, 2]),
         ([0, 0.04, 0.08, 0.12], 0.16, 50, [0, 0, 1, 1, 2, 2, 3, 3]),
         ([10, 10.04, 10.08], 10.12, 25, [0, 1, 2]),  # a stream that does not begin at zero
-        ([0, 0.1, 0.5, 0.52], 0.6, 10, [0, 1, 1, 1, 1, 2]),  # a frame that stays on screen is shown again
-        ([0, 0, 0, 0.1], 0.2, 10, [0, 3]),  # the first frame has the first tick, whatever its duration
+        (
+            [0, 0.1, 0.5, 0.52],
+            0.6,
+            10,
+            [0, 1, 1, 1, 1, 2],
+        ),  # a frame that stays on screen is shown again
+        (
+            [0, 0, 0, 0.1],
+            0.2,
+            10,
+            [0, 3],
+        ),  # the first frame has the first tick, whatever its duration
         ([5], 5, 25, [0]),  # no duration at all
         ([0], 1, 4, [0, 0, 0, 0]),
     ],
 )
-def test_resampling_takes_the_frame_on_screen(times: list[float], end: float, fps: float, expected: list[int]) -> None:
+def test_resampling_takes_the_frame_on_screen(
+    times: list[float], end: float, fps: float, expected: list[int]
+) -> None:
     assert resample(times, end, fps) == expected
 
 
-@pytest.mark.parametrize(("source", "fps"), [(30000 / 1001, 15), (29.97, 10), (25, 24), (24, 25), (60, 12.5)])
+@pytest.mark.parametrize(
+    ("source", "fps"), [(30000 / 1001, 15), (29.97, 10), (25, 24), (24, 25), (60, 12.5)]
+)
 def test_resampling_keeps_the_duration(source: float, fps: float) -> None:
     times = np.arange(1000) / source
     chosen = resample(list(times), 1000 / source, fps)
@@ -197,7 +218,9 @@ def test_ticks_are_the_same_one_frame_at_a_time() -> None:
     times = list(np.cumsum(np.random.default_rng(0).uniform(0, 0.1, 200)))
     ticks = Ticks(12)
     counts = [ticks.on(a, b) for a, b in zip(times, [*times[1:], times[-1] + 0.04], strict=True)]
-    assert [i for i, c in enumerate(counts) for _ in range(c)] == resample(times, times[-1] + 0.04, 12)
+    assert [i for i, c in enumerate(counts) for _ in range(c)] == resample(
+        times, times[-1] + 0.04, 12
+    )
 
 
 @pytest.mark.parametrize(

@@ -9,7 +9,9 @@ from featx.transforms import TRAN2017, Transform
 
 
 def make(**changed: object) -> Transform:
-    return Transform(**{"resize": (6, 8), "crop": 4, "mean": (1.0, 2.0, 3.0), "std": (2.0, 4.0, 8.0), **changed})
+    return Transform(
+        **{"resize": (6, 8), "crop": 4, "mean": (1.0, 2.0, 3.0), "std": (2.0, 4.0, 8.0), **changed}
+    )
 
 
 IMAGE = np.arange(6 * 8 * 3, dtype=np.uint8).reshape(6, 8, 3)
@@ -38,7 +40,12 @@ def test_ten_crops_are_corners_and_centre_and_their_mirror_images() -> None:
         np.testing.assert_array_equal(crop, IMAGE[top : top + 4, left : left + 4])
     assert transform.mirrors == (False, True)
     clips = torch.from_numpy(crops[:1])[None]
-    torch.testing.assert_close(transform.normalise(clips, mirrored=True), transform.normalise(clips).flip(4), rtol=0, atol=0)
+    torch.testing.assert_close(
+        transform.normalise(clips, mirrored=True),
+        transform.normalise(clips).flip(4),
+        rtol=0,
+        atol=0,
+    )
 
 
 def test_flip_adds_the_mirror_image_of_the_centre() -> None:
@@ -68,7 +75,9 @@ def test_settings_survive_json() -> None:
         assert Transform.from_dict(json.loads(json.dumps(transform.to_dict()))) == transform
 
 
-@pytest.mark.parametrize("wrong", [{"crop": 7}, {"crop": 0}, {"crops": "nine"}, {"std": (1.0, 0.0, 1.0)}, {"resize": 3}])
+@pytest.mark.parametrize(
+    "wrong", [{"crop": 7}, {"crop": 0}, {"crops": "nine"}, {"std": (1.0, 0.0, 1.0)}, {"resize": 3}]
+)
 def test_impossible_transforms_are_refused(wrong: dict[str, object]) -> None:
     with pytest.raises(UsageError):
         make(**wrong)

@@ -31,7 +31,16 @@ def wheel(tmp_path_factory):
         if (ROOT / name).is_file():
             (work / "source" / name).parent.mkdir(parents=True, exist_ok=True)
             shutil.copy(ROOT / name, work / "source" / name)
-    pip = [sys.executable, "-m", "pip", "--disable-pip-version-check", "wheel", "--quiet", "--no-deps", "--no-build-isolation"]
+    pip = [
+        sys.executable,
+        "-m",
+        "pip",
+        "--disable-pip-version-check",
+        "wheel",
+        "--quiet",
+        "--no-deps",
+        "--no-build-isolation",
+    ]
     run(*pip, "--wheel-dir", work / "dist", work / "source")
     (built,) = (work / "dist").glob("*.whl")
     return built
@@ -41,7 +50,15 @@ def wheel(tmp_path_factory):
 def installed(wheel, tmp_path_factory):
     """Unpack the wheel into a folder of its own, with its dependencies taken from this environment."""
     target = tmp_path_factory.mktemp("installed")
-    pip = [sys.executable, "-m", "pip", "--disable-pip-version-check", "install", "--quiet", "--no-deps"]
+    pip = [
+        sys.executable,
+        "-m",
+        "pip",
+        "--disable-pip-version-check",
+        "install",
+        "--quiet",
+        "--no-deps",
+    ]
     run(*pip, "--target", target, wheel)
     return target
 
@@ -56,18 +73,28 @@ def test_every_module_is_in_the_wheel_and_nothing_else(wheel):
     with zipfile.ZipFile(wheel) as archive:
         names = archive.namelist()
     modules = {path.relative_to(ROOT).as_posix() for path in (ROOT / "featx").rglob("*.py")}
-    modules |= {f"featx/{path.relative_to(ROOT).as_posix()}" for path in (ROOT / "tasks").rglob("*.py")}
+    modules |= {
+        f"featx/{path.relative_to(ROOT).as_posix()}" for path in (ROOT / "tasks").rglob("*.py")
+    }
     assert modules - set(names) == set(), "packages missing from [tool.setuptools]"
-    assert {"featx/py.typed", "featx/models/__init__.py", "featx/_weights/manifest.json"} <= set(names)
+    assert {"featx/py.typed", "featx/models/__init__.py", "featx/_weights/manifest.json"} <= set(
+        names
+    )
     assert {name.split("/")[0] for name in names if ".dist-info/" not in name} == {"featx"}
     assert [name for name in names if "/test" in name or name.endswith((".pyc", ".toml"))] == []
 
 
 def test_shipped_weights_are_in_the_wheel(wheel):
     with zipfile.ZipFile(wheel) as archive:
-        shipped = {name.removeprefix("featx/_weights/") for name in archive.namelist() if name.startswith("featx/_weights/")}
+        shipped = {
+            name.removeprefix("featx/_weights/")
+            for name in archive.namelist()
+            if name.startswith("featx/_weights/")
+        }
     ignored = {"__pycache__", "README.md"}
-    assert shipped >= {path.name for path in (ROOT / "weights").iterdir() if path.name not in ignored}
+    assert shipped >= {
+        path.name for path in (ROOT / "weights").iterdir() if path.name not in ignored
+    }
 
 
 def test_the_wheel_works_elsewhere(installed, tmp_path):

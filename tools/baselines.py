@@ -75,15 +75,30 @@ def hof(flow: npt.NDArray[np.float16]) -> Floats:
     flow: (H, W, 2). A direction is shared between the two bins that it lies between.
     """
     length = magnitude(flow).astype(np.float64)
-    place = np.arctan2(flow[..., 1].astype(np.float64), flow[..., 0].astype(np.float64)) / (2 * np.pi) * DIRECTIONS % DIRECTIONS
+    place = (
+        np.arctan2(flow[..., 1].astype(np.float64), flow[..., 0].astype(np.float64))
+        / (2 * np.pi)
+        * DIRECTIONS
+        % DIRECTIONS
+    )
     first = np.floor(place).astype(np.int64) % DIRECTIONS
     share = place - np.floor(place)
     moving = length >= STILL
     rows, columns = np.indices(length.shape) // CELL
     cell = (rows * -(-flow.shape[1] // CELL) + columns) * (DIRECTIONS + 1)
-    bins = np.concatenate([(cell + first)[moving], (cell + (first + 1) % DIRECTIONS)[moving], (cell + DIRECTIONS)[~moving]])
-    weights = np.concatenate([(length * (1 - share))[moving], (length * share)[moving], np.ones(int((~moving).sum()))])
-    return np.asarray(np.bincount(bins, weights, minlength=int(cell.max()) + DIRECTIONS + 1), np.float64)
+    bins = np.concatenate(
+        [
+            (cell + first)[moving],
+            (cell + (first + 1) % DIRECTIONS)[moving],
+            (cell + DIRECTIONS)[~moving],
+        ]
+    )
+    weights = np.concatenate(
+        [(length * (1 - share))[moving], (length * share)[moving], np.ones(int((~moving).sum()))]
+    )
+    return np.asarray(
+        np.bincount(bins, weights, minlength=int(cell.max()) + DIRECTIONS + 1), np.float64
+    )
 
 
 def features(path: str, *, every: int = EVERY) -> dict[str, Floats]:
@@ -93,7 +108,11 @@ def features(path: str, *, every: int = EVERY) -> dict[str, Floats]:
     Raises VideoError for a file that cannot be read. A video of one frame has no motion: its flow is that to itself, none.
     """
     flow, hog = OpticalFlow("dis"), Hog()
-    looks: dict[str, Callable[[Image], Floats]] = {"mean_frame": mean_frame, "colour": colour, "hog": hog}
+    looks: dict[str, Callable[[Image], Floats]] = {
+        "mean_frame": mean_frame,
+        "colour": colour,
+        "hog": hog,
+    }
     sums: dict[str, Floats] = {}
     counts: dict[str, int] = {}
 
@@ -119,7 +138,10 @@ def features(path: str, *, every: int = EVERY) -> dict[str, Floats]:
         add("hof", hof(flow(first, first)))
     out = {name: total / counts[name] for name, total in sums.items()}
     out |= {name: np.sqrt(out[name]) for name in ("colour", "hof")}
-    unit = [out[name] / max(float(np.linalg.norm(out[name])), np.finfo(float).tiny) for name in ("hog", "hof")]
+    unit = [
+        out[name] / max(float(np.linalg.norm(out[name])), np.finfo(float).tiny)
+        for name in ("hog", "hof")
+    ]
     return {**out, "hog_hof": np.concatenate(unit)}
 
 
@@ -131,7 +153,9 @@ def _one(path: str, every: int) -> dict[str, Floats] | str:
         return str(error)
 
 
-def write_baselines(videos: str, out: Path, *, workers: int = 2, every: int = EVERY) -> list[tuple[str, str]]:
+def write_baselines(
+    videos: str, out: Path, *, workers: int = 2, every: int = EVERY
+) -> list[tuple[str, str]]:
     """Write an .npz of ids and rows for each feature of a folder's videos; return the videos that could not be read, and why."""
     resolve_method("dis")
     names = ("mean_frame", "colour", "hog", "hof", "hog_hof")
@@ -142,11 +166,26 @@ def write_baselines(videos: str, out: Path, *, workers: int = 2, every: int = EV
     sources = find_videos(videos).sources
     # Not forked: OpenCV's threads do not survive that.
     with ProcessPoolExecutor(workers, mp_context=get_context("spawn")) as pool:
-        found = list(_told(pool.map(partial(_one, every=every), [source.path for source in sources]), len(sources)))
-    failed = [(source.id, each) for source, each in zip(sources, found, strict=True) if isinstance(each, str)]
-    good = [(source.id, each) for source, each in zip(sources, found, strict=True) if not isinstance(each, str)]
+        found = list(
+            _told(
+                pool.map(partial(_one, every=every), [source.path for source in sources]),
+                len(sources),
+            )
+        )
+    failed = [
+        (source.id, each)
+        for source, each in zip(sources, found, strict=True)
+        if isinstance(each, str)
+    ]
+    good = [
+        (source.id, each)
+        for source, each in zip(sources, found, strict=True)
+        if not isinstance(each, str)
+    ]
     if not good:
-        raise FeatxError(f"none of the {len(sources)} videos in {videos} could be read: {failed[0][0]}: {failed[0][1]}")
+        raise FeatxError(
+            f"none of the {len(sources)} videos in {videos} could be read: {failed[0][0]}: {failed[0][1]}"
+        )
     out.mkdir(parents=True, exist_ok=True)
     for name in names:
         rows = np.stack([each[name] for _, each in good]).astype(np.float32)
@@ -173,7 +212,13 @@ def _write(path: Path, ids: Sequence[str], rows: npt.NDArray[np.float32]) -> Non
 @click.argument("videos", metavar="VIDEOS_DIR")
 @click.argument("out", metavar="OUT_DIR", type=click.Path(path_type=Path))
 @click.option("--workers", type=click.IntRange(1), default=2, show_default=True, help="Processes.")
-@click.option("--every", type=click.IntRange(1), default=EVERY, show_default=True, help="Frames from one looked at to the next.")
+@click.option(
+    "--every",
+    type=click.IntRange(1),
+    default=EVERY,
+    show_default=True,
+    help="Frames from one looked at to the next.",
+)
 def main(videos: str, out: Path, workers: int, every: int) -> None:
     """Write simple features of whole videos, an .npz each, as `featx svm --features` takes them.
 

@@ -19,7 +19,9 @@ WIDTH = 100
 
 def reference(command: click.Command, name: str = "featx") -> str:
     """Return the help of a command and of all commands under it, as Markdown."""
-    return "\n\n".join(f"### `{path}`\n\n```text\n{help_}\n```" for path, help_ in _helps(command, name, None))
+    return "\n\n".join(
+        f"### `{path}`\n\n```text\n{help_}\n```" for path, help_ in _helps(command, name, None)
+    )
 
 
 def replaced(text: str, content: str) -> str:
@@ -31,7 +33,9 @@ def replaced(text: str, content: str) -> str:
     return f"{before}{START}\n\n{content}\n\n{END}{after}"
 
 
-def _helps(command: click.Command, name: str, parent: click.Context | None) -> Iterator[tuple[str, str]]:
+def _helps(
+    command: click.Command, name: str, parent: click.Context | None
+) -> Iterator[tuple[str, str]]:
     settings = {**command.context_settings, "terminal_width": WIDTH, "max_content_width": WIDTH}
     with click.Context(command, info_name=name, parent=parent, **settings) as context:
         lines = command.get_help(context).splitlines()

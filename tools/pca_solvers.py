@@ -62,7 +62,10 @@ def by_sklearn(solver: str) -> Callable[[Any, int], Any]:
 SOLVERS: dict[str, Callable[[Any, int], Any]] = {
     "featx": exact,
     "faiss.PCAMatrix": by_faiss,
-    **{f"sklearn {name}": by_sklearn(name) for name in ("randomized", "arpack", "covariance_eigh", "full")},
+    **{
+        f"sklearn {name}": by_sklearn(name)
+        for name in ("randomized", "arpack", "covariance_eigh", "full")
+    },
 }
 
 
@@ -70,10 +73,18 @@ SOLVERS: dict[str, Callable[[Any, int], Any]] = {
 @click.option("--rows", "n", type=int, default=3570, show_default=True)
 @click.option("--width", type=int, default=25088, show_default=True)
 @click.option("--dims", type=int, default=500, show_default=True)
-@click.option("--solver", "solvers", multiple=True, type=click.Choice(list(SOLVERS)), help="All of them by default.")
+@click.option(
+    "--solver",
+    "solvers",
+    multiple=True,
+    type=click.Choice(list(SOLVERS)),
+    help="All of them by default.",
+)
 @click.option("--limit", type=float, default=280, show_default=True, help="Seconds for a solver.")
 @click.option("--only", type=click.Path(path_type=Path), hidden=True)
-def main(n: int, width: int, dims: int, solvers: tuple[str, ...], limit: float, only: Path | None) -> None:
+def main(
+    n: int, width: int, dims: int, solvers: tuple[str, ...], limit: float, only: Path | None
+) -> None:
     """Measure PCA solvers."""
     if only is not None:
         _measure(np.load(only / "rows.npy"), dims, solvers[0], only)
@@ -84,32 +95,61 @@ def main(n: int, width: int, dims: int, solvers: tuple[str, ...], limit: float, 
         for name in dict.fromkeys(["featx", *(solvers or SOLVERS)]):
             options = ["--dims", str(dims), "--solver", name, "--only", folder]
             try:
-                done = subprocess.run([sys.executable, __file__, *options], timeout=limit, capture_output=True, text=True)
+                done = subprocess.run(
+                    [sys.executable, __file__, *options],
+                    timeout=limit,
+                    capture_output=True,
+                    text=True,
+                )
             except subprocess.TimeoutExpired:
                 lines.append((name, f"more than {limit:g}", "", "", ""))
                 continue
             last = done.stderr.strip().splitlines()[-1:] if done.returncode else []
-            lines.append((name, "failed", *last, *([""] * (3 - len(last)))) if last else (name, *json.loads(done.stdout)))
+            lines.append(
+                (name, "failed", *last, *([""] * (3 - len(last))))
+                if last
+                else (name, *json.loads(done.stdout))
+            )
             click.echo(f"{lines[-1]}", err=True)
     click.echo(f"{n} rows of {width}, {dims} dimensions")
-    click.echo(table(lines, headers=("solver", "s", "GB more", "variance held, %", "largest angle to exact: 10, 100, all")))
+    click.echo(
+        table(
+            lines,
+            headers=(
+                "solver",
+                "s",
+                "GB more",
+                "variance held, %",
+                "largest angle to exact: 10, 100, all",
+            ),
+        )
+    )
 
 
 def _measure(rows: Any, dims: int, name: str, folder: Path) -> None:
     SOLVERS[name](np.ascontiguousarray(rows[:50, :60]), 5)  # what is imported is not measured
-    Path("/proc/self/clear_refs").write_text("5")  # the peak starts anew: a new process has its parent's
+    Path("/proc/self/clear_refs").write_text(
+        "5"
+    )  # the peak starts anew: a new process has its parent's
     before = _peak()
     began = perf_counter()
     found = SOLVERS[name](rows, dims)
     seconds = perf_counter() - began
     more = _peak() - before
     centred = rows - rows.mean(axis=0)
-    held = float((centred @ found.T).astype(np.float64).var(axis=0).sum() / centred.astype(np.float64).var(axis=0).sum())
+    held = float(
+        (centred @ found.T).astype(np.float64).var(axis=0).sum()
+        / centred.astype(np.float64).var(axis=0).sum()
+    )
     if name == "featx":
         np.save(folder / "exact.npy", found)
     # Where the exact solver ran out of time there is nothing to compare with.
     reference = np.load(folder / "exact.npy") if (folder / "exact.npy").exists() else None
-    angles = [] if reference is None else [_angle(found[:k], reference[:k]) for k in (10, 100, dims) if k <= dims]
+    angles = (
+        []
+        if reference is None
+        else [_angle(found[:k], reference[:k]) for k in (10, 100, dims) if k <= dims]
+    )
     text = ", ".join(f"{angle:.2g}°" for angle in angles) or "not compared"
     click.echo(json.dumps([f"{seconds:.1f}", f"{more:.2f}", f"{100 * held:.3f}", text]))
 
@@ -117,7 +157,9 @@ def _measure(rows: Any, dims: int, name: str, folder: Path) -> None:
 def _peak() -> float:
     """Return the most memory that this process has had, GB."""
     status = Path("/proc/self/status").read_text()
-    return int(next(line for line in status.splitlines() if line.startswith("VmHWM")).split()[1]) / 1e6
+    return (
+        int(next(line for line in status.splitlines() if line.startswith("VmHWM")).split()[1]) / 1e6
+    )
 
 
 def _angle(a: Any, b: Any) -> float:

@@ -49,7 +49,10 @@ def write_rows(folder: Path, *, train: int, test: int, dims: int, classes: int, 
     for start in range(0, len(rows), _BLOCK):
         chosen = labels[start : start + _BLOCK]
         factors = (centres[chosen] + rng.normal(size=(len(chosen), _FACTORS))).astype(np.float32)
-        block = np.maximum(0, factors @ mixing + offsets + 0.5 * rng.standard_normal((len(chosen), dims), np.float32))
+        block = np.maximum(
+            0,
+            factors @ mixing + offsets + 0.5 * rng.standard_normal((len(chosen), dims), np.float32),
+        )
         rows[start : start + _BLOCK] = block / np.linalg.norm(block, axis=1, keepdims=True)
     rows.flush()
     np.save(folder / "labels.npy", labels)
@@ -82,11 +85,16 @@ def _precomputed(rows: Rows, labels: Ints, C: float, *, rest: bool) -> Callable[
 def _products(a: Rows, b: Rows) -> Floats:
     out = np.zeros((len(a), len(b)))
     for start in range(0, a.shape[1], 4096):
-        out += a[:, start : start + 4096].astype(np.float64) @ b[:, start : start + 4096].astype(np.float64).T
+        out += (
+            a[:, start : start + 4096].astype(np.float64)
+            @ b[:, start : start + 4096].astype(np.float64).T
+        )
     return out
 
 
-def _span_svc(rows: Rows, labels: Ints, C: float, *, dual: bool, threads: int = 1) -> Callable[[Rows], Ints]:
+def _span_svc(
+    rows: Rows, labels: Ints, C: float, *, dual: bool, threads: int = 1
+) -> Callable[[Rows], Ints]:
     from concurrent.futures import ThreadPoolExecutor
 
     from sklearn.svm import LinearSVC
@@ -96,7 +104,9 @@ def _span_svc(rows: Rows, labels: Ints, C: float, *, dual: bool, threads: int = 
     classes = np.unique(labels)
 
     def fit(label: int) -> tuple[Floats, float]:
-        found = LinearSVC(C=C, dual=dual, random_state=0, max_iter=100_000).fit(lower, labels == label)
+        found = LinearSVC(C=C, dual=dual, random_state=0, max_iter=100_000).fit(
+            lower, labels == label
+        )
         return found.coef_[0], float(found.intercept_[0])
 
     if threads == 1:
@@ -117,14 +127,20 @@ def _featx(rows: Rows, labels: Ints, C: float) -> Callable[[Rows], Ints]:
 SOLVERS: dict[str, tuple[str, Solver]] = {
     "featx": ("own span, LinearSVC dual, tolerance 1e-5 (featx)", _featx),
     "span-dual": ("own span, LinearSVC dual", lambda *a: _span_svc(*a, dual=True)),
-    "span-dual-2": ("own span, LinearSVC dual, classes in 2 threads", lambda *a: _span_svc(*a, dual=True, threads=2)),
+    "span-dual-2": (
+        "own span, LinearSVC dual, classes in 2 threads",
+        lambda *a: _span_svc(*a, dual=True, threads=2),
+    ),
     "span-primal": ("own span, LinearSVC primal", lambda *a: _span_svc(*a, dual=False)),
     "wide-dual": ("LinearSVC dual", lambda *a: _linear_svc(*a, dual=True)),
     "wide-primal": ("LinearSVC primal", lambda *a: _linear_svc(*a, dual=False)),
     "sgd": ("SGDClassifier, hinge", lambda *a: _sgd(*a, loss="hinge")),
     "sgd-squared": ("SGDClassifier, squared hinge", lambda *a: _sgd(*a, loss="squared_hinge")),
     "kernel": ("SVC, kernel precomputed, one against one", lambda *a: _precomputed(*a, rest=False)),
-    "kernel-rest": ("SVC, kernel precomputed, one against the rest", lambda *a: _precomputed(*a, rest=True)),
+    "kernel-rest": (
+        "SVC, kernel precomputed, one against the rest",
+        lambda *a: _precomputed(*a, rest=True),
+    ),
 }
 
 
@@ -137,7 +153,13 @@ SOLVERS: dict[str, tuple[str, Solver]] = {
 @click.option("--C", "C", default=1.0, show_default=True)
 @click.option("--seed", default=0, show_default=True)
 @click.option("--seconds", default=360.0, show_default=True, help="Until a solver is stopped.")
-@click.option("--solver", "names", type=click.Choice(list(SOLVERS)), multiple=True, help="All of them unless told.")
+@click.option(
+    "--solver",
+    "names",
+    type=click.Choice(list(SOLVERS)),
+    multiple=True,
+    help="All of them unless told.",
+)
 @click.option("--child", hidden=True)
 def main(folder: Path, train: int, test: int, dims: int, classes: int, C: float, seed: int, seconds: float,
          names: tuple[str, ...], child: str | None) -> None:  # fmt: skip
@@ -152,7 +174,9 @@ def main(folder: Path, train: int, test: int, dims: int, classes: int, C: float,
         known = place / f"{name}-C{C:g}.json"
         known.write_text(json.dumps(_run(place, name, seconds, C=C)))
         click.echo(f"{name}: {known.read_text()}", err=True)
-    click.echo(f"{train} rows of {dims} to train on, {test} to test, {classes} classes, C {C:g}, {os.cpu_count()} cores")
+    click.echo(
+        f"{train} rows of {dims} to train on, {test} to test, {classes} classes, C {C:g}, {os.cpu_count()} cores"
+    )
     click.echo(_table(place, C, np.load(place / "labels.npy")[train:]))
 
 
@@ -160,15 +184,44 @@ def _table(place: Path, C: float, truth: Ints) -> str:
     """Return what has been measured so far on these rows."""
     measured = {name: place / f"{name}-C{C:g}.json" for name in SOLVERS}
     found = {name: json.loads(path.read_text()) for name, path in measured.items() if path.exists()}
-    answers = {name: np.load(place / f"{name}-C{C:g}.npy") for name, each in found.items() if "accuracy" in each}
-    reference = next((name for name in ("wide-dual", "span-dual", "featx") if name in answers), None)
+    answers = {
+        name: np.load(place / f"{name}-C{C:g}.npy")
+        for name, each in found.items()
+        if "accuracy" in each
+    }
+    reference = next(
+        (name for name in ("wide-dual", "span-dual", "featx") if name in answers), None
+    )
     lines = []
     for name, each in found.items():
         right = f"{100 * float((answers[name] == truth).mean()):.1f}" if name in answers else ""
-        same = f"{100 * float((answers[name] == answers[reference]).mean()):.2f}" if reference and name in answers else ""
-        lines.append((SOLVERS[name][0], each["seconds"], f"{each['cpu']:.0f}", f"{each['gib']:.2f}", right, same))
+        same = (
+            f"{100 * float((answers[name] == answers[reference]).mean()):.2f}"
+            if reference and name in answers
+            else ""
+        )
+        lines.append(
+            (
+                SOLVERS[name][0],
+                each["seconds"],
+                f"{each['cpu']:.0f}",
+                f"{each['gib']:.2f}",
+                right,
+                same,
+            )
+        )
     told = SOLVERS[reference][0] if reference else "none"
-    return table(lines, headers=("solver", "seconds", "CPU seconds", "peak GiB", "accuracy %", f"same answers as {told} %"))
+    return table(
+        lines,
+        headers=(
+            "solver",
+            "seconds",
+            "CPU seconds",
+            "peak GiB",
+            "accuracy %",
+            f"same answers as {told} %",
+        ),
+    )
 
 
 def _run(place: Path, name: str, seconds: float, *, C: float) -> dict[str, Any]:

@@ -22,7 +22,10 @@ from featx.models import create_model, model_entry
 from featx.video.pool import ClipArrived
 from featx.weights.checkpoint import save_checkpoint
 
-_CLASSES = {"proposal": ("background", "action"), "localization": ("background", *(f"class {n}" for n in range(1, 21)))}
+_CLASSES = {
+    "proposal": ("background", "action"),
+    "localization": ("background", *(f"class {n}" for n in range(1, 21))),
+}
 # Windows from which the threshold is found that lets the share through.
 _SAMPLE = 256
 
@@ -46,15 +49,32 @@ def bench_detection(
     """
     check(rounds, seconds)
     if not 0 <= share <= 1:
-        raise UsageError(f"share is {share:g}: give the share of windows that are proposals, 0 to 1")
+        raise UsageError(
+            f"share is {share:g}: give the share of windows that are proposals, 0 to 1"
+        )
     with tempfile.TemporaryDirectory(prefix="featx-bench-") as folder:
         paths = videos(inputs, Path(folder), progress)
-        prepared = {name: _prepared(name, settings, share, paths, Path(folder), progress) for name in models}
-        return measured_in_rounds(prepared, paths, Path(folder), seconds=seconds, rounds=rounds, progress=progress, share=share)
+        prepared = {
+            name: _prepared(name, settings, share, paths, Path(folder), progress) for name in models
+        }
+        return measured_in_rounds(
+            prepared,
+            paths,
+            Path(folder),
+            seconds=seconds,
+            rounds=rounds,
+            progress=progress,
+            share=share,
+        )
 
 
 def _prepared(
-    name: str, settings: Settings, share: float, paths: list[str], folder: Path, progress: Callable[[str], None]
+    name: str,
+    settings: Settings,
+    share: float,
+    paths: list[str],
+    folder: Path,
+    progress: Callable[[str], None],
 ) -> Prepared:
     entry = model_entry(name)
     clip = window_spec(entry.clip.frames)
@@ -62,12 +82,21 @@ def _prepared(
     for stage, classes in _CLASSES.items():
         files[stage] = str(folder / f"{name}-{stage}.safetensors")
         model = create_model(name, num_classes=len(classes), seed=0)
-        info = {"name": f"untrained {stage} network", "source": "featx bench", "licence": None, "labels": list(classes)}
-        save_checkpoint(files[stage], model, architecture=name, transform=entry.transform, clip=clip, info=info)
+        info = {
+            "name": f"untrained {stage} network",
+            "source": "featx bench",
+            "licence": None,
+            "labels": list(classes),
+        }
+        save_checkpoint(
+            files[stage], model, architecture=name, transform=entry.transform, clip=clip, info=info
+        )
     progress(f"{name}: which windows pass")
     first = prepare(replace(settings, model=name, weights=files["proposal"], layers=[PROB]))
     threshold = _threshold(first, share, paths)
-    cascade = Cascade(weights=files["localization"], gate="action", threshold=threshold, name="localization")
+    cascade = Cascade(
+        weights=files["localization"], gate="action", threshold=threshold, name="localization"
+    )
     return prepare(replace(settings, model=name, weights=files["proposal"], cascade=cascade))
 
 
@@ -86,7 +115,9 @@ def _threshold(ready: Prepared, share: float, paths: list[str]) -> float:
         while not pool.idle:
             for event in pool.events(1.0):
                 if isinstance(event, Failed):
-                    raise UsageError(f"{paths[event.key]} cannot be read ({event.reason}): measure on videos that can")
+                    raise UsageError(
+                        f"{paths[event.key]} cannot be read ({event.reason}): measure on videos that can"
+                    )
                 if not isinstance(event, ClipArrived):
                     continue
                 # Of all videos and lengths alike: what passes differs from video to video.
@@ -97,6 +128,12 @@ def _threshold(ready: Prepared, share: float, paths: list[str]) -> float:
                     clips[place] = event.frames[0].copy()
     found = []
     for at in range(0, len(clips), ready.batch_size):
-        batch = torch.from_numpy(np.stack(clips[at : at + ready.batch_size])).to(ready.extractor.device)
-        found.append(ready.extractor(ready.decode.transform.normalise(batch, mirrored=False))[PROB][:, 1].cpu().numpy())
+        batch = torch.from_numpy(np.stack(clips[at : at + ready.batch_size])).to(
+            ready.extractor.device
+        )
+        found.append(
+            ready.extractor(ready.decode.transform.normalise(batch, mirrored=False))[PROB][:, 1]
+            .cpu()
+            .numpy()
+        )
     return float(np.quantile(np.concatenate(found), 1 - share))

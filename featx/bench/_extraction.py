@@ -81,7 +81,9 @@ def bench(
     with tempfile.TemporaryDirectory(prefix="featx-bench-") as folder:
         paths = videos(inputs, Path(folder), progress)
         prepared = {name: prepare(replace(settings, model=name)) for name in models}
-        return measured_in_rounds(prepared, paths, Path(folder), seconds=seconds, rounds=rounds, progress=progress)
+        return measured_in_rounds(
+            prepared, paths, Path(folder), seconds=seconds, rounds=rounds, progress=progress
+        )
 
 
 def measured_in_rounds(
@@ -100,7 +102,9 @@ def measured_in_rounds(
         for name, ready in prepared.items():
             before = raw[name][-1] if raw[name] else None
             label = f"{name} {number + 1}/{rounds}"
-            raw[name].append(_round(ready, paths, folder, seconds, before, label, progress, share or 0.0))
+            raw[name].append(
+                _round(ready, paths, folder, seconds, before, label, progress, share or 0.0)
+            )
     return [_summary(name, prepared[name], raw[name]) for name in prepared]
 
 
@@ -126,12 +130,21 @@ def _round(
     videos = max(1, round((before["end_to_end"] if before else top) * seconds / clips_a_video))
     whole = end_to_end(ready, list(islice(cycle(paths), videos)), folder)
     top = ceiling(ready.extractor.device.type, decode, backbone / (1 + whole["share"]))
-    return {"matmul": matmul, "decode": decode, "backbone": backbone, "ceiling": top, "clips_a_video": clips_a_video, **whole}
+    return {
+        "matmul": matmul,
+        "decode": decode,
+        "backbone": backbone,
+        "ceiling": top,
+        "clips_a_video": clips_a_video,
+        **whole,
+    }
 
 
 def _jobs(ready: Prepared, paths: Sequence[str], repeat: bool) -> Iterator[Job]:
     chosen = cycle(paths) if repeat else iter(paths)
-    return (Job(key, path, ready.decode.decoder) for key, path in zip(count(), chosen, strict=False))
+    return (
+        Job(key, path, ready.decode.decoder) for key, path in zip(count(), chosen, strict=False)
+    )
 
 
 def _started(pool: Pool, workers: int) -> None:
@@ -142,13 +155,17 @@ def _started(pool: Pool, workers: int) -> None:
 
 def _clips_a_video(ready: Prepared, paths: Sequence[str]) -> float:
     clips = 0
-    plain = replace(ready.decode, transform=replace(ready.decode.transform, input="rgb", flow=None))  # as many, much sooner
+    plain = replace(
+        ready.decode, transform=replace(ready.decode.transform, input="rgb", flow=None)
+    )  # as many, much sooner
     with replace(ready, decode=plain).pool() as pool:
         pool.submit(_jobs(ready, paths, repeat=False))
         while not pool.idle:
             for event in pool.events(1.0):
                 if isinstance(event, Failed):
-                    raise UsageError(f"{paths[event.key]} cannot be read ({event.reason}): measure on videos that can")
+                    raise UsageError(
+                        f"{paths[event.key]} cannot be read ({event.reason}): measure on videos that can"
+                    )
                 clips += isinstance(event, ClipArrived)
     return clips / len(paths)
 
@@ -177,7 +194,13 @@ def backbone_rate(ready: Prepared, seconds: float) -> float:
     side = decode.transform.crop
 
     def make() -> Callable[[], object]:
-        x = torch.rand((ready.batch_size, 3, decode.clip.frames, side, side), device=extractor.device) * 4 - 2
+        x = (
+            torch.rand(
+                (ready.batch_size, 3, decode.clip.frames, side, side), device=extractor.device
+            )
+            * 4
+            - 2
+        )
         x = x.to(memory_format=torch.channels_last_3d)
 
         def call() -> None:
@@ -219,7 +242,10 @@ def end_to_end(ready: Prepared, paths: Sequence[str], folder: Path) -> dict[str,
     """Return clips/s and video seconds a second of an extraction, from files to a feature file, and a second network's share."""
     out = folder / "out.h5"
     journal = Journal(out)
-    sink = _TimedSink(journal, ready.extractor.layers[-1] if isinstance(ready.extractor, CascadeExtractor) else None)
+    sink = _TimedSink(
+        journal,
+        ready.extractor.layers[-1] if isinstance(ready.extractor, CascadeExtractor) else None,
+    )
     with ready.pool() as pool:
         _started(pool, ready.workers)
         engine = Engine(ready.extractor, ready.decode, pool, sink, batch_size=ready.batch_size)
@@ -227,12 +253,20 @@ def end_to_end(ready: Prepared, paths: Sequence[str], folder: Path) -> dict[str,
         stats = engine.run(_jobs(ready, paths, repeat=False))
         journal.commit()
         if stats.failed:
-            raise UsageError(f"a video cannot be read ({sink.failed_reason}): measure on videos that can")
-        publish(out, ready.recorded, entries=journal.entries, shapes=ready.extractor.shapes, failures=[])
+            raise UsageError(
+                f"a video cannot be read ({sink.failed_reason}): measure on videos that can"
+            )
+        publish(
+            out, ready.recorded, entries=journal.entries, shapes=ready.extractor.shapes, failures=[]
+        )
         spent = perf_counter() - began
     journal.remove()
     out.unlink()
-    return {"end_to_end": stats.clips / spent, "video_rate": sink.seconds / spent, "share": sink.passed / stats.clips}
+    return {
+        "end_to_end": stats.clips / spent,
+        "video_rate": sink.seconds / spent,
+        "share": sink.passed / stats.clips,
+    }
 
 
 def _summary(name: str, ready: Prepared, rounds: list[dict[str, float]]) -> Measured:
@@ -243,7 +277,10 @@ def _summary(name: str, ready: Prepared, rounds: list[dict[str, float]]) -> Meas
         return statistics.median(r[key] for r in rounds)
 
     decode = ready.decode
-    counts = count_model(create_model(name, seed=0), (3, decode.clip.frames, decode.transform.crop, decode.transform.crop))
+    counts = count_model(
+        create_model(name, seed=0),
+        (3, decode.clip.frames, decode.transform.crop, decode.transform.crop),
+    )
     fractions = [r["end_to_end"] / r["ceiling"] for r in rounds]
     return Measured(
         model=name,
@@ -256,10 +293,14 @@ def _summary(name: str, ready: Prepared, rounds: list[dict[str, float]]) -> Meas
         ceiling=median("ceiling"),
         fraction=statistics.median(fractions),
         fraction_range=(min(fractions), max(fractions)),
-        binding="decoding" if median("decode") < median("backbone") / (1 + median("share")) else "backbone",
+        binding="decoding"
+        if median("decode") < median("backbone") / (1 + median("share"))
+        else "backbone",
         video_rate=median("video_rate"),
         matmul=median("matmul") / 1e12,
-        of_matmul=statistics.median(r["backbone"] * counts.multiply_adds / r["matmul"] for r in rounds),
+        of_matmul=statistics.median(
+            r["backbone"] * counts.multiply_adds / r["matmul"] for r in rounds
+        ),
         params=counts.params / 1e6,
         multiply_adds=counts.multiply_adds / 1e9,
         input=", ".join(filter(None, (decode.transform.input, decode.transform.flow))),

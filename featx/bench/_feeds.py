@@ -50,7 +50,9 @@ def decoded(paths: Sequence[str], *, workers: int, timeout: float) -> Feed:
         return Loader(
             stream(trainer.recipe),
             trainer.places(),
-            DrawSettings(entry.clip, entry.transform, "pyav", SLOTS, None, trainer.recipe.augmentation),
+            DrawSettings(
+                entry.clip, entry.transform, "pyav", SLOTS, None, trainer.recipe.augmentation
+            ),
             batch=trainer.part,
             workers=workers,
             pin=trainer.processes.device.type == "cuda",
@@ -69,7 +71,13 @@ def made() -> Feed:
 
     def batches(entry: ModelEntry, trainer: Trainer) -> generated.Maker:
         place = trainer.processes.device
-        return generated.Maker(trainer.places(), seed=0, frames=entry.clip.frames, size=entry.transform.crop, device=place)
+        return generated.Maker(
+            trainer.places(),
+            seed=0,
+            frames=entry.clip.frames,
+            size=entry.transform.crop,
+            device=place,
+        )
 
     return Feed(
         what="generator",

@@ -16,17 +16,26 @@ from featx.video.source import find_videos
 def check(rounds: int, seconds: float) -> None:
     """Raise UsageError where there is nothing to measure."""
     if not seconds > 0 or rounds < 1:
-        raise UsageError(f"{rounds} rounds of {seconds:g} s: give at least 1 round of more than 0 s")
+        raise UsageError(
+            f"{rounds} rounds of {seconds:g} s: give at least 1 round of more than 0 s"
+        )
 
 
-def videos(inputs: Sequence[str | os.PathLike[str]], folder: Path, progress: Callable[[str], None]) -> list[str]:
+def videos(
+    inputs: Sequence[str | os.PathLike[str]], folder: Path, progress: Callable[[str], None]
+) -> list[str]:
     """Return the paths of the videos that are given, or of videos generated below `folder` where none are."""
     from featx.synthetic.render import MOTIONS, write_videos
 
     if inputs:
         return [source.path for source in find_videos(inputs).sources]
     progress("generating videos")
-    return [str(p) for p in write_videos(folder / "videos", per_class=1, seconds=8.0, classes=list(MOTIONS)[:8])]
+    return [
+        str(p)
+        for p in write_videos(
+            folder / "videos", per_class=1, seconds=8.0, classes=list(MOTIONS)[:8]
+        )
+    ]
 
 
 def ceiling(device_type: str, decode: float, compute: float) -> float:
@@ -34,7 +43,9 @@ def ceiling(device_type: str, decode: float, compute: float) -> float:
     return min(decode, compute) if device_type == "cuda" else 1 / (1 / decode + 1 / compute)
 
 
-def side_by_side(device_type: str, seconds: float, make: Callable[[], Callable[[], object]]) -> float:
+def side_by_side(
+    device_type: str, seconds: float, make: Callable[[], Callable[[], object]]
+) -> float:
     """Return how many calls a second the engine's number of compute threads make, each with one thread of its own."""
     import torch
 
@@ -65,7 +76,9 @@ def side_by_side(device_type: str, seconds: float, make: Callable[[], Callable[[
                 total[place] += 1
         ready.wait()
 
-    running = [threading.Thread(target=work, args=(place,), daemon=True) for place in range(threads)]
+    running = [
+        threading.Thread(target=work, args=(place,), daemon=True) for place in range(threads)
+    ]
     for thread in running:
         thread.start()
     try:

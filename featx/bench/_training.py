@@ -109,11 +109,18 @@ def bench_training(
         )
     with tempfile.TemporaryDirectory(prefix="featx-bench-") as folder:
         if dataset is None:
-            feed = decoded(videos(inputs, Path(folder), progress), workers=workers or cpu_count(), timeout=timeout)
+            feed = decoded(
+                videos(inputs, Path(folder), progress),
+                workers=workers or cpu_count(),
+                timeout=timeout,
+            )
         else:
             feed = made()
         benches = {
-            name: _Bench(name, feed, recipe_name, overrides or {}, device, precision, compiled=compiled) for name in models
+            name: _Bench(
+                name, feed, recipe_name, overrides or {}, device, precision, compiled=compiled
+            )
+            for name in models
         }
         raw: dict[str, list[dict[str, float]]] = {name: [] for name in benches}
         for number in range(rounds):
@@ -143,8 +150,13 @@ class _Bench:
         feed.check(chosen)
         place = resolve_device(device)
         if precision == "bf16" and place.type == "cpu":
-            raise UsageError("precision is bf16 and the device is the CPU, where training is in float32: leave --precision out")
-        self._device, self._precision = place, "bf16" if place.type == "cuda" and precision != "float32" else "float32"
+            raise UsageError(
+                "precision is bf16 and the device is the CPU, where training is in float32: leave --precision out"
+            )
+        self._device, self._precision = (
+            place,
+            "bf16" if place.type == "cuda" and precision != "float32" else "float32",
+        )
         self._stream = feed.stream(chosen)
         self._trainer = Trainer(
             create_model(model, num_classes=feed.classes, seed=0).to(place),
@@ -161,7 +173,9 @@ class _Bench:
             group["lr"] = 0.0
         self._trainer.schedule = None
 
-    def round(self, seconds: float, label: str, progress: Callable[[str], None]) -> dict[str, float]:
+    def round(
+        self, seconds: float, label: str, progress: Callable[[str], None]
+    ) -> dict[str, float]:
         """Return one round's rates."""
         found = {}
         # Not on CPU: in float32, convolutions (oneDNN) run at up to twice the rate of matrix products (MKL on an AMD EPYC).
@@ -190,8 +204,13 @@ class _Bench:
         while len(kept) < _RESIDENT or (clips < first and perf_counter() < warm_until):
             batch = self._next(loader)
             if len(kept) < _RESIDENT:
-                moved = [x.to(self._device, copy=True) for x in (batch.clips, batch.labels, batch.overlaps)]
-                kept.append(replace(batch, clips=moved[0], labels=moved[1], overlaps=moved[2], _free=None))
+                moved = [
+                    x.to(self._device, copy=True)
+                    for x in (batch.clips, batch.labels, batch.overlaps)
+                ]
+                kept.append(
+                    replace(batch, clips=moved[0], labels=moved[1], overlaps=moved[2], _free=None)
+                )
             clips += len(batch.ids)
             batch.release()
         self._wait()
@@ -223,7 +242,9 @@ class _Bench:
         while spent < seconds:
             made = trainer.state.step - first
             # All that are left at once: the end of each call waits for the GPU.
-            trainer.run(loader, trainer.state.step + (ceil((seconds - spent) * made / spent) if made else 1))
+            trainer.run(
+                loader, trainer.state.step + (ceil((seconds - spent) * made / spent) if made else 1)
+            )
             spent = perf_counter() - began
         return (trainer.state.step - first) * trainer.recipe.batch / spent
 
@@ -234,7 +255,9 @@ class _Bench:
             return statistics.median(r[key] for r in rounds)
 
         def of_matmul(key: str) -> float:
-            return statistics.median(STEP_COST * r[key] * counts.multiply_adds / r["matmul"] for r in rounds)
+            return statistics.median(
+                STEP_COST * r[key] * counts.multiply_adds / r["matmul"] for r in rounds
+            )
 
         chosen, counts = self._trainer.recipe, count(self._trainer.model, self._entry.input_shape)
         gpu = self._device.type == "cuda"
@@ -278,7 +301,13 @@ class _Resident:
     def __enter__(self) -> _Resident:
         return self
 
-    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None, /) -> None:
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+        /,
+    ) -> None:
         """Nothing has to end."""
 
     def next(self, timeout: float | None = None) -> Batch:

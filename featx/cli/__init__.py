@@ -37,13 +37,25 @@ class _Commands(click.Group):
         try:
             loaded = point.load()
         except Exception as error:  # noqa: BLE001 - whatever a third party's module does
-            return _broken(cmd_name, f"the plug-in {point.value} does not load: {type(error).__name__}: {error}")
+            return _broken(
+                cmd_name,
+                f"the plug-in {point.value} does not load: {type(error).__name__}: {error}",
+            )
         if not isinstance(loaded, click.Command):
-            return _broken(cmd_name, f"the plug-in {point.value} is {type(loaded).__name__}, not a click command")
+            return _broken(
+                cmd_name,
+                f"the plug-in {point.value} is {type(loaded).__name__}, not a click command",
+            )
         return loaded
 
-    def resolve_command(self, ctx: click.Context, args: list[str]) -> tuple[str | None, click.Command | None, list[str]]:
-        if args and args[0] not in (known := self.list_commands(ctx)) and not args[0].startswith("-"):
+    def resolve_command(
+        self, ctx: click.Context, args: list[str]
+    ) -> tuple[str | None, click.Command | None, list[str]]:
+        if (
+            args
+            and args[0] not in (known := self.list_commands(ctx))
+            and not args[0].startswith("-")
+        ):
             from featx.errors import nearest
 
             raise UsageError(f"unknown command {args[0]!r}{nearest(args[0], known)}")

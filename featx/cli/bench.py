@@ -16,25 +16,78 @@ if TYPE_CHECKING:
     from featx.bench import Measured, MeasuredTraining
 
 # Options of extraction that training has no use for, and the other way round, by the parameters that click gives.
-_EXTRACTION = {"input": "--input", "flow": "--flow", "batch_size": "--batch-size", "decoder": "--decoder", "layers": "--layers"}
-_TRAINING = {"dataset": "--dataset", "recipe": "--recipe", "overrides": "--set", "compile": "--compile"}
+_EXTRACTION = {
+    "input": "--input",
+    "flow": "--flow",
+    "batch_size": "--batch-size",
+    "decoder": "--decoder",
+    "layers": "--layers",
+}
+_TRAINING = {
+    "dataset": "--dataset",
+    "recipe": "--recipe",
+    "overrides": "--set",
+    "compile": "--compile",
+}
 
 
 @click.command()
 @click.argument("inputs", nargs=-1)
-@click.option("--model", "models", multiple=True, default=["res3d"], show_default=True, help="A model; give it again to compare.")
+@click.option(
+    "--model",
+    "models",
+    multiple=True,
+    default=["res3d"],
+    show_default=True,
+    help="A model; give it again to compare.",
+)
 @click.option("--train", is_flag=True, help="Measure training instead of extraction.")
-@click.option("--detect", is_flag=True, help="Measure both networks of featx detect, on its windows, instead of extraction.")
-@click.option("--share", type=float, default=0.15, show_default=True, help="Detection's: of the windows that are proposals.")
-@click.option("--dataset", type=click.Choice(["generated"]), help="Training's: on clips made while training, not on videos.")
-@click.option("--recipe", help="Training's: a paper's settings, as for featx train; that of the model's family.")
-@click.option("--set", "overrides", multiple=True, metavar="FIELD=VALUE", help="Training's: replace a field of the recipe.")
+@click.option(
+    "--detect",
+    is_flag=True,
+    help="Measure both networks of featx detect, on its windows, instead of extraction.",
+)
+@click.option(
+    "--share",
+    type=float,
+    default=0.15,
+    show_default=True,
+    help="Detection's: of the windows that are proposals.",
+)
+@click.option(
+    "--dataset",
+    type=click.Choice(["generated"]),
+    help="Training's: on clips made while training, not on videos.",
+)
+@click.option(
+    "--recipe",
+    help="Training's: a paper's settings, as for featx train; that of the model's family.",
+)
+@click.option(
+    "--set",
+    "overrides",
+    multiple=True,
+    metavar="FIELD=VALUE",
+    help="Training's: replace a field of the recipe.",
+)
 @click.option("--compile", is_flag=True, help="Training's: compile the network first.")
 @input_options
 @machine_options
 @click.option("--layers", help="Comma-separated layers to extract; the model's own.")
-@click.option("--seconds", type=float, default=10.0, show_default=True, help="How long each measurement lasts.")
-@click.option("--rounds", type=int, default=3, show_default=True, help="How often all is measured; medians are printed.")
+@click.option(
+    "--seconds",
+    type=float,
+    default=10.0,
+    show_default=True,
+    help="How long each measurement lasts.",
+)
+@click.option(
+    "--rounds",
+    type=int,
+    default=3,
+    show_default=True,
+    help="How often all is measured; medians are printed.",
+)
 @json_option
 @click.pass_context
 def bench(context: click.Context, /, inputs: tuple[str, ...], models: tuple[str, ...], train: bool, detect: bool,
@@ -57,14 +110,19 @@ def bench(context: click.Context, /, inputs: tuple[str, ...], models: tuple[str,
 
     if train and detect:
         raise UsageError("--train and --detect measure different things: give one of them")
-    if not detect and context.get_parameter_source("share") is click.core.ParameterSource.COMMANDLINE:
+    if (
+        not detect
+        and context.get_parameter_source("share") is click.core.ParameterSource.COMMANDLINE
+    ):
         raise UsageError("--share is for detection: leave it out without --detect")
     if detect and settings["layers"] is not None:
         raise UsageError("--layers is for extraction: leave it out with --detect")
     other, kind = (_EXTRACTION, "extraction") if train else (_TRAINING, "training")
     for name, option in other.items():
         if context.get_parameter_source(name) is click.core.ParameterSource.COMMANDLINE:
-            raise UsageError(f"{option} is for {kind}: leave it out {'with' if train else 'without'} --train")
+            raise UsageError(
+                f"{option} is for {kind}: leave it out {'with' if train else 'without'} --train"
+            )
     if settings["dataset"] is not None:
         refuse_given(context, "for videos, and generated clips are none", "workers")
     asked = {name: value for name, value in settings.items() if name not in other}
@@ -98,9 +156,19 @@ def _extraction(
 
     names = layers.split(",") if layers else None
     asked = Settings(model=models[0], weights="random", layers=names, **settings)
-    run, what = (bench, "clips/s") if share is None else (partial(bench_detection, share=share), "windows/s")
-    measured = run(list(models), inputs, settings=asked, seconds=seconds, rounds=rounds, progress=_say)
-    seen = [] if share is None else [("seen by the second network too", *(f"{m.share:.0%}" for m in measured))]
+    run, what = (
+        (bench, "clips/s")
+        if share is None
+        else (partial(bench_detection, share=share), "windows/s")
+    )
+    measured = run(
+        list(models), inputs, settings=asked, seconds=seconds, rounds=rounds, progress=_say
+    )
+    seen = (
+        []
+        if share is None
+        else [("seen by the second network too", *(f"{m.share:.0%}" for m in measured))]
+    )
     return measured, [
         (f"decoding alone, {what}", *(f"{m.decode:.1f}" for m in measured)),
         (f"backbone alone, {what}", *(f"{m.backbone:.1f}" for m in measured)),
@@ -115,7 +183,10 @@ def _extraction(
         ("parameters, millions", *(f"{m.params:.1f}" for m in measured)),
         ("multiply-adds a clip, 1e9", *(f"{m.multiply_adds:.1f}" for m in measured)),
         ("input", *(m.input for m in measured)),
-        ("precision, device, batch", *(f"{m.precision}, {m.device}, {m.batch_size}" for m in measured)),
+        (
+            "precision, device, batch",
+            *(f"{m.precision}, {m.device}, {m.batch_size}" for m in measured),
+        ),
     ]
 
 
@@ -143,14 +214,20 @@ def _training(
         ("together, clips/s", *(f"{m.together:.2f}" for m in measured)),
         ("together / ceiling", *(_fraction(m) for m in measured)),
         ("binds", *(m.binding for m in measured)),
-        ("matrix multiplication, 1e12 multiply-adds/s", *(f"{m.matmul:.3f}" if m.matmul else "on a GPU only" for m in measured)),
+        (
+            "matrix multiplication, 1e12 multiply-adds/s",
+            *(f"{m.matmul:.3f}" if m.matmul else "on a GPU only" for m in measured),
+        ),
         ("training step / matrix multiplication", *(_share(m.of_matmul) for m in measured)),
         ("together / matrix multiplication", *(_share(m.together_of_matmul) for m in measured)),
         ("parameters, millions", *(f"{m.params:.1f}" for m in measured)),
         ("multiply-adds a clip, forward, 1e9", *(f"{m.multiply_adds:.1f}" for m in measured)),
         ("recipe", *(m.recipe for m in measured)),
         ("batch, forward passes", *(f"{m.batch}, {m.passes}" for m in measured)),
-        ("precision, device, decoding processes", *(f"{m.precision}, {m.device}, {m.workers or 'none'}" for m in measured)),
+        (
+            "precision, device, decoding processes",
+            *(f"{m.precision}, {m.device}, {m.workers or 'none'}" for m in measured),
+        ),
         ("videos", *(f"{'none' if m.videos is None else m.videos}" for m in measured)),
     ]
 

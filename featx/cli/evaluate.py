@@ -9,7 +9,13 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from featx.cli.options import dataset_options, input_options, json_option, machine_options, refuse_given
+from featx.cli.options import (
+    dataset_options,
+    input_options,
+    json_option,
+    machine_options,
+    refuse_given,
+)
 from featx.cli.terminal import Progress, bar
 
 if TYPE_CHECKING:
@@ -22,11 +28,25 @@ _FOR_VIDEOS = ("root", "split", "subset", "partial", "holdout", "protocols", "in
 
 
 @click.command("eval")
-@click.option("--checkpoint", required=True, help="A .safetensors or .pth file, a registered checkpoint, or random.")
-@click.option("--dataset", required=True, help="A name such as ucf101; your own folder of class folders, or csv; or generated.")
+@click.option(
+    "--checkpoint",
+    required=True,
+    help="A .safetensors or .pth file, a registered checkpoint, or random.",
+)
+@click.option(
+    "--dataset",
+    required=True,
+    help="A name such as ucf101; your own folder of class folders, or csv; or generated.",
+)
 @dataset_options
 @click.option("--model", help="The checkpoint's model, where its file does not say.")
-@click.option("--subset", type=click.Choice(["train", "val", "test"]), default="test", show_default=True, help="Of the split.")
+@click.option(
+    "--subset",
+    type=click.Choice(["train", "val", "test"]),
+    default="test",
+    show_default=True,
+    help="Of the split.",
+)
 @click.option("--protocol", "protocols", type=click.Choice(["clip", "tran2017", "hara", "asymmetric"]), multiple=True,
               default=["tran2017"], show_default=True, help="Clips and crops to average; give it again for more.")  # fmt: skip
 @click.option(
@@ -37,10 +57,22 @@ _FOR_VIDEOS = ("root", "split", "subset", "partial", "holdout", "protocols", "in
     help="Of random weights; of generated clips, by default that of the checkpoint's run.",
 )
 @input_options
-@click.option("--flow-cache", metavar="DIR", help="Keep flow here, once computed; 4 bytes a pixel and frame.")
+@click.option(
+    "--flow-cache", metavar="DIR", help="Keep flow here, once computed; 4 bytes a pixel and frame."
+)
 @machine_options
-@click.option("--timeout", type=float, default=120.0, show_default=True, help="Seconds until a silent decoder is given up.")
-@click.option("--plot", metavar="PICTURE", help="Draw the confusion matrix, one a protocol, to a .png, .svg or .pdf.")
+@click.option(
+    "--timeout",
+    type=float,
+    default=120.0,
+    show_default=True,
+    help="Seconds until a silent decoder is given up.",
+)
+@click.option(
+    "--plot",
+    metavar="PICTURE",
+    help="Draw the confusion matrix, one a protocol, to a .png, .svg or .pdf.",
+)
 @click.option("--predictions", metavar="CSV", help="Write every video's prediction to this file.")
 @json_option
 @click.pass_context
@@ -80,7 +112,11 @@ def evaluate(context: click.Context, /, checkpoint: str, model: str | None, data
     from featx.system.files import check_target, keep_inputs
     from featx.weights.checkpoint import architecture_of
 
-    pictures = {name: _picture(plot, name, alone=len(names) == 1) for name in names} if plot is not None else {}
+    pictures = (
+        {name: _picture(plot, name, alone=len(names) == 1) for name in names}
+        if plot is not None
+        else {}
+    )
     for picture in pictures.values():
         check_picture(picture)
     if predictions is not None:
@@ -91,7 +127,16 @@ def evaluate(context: click.Context, /, checkpoint: str, model: str | None, data
         seed_given = context.get_parameter_source("seed") is click.core.ParameterSource.COMMANDLINE
         evaluations = _on_generated(network, dataset, network.seed if seed_given else None)
     else:
-        evaluations = _on_videos(network, names, dataset, root=root, split=split, subset=subset, partial=partial, holdout=holdout)
+        evaluations = _on_videos(
+            network,
+            names,
+            dataset,
+            root=root,
+            split=split,
+            subset=subset,
+            partial=partial,
+            holdout=holdout,
+        )
     found = []
     for each in evaluations:
         found.append(each)
@@ -111,7 +156,9 @@ def evaluate(context: click.Context, /, checkpoint: str, model: str | None, data
     return 1 if failures else 0
 
 
-def _on_videos(network: Settings, protocols: Iterable[str], dataset: str, **side: Any) -> Iterator[Evaluation]:
+def _on_videos(
+    network: Settings, protocols: Iterable[str], dataset: str, **side: Any
+) -> Iterator[Evaluation]:
     from featx.datasets import load_dataset
     from featx.evaluation import evaluate as run
 
@@ -119,7 +166,9 @@ def _on_videos(network: Settings, protocols: Iterable[str], dataset: str, **side
     for name in protocols:
         progress = Progress()
         try:
-            found = run(network, videos, protocol=name, on_start=progress.start, on_progress=progress)
+            found = run(
+                network, videos, protocol=name, on_start=progress.start, on_progress=progress
+            )
         finally:
             progress.close()
         yield found

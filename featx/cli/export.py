@@ -17,10 +17,18 @@ from featx.cli.terminal import bar
 @click.option("--annotations", multiple=True, metavar="PATH",
               help="A folder of THUMOS'14's annotations, or a JSON file as ActivityNet's, several with several of these: what the"
               " detector reads is written from them, in agreement with the features.")  # fmt: skip
-@click.option("--overwrite", is_flag=True, help="Replace an earlier export, or files of these names, in OUT.")
+@click.option(
+    "--overwrite", is_flag=True, help="Replace an earlier export, or files of these names, in OUT."
+)
 @json_option
 def export(
-    features: str, out: str, to: str, layer: str | None, annotations: tuple[str, ...], overwrite: bool, as_json: bool
+    features: str,
+    out: str,
+    to: str,
+    layer: str | None,
+    annotations: tuple[str, ...],
+    overwrite: bool,
+    as_json: bool,
 ) -> int:
     """Write clip features to the folder OUT as a temporal detector reads them.
 
@@ -40,7 +48,15 @@ def export(
 
     try:
         with bar("video") as progress:
-            report = run(features, out, to=to, layer=layer, annotations=annotations, overwrite=overwrite, on_progress=progress)
+            report = run(
+                features,
+                out,
+                to=to,
+                layer=layer,
+                annotations=annotations,
+                overwrite=overwrite,
+                on_progress=progress,
+            )
     except KeyboardInterrupt:
         click.echo("interrupted: run the same command again to continue", err=True)
         return INTERRUPTED

@@ -7,7 +7,14 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from featx.cli.options import INTERRUPTED, RATE, input_options, json_option, machine_options, numbers
+from featx.cli.options import (
+    INTERRUPTED,
+    RATE,
+    input_options,
+    json_option,
+    machine_options,
+    numbers,
+)
 from featx.cli.terminal import Progress, bar
 from featx.errors import UsageError
 
@@ -19,27 +26,71 @@ if TYPE_CHECKING:
 @click.argument("inputs", nargs=-1, required=True)
 @click.argument("out")
 @click.option("--model", required=True, help="A model, such as res3d, c3d or r3d_18.")
-@click.option("--weights", help="A registered checkpoint, a .safetensors or .pth file, or random; the model's own if it is here.")
+@click.option(
+    "--weights",
+    help="A registered checkpoint, a .safetensors or .pth file, or random; the model's own if it is here.",
+)
 @click.option("--seed", type=int, default=0, show_default=True, help="Of --weights random.")
-@click.option("--layers", help="Comma-separated: the paper's names (res5b,pool5,prob) or module paths; the model's own.")
+@click.option(
+    "--layers",
+    help="Comma-separated: the paper's names (res5b,pool5,prob) or module paths; the model's own.",
+)
 @click.option("--frames", type=int, help="Frames in a clip; the checkpoint's.")
-@click.option("--step", type=int, help="Source frames from one frame of a clip to the next; the checkpoint's.")
-@click.option("--stride", type=int, help="Source frames from one clip to the next; less than frames x step overlaps.")
-@click.option("--fps", type=RATE, help="Resample to this rate by presentation time first, or own; the checkpoint's, mostly own.")
+@click.option(
+    "--step", type=int, help="Source frames from one frame of a clip to the next; the checkpoint's."
+)
+@click.option(
+    "--stride",
+    type=int,
+    help="Source frames from one clip to the next; less than frames x step overlaps.",
+)
+@click.option(
+    "--fps",
+    type=RATE,
+    help="Resample to this rate by presentation time first, or own; the checkpoint's, mostly own.",
+)
 @click.option("--tail", type=click.Choice(["drop", "pad", "align"]),
               help="Frames after the last whole clip: drop them, pad a clip, or align one more to the end; drop.")  # fmt: skip
-@click.option("--clips", type=int, help="So many clips, evenly spread over the video, instead of one every --stride frames.")
 @click.option(
-    "--scales", metavar="N,N", help="Clips of several lengths: 1,2,4 adds some of 2 and 4 times the span; the checkpoint's."
+    "--clips",
+    type=int,
+    help="So many clips, evenly spread over the video, instead of one every --stride frames.",
 )
-@click.option("--crop", type=int, help="Side of a network's input in pixels, frames resized in proportion; the checkpoint's.")
-@click.option("--crops", type=click.Choice(["center", "ten"]), help="The centre, or the mean over ten crops; center.")
+@click.option(
+    "--scales",
+    metavar="N,N",
+    help="Clips of several lengths: 1,2,4 adds some of 2 and 4 times the span; the checkpoint's.",
+)
+@click.option(
+    "--crop",
+    type=int,
+    help="Side of a network's input in pixels, frames resized in proportion; the checkpoint's.",
+)
+@click.option(
+    "--crops",
+    type=click.Choice(["center", "ten"]),
+    help="The centre, or the mean over ten crops; center.",
+)
 @click.option("--flip/--no-flip", default=None, help="Average with the mirror image.")
 @input_options
-@click.option("--flow-cache", metavar="DIR", help="Keep flow here, once computed, for other models; 4 bytes a pixel and frame.")
-@click.option("--project", metavar="FILE", help="Store a layer projected to fewer numbers, by a file of featx compact --save.")
+@click.option(
+    "--flow-cache",
+    metavar="DIR",
+    help="Keep flow here, once computed, for other models; 4 bytes a pixel and frame.",
+)
+@click.option(
+    "--project",
+    metavar="FILE",
+    help="Store a layer projected to fewer numbers, by a file of featx compact --save.",
+)
 @machine_options
-@click.option("--timeout", type=float, default=120.0, show_default=True, help="Seconds until a silent decoder is given up.")
+@click.option(
+    "--timeout",
+    type=float,
+    default=120.0,
+    show_default=True,
+    help="Seconds until a silent decoder is given up.",
+)
 @click.option("--root", help="Folder that video ids are relative to; the folder given.")
 @json_option
 def extract(inputs: tuple[str, ...], out: str, layers: str | None, scales: str | None, root: str | None, as_json: bool,
@@ -63,7 +114,9 @@ def extract(inputs: tuple[str, ...], out: str, layers: str | None, scales: str |
     from featx.extraction.extract import to_json
     from featx.extraction.settings import Settings
 
-    names = [name.strip() for name in layers.split(",") if name.strip()] if layers is not None else None
+    names = (
+        [name.strip() for name in layers.split(",") if name.strip()] if layers is not None else None
+    )
     if names == []:
         raise UsageError(f"layers is {layers!r}: give names separated by commas, or leave it out")
     progress = Progress()
@@ -98,7 +151,9 @@ def _print_report(report: Report) -> None:
         click.echo(f"ignored in folders, not a video's suffix: {kinds}", err=True)
     if report.new or report.failures:
         rate = report.clips / report.seconds if report.seconds else 0.0
-        before = f", {report.done - report.new} were there before" if report.done > report.new else ""
+        before = (
+            f", {report.done - report.new} were there before" if report.done > report.new else ""
+        )
         failed = f", {len(report.failures)} failed" if report.failures else ""
         click.echo(f"{report.out}: {report.new} videos; {report.clips} clips computed in {report.seconds:.1f} s "
                    f"({rate:.1f} clips/s, {report.binding} binds){before}{failed}")  # fmt: skip
@@ -108,7 +163,9 @@ def _print_report(report: Report) -> None:
 
 @click.command()
 @click.argument("path")
-@click.option("--plot", metavar="PICTURE", help="Draw a video's features over time to a .png, .svg or .pdf.")
+@click.option(
+    "--plot", metavar="PICTURE", help="Draw a video's features over time to a .png, .svg or .pdf."
+)
 @click.option("--video", help="The id of the video to draw; the one with most clips.")
 @click.option("--layer", help="The layer to draw; the file's first.")
 @json_option
@@ -136,18 +193,37 @@ def info(path: str, plot: str | None, video: str | None, layer: str | None, as_j
                 raise UsageError(f"{path} holds no video to draw")
             chosen = layer or store.layers[0]
             rows, which = plotted(store, drawn)
-            plot_features(plot, drawn.clip_times[rows], drawn[chosen][rows], title=f"{drawn.id}, {chosen}{which}")
+            plot_features(
+                plot,
+                drawn.clip_times[rows],
+                drawn[chosen][rows],
+                title=f"{drawn.id}, {chosen}{which}",
+            )
             click.echo(f"{plot}: {chosen} of {drawn.id}{which}", err=as_json)
 
 
 @click.command()
 @click.argument("path")
-@click.option("--clips", type=click.IntRange(0), default=32, show_default=True, help="How many random clips to make again.")
-@click.option("--seed", type=click.IntRange(0), default=0, show_default=True, help="Of the choice of clips.")
+@click.option(
+    "--clips",
+    type=click.IntRange(0),
+    default=32,
+    show_default=True,
+    help="How many random clips to make again.",
+)
+@click.option(
+    "--seed", type=click.IntRange(0), default=0, show_default=True, help="Of the choice of clips."
+)
 @click.option("--weights", help="The checkpoint's file, where it is not at its recorded place.")
-@click.option("--project", metavar="FILE", help="The projection's file, where it is not at its recorded place.")
+@click.option(
+    "--project",
+    metavar="FILE",
+    help="The projection's file, where it is not at its recorded place.",
+)
 @json_option
-def verify(path: str, clips: int, seed: int, weights: str | None, project: str | None, as_json: bool) -> int:
+def verify(
+    path: str, clips: int, seed: int, weights: str | None, project: str | None, as_json: bool
+) -> int:
     """Check a feature file: its structure, and a random sample of clips made again from the videos.
 
     \b
@@ -170,7 +246,9 @@ def verify(path: str, clips: int, seed: int, weights: str | None, project: str |
                        f"largest value, smallest cosine {found.cosine:.6f}{where}")  # fmt: skip
         for problem in found.problems:
             click.echo(f"problem: {problem}")
-        click.echo(f"{path}: {found.videos} videos, {'no problems' if found.ok else f'{len(found.problems)} problems'}")
+        click.echo(
+            f"{path}: {found.videos} videos, {'no problems' if found.ok else f'{len(found.problems)} problems'}"
+        )
     return 0 if found.ok else 1
 
 

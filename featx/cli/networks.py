@@ -18,8 +18,13 @@ if TYPE_CHECKING:
 
 @click.command()
 @click.argument("name", required=False)
-@click.option("--family", help="Only this family's models: asymmetric, c3d, hara, semi-cnn, torchvision or tran2017.")
-@click.option("--check", is_flag=True, help="Compare every size and cost that the papers print with ours.")
+@click.option(
+    "--family",
+    help="Only this family's models: asymmetric, c3d, hara, semi-cnn, torchvision or tran2017.",
+)
+@click.option(
+    "--check", is_flag=True, help="Compare every size and cost that the papers print with ours."
+)
 @json_option
 def models(name: str | None, family: str | None, check: bool, as_json: bool) -> int:
     """List the models, show one's layers, or compare all with the papers.
@@ -48,10 +53,18 @@ def models(name: str | None, family: str | None, check: bool, as_json: bool) -> 
         return 0 if all(c.agrees or c.reason for c in found) else 1
     if name is not None:
         model = catalogue.describe(name)
-        click.echo(json.dumps(catalogue.to_json(model), indent=1) if as_json else catalogue.layers_text(model))
+        click.echo(
+            json.dumps(catalogue.to_json(model), indent=1)
+            if as_json
+            else catalogue.layers_text(model)
+        )
         return 0
     all_models = catalogue.describe_all(family)
-    click.echo(json.dumps([catalogue.to_json(m) for m in all_models], indent=1) if as_json else catalogue.list_text(all_models))
+    click.echo(
+        json.dumps([catalogue.to_json(m) for m in all_models], indent=1)
+        if as_json
+        else catalogue.list_text(all_models)
+    )
     return 0
 
 
@@ -129,7 +142,9 @@ def weights_verify(name: str, as_json: bool) -> None:
 
     digest, path = verify(name), str(path_of(name))
     result = {"name": name, "path": path, "sha256": digest}
-    click.echo(json.dumps(result) if as_json else f"{name}: {path} is what it should be, sha256 {digest}")
+    click.echo(
+        json.dumps(result) if as_json else f"{name}: {path} is what it should be, sha256 {digest}"
+    )
 
 
 @weights.command("describe")
@@ -160,10 +175,14 @@ def weights_describe(path: str, as_json: bool) -> None:
               help="A quarter of the size, kernels in 127 steps a channel; or half of it.")  # fmt: skip
 @click.option("--least", type=float, default=0.999, show_default=True,
               help="Smallest cosine of any clip's features to the original network's.")  # fmt: skip
-@click.option("--name", help="What it is called in feature files; the original's name and the storage.")
+@click.option(
+    "--name", help="What it is called in feature files; the original's name and the storage."
+)
 @click.option("--licence", help="The licence that it is given; the original's.")
 @json_option
-def weights_pack(path: str, out: str, videos: tuple[str, ...], to: Storage, as_json: bool, **settings: Any) -> None:
+def weights_pack(
+    path: str, out: str, videos: tuple[str, ...], to: Storage, as_json: bool, **settings: Any
+) -> None:
     """Make a checkpoint of featx's own smaller, and measure on VIDEOS what that does to its features.
 
     The features of every clip, in the model's own layers, are compared with those of FILE, in float32 on the CPU. Where one has
@@ -196,8 +215,18 @@ def weights_pack(path: str, out: str, videos: tuple[str, ...], to: Storage, as_j
 @weights.command("widen")
 @click.argument("path", metavar="FILE")
 @click.argument("out")
-@click.option("--model", required=True, help="The wider network; it differs from FILE's in its layers' widths alone.")
-@click.option("--seed", type=int, default=0, show_default=True, help="Of the shares by which a channel's copies differ.")
+@click.option(
+    "--model",
+    required=True,
+    help="The wider network; it differs from FILE's in its layers' widths alone.",
+)
+@click.option(
+    "--seed",
+    type=int,
+    default=0,
+    show_default=True,
+    help="Of the shares by which a channel's copies differ.",
+)
 @json_option
 def weights_widen(path: str, out: str, model: str, seed: int, as_json: bool) -> None:
     """Make a checkpoint to train from: a wider network that computes what the narrow one of FILE does (Net2Net).
@@ -223,10 +252,16 @@ def weights_widen(path: str, out: str, model: str, seed: int, as_json: bool) -> 
 @click.argument("model")
 @click.argument("state")
 @click.argument("out")
-@click.option("--num-classes", type=int, help="Rows of the classifier; the model's own number by default.")
-@click.option("--seed", type=int, default=0, show_default=True, help="Of the layers that are not taken over.")
+@click.option(
+    "--num-classes", type=int, help="Rows of the classifier; the model's own number by default."
+)
+@click.option(
+    "--seed", type=int, default=0, show_default=True, help="Of the layers that are not taken over."
+)
 @json_option
-def weights_from_2d(model: str, state: str, out: str, num_classes: int | None, seed: int, as_json: bool) -> None:
+def weights_from_2d(
+    model: str, state: str, out: str, num_classes: int | None, seed: int, as_json: bool
+) -> None:
     """Make a checkpoint to train from: spatial layers of an ImageNet network, the rest untrained.
 
     MODEL is a semi-CNN, STATE a file of its 2D counterpart's weights under torchvision's names, OUT a .safetensors file.
@@ -242,5 +277,7 @@ def weights_from_2d(model: str, state: str, out: str, num_classes: int | None, s
         click.echo(json.dumps({"path": out, "model": model, "network": made.network, "parameters": made.parameters,
                                "layers": made.layers, "sha256": made.sha256, "source": made.source}))  # fmt: skip
         return
-    click.echo(f"{out}: {model} with {made.parameters:,} parameters of {made.network} in {', '.join(made.layers)}")
+    click.echo(
+        f"{out}: {model} with {made.parameters:,} parameters of {made.network} in {', '.join(made.layers)}"
+    )
     click.echo(f"{made.source}: train it before its features mean anything")

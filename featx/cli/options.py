@@ -39,7 +39,9 @@ def numbers(name: str, text: str | None) -> tuple[int, ...] | None:
     try:
         return tuple(int(part) for part in text.split(","))
     except ValueError:
-        raise UsageError(f"{name} is {text!r}: give whole numbers separated by commas, such as 1,2,4") from None
+        raise UsageError(
+            f"{name} is {text!r}: give whole numbers separated by commas, such as 1,2,4"
+        ) from None
 
 
 def refuse_given(context: click.Context, why: str, *names: str) -> None:
@@ -61,7 +63,9 @@ class _Rate(click.ParamType):  # type: ignore[type-arg]
         try:
             return float(value)
         except ValueError:
-            raise UsageError(f"fps is {value!r}: give a number of frames a second, or own for each video's own rate") from None
+            raise UsageError(
+                f"fps is {value!r}: give a number of frames a second, or own for each video's own rate"
+            ) from None
 
 
 RATE = _Rate()
@@ -85,10 +89,26 @@ machine_options = options(
     click.option("--workers", type=int, help="Decoding processes; one a core."),
 )  # fmt: skip
 dataset_options = options(
-    click.option("--root", metavar="DIR", help="Where the dataset's official files lie; its folder in $FEATX_DATA."),
-    click.option("--split", type=int, default=1, show_default=True, help="Of the dataset's official splits."),
-    click.option("--partial", is_flag=True, help="Go on with the videos that are there, and say how many are not."),
-    click.option("--holdout", type=float, default=0.2, show_default=True, help="Test side's share of own data that has none."),
+    click.option(
+        "--root",
+        metavar="DIR",
+        help="Where the dataset's official files lie; its folder in $FEATX_DATA.",
+    ),
+    click.option(
+        "--split", type=int, default=1, show_default=True, help="Of the dataset's official splits."
+    ),
+    click.option(
+        "--partial",
+        is_flag=True,
+        help="Go on with the videos that are there, and say how many are not.",
+    ),
+    click.option(
+        "--holdout",
+        type=float,
+        default=0.2,
+        show_default=True,
+        help="Test side's share of own data that has none.",
+    ),
 )
 training_options = options(
     click.option("--crop", type=int, help="Side of a network's input in pixels, frames resized in proportion; the network's."),

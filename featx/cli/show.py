@@ -16,16 +16,25 @@ from featx.errors import UsageError
 weights_options = options(
     click.option("--model", required=True, help="A model, such as res3d, c3d or r3d_18."),
     click.option(
-        "--weights", help="A registered checkpoint, a .safetensors or .pth file, or random; the model's own if it is here."
+        "--weights",
+        help="A registered checkpoint, a .safetensors or .pth file, or random; the model's own if it is here.",
     ),
     click.option("--seed", type=int, default=0, show_default=True, help="Of --weights random."),
 )
 clip_options = options(
     click.option("--frames", type=int, help="Frames in a clip; the checkpoint's."),
-    click.option("--step", type=int, help="Source frames from one frame of a clip to the next; the checkpoint's."),
-    click.option("--stride", type=int, help="Source frames from one clip to the next; the checkpoint's."),
     click.option(
-        "--fps", type=RATE, help="Resample to this rate by presentation time first, or own; the checkpoint's, mostly own."
+        "--step",
+        type=int,
+        help="Source frames from one frame of a clip to the next; the checkpoint's.",
+    ),
+    click.option(
+        "--stride", type=int, help="Source frames from one clip to the next; the checkpoint's."
+    ),
+    click.option(
+        "--fps",
+        type=RATE,
+        help="Resample to this rate by presentation time first, or own; the checkpoint's, mostly own.",
     ),
 )
 
@@ -65,7 +74,11 @@ def filters(out: str, as_json: bool, **chosen: Any) -> None:
         click.echo(json.dumps(asdict(found), indent=1))
         return
     changes = sum(found.moving) / len(found.moving)
-    each = f"{found.frames} frames each, {changes:.0%} of their energy changes in time" if found.frames > 1 else "one frame each"
+    each = (
+        f"{found.frames} frames each, {changes:.0%} of their energy changes in time"
+        if found.frames > 1
+        else "one frame each"
+    )
     click.echo(f"{out}: {found.shape[0]} filters of {found.layer} of {_named(found)}, {each}")
 
 
@@ -73,11 +86,23 @@ def filters(out: str, as_json: bool, **chosen: Any) -> None:
 @click.argument("video")
 @click.argument("out")
 @weights_options
-@click.option("--layers", required=True, help="Comma-separated layers that give maps, such as conv1,res3b,res5b.")
+@click.option(
+    "--layers",
+    required=True,
+    help="Comma-separated layers that give maps, such as conv1,res3b,res5b.",
+)
 @click.option("--clip", type=int, help="The clip's number, from 0; the middle one.")
 @click.option("--at", type=float, metavar="SECONDS", help="The clip that covers this time.")
-@click.option("--channels", help="Comma-separated numbers, drawn of every layer; the most active ones.")
-@click.option("--top", type=int, default=3, show_default=True, help="How many channels of a layer, without --channels.")
+@click.option(
+    "--channels", help="Comma-separated numbers, drawn of every layer; the most active ones."
+)
+@click.option(
+    "--top",
+    type=int,
+    default=3,
+    show_default=True,
+    help="How many channels of a layer, without --channels.",
+)
 @clip_options
 @input_options
 @machine_options
@@ -98,13 +123,24 @@ def features(video: str, out: str, layers: str, channels: str | None, clip: int 
     from featx.show import features as run
 
     numbers = _numbers(channels)
-    found = run(video, out, Settings(layers=_names(layers), **settings), clip=clip, at=at, channels=numbers, top=top)
+    found = run(
+        video,
+        out,
+        Settings(layers=_names(layers), **settings),
+        clip=clip,
+        at=at,
+        channels=numbers,
+        top=top,
+    )
     tell_weights(found.weights)
     if as_json:
         click.echo(json.dumps(asdict(found), indent=1))
         return
     for maps in found.layers:
-        drawn = ", ".join(f"{c} (mean |activation| {m:.3g})" for c, m in zip(maps.channels, maps.mean, strict=True))
+        drawn = ", ".join(
+            f"{c} (mean |activation| {m:.3g})"
+            for c, m in zip(maps.channels, maps.mean, strict=True)
+        )
         click.echo(f"{maps.layer}, {'x'.join(map(str, maps.shape))}: channels {drawn}")
     start, end = found.clip_times
     looped = ", looped: the video is shorter than a clip" if found.looped else ""
@@ -120,7 +156,13 @@ def features(video: str, out: str, layers: str, channels: str | None, clip: int 
 @click.option("--layer", required=True, help="The layer, such as conv5b or res5b.")
 @click.option("--channel", type=int, required=True, help="Its channel, from 0.")
 @click.option("--top", type=int, default=10, show_default=True, help="How many clips are drawn.")
-@click.option("--per-video", type=int, default=1, show_default=True, help="How many of them one video may have.")
+@click.option(
+    "--per-video",
+    type=int,
+    default=1,
+    show_default=True,
+    help="How many of them one video may have.",
+)
 @clip_options
 @input_options
 @machine_options
@@ -153,7 +195,10 @@ def exciting(inputs: tuple[str, ...], out: str, layer: str, channel: int, top: i
         click.echo(json.dumps(asdict(found), indent=1))
         return 1 if found.failures else 0
     _print_failures(found.failures)
-    rows = [(e.value, e.video, e.clip, f"{e.clip_times[0]:.2f} to {e.clip_times[1]:.2f}") for e in found.top]
+    rows = [
+        (e.value, e.video, e.clip, f"{e.clip_times[0]:.2f} to {e.clip_times[1]:.2f}")
+        for e in found.top
+    ]
     click.echo(table(rows, ("value", "video", "clip", "seconds")))
     click.echo(f"{out}: channel {channel} of {layer}, {found.clips} clips of {found.videos} videos; "
                f"{_named(found)}, {found.precision}")  # fmt: skip
@@ -167,7 +212,11 @@ def exciting(inputs: tuple[str, ...], out: str, layer: str, channel: int, top: i
 @click.option("--top", type=int, default=5, show_default=True, help="How many classes are drawn.")
 @click.option("--label", help="The true class; a video's folder, where that is named as a class.")
 @clip_options
-@click.option("--crops", type=click.Choice(["center", "ten"]), help="The centre, or the mean over ten crops; center.")
+@click.option(
+    "--crops",
+    type=click.Choice(["center", "ten"]),
+    help="The centre, or the mean over ten crops; center.",
+)
 @input_options
 @machine_options
 @click.option("--root", help="Folder that video ids are relative to; the folder given.")
@@ -201,11 +250,20 @@ def predictions(inputs: tuple[str, ...], out: str, top: int, label: str | None, 
     _print_failures(found.failures)
     rows = []
     for each in found.videos:
-        best = ", ".join(f"{name} {100 * p:.1f} %" for name, p in zip(each.classes, each.probabilities, strict=True))
-        true = f"{each.label} ({each.label_from}), rank {each.rank}" if each.label is not None else ""
+        best = ", ".join(
+            f"{name} {100 * p:.1f} %"
+            for name, p in zip(each.classes, each.probabilities, strict=True)
+        )
+        true = (
+            f"{each.label} ({each.label_from}), rank {each.rank}" if each.label is not None else ""
+        )
         rows.append((each.video, each.clips, best, true))
     click.echo(table(rows, ("video", "clips", "most probable", "true class")))
-    numbered = "" if found.named else "; these weights do not name their classes, which are numbered from 0"
+    numbered = (
+        ""
+        if found.named
+        else "; these weights do not name their classes, which are numbered from 0"
+    )
     click.echo(f"{out}: {len(found.videos)} videos; {_named(found)}, {found.precision}{numbered}")
     return 1 if found.failures else 0
 
@@ -235,7 +293,10 @@ def cost(results: str, out: str, title: str | None, as_json: bool) -> None:
     shown = [(r.name, r.group, r.multiply_adds / 1e9, r.accuracy, r.paper) for r in rows]
     click.echo(table(shown, ("name", "group", "mult.-adds, 1e9", "accuracy, %", "paper, %")))
     missing = sum(row.accuracy is None for row in rows)
-    click.echo(f"{out}: {len(rows)} networks" + (f", {missing} of them without an accuracy yet" if missing else ""))
+    click.echo(
+        f"{out}: {len(rows)} networks"
+        + (f", {missing} of them without an accuracy yet" if missing else "")
+    )
 
 
 def _names(layers: str) -> list[str]:
@@ -251,7 +312,9 @@ def _numbers(channels: str | None) -> list[int] | None:
     try:
         return [int(text) for text in channels.split(",")]
     except ValueError:
-        raise UsageError(f"channels is {channels!r}: give numbers separated by commas, such as 0,5,7") from None
+        raise UsageError(
+            f"channels is {channels!r}: give numbers separated by commas, such as 0,5,7"
+        ) from None
 
 
 def _named(found: Any) -> str:

@@ -17,15 +17,28 @@ from featx.errors import UsageError
 @click.argument("out", required=False)
 @click.option("--dataset", help="ucf101, hmdb51, kinetics, ...; a folder of classes; or a csv.")
 @dataset_options
-@click.option("--rows", help="Comma-separated rows to do; all. Those done before stay in the table.")
-@click.option("--set", "overrides", multiple=True, metavar="FIELD=VALUE", help="Replace a field of every row's recipe.")
+@click.option(
+    "--rows", help="Comma-separated rows to do; all. Those done before stay in the table."
+)
+@click.option(
+    "--set",
+    "overrides",
+    multiple=True,
+    metavar="FIELD=VALUE",
+    help="Replace a field of every row's recipe.",
+)
 @click.option(
     "--weights",
     multiple=True,
     metavar="[ROW=]FILE",
     help="What rows start from that the paper fine-tunes, or fills with ImageNet weights; none starts from nothing.",
 )
-@click.option("--list", "lists", is_flag=True, help="Show the studies, or NAME's rows with the paper's figures, and exit.")
+@click.option(
+    "--list",
+    "lists",
+    is_flag=True,
+    help="Show the studies, or NAME's rows with the paper's figures, and exit.",
+)
 @training_options
 @json_option
 def study(name: str | None, out: str | None, dataset: str | None, rows: str | None, overrides: tuple[str, ...],
@@ -52,13 +65,23 @@ def study(name: str | None, out: str | None, dataset: str | None, rows: str | No
       featx study hara2018-freezing --dataset hmdb51 --weights kinetics.safetensors runs/freezing
       featx study asymmetric --dataset ucf101 --rows c3d-b5,b5-asyconv5 --set duration=5 runs/asymmetric
     """
-    from featx.study import StudySettings, as_text, listed, overview, run_study, study_named, to_json
+    from featx.study import (
+        StudySettings,
+        as_text,
+        listed,
+        overview,
+        run_study,
+        study_named,
+        to_json,
+    )
 
     if lists:
         click.echo(listed(study_named(name)) if name is not None else overview())
         return 0
     if name is None or out is None or dataset is None:
-        raise UsageError("give the study's name, --dataset and a folder for the results, or --list to see the studies")
+        raise UsageError(
+            "give the study's name, --dataset and a folder for the results, or --list to see the studies"
+        )
     given = StudySettings(
         study=name,
         dataset=dataset,
@@ -77,7 +100,9 @@ def study(name: str | None, out: str | None, dataset: str | None, rows: str | No
     finally:
         watcher.close()
     click.echo(json.dumps(to_json(report), indent=1) if as_json else f"\n{as_text(report)}")
-    click.echo(f"{out}: {', '.join(sorted(path.name for path in Path(out).glob('results.*')))}", err=True)
+    click.echo(
+        f"{out}: {', '.join(sorted(path.name for path in Path(out).glob('results.*')))}", err=True
+    )
     return 1 if report.failures else 0
 
 
@@ -128,7 +153,11 @@ def _watcher() -> Any:
         def ended(self, entry: Entry) -> None:
             self.close()
             found = entry.result
-            text = f"failed: {entry.failure}" if found is None else f"{found.accuracy:.1f} % of {found.videos} videos"
+            text = (
+                f"failed: {entry.failure}"
+                if found is None
+                else f"{found.accuracy:.1f} % of {found.videos} videos"
+            )
             click.echo(f"{entry.row.name}: {text}", err=True)
 
     return Printer()

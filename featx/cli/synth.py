@@ -15,16 +15,41 @@ from featx.errors import UsageError
 @click.command()
 @click.argument("directory")
 @click.option(
-    "--dataset", metavar="NAME", help="Write DIRECTORY/NAME in the layout of aslan, hmdb51, kinetics, thumos14 or ucf101."
+    "--dataset",
+    metavar="NAME",
+    help="Write DIRECTORY/NAME in the layout of aslan, hmdb51, kinetics, thumos14 or ucf101.",
 )
-@click.option("--per-class", type=int, help="Videos of each class; 4, with --dataset 8 (aslan 5, thumos14 2 a side).")
-@click.option("--seconds", type=float, help="Length of each; 4, with --dataset 3 (thumos14's untrimmed videos 30).")
+@click.option(
+    "--per-class",
+    type=int,
+    help="Videos of each class; 4, with --dataset 8 (aslan 5, thumos14 2 a side).",
+)
+@click.option(
+    "--seconds",
+    type=float,
+    help="Length of each; 4, with --dataset 3 (thumos14's untrimmed videos 30).",
+)
 @click.option("--fps", type=float, default=25.0, show_default=True, help="Frames a second.")
-@click.option("--size", help="Width x height in pixels, both even; 320x240, with --dataset 160x120.")
+@click.option(
+    "--size", help="Width x height in pixels, both even; 320x240, with --dataset 160x120."
+)
 @click.option("--classes", help="Comma-separated motions; all (thumos14: six).")
-@click.option("--seed", type=click.IntRange(0), default=0, show_default=True, help="Other seeds give other videos.")
+@click.option(
+    "--seed",
+    type=click.IntRange(0),
+    default=0,
+    show_default=True,
+    help="Other seeds give other videos.",
+)
 @json_option
-def synth(directory: str, dataset: str | None, size: str | None, classes: str | None, as_json: bool, **options: Any) -> None:
+def synth(
+    directory: str,
+    dataset: str | None,
+    size: str | None,
+    classes: str | None,
+    as_json: bool,
+    **options: Any,
+) -> None:
     """Write generated videos: moving shapes and textures, a motion a class.
 
     Without --dataset, a folder a class. With it, a small dataset in the official one's layout, names and lists, as if

@@ -102,7 +102,9 @@ class TrainingProgress:
         if on_terminal() and step < steps:
             from tqdm import tqdm
 
-            self._bar = tqdm(total=steps, initial=step, unit="update", dynamic_ncols=True, leave=False)
+            self._bar = tqdm(
+                total=steps, initial=step, unit="update", dynamic_ncols=True, leave=False
+            )
 
     def __call__(self, now: Training) -> None:
         self.step = now.step

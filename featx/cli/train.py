@@ -7,14 +7,33 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from featx.cli.options import INTERRUPTED, dataset_options, fields, input_options, json_option, refuse_given, training_options
+from featx.cli.options import (
+    INTERRUPTED,
+    dataset_options,
+    fields,
+    input_options,
+    json_option,
+    refuse_given,
+    training_options,
+)
 
 if TYPE_CHECKING:
     from featx.training import Plan, TrainReport
     from featx.training.loop import Trainer
 
 # Options that generated clips have no use for, by the parameters that click gives.
-_FOR_VIDEOS = ("root", "split", "partial", "holdout", "input", "flow", "flow_cache", "protocol", "workers", "timeout")
+_FOR_VIDEOS = (
+    "root",
+    "split",
+    "partial",
+    "holdout",
+    "input",
+    "flow",
+    "flow_cache",
+    "protocol",
+    "workers",
+    "timeout",
+)
 
 
 @click.command()
@@ -27,7 +46,8 @@ _FOR_VIDEOS = ("root", "split", "partial", "holdout", "input", "flow", "flow_cac
 )
 @dataset_options
 @click.option(
-    "--recipe", help="A paper's settings (--list-recipes shows them); that of the model's family, or of generated clips."
+    "--recipe",
+    help="A paper's settings (--list-recipes shows them); that of the model's family, or of generated clips.",
 )
 @click.option(
     "--set",
@@ -44,19 +64,40 @@ _FOR_VIDEOS = ("root", "split", "partial", "holdout", "input", "flow", "flow_cac
     callback=lambda c, p, v: _list_recipes(c, v),
     help="Show the recipes, and exit.",
 )
-@click.option("--weights", help="Start from a registered checkpoint or a file; without it, from nothing.")
-@click.option("--init-2d", help="Start a semi-CNN's spatial layers from a file of ImageNet weights.")
+@click.option(
+    "--weights", help="Start from a registered checkpoint or a file; without it, from nothing."
+)
+@click.option(
+    "--init-2d", help="Start a semi-CNN's spatial layers from a file of ImageNet weights."
+)
 @click.option("--frames", type=int, help="Frames in a clip; the network's.")
-@click.option("--step", type=int, help="Source frames from one frame of a clip to the next; the network's.")
+@click.option(
+    "--step", type=int, help="Source frames from one frame of a clip to the next; the network's."
+)
 @input_options
-@click.option("--flow-cache", metavar="DIR", help="Read flow that `featx extract --flow-cache DIR` kept.")
-@click.option("--validate", help="The side to validate on, or none; val where there is one, else test, as the papers do.")
-@click.option("--validate-every", type=int, default=1, show_default=True, help="Epochs from one validation to the next.")
-@click.option("--protocol", default="clip", show_default=True, help="Of validation, as in featx eval.")
+@click.option(
+    "--flow-cache", metavar="DIR", help="Read flow that `featx extract --flow-cache DIR` kept."
+)
+@click.option(
+    "--validate",
+    help="The side to validate on, or none; val where there is one, else test, as the papers do.",
+)
+@click.option(
+    "--validate-every",
+    type=int,
+    default=1,
+    show_default=True,
+    help="Epochs from one validation to the next.",
+)
+@click.option(
+    "--protocol", default="clip", show_default=True, help="Of validation, as in featx eval."
+)
 @training_options
 @json_option
 @click.pass_context
-def train(context: click.Context, /, out: str, overrides: tuple[str, ...], as_json: bool, **settings: Any) -> int:
+def train(
+    context: click.Context, /, out: str, overrides: tuple[str, ...], as_json: bool, **settings: Any
+) -> int:
     """Train a network on a dataset, or fine-tune a checkpoint, and leave checkpoints in the folder OUT.
 
     OUT gets last.safetensors and best.safetensors for `featx extract --weights` and `featx eval`, steps.csv, epochs.csv,
@@ -96,7 +137,10 @@ def train(context: click.Context, /, out: str, overrides: tuple[str, ...], as_js
         )
     except KeyboardInterrupt:
         progress.close()
-        click.echo(f"interrupted at update {progress.step}: run the same command again to continue", err=True)
+        click.echo(
+            f"interrupted at update {progress.step}: run the same command again to continue",
+            err=True,
+        )
         return INTERRUPTED
     finally:
         progress.close()
@@ -116,7 +160,17 @@ def _list_recipes(context: click.Context, wanted: bool) -> None:
         falls = {"constant": "", "step": f"x {r.schedule.factor:g} every {r.schedule.every:,} {r.schedule.unit}",
                  "plateau": f"x {r.schedule.factor:g} after {r.schedule.every} epochs without gain",
                  "one-cycle": "up, then a cosine down"}[r.schedule.kind]  # fmt: skip
-        rows.append((name, f"{r.lr:g}", falls, f"{r.batch}", f"{r.weight_decay:g}", f"{r.duration:,} {r.unit}", r.source))
+        rows.append(
+            (
+                name,
+                f"{r.lr:g}",
+                falls,
+                f"{r.batch}",
+                f"{r.weight_decay:g}",
+                f"{r.duration:,} {r.unit}",
+                r.source,
+            )
+        )
     click.echo(table(rows, headers=("recipe", "lr", "falls", "batch", "decay", "for", "source")))
     context.exit()
 
@@ -147,9 +201,7 @@ def _print_report(report: TrainReport) -> None:
         click.echo(f"{report.damaged_frames} damaged frames were shown", err=True)
     found = ""
     if report.validation is not None:
-        found = (
-            f"; validation top-1 {report.validation.top1:.1%} at the end, best {report.best:.1%} after epoch {report.best_epoch}"
-        )
+        found = f"; validation top-1 {report.validation.top1:.1%} at the end, best {report.best:.1%} after epoch {report.best_epoch}"
     did = f"{report.new} updates" if report.new else "nothing to do"
     click.echo(f"{report.out}: {did}, {report.steps} in all, {report.epochs} epochs{found}")
 

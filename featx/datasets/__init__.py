@@ -32,7 +32,9 @@ __all__ = [
 _ANY_HOLDOUT = 0.2
 _PROTOCOLS: dict[str, Protocol] = {
     protocol.name: protocol
-    for protocol in (module.PROTOCOL for module in (activitynet, hmdb51, kinetics, sports1m, ucf101, weizmann))
+    for protocol in (
+        module.PROTOCOL for module in (activitynet, hmdb51, kinetics, sports1m, ucf101, weizmann)
+    )
 }
 
 
@@ -70,7 +72,9 @@ def load_dataset(
     """
     protocol, base = _find(name_or_path, root, holdout)
     if subset not in protocol.subsets:
-        raise UsageError(f"{protocol.name} has no side {subset!r}: give {' or '.join(protocol.subsets)}")
+        raise UsageError(
+            f"{protocol.name} has no side {subset!r}: give {' or '.join(protocol.subsets)}"
+        )
     if not 1 <= split <= protocol.splits:
         there = f"splits 1 to {protocol.splits}" if protocol.splits > 1 else "split 1 only"
         raise UsageError(f"split is {split}, and {protocol.name} has {there}")
@@ -110,14 +114,25 @@ def load_whole(
     protocol, base = _find(name_or_path, root, _ANY_HOLDOUT)
     official = protocol.name in _PROTOCOLS
     subsets = protocol.pair if official else protocol.subsets
-    sides = [_read(protocol, base, split, name) for split in range(1, protocol.splits + 1) for name in subsets]
+    sides = [
+        _read(protocol, base, split, name)
+        for split in range(1, protocol.splits + 1)
+        for name in subsets
+    ]
     items: dict[str, Item] = {}
-    for item in sorted((item for side in sides for item in _unique(side.items, protocol.name)), key=lambda item: item.id):
+    for item in sorted(
+        (item for side in sides for item in _unique(side.items, protocol.name)),
+        key=lambda item: item.id,
+    ):
         if items.setdefault(item.id, item) != item:
-            raise FeatxError(f"{protocol.name}'s lists have {item.id} as two different videos: take one of them out")
+            raise FeatxError(
+                f"{protocol.name}'s lists have {item.id} as two different videos: take one of them out"
+            )
     absent = tuple(dict.fromkeys(name for side in sides for name in side.absent))
     if not items:
-        raise FeatxError(f"none of the {len(absent)} videos of {protocol.name} is in {base}: get them")
+        raise FeatxError(
+            f"none of the {len(absent)} videos of {protocol.name} is in {base}: get them"
+        )
     if absent and not partial:
         raise _lacking(protocol, base, absent, len(items), "")
     # Of a user's own data they tell how it was divided into sides, which it is not here.
@@ -161,7 +176,12 @@ class About:
         return path.with_name(f"{path.stem if path.is_file() else path.name}.{what}")
 
 
-def about(name_or_path: str | os.PathLike[str], *, root: str | os.PathLike[str] | None = None, holdout: float = 0.2) -> About:
+def about(
+    name_or_path: str | os.PathLike[str],
+    *,
+    root: str | os.PathLike[str] | None = None,
+    holdout: float = 0.2,
+) -> About:
     """Return what is known of a dataset before its lists are read; arguments and errors as `load_dataset`'s."""
     protocol, base = _find(name_or_path, root, holdout)
     official = protocol.name in _PROTOCOLS and os.fspath(name_or_path) in _PROTOCOLS
@@ -176,16 +196,25 @@ def about(name_or_path: str | os.PathLike[str], *, root: str | os.PathLike[str] 
 
 
 def all_items(
-    name_or_path: str | os.PathLike[str], *, root: str | os.PathLike[str] | None = None, holdout: float = 0.2
+    name_or_path: str | os.PathLike[str],
+    *,
+    root: str | os.PathLike[str] | None = None,
+    holdout: float = 0.2,
 ) -> tuple[Item, ...]:
     """Return every video that any side of any split has and that is there, once, sorted by path; labels mean nothing here."""
     protocol, base = _find(name_or_path, root, holdout)
-    sides = (_read(protocol, base, split, name) for split in range(1, protocol.splits + 1) for name in protocol.subsets)
+    sides = (
+        _read(protocol, base, split, name)
+        for split in range(1, protocol.splits + 1)
+        for name in protocol.subsets
+    )
     by_path = {item.path: item for side in sides for item in side.items}
     return tuple(by_path[path] for path in sorted(by_path))
 
 
-def _find(name_or_path: str | os.PathLike[str], root: str | os.PathLike[str] | None, holdout: float) -> tuple[Protocol, Path]:
+def _find(
+    name_or_path: str | os.PathLike[str], root: str | os.PathLike[str] | None, holdout: float
+) -> tuple[Protocol, Path]:
     name = os.fspath(name_or_path)
     if name in _PROTOCOLS:
         return _PROTOCOLS[name], data_folder() / name if root is None else Path(root)
@@ -197,10 +226,16 @@ def _find(name_or_path: str | os.PathLike[str], root: str | os.PathLike[str] | N
     path = Path(name)
     if not path.exists():
         if name == "thumos14":
-            raise UsageError("thumos14 has actions to find in untrimmed videos, not a class a video: it is for `featx detect`")
-        raise UsageError(f"{name!r} is neither a known dataset nor a folder or csv that is there{nearest(name, _PROTOCOLS)}")
+            raise UsageError(
+                "thumos14 has actions to find in untrimmed videos, not a class a video: it is for `featx detect`"
+            )
+        raise UsageError(
+            f"{name!r} is neither a known dataset nor a folder or csv that is there{nearest(name, _PROTOCOLS)}"
+        )
     if root is not None:
-        raise UsageError(f"{name!r} is a path, and a root is for datasets that are known by name: leave --root out")
+        raise UsageError(
+            f"{name!r} is a path, and a root is for datasets that are known by name: leave --root out"
+        )
     if path.is_file() and path.suffix.lower() != ".csv":
         raise UsageError(
             f"{name!r} is not a csv: give one with the columns path and label, or a folder with a folder for each class"
@@ -222,7 +257,9 @@ def _generated(base: Path) -> tuple[str, ...]:
     return ("generated videos, not the official ones",) if (base / GENERATED).exists() else ()
 
 
-def _lacking(protocol: Protocol, base: Path, absent: tuple[str, ...], there: int, which: str) -> FeatxError:
+def _lacking(
+    protocol: Protocol, base: Path, absent: tuple[str, ...], there: int, which: str
+) -> FeatxError:
     return FeatxError(
         f"{_some(absent, 'video')} of {len(absent) + there} that {protocol.name}'s list has{which}"
         f" are not in {base}: get them, or go on with those that are there with --partial"
@@ -232,8 +269,13 @@ def _lacking(protocol: Protocol, base: Path, absent: tuple[str, ...], there: int
 def _agreed(protocol: Protocol, base: Path, split: int, subset: str, side: Side) -> Side:
     """Return the side with the classes alone that both sides of the split have videos of."""
     others = {name: _read(protocol, base, split, name) for name in protocol.pair if name != subset}
-    present = [{item.label for item in (side if name == subset else others[name]).items} for name in protocol.pair]
-    kept = sorted(set.intersection(*(labels for labels in present if labels))) if any(present) else []
+    present = [
+        {item.label for item in (side if name == subset else others[name]).items}
+        for name in protocol.pair
+    ]
+    kept = (
+        sorted(set.intersection(*(labels for labels in present if labels))) if any(present) else []
+    )
     if len(kept) == len(side.classes):
         return side
     if len(kept) < 2:
@@ -242,17 +284,24 @@ def _agreed(protocol: Protocol, base: Path, split: int, subset: str, side: Side)
         )
     numbers = {old: new for new, old in enumerate(kept)}
     items = tuple(
-        replace(item, label=numbers[item.label], also=tuple(numbers[label] for label in item.also if label in numbers))
+        replace(
+            item,
+            label=numbers[item.label],
+            also=tuple(numbers[label] for label in item.also if label in numbers),
+        )
         for item in side.items
         if item.label in numbers
     )
     left_out = [name for label, name in enumerate(side.classes) if label not in numbers]
-    note = (
-        f"{_some(left_out, 'class', 'classes')} of {len(side.classes)} left out, without a video in {' or '.join(protocol.pair)}"
-    )
+    note = f"{_some(left_out, 'class', 'classes')} of {len(side.classes)} left out, without a video in {' or '.join(protocol.pair)}"
     if gone := len(side.items) - len(items):
         note += f", and with them {gone} {subset} videos that are there"
-    return replace(side, classes=tuple(side.classes[label] for label in kept), items=items, notes=(*side.notes, note))
+    return replace(
+        side,
+        classes=tuple(side.classes[label] for label in kept),
+        items=items,
+        notes=(*side.notes, note),
+    )
 
 
 def _unique(items: tuple[Item, ...], name: str) -> tuple[Item, ...]:

@@ -107,13 +107,17 @@ class Videos:
     def find(self, stem: str) -> str | None:
         """Return the path of the video so named, None if it is not there; two of them are an error."""
         if stem in self._doubles:
-            raise FeatxError(f"{self._paths[stem]} and {self._doubles[stem]} are both the video {stem}: keep one of them")
+            raise FeatxError(
+                f"{self._paths[stem]} and {self._doubles[stem]} are both the video {stem}: keep one of them"
+            )
         return self._paths.get(stem)
 
 
 def parted(classes: tuple[str, ...], listed: Sequence[Item], videos: Videos) -> Side:
     """Return a side from its list, whose items have the listed name as `path`: that of the file, where it is there."""
-    found = [(item, videos.find(os.path.splitext(os.path.basename(item.path))[0])) for item in listed]
+    found = [
+        (item, videos.find(os.path.splitext(os.path.basename(item.path))[0])) for item in listed
+    ]
     return Side(
         classes=classes,
         items=tuple(replace(item, path=path) for item, path in found if path is not None),
@@ -126,7 +130,9 @@ def check_groups(train: Iterable[Item], test: Iterable[Item], where: Path) -> No
     trained = {(item.label, item.group) for item in train}
     for item in test:
         if (item.label, item.group) in trained:
-            raise FeatxError(f"the lists in {where} have the group of {item.id} in train and in test: get the official ones")
+            raise FeatxError(
+                f"the lists in {where} have the group of {item.id} in train and in test: get the official ones"
+            )
 
 
 def _unreadable(error: OSError) -> None:

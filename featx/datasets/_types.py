@@ -31,7 +31,9 @@ class Item:
 
     def __post_init__(self) -> None:
         if not 0 < self.overlap <= 1:
-            raise ValueError(f"{self.id} has an overlap of {self.overlap}: it lies above 0 and is at most 1")
+            raise ValueError(
+                f"{self.id} has an overlap of {self.overlap}: it lies above 0 and is at most 1"
+            )
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -23,9 +23,13 @@ def read(root: Path, split: int, subset: str) -> Side:
     if path is None:
         raise Missing("activity_net.v1-3.min.json")
     database = _database(path)
-    listed = {name: v["annotations"] for name, v in database.items() if v["subset"] == _SUBSETS[subset]}
+    listed = {
+        name: v["annotations"] for name, v in database.items() if v["subset"] == _SUBSETS[subset]
+    }
     if not any(listed.values()):
-        raise FeatxError(f"{path} has no annotations for {_SUBSETS[subset]}: they are withheld; give subset train or val")
+        raise FeatxError(
+            f"{path} has no annotations for {_SUBSETS[subset]}: they are withheld; give subset train or val"
+        )
     classes = tuple(sorted({a["label"] for v in database.values() for a in v["annotations"]}))
     labels = {name: label for label, name in enumerate(classes)}
     videos = Videos(first_there(root, "videos"))
@@ -37,7 +41,16 @@ def read(root: Path, split: int, subset: str) -> Side:
             continue
         for number, a in enumerate(segments, start=1):
             start, end = (float(second) for second in a["segment"])
-            items.append(Item(id=f"{name}#{number}", path=found, label=labels[a["label"]], group=name, start=start, end=end))
+            items.append(
+                Item(
+                    id=f"{name}#{number}",
+                    path=found,
+                    label=labels[a["label"]],
+                    group=name,
+                    start=start,
+                    end=end,
+                )
+            )
     return Side(classes=classes, items=tuple(items), absent=tuple(absent))
 
 
@@ -45,9 +58,17 @@ def _database(path: Path) -> dict[str, Any]:
     try:
         database = json.loads(path.read_text(encoding="utf-8"))["database"]
         for video in database.values():
-            _ = video["subset"], [(a["label"], float(a["segment"][0]), float(a["segment"][1])) for a in video["annotations"]]
+            _ = (
+                video["subset"],
+                [
+                    (a["label"], float(a["segment"][0]), float(a["segment"][1]))
+                    for a in video["annotations"]
+                ],
+            )
     except (ValueError, KeyError, TypeError, IndexError, AttributeError) as error:
-        raise FeatxError(f"{path} is not ActivityNet's annotation file ({error!r}): get it again") from error
+        raise FeatxError(
+            f"{path} is not ActivityNet's annotation file ({error!r}): get it again"
+        ) from error
     return dict(database)
 
 

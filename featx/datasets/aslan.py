@@ -41,7 +41,18 @@ _COLUMNS = 5
 # The read-me names them "[ignore]- four digit id of the sample".
 _FOUR_DIGITS = re.compile(r"(?<!\d)\d{4}(?!\d)")
 # Whatever SciPy raises for a file that is damaged or none of MATLAB's.
-_DAMAGED = (OSError, ValueError, TypeError, KeyError, IndexError, AttributeError, EOFError, MemoryError, struct.error, zlib.error)
+_DAMAGED = (
+    OSError,
+    ValueError,
+    TypeError,
+    KeyError,
+    IndexError,
+    AttributeError,
+    EOFError,
+    MemoryError,
+    struct.error,
+    zlib.error,
+)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -95,7 +106,9 @@ class Pairs:
         for text in known if absent else ():
             sample = _id_in(os.path.basename(text))
             if sample in absent and names.setdefault(sample, text) != text:
-                raise FeatxError(f"{names[sample]!r} and {text!r} could both be {sample}: leave one of them out")
+                raise FeatxError(
+                    f"{names[sample]!r} and {text!r} could both be {sample}: leave one of them out"
+                )
         return tuple(replace(item, path=names.get(item.id, item.path)) for item in self.samples)
 
 
@@ -111,7 +124,9 @@ def read_pairs(root: str | os.PathLike[str] | None = None, *, view: int = 2) -> 
     Raises UsageError where a file is not there, FeatxError for one that is not as described.
     """
     if view not in VIEWS:
-        raise UsageError(f"view is {view}, and ASLAN has 1, for development, and 2, for reporting: give one of those")
+        raise UsageError(
+            f"view is {view}, and ASLAN has 1, for development, and 2, for reporting: give one of those"
+        )
     base = folder_of(root)
     try:
         tables = _view1(base) if view == 1 else _view2(base)
@@ -120,12 +135,22 @@ def read_pairs(root: str | os.PathLike[str] | None = None, *, view: int = 2) -> 
     table = np.concatenate(tables)
     fold = np.repeat(np.arange(1, len(tables) + 1), [len(each) for each in tables])
     every = tuple(range(1, len(tables) + 1))
-    rounds = (((1,), 2),) if view == 1 else tuple((tuple(f for f in every if f != test), test) for test in every)
+    rounds = (
+        (((1,), 2),)
+        if view == 1
+        else tuple((tuple(f for f in every if f != test), test) for test in every)
+    )
     generated = (base / GENERATED).exists()
     videos, notes = _videos_there(base)
-    actions = {int(n): int(a) for n, a in zip(table[:, :2].ravel(), table[:, 3:].ravel(), strict=True)}
+    actions = {
+        int(n): int(a) for n, a in zip(table[:, :2].ravel(), table[:, 3:].ravel(), strict=True)
+    }
     samples = tuple(
-        Item(id=f"{number:04d}", path=videos.get(f"{number:04d}", f"{FOLDERS[0]}/{number:04d}.avi"), label=action - 1)
+        Item(
+            id=f"{number:04d}",
+            path=videos.get(f"{number:04d}", f"{FOLDERS[0]}/{number:04d}.avi"),
+            label=action - 1,
+        )
         for number, action in sorted(actions.items())
     )
     return Pairs(
@@ -139,7 +164,11 @@ def read_pairs(root: str | os.PathLike[str] | None = None, *, view: int = 2) -> 
         samples=samples,
         absent=tuple(item.id for item in samples if item.id not in videos),
         official=view == 2 and not generated and _as_distributed(tables),
-        notes=(*notes, *_oddities(table, fold), *(["generated videos, not the official ones"] if generated else [])),
+        notes=(
+            *notes,
+            *_oddities(table, fold),
+            *(["generated videos, not the official ones"] if generated else []),
+        ),
     )
 
 
@@ -175,7 +204,9 @@ def _videos_there(base: Path) -> tuple[dict[str, str], list[str]]:
     notes = [f"{folders[0]} is read, and {folders[1].name} beside it is not"] if folders[1:] else []
     if others:
         more = f" and {len(others) - 1} more" if others[1:] else ""
-        notes.append(f"no sample's, having no four-digit id in its name: {others[0]}{more} in {folders[0]}")
+        notes.append(
+            f"no sample's, having no four-digit id in its name: {others[0]}{more} in {folders[0]}"
+        )
     return found, notes
 
 
@@ -195,7 +226,9 @@ def _id_in(stem: str) -> str | None:
     """Return the four-digit id in a video's name: the only such number, or of several the one at its end."""
     numbers = _FOUR_DIGITS.findall(stem)
     if len(numbers) > 1 and not stem.endswith(numbers[-1]):
-        raise FeatxError(f"{stem!r} could be the sample {' or '.join(numbers)}: rename it to its four-digit id alone")
+        raise FeatxError(
+            f"{stem!r} could be the sample {' or '.join(numbers)}: rename it to its four-digit id alone"
+        )
     return numbers[-1] if numbers else None
 
 
@@ -208,8 +241,12 @@ def _view2(base: Path) -> list[Ints]:
     if values is None:
         raise FeatxError(f"{path} has no variable action_splits_pairs: get View2.mat again")
     if values.ndim != 3 or values.shape[1] != _COLUMNS or values.shape[2] < 2 or not len(values):
-        raise FeatxError(f"action_splits_pairs in {path} is {_shape(values)}, not pairs x 5 x folds: get View2.mat again")
-    return [_checked(values[:, :, fold], path, f", fold {fold + 1}") for fold in range(values.shape[2])]
+        raise FeatxError(
+            f"action_splits_pairs in {path} is {_shape(values)}, not pairs x 5 x folds: get View2.mat again"
+        )
+    return [
+        _checked(values[:, :, fold], path, f", fold {fold + 1}") for fold in range(values.shape[2])
+    ]
 
 
 def _view1(base: Path) -> list[Ints]:
@@ -217,9 +254,15 @@ def _view1(base: Path) -> list[Ints]:
     for name in ("train_pairs.mat", "test_pairs.mat"):
         path = first_there(base, name)
         # The read-me does not name the variable.
-        fitting = {n: v for n, v in _variables(path).items() if v.ndim == 2 and v.shape[1] == _COLUMNS and len(v)}
+        fitting = {
+            n: v
+            for n, v in _variables(path).items()
+            if v.ndim == 2 and v.shape[1] == _COLUMNS and len(v)
+        }
         if len(fitting) != 1:
-            raise FeatxError(f"{path} has {len(fitting)} variables that are pairs x 5: get it again, with one")
+            raise FeatxError(
+                f"{path} has {len(fitting)} variables that are pairs x 5: get it again, with one"
+            )
         tables.append(_checked(next(iter(fitting.values())), path, ""))
     return tables
 
@@ -232,22 +275,32 @@ def _variables(path: Path, *names: str) -> dict[str, npt.NDArray[Any]]:
     try:
         found = loadmat(path, variable_names=names or None)
     except NotImplementedError as error:
-        raise FeatxError(f"{path} is in MATLAB's format 7.3: save it again in MATLAB with -v7, as it was distributed") from error
+        raise FeatxError(
+            f"{path} is in MATLAB's format 7.3: save it again in MATLAB with -v7, as it was distributed"
+        ) from error
     except (*_DAMAGED, MatReadError) as error:
         raise FeatxError(
             f"cannot read {path} as a MATLAB file ({(str(error) or repr(error)).splitlines()[0]}): get it again"
         ) from error
-    return {name: v for name, v in found.items() if isinstance(v, np.ndarray) and v.dtype.kind in "fiub"}
+    return {
+        name: v for name, v in found.items() if isinstance(v, np.ndarray) and v.dtype.kind in "fiub"
+    }
 
 
 def _checked(values: npt.NDArray[Any], path: Path, where: str) -> Ints:
     """Return a table of pairs as whole numbers, (P, 5) int64, each what its column can hold."""
     numbers = np.asarray(values, np.float64)
-    if not (np.isfinite(numbers).all() and (numbers == np.floor(numbers)).all() and (np.abs(numbers) < 2**53).all()):
+    if not (
+        np.isfinite(numbers).all()
+        and (numbers == np.floor(numbers)).all()
+        and (np.abs(numbers) < 2**53).all()
+    ):
         raise FeatxError(f"{path}{where} has numbers that are not whole: get it again")
     table = numbers.astype(np.int64)
     bad = (
-        ((table[:, :2] < 1) | (table[:, :2] > 9999)).any(axis=1) | ~np.isin(table[:, 2], (0, 1)) | (table[:, 3:] < 1).any(axis=1)
+        ((table[:, :2] < 1) | (table[:, :2] > 9999)).any(axis=1)
+        | ~np.isin(table[:, 2], (0, 1))
+        | (table[:, 3:] < 1).any(axis=1)
     )
     if bad.any():
         row = int(bad.argmax())
@@ -272,14 +325,18 @@ def _oddities(table: Ints, fold: Ints) -> list[str]:
     wrong = np.flatnonzero((table[:, 3] == table[:, 4]) != (table[:, 2] == 1))
     if len(wrong):
         first = " ".join(map(str, table[wrong[0]]))
-        notes.append(f"{_pairs(len(wrong))} labelled otherwise than their actions say, such as {first}: the label counts")
+        notes.append(
+            f"{_pairs(len(wrong))} labelled otherwise than their actions say, such as {first}: the label counts"
+        )
     alone = int((table[:, 0] == table[:, 1]).sum())
     if alone:
         notes.append(f"{_pairs(alone)} a sample with itself")
     for what, columns in (("actions", slice(3, 5)), ("samples", slice(0, 2))):
         shared = _in_several(table[:, columns], fold)
         if shared:
-            notes.append(f"{shared} {what} in more than one fold: the folds should have {what} of their own")
+            notes.append(
+                f"{shared} {what} in more than one fold: the folds should have {what} of their own"
+            )
     several = _in_several(table[:, :2].reshape(-1, 1), table[:, 3:].ravel())
     if several:
         notes.append(f"{several} samples have more than one action")

@@ -58,19 +58,31 @@ def own_data(path: Path, holdout: float) -> Protocol:
     if all(each.side is None for each in labelled):
         labelled = _held_out(labelled, holdout, path)
         count = sum(each.side == "test" for each in labelled)
-        notes.append(f"{path} has no test side: the last {holdout:.0%} of each class's groups, {count} videos, are")
-    sides = tuple(name for name in ("train", "val", "test") if any(each.side == name for each in labelled))
+        notes.append(
+            f"{path} has no test side: the last {holdout:.0%} of each class's groups, {count} videos, are"
+        )
+    sides = tuple(
+        name for name in ("train", "val", "test") if any(each.side == name for each in labelled)
+    )
     if sides[0] != "train" or len(sides) < 2:
-        raise UsageError(f"{path} has {sides[0]} videos only: give it a train side and a val or test side")
+        raise UsageError(
+            f"{path} has {sides[0]} videos only: give it a train side and a val or test side"
+        )
     pair = ("train", "test" if "test" in sides else "val")
     for name in pair:
         lone = sorted(set(classes) - {each.class_name for each in labelled if each.side == name})
         if lone:
-            notes.append(f"{len(lone)} of {len(classes)} classes have no {name} video: {', '.join(lone[:5])}")
+            notes.append(
+                f"{len(lone)} of {len(classes)} classes have no {name} video: {', '.join(lone[:5])}"
+            )
     numbers = {name: label for label, name in enumerate(classes)}
 
     def read(root: Path, split: int, subset: str) -> Side:
-        listed = [replace(each.item, label=numbers[each.class_name]) for each in labelled if each.side == subset]
+        listed = [
+            replace(each.item, label=numbers[each.class_name])
+            for each in labelled
+            if each.side == subset
+        ]
         there = _there(item.path for item in listed)
         return Side(
             classes=classes,
@@ -79,7 +91,9 @@ def own_data(path: Path, holdout: float) -> Protocol:
             notes=tuple(notes),
         )
 
-    return Protocol(name=path.stem or str(path), source=str(path), read=read, subsets=sides, pair=pair)
+    return Protocol(
+        name=path.stem or str(path), source=str(path), read=read, subsets=sides, pair=pair
+    )
 
 
 def _folder(path: Path) -> list[_Labelled]:
@@ -88,14 +102,22 @@ def _folder(path: Path) -> list[_Labelled]:
     divided = "train" in sides and len(sides) > 1
     labelled = []
     for side, folder in [(name, path / name) for name in sides] if divided else [(None, path)]:
-        for place in sorted(entry.path for entry in os.scandir(folder) if entry.is_dir() and not entry.name.startswith(".")):
+        for place in sorted(
+            entry.path
+            for entry in os.scandir(folder)
+            if entry.is_dir() and not entry.name.startswith(".")
+        ):
             # Raises where a class has no video: an empty folder is a mistake, not a class.
             for source in find_videos(place, root=str(path)).sources:
                 group = _GROUP.search(os.path.basename(source.id))
-                item = Item(id=source.id, path=source.path, label=-1, group=group[1] if group else None)
+                item = Item(
+                    id=source.id, path=source.path, label=-1, group=group[1] if group else None
+                )
                 labelled.append(_Labelled(item, os.path.basename(place), side))
     if not labelled:
-        raise UsageError(f"{path} has no folders with videos: give a folder with a folder for each class, or a csv")
+        raise UsageError(
+            f"{path} has no folders with videos: give a folder with a folder for each class, or a csv"
+        )
     return labelled
 
 
@@ -109,7 +131,10 @@ def _table(path: Path) -> list[_Labelled]:
     times_listed: dict[str, int] = defaultdict(int)
     for number, row in enumerate(reader, start=2):
         where = f"{path}, line {number}"
-        values = {key: (row.get(key) or "").strip() for key in ("path", "label", "split", "start", "end", "group")}
+        values = {
+            key: (row.get(key) or "").strip()
+            for key in ("path", "label", "split", "start", "end", "group")
+        }
         if not values["path"] or not values["label"]:
             raise FeatxError(f"{where} lacks its path or its label: fill it in")
         side = _SIDES.get(values["split"].lower())
@@ -117,14 +142,17 @@ def _table(path: Path) -> list[_Labelled]:
             raise FeatxError(f"{where} has the split {values['split']!r}: give train, val or test")
         start, end = (_seconds(values[key], f"{where}, {key}") for key in ("start", "end"))
         if (start or 0.0) >= (math.inf if end is None else end):
-            raise FeatxError(f"{where} ends at {end} s, not after its start at {start or 0.0} s: put it right")
+            raise FeatxError(
+                f"{where} ends at {end} s, not after its start at {start or 0.0} s: put it right"
+            )
         name = os.path.splitext(values["path"])[0]
         times_listed[name] += 1
         item = Item(
             id=name if times_listed[name] == 1 else f"{name}#{times_listed[name]}",
             path=os.path.join(path.parent, values["path"]),
             label=-1,
-            group=values["group"] or (match[1] if (match := _GROUP.search(os.path.basename(name))) else None),
+            group=values["group"]
+            or (match[1] if (match := _GROUP.search(os.path.basename(name))) else None),
             start=start,
             end=end,
         )
@@ -159,7 +187,10 @@ def _held_out(labelled: Sequence[_Labelled], holdout: float, path: Path) -> list
             )
         count = min(max(1, round(holdout * len(of_class))), len(of_class) - 1)
         held |= {(name, group) for group in sorted(of_class)[-count:]}
-    return [replace(each, side="test" if (each.class_name, _group_of(each)) in held else "train") for each in labelled]
+    return [
+        replace(each, side="test" if (each.class_name, _group_of(each)) in held else "train")
+        for each in labelled
+    ]
 
 
 def _group_of(each: _Labelled) -> str:

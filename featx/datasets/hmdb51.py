@@ -4,7 +4,15 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from featx.datasets._protocol import Protocol, Side, Videos, check_groups, first_there, lines, parted
+from featx.datasets._protocol import (
+    Protocol,
+    Side,
+    Videos,
+    check_groups,
+    first_there,
+    lines,
+    parted,
+)
 from featx.datasets._types import Item
 from featx.errors import FeatxError
 
@@ -31,7 +39,9 @@ def read(root: Path, split: int, subset: str) -> Side:
         for number, line in enumerate(lines(path), start=1):
             name, _, use = line.rpartition(" ")
             if use not in _SUBSETS or not name:
-                raise FeatxError(f"{path}, line {number}: {line!r} is not a video and 0, 1 or 2: get the official splits again")
+                raise FeatxError(
+                    f"{path}, line {number}: {line!r} is not a video and 0, 1 or 2: get the official splits again"
+                )
             sides[_SUBSETS[use]].append(_item(name, label, class_name))
     check_groups(sides["train"], sides["test"], folder)
     return parted(classes, sides[subset], videos)

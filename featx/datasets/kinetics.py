@@ -37,7 +37,9 @@ def read(root: Path, split: int, subset: str) -> Side:
         raise Missing(f"{subset}.csv")
     rows = {name: list(_rows(path)) for name, path in listed.items()}
     if any(not row.label for row in rows[subset]):
-        raise FeatxError(f"{listed[subset]} has no labels for some of its clips: give another subset, or the list with labels")
+        raise FeatxError(
+            f"{listed[subset]} has no labels for some of its clips: give another subset, or the list with labels"
+        )
     classes = tuple(sorted({row.label for side in rows.values() for row in side if row.label}))
     labels = {name: label for label, name in enumerate(classes)}
     folders = [f"{above}{name}" for above in ("", "videos/") for name in _NAMES[subset]]
@@ -54,9 +56,16 @@ def read(root: Path, split: int, subset: str) -> Side:
 
 def _find_list(root: Path, subset: str) -> Path | None:
     name = re.compile(rf"(kinetics[-_]?\d+([-_]\d+)?[-_])?({'|'.join(_NAMES[subset])})\.csv")
-    found = [path for place in _PLACES for path in sorted(root.glob(f"{place}/*.csv")) if name.fullmatch(path.name)]
+    found = [
+        path
+        for place in _PLACES
+        for path in sorted(root.glob(f"{place}/*.csv"))
+        if name.fullmatch(path.name)
+    ]
     if len(found) > 1:
-        raise FeatxError(f"{found[0]} and {found[1]} are both a list of the {subset} side: keep one of them below {root}")
+        raise FeatxError(
+            f"{found[0]} and {found[1]} are both a list of the {subset} side: keep one of them below {root}"
+        )
     return found[0] if found else None
 
 
@@ -65,7 +74,11 @@ def _rows(path: Path) -> Iterator[_Row]:
     for number, row in enumerate(csv.DictReader(lines(path)), start=2):
         try:
             video_id, start, end = (row[column] for column in _COLUMNS)
-            yield _Row(row.get("label") or "", video_id, f"{video_id}_{int(float(start)):06d}_{int(float(end)):06d}")
+            yield _Row(
+                row.get("label") or "",
+                video_id,
+                f"{video_id}_{int(float(start)):06d}_{int(float(end)):06d}",
+            )
         except (KeyError, TypeError, ValueError) as error:
             columns = ", ".join(("label", *_COLUMNS))
             raise FeatxError(

@@ -24,7 +24,9 @@ def read(root: Path, split: int, subset: str) -> Side:
     """
     classes = tuple(lines(first_there(root, *(f"{place}labels.txt" for place in _PLACES))))
     name = f"{subset}_partition.txt"
-    path = first_there(root, *(f"{place}{name}{packed}" for place in _PLACES for packed in ("", ".gz")))
+    path = first_there(
+        root, *(f"{place}{name}{packed}" for place in _PLACES for packed in ("", ".gz"))
+    )
     videos = Videos(first_there(root, "videos"))
     labels = _labels(path, len(classes))
     items, absent = [], []
@@ -35,10 +37,10 @@ def read(root: Path, split: int, subset: str) -> Side:
         else:
             items.append(Item(id=video_id, path=found, label=label, also=tuple(also)))
     several = sum(len(numbers) > 1 for numbers in labels.values())
-    note = (
-        f"{several} of {len(labels)} listed videos have several labels: the first one is trained, any counts as right in a test"
+    note = f"{several} of {len(labels)} listed videos have several labels: the first one is trained, any counts as right in a test"
+    return Side(
+        classes=classes, items=tuple(items), absent=tuple(absent), notes=(note,) if several else ()
     )
-    return Side(classes=classes, items=tuple(items), absent=tuple(absent), notes=(note,) if several else ())
 
 
 def _labels(path: Path, n_classes: int) -> dict[str, list[int]]:
@@ -48,7 +50,9 @@ def _labels(path: Path, n_classes: int) -> dict[str, list[int]]:
         match = _LINE.fullmatch(line)
         numbers = [int(label) for label in match[2].split(",")] if match else []
         if match is None or max(numbers) >= n_classes:
-            raise FeatxError(f"{path}, line {number}: {line!r} is not a URL and numbers below {n_classes}: get the list again")
+            raise FeatxError(
+                f"{path}, line {number}: {line!r} is not a URL and numbers below {n_classes}: get the list again"
+            )
         known = labels.setdefault(match[1], [])
         known += [label for label in numbers if label not in known]
     return labels

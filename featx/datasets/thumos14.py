@@ -64,7 +64,9 @@ def load_annotations(subset: Subset, *, root: str | os.PathLike[str] | None = No
     try:
         return read_annotations(first_there(base, f"annotation_{subset}"), subset=subset)
     except Missing as missing:
-        raise UsageError(f"{NAME}'s {subset} annotations are not in {base} (no {missing}): get {GET}; {_small()}") from missing
+        raise UsageError(
+            f"{NAME}'s {subset} annotations are not in {base} (no {missing}): get {GET}; {_small()}"
+        ) from missing
 
 
 def untrimmed_videos(
@@ -80,7 +82,11 @@ def untrimmed_videos(
     if len(found) < len(wanted):
         # Anywhere else below the root: UCF101's thousands of trimmed videos are only looked through where some are missing.
         videos = [Videos(base)]
-        found = {name: path for name in wanted if (path := found.get(name) or _first(videos, name)) is not None}
+        found = {
+            name: path
+            for name in wanted
+            if (path := found.get(name) or _first(videos, name)) is not None
+        }
     return found, tuple(name for name in wanted if name not in found)
 
 
@@ -88,22 +94,33 @@ def _first(videos: Iterable[Videos], name: str) -> str | None:
     return next((path for each in videos if (path := each.find(name)) is not None), None)
 
 
-def trimmed_videos(classes: tuple[str, ...], *, root: str | os.PathLike[str] | None = None) -> tuple[Item, ...]:
+def trimmed_videos(
+    classes: tuple[str, ...], *, root: str | os.PathLike[str] | None = None
+) -> tuple[Item, ...]:
     """Return the trimmed training videos of the classes, each of one action from end to end, by class and name.
 
     UsageError where the folder, or a class in it, is not there.
     """
     base = folder(root)
     if not (base / _TRIMMED).is_dir():
-        raise UsageError(f"{NAME}'s trimmed training videos are not in {base} (no {_TRIMMED}): get {GET}; {_small()}")
+        raise UsageError(
+            f"{NAME}'s trimmed training videos are not in {base} (no {_TRIMMED}): get {GET}; {_small()}"
+        )
     items = list[Item]()
     for label, name in enumerate(classes):
         place = base / _TRIMMED / name
         if not place.is_dir():
-            raise UsageError(f"{base / _TRIMMED} has no folder {name}: get UCF101's videos of that class")
+            raise UsageError(
+                f"{base / _TRIMMED} has no folder {name}: get UCF101's videos of that class"
+            )
         videos = Videos(place)
-        paths = {stem: path for stem in sorted(videos.stems) if (path := videos.find(stem)) is not None}
-        items += [Item(id=s, path=p, label=label, group=s.rpartition("_c")[0] or None) for s, p in paths.items()]
+        paths = {
+            stem: path for stem in sorted(videos.stems) if (path := videos.find(stem)) is not None
+        }
+        items += [
+            Item(id=s, path=p, label=label, group=s.rpartition("_c")[0] or None)
+            for s, p in paths.items()
+        ]
     return tuple(items)
 
 
@@ -122,23 +139,43 @@ def read_annotations(path: str | os.PathLike[str], *, subset: str | None = None)
     if place.is_file():
         return _read_json(place, subset)
     if not place.is_dir():
-        raise UsageError(f"no annotations in {place}: give a folder of <Class>_test.txt, or a JSON file as ActivityNet's")
-    files = {m: m["side"].lower() for p in sorted(place.iterdir()) if (m := _FILE.fullmatch(p.name)) is not None}
+        raise UsageError(
+            f"no annotations in {place}: give a folder of <Class>_test.txt, or a JSON file as ActivityNet's"
+        )
+    files = {
+        m: m["side"].lower()
+        for p in sorted(place.iterdir())
+        if (m := _FILE.fullmatch(p.name)) is not None
+    }
     sides = sorted(set(files.values()))
     if subset is not None:
         wanted = {"validation": "val"}.get(subset.lower(), subset.lower())
         sides = [side for side in sides if side == wanted]
     if len(sides) != 1:
-        has = f"files of both {' and '.join(sides)}" if sides else f"no <Class>_{subset or 'test'}.txt"
+        has = (
+            f"files of both {' and '.join(sides)}"
+            if sides
+            else f"no <Class>_{subset or 'test'}.txt"
+        )
         raise UsageError(f"{place} has {has}: give the folder of one side's annotations")
     side = sides[0]
     found = {m["name"]: place / m.string for m, of in files.items() if of == side}
     ambiguous = found.pop(AMBIGUOUS, None)
     if not found:
-        raise UsageError(f"{place} has no <Class>_{side}.txt: give the folder of one side's annotations")
+        raise UsageError(
+            f"{place} has no <Class>_{side}.txt: give the folder of one side's annotations"
+        )
     classes, listed = _ordered(tuple(found), place)
-    instances = [_instance(row, found[name], n, label) for label, name in enumerate(classes) for n, row in _rows(found[name])]
-    none = [_instance(row, ambiguous, n, -1) for n, row in _rows(ambiguous)] if ambiguous is not None else []
+    instances = [
+        _instance(row, found[name], n, label)
+        for label, name in enumerate(classes)
+        for n, row in _rows(found[name])
+    ]
+    none = (
+        [_instance(row, ambiguous, n, -1) for n, row in _rows(ambiguous)]
+        if ambiguous is not None
+        else []
+    )
     return Annotations(
         name=f"{place.name} ({side})",
         classes=classes,
@@ -162,7 +199,9 @@ def _instance(row: str, path: Path, number: int, label: int) -> Instance:
     except ValueError:
         start = end = math.nan
     if not 0 <= start < end < math.inf:
-        raise FeatxError(f"{path}, line {number}: {row!r} is not a video, a start and a later end in seconds: mend it")
+        raise FeatxError(
+            f"{path}, line {number}: {row!r} is not a video, a start and a later end in seconds: mend it"
+        )
     return Instance(video, label, start, end)
 
 
@@ -177,7 +216,9 @@ def _ordered(names: tuple[str, ...], place: Path) -> tuple[tuple[str, ...], tupl
     rows = [row.split() for row in lines(listed)]
     order = [row[-1] for row in rows]
     if sorted(order) != sorted(names):
-        differing = sorted(set(order) ^ set(names)) or [name for name in names if order.count(name) > 1]
+        differing = sorted(set(order) ^ set(names)) or [
+            name for name in names if order.count(name) > 1
+        ]
         raise FeatxError(
             f"{listed} and the files beside it do not have the same classes ({', '.join(differing[:3])}): get them again"
         )
@@ -188,7 +229,9 @@ def _ordered(names: tuple[str, ...], place: Path) -> tuple[tuple[str, ...], tupl
         raise FeatxError(f"{listed} has the same number for several classes: get it again")
     ordered = sorted(zip(numbers, order, strict=True))
     counted = [number for number, _ in ordered] == list(range(1, len(ordered) + 1))
-    return tuple(name for _, name in ordered), None if counted else tuple(number for number, _ in ordered)
+    return tuple(name for _, name in ordered), None if counted else tuple(
+        number for number, _ in ordered
+    )
 
 
 def _numbers(classes: tuple[str, ...], place: Path) -> tuple[int, ...] | None:
@@ -199,7 +242,11 @@ def _numbers(classes: tuple[str, ...], place: Path) -> tuple[int, ...] | None:
             numbers = {row[1]: int(row[0]) for row in rows if len(row) == 2 and row[0].isdigit()}
             if all(c in numbers for c in classes):
                 return tuple(numbers[c] for c in classes)
-    return tuple(OFFICIAL_NUMBERS[c] for c in classes) if set(classes) <= set(OFFICIAL_NUMBERS) else None
+    return (
+        tuple(OFFICIAL_NUMBERS[c] for c in classes)
+        if set(classes) <= set(OFFICIAL_NUMBERS)
+        else None
+    )
 
 
 def _durations(place: Path, side: str) -> dict[str, float]:
@@ -226,14 +273,22 @@ def _read_json(path: Path, subset: str | None) -> Annotations:
         there = sorted({str(v.get("subset", "")) for v in database.values()})
         if subset is not None and subset.lower() == "all" not in map(str.lower, there):
             subset = None
-        taken = {n: v for n, v in database.items() if subset is None or str(v.get("subset", "")).lower() == subset.lower()}
+        taken = {
+            n: v
+            for n, v in database.items()
+            if subset is None or str(v.get("subset", "")).lower() == subset.lower()
+        }
         rows = [
             (name, str(a["label"]), float(a["segment"][0]), float(a["segment"][1]))
             for name, video in taken.items()
             for a in video.get("annotations", ())
         ]
-        durations = {name: float(v["duration"]) for name, v in taken.items() if v.get("duration") is not None}
-        names = {str(a["label"]) for v in database.values() for a in v.get("annotations", ())} - {AMBIGUOUS}
+        durations = {
+            name: float(v["duration"]) for name, v in taken.items() if v.get("duration") is not None
+        }
+        names = {str(a["label"]) for v in database.values() for a in v.get("annotations", ())} - {
+            AMBIGUOUS
+        }
     except (OSError, ValueError, KeyError, TypeError, IndexError, AttributeError) as error:
         raise FeatxError(
             f"{path} is no annotation file as ActivityNet's ({error!r}): give one, or a folder of <Class>_test.txt"
@@ -251,13 +306,17 @@ def _read_json(path: Path, subset: str | None) -> Annotations:
     return Annotations(
         name=path.name if subset is None else f"{path.name} ({subset})",
         classes=classes,
-        numbers=tuple(OFFICIAL_NUMBERS[c] for c in classes) if set(classes) <= set(OFFICIAL_NUMBERS) else None,
+        numbers=tuple(OFFICIAL_NUMBERS[c] for c in classes)
+        if set(classes) <= set(OFFICIAL_NUMBERS)
+        else None,
         instances=tuple(i for i in found if i.label >= 0),
         ambiguous=tuple(i for i in found if i.label < 0),
         videos=tuple(sorted(taken)),
         durations=durations,
         source=os.fspath(path),
-        subsets=tuple(sorted({str(v.get("subset", "")) for v in taken.values() if v.get("annotations")})),
+        subsets=tuple(
+            sorted({str(v.get("subset", "")) for v in taken.values() if v.get("annotations")})
+        ),
     )
 
 

@@ -5,7 +5,15 @@ from __future__ import annotations
 import re
 from pathlib import Path
 
-from featx.datasets._protocol import Protocol, Side, Videos, check_groups, first_there, lines, parted
+from featx.datasets._protocol import (
+    Protocol,
+    Side,
+    Videos,
+    check_groups,
+    first_there,
+    lines,
+    parted,
+)
 from featx.datasets._types import Item
 from featx.errors import FeatxError
 
@@ -21,7 +29,9 @@ def read(root: Path, split: int, subset: str) -> Side:
     folder = first_there(root, "ucfTrainTestlist")
     videos = Videos(first_there(root, "UCF-101"))
     classes = _classes(folder / "classInd.txt")
-    sides = {name: _listed(folder / f"{name}list{split:02d}.txt", classes) for name in ("train", "test")}
+    sides = {
+        name: _listed(folder / f"{name}list{split:02d}.txt", classes) for name in ("train", "test")
+    }
     check_groups(sides["train"], sides["test"], folder)
     return parted(classes, sides[subset], videos)
 
@@ -29,7 +39,9 @@ def read(root: Path, split: int, subset: str) -> Side:
 def _classes(path: Path) -> tuple[str, ...]:
     rows = [line.split() for line in lines(path)]
     if any(len(row) != 2 or row[0] != str(number) for number, row in enumerate(rows, start=1)):
-        raise FeatxError(f"{path} is not as distributed, a number from 1 and a name a line: get ucfTrainTestlist again")
+        raise FeatxError(
+            f"{path} is not as distributed, a number from 1 and a name a line: get ucfTrainTestlist again"
+        )
     return tuple(name for _, name in rows)
 
 
@@ -42,8 +54,14 @@ def _listed(path: Path, classes: tuple[str, ...]) -> list[Item]:
         class_name, _, _ = name.partition("/")
         video_id = name.rpartition(".")[0]
         group = _GROUP.search(video_id)
-        if class_name not in labels or group is None or rest not in ([], [str(labels[class_name] + 1)]):
-            raise FeatxError(f"{path}, line {number}: {line!r} is not a video of UCF101's classes: get ucfTrainTestlist again")
+        if (
+            class_name not in labels
+            or group is None
+            or rest not in ([], [str(labels[class_name] + 1)])
+        ):
+            raise FeatxError(
+                f"{path}, line {number}: {line!r} is not a video of UCF101's classes: get ucfTrainTestlist again"
+            )
         items.append(Item(id=video_id, path=name, label=labels[class_name], group=group[1]))
     return items
 

@@ -30,10 +30,17 @@ def read(root: Path, split: int, subset: str) -> Side:
             if (actor == ACTORS[split - 1]) != (subset == "test"):
                 continue
             found = clips.get((actor, action), {})
-            items += [Item(id=f"{action}/{stem}", path=found[stem], label=label, group=actor) for stem in sorted(found)]
+            items += [
+                Item(id=f"{action}/{stem}", path=found[stem], label=label, group=actor)
+                for stem in sorted(found)
+            ]
             absent += [] if found else [f"{action}/{actor}_{action}.avi"]
     named = ", ".join(others[:3]) + (" …" if others[3:] else "")
-    notes = (f"{len(others)} videos are left out whose names are no actor's action: {named}",) if others else ()
+    notes = (
+        (f"{len(others)} videos are left out whose names are no actor's action: {named}",)
+        if others
+        else ()
+    )
     return Side(classes=ACTIONS, items=tuple(items), absent=tuple(absent), notes=notes)
 
 
@@ -54,7 +61,9 @@ def _clips(videos: Videos) -> tuple[dict[tuple[str, str], dict[str, str]], list[
     for (actor, action, take), stem in takes.items():
         if not take and len(clips[actor, action]) > 1:
             more = next(other for other in clips[actor, action] if other != stem)
-            raise FeatxError(f"{stem} and {more} are of two releases, in which they are one clip: keep those of one")
+            raise FeatxError(
+                f"{stem} and {more} are of two releases, in which they are one clip: keep those of one"
+            )
     return dict(clips), sorted(others)
 
 

@@ -59,7 +59,9 @@ def evaluate_generated(
     ready = prepare(replace(settings, layers=[PROB], precision=precision), loaded=loaded)
     transform, device = ready.decode.transform, ready.extractor.device
     if transform.input != "rgb":
-        raise UsageError(f"the input is {transform.input}, and generated clips are RGB frames: give a checkpoint for RGB")
+        raise UsageError(
+            f"the input is {transform.input}, and generated clips are RGB frames: give a checkpoint for RGB"
+        )
     probabilities, labels = [], []
     for first in range(0, HELD_OUT, ready.batch_size):
         # All batches have one size: a row does not depend on its neighbours, and what the last one has too many is cut off.
@@ -76,7 +78,9 @@ def evaluate_generated(
         raise FeatxError(
             "the probabilities of generated clips are no finite numbers: the weights are damaged, or training diverged"
         )
-    truth = np.asarray(places, np.int64)[np.concatenate([each.cpu().numpy() for each in labels])[:HELD_OUT]]
+    truth = np.asarray(places, np.int64)[
+        np.concatenate([each.cpu().numpy() for each in labels])[:HELD_OUT]
+    ]
     # What is recorded of decoding is of videos.
     recorded = {name: value for name, value in ready.recorded.items() if name != "decoder"}
     stream = f"clips 0 to {HELD_OUT - 1} of the held-out stream of seed {seed}, generator version {motion.VERSION}"
@@ -91,7 +95,10 @@ def evaluate_generated(
         probabilities=rows,
         clips=np.ones(HELD_OUT, np.int64),
         clips_right=(rows.argmax(axis=1) == truth).astype(np.int64),
-        settings={**recorded, "generated": {"clips": HELD_OUT, "seed": seed, "generator": motion.VERSION}},
+        settings={
+            **recorded,
+            "generated": {"clips": HELD_OUT, "seed": seed, "generator": motion.VERSION},
+        },
         notes=_notes(own, loaded, seed, motion.VERSION),
         unit="clip",
     )
@@ -103,7 +110,11 @@ def _told(loaded: LoadedModel) -> dict[str, int]:
     if not isinstance(told, dict) or told.get("dataset") not in GENERATED_CLIPS:
         return {}
     # A file may say anything.
-    return {name: value for name in ("seed", "generator") if type(value := told.get(name)) is int and value >= 0}
+    return {
+        name: value
+        for name in ("seed", "generator")
+        if type(value := told.get(name)) is int and value >= 0
+    }
 
 
 def _notes(own: dict[str, int], loaded: LoadedModel, seed: int, version: int) -> tuple[str, ...]:
@@ -113,7 +124,9 @@ def _notes(own: dict[str, int], loaded: LoadedModel, seed: int, version: int) ->
             f"the checkpoint was trained on clips of generator version {own['generator']}, these are of version {version}"
         )
     if own.get("seed", seed) != seed:
-        notes.append(f"the checkpoint's run was validated on held-out clips of seed {own['seed']}, these are of seed {seed}")
+        notes.append(
+            f"the checkpoint's run was validated on held-out clips of seed {own['seed']}, these are of seed {seed}"
+        )
     if note := loaded.weights_info.get("note"):
         notes.append(str(note))
     return tuple(notes)

@@ -54,10 +54,25 @@ PROTOCOLS: dict[str, Protocol] = {
     protocol.name: protocol
     for protocol in (
         # "a single center-cropped clip" and "10 center-cropped clips": which of a video's, the paper does not say.
-        Protocol(name="clip", clips=1, crops="center", source="Tran et al. 2017, section 4, top-1 clip accuracy"),
-        Protocol(name="tran2017", clips=10, crops="center", source="Tran et al. 2017, section 4, video accuracy"),
+        Protocol(
+            name="clip",
+            clips=1,
+            crops="center",
+            source="Tran et al. 2017, section 4, top-1 clip accuracy",
+        ),
+        Protocol(
+            name="tran2017",
+            clips=10,
+            crops="center",
+            source="Tran et al. 2017, section 4, video accuracy",
+        ),
         Protocol(name="hara", clips=None, crops="center", source="Hara et al. 2017, section 3.2.2"),
-        Protocol(name="asymmetric", clips=25, crops="ten", source="Yang et al., Asymmetric 3D-CNNs, section 4.3"),
+        Protocol(
+            name="asymmetric",
+            clips=25,
+            crops="ten",
+            source="Yang et al., Asymmetric 3D-CNNs, section 4.3",
+        ),
     )
 }
 

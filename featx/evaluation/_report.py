@@ -14,12 +14,30 @@ from featx.report import write_csv as csv_file
 def as_text(found: Evaluation) -> str:
     """Return an evaluation as text for a person: the accuracies, on what they rest, and the classes that come out worst."""
     n, failed, unit = len(found.ids), len(found.failures), found.unit
-    rows = [(f"{unit} top-1", *found.top1.as_cells(), f"{int(found.top1.right.sum())} of {_counted(n, unit)}")]
+    rows = [
+        (
+            f"{unit} top-1",
+            *found.top1.as_cells(),
+            f"{int(found.top1.right.sum())} of {_counted(n, unit)}",
+        )
+    ]
     if found.top5 is not None:
-        rows.append((f"{unit} top-5", *found.top5.as_cells(), f"{int(found.top5.right.sum())} of {_counted(n, unit)}"))
+        rows.append(
+            (
+                f"{unit} top-5",
+                *found.top5.as_cells(),
+                f"{int(found.top5.right.sum())} of {_counted(n, unit)}",
+            )
+        )
     if unit == "video":
         clips = found.clip_top1
-        rows.append(("clip top-1", *clips.as_cells(), f"{int(clips.right.sum())} of {_counted(int(clips.of.sum()), 'clip')}"))
+        rows.append(
+            (
+                "clip top-1",
+                *clips.as_cells(),
+                f"{int(clips.right.sum())} of {_counted(int(clips.of.sum()), 'clip')}",
+            )
+        )
     lines = [
         f"{_network(found)}: {found.dataset}",
         f"protocol {found.protocol.name}: {found.protocol.description} ({found.protocol.source})",
@@ -31,9 +49,21 @@ def as_text(found: Evaluation) -> str:
         lines.append(f"no top-5: there are {len(found.classes)} classes")
     lines += [
         *([f"{failed} of the {n} videos could not be read and count as wrong"] if failed else []),
-        *([f"{found.absent} more videos of the list are not there and not counted"] if found.absent else []),
-        *([f"{_counted(found.looped, 'video')} shorter than a clip, looped"] if found.looped else []),
-        *([f"{_counted(len(found.damaged), 'video')} with damaged frames"] if found.damaged else []),
+        *(
+            [f"{found.absent} more videos of the list are not there and not counted"]
+            if found.absent
+            else []
+        ),
+        *(
+            [f"{_counted(found.looped, 'video')} shorter than a clip, looped"]
+            if found.looped
+            else []
+        ),
+        *(
+            [f"{_counted(len(found.damaged), 'video')} with damaged frames"]
+            if found.damaged
+            else []
+        ),
         *(f"note: {note}" for note in found.notes),
     ]
     return "\n".join([*lines, "", *class_lines(found.classes, found.confusion, *found.per_class)])
@@ -44,8 +74,16 @@ def to_json(found: Evaluation) -> dict[str, Any]:
     (right, of), unit = found.per_class, found.unit
     counts: dict[str, Any] = {}
     if unit == "video":
-        counts = {"videos": len(found.ids), "failed": len(found.failures), "absent": found.absent, "looped": found.looped}
-    accuracies = {f"{unit}_top1": found.top1.as_json(), f"{unit}_top5": None if found.top5 is None else found.top5.as_json()}
+        counts = {
+            "videos": len(found.ids),
+            "failed": len(found.failures),
+            "absent": found.absent,
+            "looped": found.looped,
+        }
+    accuracies = {
+        f"{unit}_top1": found.top1.as_json(),
+        f"{unit}_top5": None if found.top5 is None else found.top5.as_json(),
+    }
     return {
         "protocol": {**vars(found.protocol), "description": found.protocol.description},
         "dataset": found.dataset,
@@ -55,10 +93,13 @@ def to_json(found: Evaluation) -> dict[str, Any]:
         **accuracies,
         "interval": f"95 %, bootstrap over {unit}s, percentiles of {DRAWS} resamples, seed 0",
         "classes": [
-            {"name": name, f"{unit}s": int(n), "right": int(r)} for name, r, n in zip(found.classes, right, of, strict=True)
+            {"name": name, f"{unit}s": int(n), "right": int(r)}
+            for name, r, n in zip(found.classes, right, of, strict=True)
         ],
         "confusion": found.confusion.tolist(),
-        "failures": [{"id": i, "path": path, "reason": reason} for i, path, reason in found.failures],
+        "failures": [
+            {"id": i, "path": path, "reason": reason} for i, path, reason in found.failures
+        ],
         "damaged": dict(found.damaged),
         "notes": list(found.notes),
         **found.settings,
@@ -71,20 +112,47 @@ def write_csv(evaluations: Sequence[Evaluation], path: str | os.PathLike[str]) -
     for found in evaluations:
         reasons = {i: reason for i, _, reason in found.failures}
         for place, video in enumerate(found.ids):
-            label, predicted, row = found.labels[place], found.predictions[place], found.probabilities[place]
+            label, predicted, row = (
+                found.labels[place],
+                found.predictions[place],
+                found.probabilities[place],
+            )
             start = (found.protocol.name, video, found.paths[place], found.classes[label])
             if video in reasons:
                 rows.append((*start, "", 0, "", "", 0, reasons[video]))
             else:
                 shown = (f"{row[predicted]:.6f}", f"{row[label]:.6f}", found.clips[place])
-                rows.append((*start, found.classes[predicted], int(found.truth[place] == predicted), *shown, ""))
-    headers = ("protocol", "id", "path", "label", "predicted", "right", "probability", "label_probability", "clips", "failure")
+                rows.append(
+                    (
+                        *start,
+                        found.classes[predicted],
+                        int(found.truth[place] == predicted),
+                        *shown,
+                        "",
+                    )
+                )
+    headers = (
+        "protocol",
+        "id",
+        "path",
+        "label",
+        "predicted",
+        "right",
+        "probability",
+        "label_probability",
+        "clips",
+        "failure",
+    )
     csv_file(path, headers, rows)
 
 
 def _network(found: Evaluation) -> str:
     weights, settings = found.settings["weights"], found.settings
-    name = f"random weights, seed {weights['seed']}" if weights["name"] == "random" else weights["name"]
+    name = (
+        f"random weights, seed {weights['seed']}"
+        if weights["name"] == "random"
+        else weights["name"]
+    )
     return f"{settings['model']['name']} ({name}), {settings['precision']} on {settings['device']}"
 
 

@@ -95,7 +95,9 @@ class Evaluation:
         """For each class, (C,) int64 each: how many of its videos are right, and how many it has, those not read included."""
         size = len(self.classes)
         right = self.predictions == self.truth
-        return np.bincount(self.truth[right], minlength=size), np.bincount(self.truth, minlength=size)
+        return np.bincount(self.truth[right], minlength=size), np.bincount(
+            self.truth, minlength=size
+        )
 
     @property
     def confusion(self) -> Ints:

@@ -93,7 +93,9 @@ def evaluate(
     chosen = protocol_named(protocol)
     for name in _PROTOCOLS_OWN:
         if getattr(settings, name) is not None:
-            raise UsageError(f"{name} is {getattr(settings, name)!r}: leave it out, protocol {protocol} says what it is")
+            raise UsageError(
+                f"{name} is {getattr(settings, name)!r}: leave it out, protocol {protocol} says what it is"
+            )
     if not dataset.items:
         raise UsageError(f"{dataset.title} has no videos: choose another split or subset")
     if loaded is None:
@@ -101,7 +103,9 @@ def evaluate(
     check_classifier(loaded)
     classes, places = places_of(loaded, dataset.classes, dataset.title)
     own = loaded.clip
-    loaded = replace(loaded, clip=chosen.clip(loaded.clip), transform=chosen.transform(loaded.transform))
+    loaded = replace(
+        loaded, clip=chosen.clip(loaded.clip), transform=chosen.transform(loaded.transform)
+    )
     ready = prepare(replace(settings, layers=[PROB]), loaded=loaded)
     if on_start is not None:
         on_start(Report("", len(dataset.items), settings=ready.recorded))
@@ -109,16 +113,28 @@ def evaluate(
     ids = [item.id for item in items]
     labels = [places[item.label] for item in items]
     also = tuple(tuple(places[other] for other in item.also) for item in items)
-    jobs = [Job(key, item.path, ready.decode.decoder, start=item.start, end=item.end) for key, item in enumerate(items)]
+    jobs = [
+        Job(key, item.path, ready.decode.decoder, start=item.start, end=item.end)
+        for key, item in enumerate(items)
+    ]
     videos = _Videos(ids, [(label, *others) for label, others in zip(labels, also, strict=True)])
     with ready.pool() as pool:
-        engine = Engine(ready.extractor, ready.decode, pool, videos, batch_size=ready.batch_size, on_progress=on_progress)
+        engine = Engine(
+            ready.extractor,
+            ready.decode,
+            pool,
+            videos,
+            batch_size=ready.batch_size,
+            on_progress=on_progress,
+        )
         try:
             stats = engine.run(jobs)
         except WorkerLost as error:
             raise FeatxError(str(error)) from error
     if not videos.means:
-        raise FeatxError(f"not one of the {len(items)} videos could be read; {items[0].path}: {videos.reasons[0]}")
+        raise FeatxError(
+            f"not one of the {len(items)} videos could be read; {items[0].path}: {videos.reasons[0]}"
+        )
     probabilities = np.full((len(items), len(classes)), np.nan, np.float32)
     for key, mean in videos.means.items():
         probabilities[key] = mean
@@ -133,7 +149,9 @@ def evaluate(
         probabilities=probabilities,
         clips=videos.clips,
         clips_right=videos.right,
-        failures=tuple((ids[key], items[key].path, reason) for key, reason in sorted(videos.reasons.items())),
+        failures=tuple(
+            (ids[key], items[key].path, reason) for key, reason in sorted(videos.reasons.items())
+        ),
         damaged=tuple((ids[key], frames) for key, frames in sorted(videos.damaged.items())),
         looped=videos.looped,
         absent=dataset.absent,
@@ -150,7 +168,9 @@ def check_classifier(loaded: LoadedModel) -> None:
         )
 
 
-def places_of(loaded: LoadedModel, names: tuple[str, ...], title: str) -> tuple[tuple[str, ...], list[int]]:
+def places_of(
+    loaded: LoadedModel, names: tuple[str, ...], title: str
+) -> tuple[tuple[str, ...], list[int]]:
     """Return the network's classes, and for each of a dataset's `names` its place among them."""
     outputs = loaded.model.num_classes
     if loaded.labels is None:
@@ -169,19 +189,29 @@ def places_of(loaded: LoadedModel, names: tuple[str, ...], title: str) -> tuple[
     if missing:
         others = f" and {len(missing) - 1} more" if len(missing) > 1 else ""
         hint = nearest(missing[0], known) if len(known) <= 20 else f"; it knows {len(known)} others"
-        raise UsageError(f"the checkpoint does not know class {missing[0]!r}{others} of {title}{hint}")
+        raise UsageError(
+            f"the checkpoint does not know class {missing[0]!r}{others} of {title}{hint}"
+        )
     return loaded.labels, [known[name] for name in names]
 
 
-def _notes(classes: Sequence[str], dataset: Dataset, loaded: LoadedModel, own: ClipSpec) -> list[str]:
+def _notes(
+    classes: Sequence[str], dataset: Dataset, loaded: LoadedModel, own: ClipSpec
+) -> list[str]:
     notes = []
     if loaded.labels is None:
-        notes.append("the checkpoint has no class names: its outputs are taken to be in the dataset's order")
+        notes.append(
+            "the checkpoint has no class names: its outputs are taken to be in the dataset's order"
+        )
     if len(classes) > len(dataset.classes):
-        notes.append(f"the checkpoint knows {len(classes)} classes, the dataset has {len(dataset.classes)}: any can be predicted")
+        notes.append(
+            f"the checkpoint knows {len(classes)} classes, the dataset has {len(dataset.classes)}: any can be predicted"
+        )
     if scales := own.scales[1:]:
         lengths, shortest = len(scales) + 1, own.at_scales[0].span
-        notes.append(f"the checkpoint is for clips of {lengths} lengths: the shortest, of {shortest} frames, are evaluated")
+        notes.append(
+            f"the checkpoint is for clips of {lengths} lengths: the shortest, of {shortest} frames, are evaluated"
+        )
     if note := loaded.weights_info.get("note"):
         notes.append(str(note))
     return notes

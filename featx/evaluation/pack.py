@@ -81,15 +81,27 @@ def pack(
     keep_inputs(target, [source, *(each.path for each in found)])
     file, told = read_own(source)
     if (stored := file.described.get("storage", "float32")) != "float32":
-        raise UsageError(f"{source} is stored as {stored} already: pack the file that it was made of")
+        raise UsageError(
+            f"{source} is stored as {stored} already: pack the file that it was made of"
+        )
     network = with_weights(told.architecture, file.state, where=str(source))
-    smaller = with_weights(told.architecture, unpacked(packed(file.state, to), to), where=str(source))
-    original = LoadedModel(
-        model=network, transform=told.transform, clip=told.clip, weights_info=told.weights_info(source.name), labels=told.labels
+    smaller = with_weights(
+        told.architecture, unpacked(packed(file.state, to), to), where=str(source)
     )
-    rows = _compared(original, replace(original, model=smaller), told.architecture, found, on_progress)
+    original = LoadedModel(
+        model=network,
+        transform=told.transform,
+        clip=told.clip,
+        weights_info=told.weights_info(source.name),
+        labels=told.labels,
+    )
+    rows = _compared(
+        original, replace(original, model=smaller), told.architecture, found, on_progress
+    )
     # fmean is exact, in whatever order the videos were done: the same file comes out every time.
-    layers = {layer: Agreement(least=min(cosines), mean=fmean(cosines)) for layer, cosines in rows.items()}
+    layers = {
+        layer: Agreement(least=min(cosines), mean=fmean(cosines)) for layer, cosines in rows.items()
+    }
     clips = len(next(iter(rows.values())))
     worst = min(layers, key=lambda layer: layers[layer].least)
     if not layers[worst].least >= least:
@@ -98,7 +110,12 @@ def pack(
             f"{target} is not written: stored as {to}, {worst} of one of {clips} clips has a cosine of {layers[worst].least:.6f}"
             f" to the original's, less than {least:g}: {instead}, or give a lower --least"
         )
-    measured = {"storage": to, "videos": len(found), "clips": clips, "cosine": {n: vars(each) for n, each in layers.items()}}
+    measured = {
+        "storage": to,
+        "videos": len(found),
+        "clips": clips,
+        "cosine": {n: vars(each) for n, each in layers.items()},
+    }
     made_of = f"stored as {to}, from {source.name} (sha256 {file.sha256})"
     info: dict[str, Any] = {
         **told.info,
@@ -110,7 +127,13 @@ def pack(
     with disk_full(target):
         target.parent.mkdir(parents=True, exist_ok=True)
     digest = save_checkpoint(
-        target, network, architecture=told.architecture, transform=told.transform, clip=told.clip, info=info, storage=to
+        target,
+        network,
+        architecture=told.architecture,
+        transform=told.transform,
+        clip=told.clip,
+        info=info,
+        storage=to,
     )
     return Packed(
         path=os.fspath(out), sha256=digest, storage=to, size=target.stat().st_size, before=source.stat().st_size,
@@ -149,7 +172,9 @@ def _compared(
     with one.pool() as pool:
         pair = _Pair(one.extractor, other.extractor)
         try:
-            Engine(pair, one.decode, pool, sink, batch_size=one.batch_size, on_progress=watch).run(jobs)
+            Engine(pair, one.decode, pool, sink, batch_size=one.batch_size, on_progress=watch).run(
+                jobs
+            )
         except WorkerLost as error:
             raise FeatxError(f"{error}; nothing was written: run again") from error
     return sink.by_layer()
@@ -195,7 +220,9 @@ class _Cosines:
         found = self._found.setdefault(key, {})
         for layer in rows:
             if not layer.endswith(_OTHER):
-                found.setdefault(layer, []).extend(cosines(rows[layer], rows[layer + _OTHER]).tolist())
+                found.setdefault(layer, []).extend(
+                    cosines(rows[layer], rows[layer + _OTHER]).tolist()
+                )
 
     def restarted(self, key: int) -> None:
         self._found.pop(key, None)
@@ -207,7 +234,9 @@ class _Cosines:
         raise FeatxError(f"{self._sources[key].text} cannot be compared on: {reason}; leave it out")
 
 
-def cosines(one: npt.NDArray[np.float32], other: npt.NDArray[np.float32]) -> npt.NDArray[np.float64]:
+def cosines(
+    one: npt.NDArray[np.float32], other: npt.NDArray[np.float32]
+) -> npt.NDArray[np.float64]:
     """(N, D), (N, D) -> (N,): 1 for two rows of zeros, 0 for one that is and one that is not."""
     a, b = one.astype(np.float64), other.astype(np.float64)
     lengths = np.linalg.norm(a, axis=1) * np.linalg.norm(b, axis=1)

@@ -26,7 +26,12 @@ _ROLES: dict[str, Role] = {
     "test": "test",
 }
 # THUMOS'14 has no training side of untrimmed videos: detectors train on its validation side and are judged on the test side.
-_WITHOUT_TRAINING: dict[str, Role] = {"validation": "train", "val": "train", "testing": "val", "test": "val"}
+_WITHOUT_TRAINING: dict[str, Role] = {
+    "validation": "train",
+    "val": "train",
+    "testing": "val",
+    "test": "val",
+}
 
 
 @dataclass(frozen=True)
@@ -62,10 +67,14 @@ class Labels:
 
     def of(self, names: Iterable[str]) -> Labels:
         """Return the same videos with the classes alone that some of them have, numbered anew: a loader counts what it finds."""
-        found = sorted({s.label for name in names for s in self.videos[name].segments if s.label >= 0})
+        found = sorted(
+            {s.label for name in names for s in self.videos[name].segments if s.label >= 0}
+        )
         numbers = {label: number for number, label in enumerate(found)}
         videos = {
-            name: replace(v, segments=tuple(replace(s, label=numbers.get(s.label, -1)) for s in v.segments))
+            name: replace(
+                v, segments=tuple(replace(s, label=numbers.get(s.label, -1)) for s in v.segments)
+            )
             for name, v in self.videos.items()
         }
         return Labels(tuple(self.classes[label] for label in found), videos)
@@ -80,7 +89,11 @@ def read_labels(paths: Sequence[str | os.PathLike[str]]) -> Labels:
 
     Raises UsageError where there are none, and for a video in two of them.
     """
-    parts = [part for path in map(Path, paths) for part in (_json(path) if path.is_file() else _folder(path))]
+    parts = [
+        part
+        for path in map(Path, paths)
+        for part in (_json(path) if path.is_file() else _folder(path))
+    ]
     classes = tuple(sorted({name for part in parts for name in part.classes}))
     if differing := next((p for p in parts if set(p.classes) != set(classes)), None):
         missing = ", ".join(sorted(set(classes) - set(differing.classes))[:3])
@@ -90,14 +103,20 @@ def read_labels(paths: Sequence[str | os.PathLike[str]]) -> Labels:
     subsets = {part.subset.lower() for part in parts}
     roles = _ROLES if subsets & {"training", "train"} else _WITHOUT_TRAINING
     if unknown := sorted(subsets - roles.keys()):
-        raise UsageError(f"the annotations have the subset {unknown[0]!r}: name subsets training, validation and testing")
+        raise UsageError(
+            f"the annotations have the subset {unknown[0]!r}: name subsets training, validation and testing"
+        )
     videos: dict[str, Annotated] = {}
     for part in parts:
         places = [classes.index(name) for name in part.classes]
         for name, (duration, segments) in part.videos.items():
             if name in videos:
-                raise UsageError(f"{name!r} is annotated twice, by {part.source} too: give each file once")
-            mapped = tuple(Segment(places[s.label] if s.label >= 0 else -1, s.start, s.end) for s in segments)
+                raise UsageError(
+                    f"{name!r} is annotated twice, by {part.source} too: give each file once"
+                )
+            mapped = tuple(
+                Segment(places[s.label] if s.label >= 0 else -1, s.start, s.end) for s in segments
+            )
             videos[name] = Annotated(part.subset, roles[part.subset.lower()], duration, mapped)
     return Labels(classes, videos)
 
@@ -112,7 +131,9 @@ class _Part:
 
 def _part(path: Path, subset: str | None, called: str, names: Sequence[str] | None = None) -> _Part:
     found = read_annotations(path, subset=subset)
-    segments: dict[str, list[Segment]] = {name: [] for name in (found.videos if names is None else names)}
+    segments: dict[str, list[Segment]] = {
+        name: [] for name in (found.videos if names is None else names)
+    }
     for i in (*found.instances, *found.ambiguous):
         if i.video in segments:
             segments[i.video].append(Segment(i.label, i.start, i.end))
@@ -122,7 +143,9 @@ def _part(path: Path, subset: str | None, called: str, names: Sequence[str] | No
 
 def _folder(path: Path) -> list[_Part]:
     if not path.is_dir():
-        raise UsageError(f"no annotations in {path}: give a folder of <Class>_test.txt, or a JSON file as ActivityNet's")
+        raise UsageError(
+            f"no annotations in {path}: give a folder of <Class>_test.txt, or a JSON file as ActivityNet's"
+        )
     sides = [side for side in SUBSETS if any(path.glob(f"*_{side}.txt"))]
     if not sides:
         return [_part(path, None, "")]  # which says what is missing
@@ -134,13 +157,21 @@ def _json(path: Path) -> list[_Part]:
     database: dict[str, Any] = json.loads(path.read_text(encoding="utf-8"))["database"]
     subsets = {name: str(video.get("subset", "")) for name, video in database.items()}
     return [
-        _Part(whole.source, subset, whole.classes, {n: v for n, v in whole.videos.items() if subsets[n] == subset})
+        _Part(
+            whole.source,
+            subset,
+            whole.classes,
+            {n: v for n, v in whole.videos.items() if subsets[n] == subset},
+        )
         for subset in sorted(set(subsets.values()))
     ]
 
 
 def database(
-    labels: Labels, videos: Sequence[tuple[str, Timeline, Annotated]], *, called: Literal["as given", "by role"]
+    labels: Labels,
+    videos: Sequence[tuple[str, Timeline, Annotated]],
+    *,
+    called: Literal["as given", "by role"],
 ) -> bytes:
     """Return ActivityNet's JSON, as ActionFormer and OpenTAD read it, for (name, video, annotation) each.
 
@@ -160,7 +191,9 @@ def database(
         }
         for name, video, annotated in videos
     }
-    return json.dumps({"version": "featx export", "taxonomy": [], "database": rows}, indent=1).encode()
+    return json.dumps(
+        {"version": "featx export", "taxonomy": [], "database": rows}, indent=1
+    ).encode()
 
 
 # MMAction2 takes a detection's place from duration_frame // 16 * 16 again, whatever feature_frame says.
@@ -172,14 +205,18 @@ def covered(frames: int) -> int:
     return frames // WHOLE * WHOLE
 
 
-def mmaction(labels: Labels, videos: Sequence[tuple[str, Timeline, Annotated]], role: Role) -> bytes:
+def mmaction(
+    labels: Labels, videos: Sequence[tuple[str, Timeline, Annotated]], role: Role
+) -> bytes:
     """Return MMAction2's JSON for the videos of a role; ambiguous stretches, and videos of under 16 frames, are left out."""
     rows = {
         name: {
             "duration_second": video.duration,
             "duration_frame": video.source_frames,
             "annotations": [
-                {"segment": [s.start, s.end], "label": labels.classes[s.label]} for s in annotated.segments if s.label >= 0
+                {"segment": [s.start, s.end], "label": labels.classes[s.label]}
+                for s in annotated.segments
+                if s.label >= 0
             ],
             "feature_frame": covered(video.source_frames),
             "fps": round(video.source_fps, 9),
@@ -194,7 +231,14 @@ def mmaction(labels: Labels, videos: Sequence[tuple[str, Timeline, Annotated]], 
 def gtad_annotations(labels: Labels, videos: Sequence[tuple[str, Timeline, Annotated]]) -> bytes:
     """Return G-TAD's `val_Annotation.csv` or `test_Annotation.csv`: a row a stretch, ambiguous ones of type 0."""
     rows = [
-        (name, *_type(labels, s), s.start, s.end, round(s.start * video.fps), round(s.end * video.fps))
+        (
+            name,
+            *_type(labels, s),
+            s.start,
+            s.end,
+            round(s.start * video.fps),
+            round(s.end * video.fps),
+        )
         for name, video, annotated in videos
         for s in annotated.segments
     ]
@@ -203,7 +247,17 @@ def gtad_annotations(labels: Labels, videos: Sequence[tuple[str, Timeline, Annot
 
 def gtad_groundtruth(videos: Sequence[tuple[str, Timeline, Annotated]]) -> bytes:
     """Return G-TAD's `thumos14_test_groundtruth.csv`, from which it turns frames into seconds."""
-    header = ("video-name", "t-init", "t-end", "f-init", "f-end", "video-duration", "frame-rate", "video-frames", "label-idx")
+    header = (
+        "video-name",
+        "t-init",
+        "t-end",
+        "f-init",
+        "f-end",
+        "video-duration",
+        "frame-rate",
+        "video-frames",
+        "label-idx",
+    )
     rows = [
         (name, s.start, s.end, round(s.start * v.fps), round(s.end * v.fps), *_video(v), s.label)
         for name, v, annotated in videos

@@ -25,7 +25,9 @@ def common_rate(job: Job) -> float | None:
     return round(rates[0], 9) if max(rates) - min(rates) <= _SAME_RATE * rates[0] else None
 
 
-def config(job: Job, *, out: Path, labels: Labels | None, prefix: str) -> tuple[dict[str, Any], str]:
+def config(
+    job: Job, *, out: Path, labels: Labels | None, prefix: str
+) -> tuple[dict[str, Any], str]:
     """Return the configuration's values, and its text to paste; prefix: what the loader puts before the annotations' names."""
     write = {
         "activitynet": _activitynet,
@@ -37,7 +39,9 @@ def config(job: Job, *, out: Path, labels: Labels | None, prefix: str) -> tuple[
     return write[job.to](job, Path("/") / out.absolute(), labels, prefix)
 
 
-def _activitynet(job: Job, out: Path, labels: Labels | None, prefix: str) -> tuple[dict[str, Any], str]:
+def _activitynet(
+    job: Job, out: Path, labels: Labels | None, prefix: str
+) -> tuple[dict[str, Any], str]:
     values = {"file": str(out / FEATURES / ACTIVITYNET), "feature_stride": job.grid.stride, "clip_frames": job.grid.span,
               "fps": common_rate(job), "dims": job.dims}  # fmt: skip
     text = f"""import h5py
@@ -47,9 +51,13 @@ rows = features[{json.dumps(job.videos[0][0])}]["c3d_features"][:]   # (T, {job.
     return values, text
 
 
-def _actionformer(job: Job, out: Path, labels: Labels | None, prefix: str) -> tuple[dict[str, Any], str]:
+def _actionformer(
+    job: Job, out: Path, labels: Labels | None, prefix: str
+) -> tuple[dict[str, Any], str]:
     rate = common_rate(job)
-    thumos = labels.thumos if labels is not None else all("video_" in name for name, _ in job.videos)
+    thumos = (
+        labels.thumos if labels is not None else all("video_" in name for name, _ in job.videos)
+    )
     values: dict[str, Any] = {
         "dataset_name": "thumos" if thumos else "anet",
         "json_file": str(out / ANNOTATIONS) if labels is not None else None,
@@ -69,8 +77,15 @@ def _actionformer(job: Job, out: Path, labels: Labels | None, prefix: str) -> tu
         for name, role in (("train_split", "train"), ("val_split", "val"))
         if labels is not None and (subset := labels.subset(role)) is not None  # type: ignore[arg-type]
     )
-    said = {name: value for name, value in values.items() if name != "dataset_name" and (value is not None or name in _NULLS)}
-    lines = "".join(f"  {name}: {'~' if value is None else json.dumps(value)},\n" for name, value in said.items())
+    said = {
+        name: value
+        for name, value in values.items()
+        if name != "dataset_name" and (value is not None or name in _NULLS)
+    }
+    lines = "".join(
+        f"  {name}: {'~' if value is None else json.dumps(value)},\n"
+        for name, value in said.items()
+    )
     return values, f"dataset_name: {values['dataset_name']}\n{splits}dataset: {{\n{lines}}}"
 
 
@@ -87,7 +102,9 @@ def _opentad(job: Job, out: Path, labels: Labels | None, prefix: str) -> tuple[d
         "prefix": prefix,
     }
     paths = "".join(
-        f"{n} = {values[n]!r}\n" for n in ("annotation_path", "class_map", "data_path", "block_list") if _there(values, n)
+        f"{n} = {values[n]!r}\n"
+        for n in ("annotation_path", "class_map", "data_path", "block_list")
+        if _there(values, n)
     )
     load = f'dict(type="LoadFeats", feat_format="npy", prefix={json.dumps(prefix)})'
     text = f"""{paths}# in each dataset, of type ThumosPaddingDataset or ThumosSlidingDataset (Anet's take {_fps(job)} too):
@@ -104,7 +121,11 @@ def _there(values: dict[str, Any], name: str) -> bool:
 
 
 def _gtad(job: Job, out: Path, labels: Labels | None, prefix: str) -> tuple[dict[str, Any], str]:
-    values: dict[str, Any] = {"feature_path": str(out / FEATURES), "feat_dim": job.dims, "skip_videoframes": job.grid.stride}
+    values: dict[str, Any] = {
+        "feature_path": str(out / FEATURES),
+        "feat_dim": job.dims,
+        "skip_videoframes": job.grid.stride,
+    }
     if labels is not None:
         values |= dict.fromkeys(("video_info", "video_anno"), f"{out / GTAD}/")
     options = " ".join(f"--{name} {shlex.quote(str(value))}" for name, value in values.items())
@@ -117,12 +138,24 @@ def _gtad(job: Job, out: Path, labels: Labels | None, prefix: str) -> tuple[dict
     return values | {"fps": common_rate(job)}, text
 
 
-def _mmaction(job: Job, out: Path, labels: Labels | None, prefix: str) -> tuple[dict[str, Any], str]:
-    values: dict[str, Any] = {"data_root": f"{out / FEATURES}/", "feat_dim": job.dims, "temporal_dim": BINS}
+def _mmaction(
+    job: Job, out: Path, labels: Labels | None, prefix: str
+) -> tuple[dict[str, Any], str]:
+    values: dict[str, Any] = {
+        "data_root": f"{out / FEATURES}/",
+        "feat_dim": job.dims,
+        "temporal_dim": BINS,
+    }
     if labels is not None:
-        values |= {f"ann_file_{role}": str(out / f"anet_anno_{role}.json") for role in ("train", "val")}
+        values |= {
+            f"ann_file_{role}": str(out / f"anet_anno_{role}.json") for role in ("train", "val")
+        }
         values["ann_file_test"] = values["ann_file_val"]
-    lines = [f"{name} = {json.dumps(value)}" for name, value in values.items() if name not in ("feat_dim", "temporal_dim")]
+    lines = [
+        f"{name} = {json.dumps(value)}"
+        for name, value in values.items()
+        if name not in ("feat_dim", "temporal_dim")
+    ]
     lines.append(f"data_root_val = {json.dumps(values['data_root'])}")
     return values, "\n".join([*lines, f"model = dict(feat_dim={job.dims}, temporal_dim={BINS})"])
 
@@ -133,4 +166,8 @@ def _fps(job: Job) -> str:
 
 
 def _rate_text(rate: float | None) -> str:
-    return f"at {rate:g} frames a second" if rate is not None else "at the video's own rate, which featx_export.json has"
+    return (
+        f"at {rate:g} frames a second"
+        if rate is not None
+        else "at the video's own rate, which featx_export.json has"
+    )

@@ -37,7 +37,9 @@ def locked(out: Path) -> Iterator[None]:
                 out.rmdir()  # empty, where nothing came of it
 
 
-def begin(out: Path, made_from: str, files: Sequence[str], inputs: Sequence[Path], *, overwrite: bool) -> None:
+def begin(
+    out: Path, made_from: str, files: Sequence[str], inputs: Sequence[Path], *, overwrite: bool
+) -> None:
     """Write down what the folder is going to hold, or find that a run before did, whose files stay.
 
     made_from: tells an export of the same from another. files: all that will be written, below `out`. Raises UsageError where
@@ -56,12 +58,17 @@ def begin(out: Path, made_from: str, files: Sequence[str], inputs: Sequence[Path
             raise UsageError(
                 f"{out} holds an export of other features or annotations: choose another folder, or give --overwrite"
             )
-        raise UsageError(f"{out} holds {', '.join(others[:3])}, no export of featx: choose another folder, or give --overwrite")
+        raise UsageError(
+            f"{out} holds {', '.join(others[:3])}, no export of featx: choose another folder, or give --overwrite"
+        )
     old = _earlier(out, earlier["files"], inputs) if earlier is not None else []
     with disk_full(out):
         for path in [*old, *(out / file for file in files)]:
             path.unlink(missing_ok=True)
-        write_atomically(out / MANIFEST, json.dumps({"format": FORMAT, "made_from": made_from, "files": list(files)}).encode())
+        write_atomically(
+            out / MANIFEST,
+            json.dumps({"format": FORMAT, "made_from": made_from, "files": list(files)}).encode(),
+        )
 
 
 def _manifest(out: Path) -> dict[str, Any] | None:
@@ -70,11 +77,21 @@ def _manifest(out: Path) -> dict[str, Any] | None:
         found = json.loads((out / MANIFEST).read_text(encoding="utf-8"))
     except (OSError, ValueError, RecursionError):
         return None
-    return found if isinstance(found, dict) and found.get("format") == FORMAT and isinstance(found.get("files"), list) else None
+    return (
+        found
+        if isinstance(found, dict)
+        and found.get("format") == FORMAT
+        and isinstance(found.get("files"), list)
+        else None
+    )
 
 
 def _earlier(out: Path, names: Sequence[object], inputs: Sequence[Path]) -> list[Path]:
     """Return an earlier export's files by the names it wrote down; none outside the folder, as after tampering, and no input."""
     base, kept = out.resolve(), {path.resolve() for path in inputs}
     found = [out / str(name) for name in names]
-    return [path for path in found if path.resolve() not in kept and path.parent.resolve().is_relative_to(base)]
+    return [
+        path
+        for path in found
+        if path.resolve() not in kept and path.parent.resolve().is_relative_to(base)
+    ]

@@ -66,7 +66,13 @@ FORMATS: dict[str, Format] = {
     "actionformer": Format(loader="ActionFormer", file=lambda name: f"{name}.npy"),
     "opentad": Format(loader="OpenTAD", file=lambda name: f"{name}.npy"),
     "gtad": Format(loader="G-TAD", by_stride=False),
-    "mmaction": Format(loader="MMAction2", called=prefixed, file=lambda name: f"{name}.csv", by_stride=False, spread=True),
+    "mmaction": Format(
+        loader="MMAction2",
+        called=prefixed,
+        file=lambda name: f"{name}.csv",
+        by_stride=False,
+        spread=True,
+    ),
 }
 
 
@@ -124,7 +130,9 @@ def write_features(job: Job, folder: Path, on_video: Callable[[], None]) -> int:
         for side in _SIDES:
             rgb, flow = (folder / f"{stream}_{side}.h5" for stream in _STREAMS)
             there += _if_absent(flow, partial(_write_gtad, job, side=side, rows=False))
-            there += _if_absent(rgb, partial(_write_gtad, job, side=side, rows=True, on_video=on_video))
+            there += _if_absent(
+                rgb, partial(_write_gtad, job, side=side, rows=True, on_video=on_video)
+            )
         return there
     there = 0
     write = _write_csv if job.to == "mmaction" else _write_npy
@@ -166,7 +174,9 @@ def _write_csv(job: Job, video: Timeline, path: Path) -> None:
         text = io.TextIOWrapper(file, encoding="ascii", newline="\n")
         header = ",".join(f"f{i}" for i in range(job.dims))
         # Nine digits give a float32 back to the bit.
-        np.savetxt(text, rows.astype(np.float32), fmt="%.9g", delimiter=",", header=header, comments="")
+        np.savetxt(
+            text, rows.astype(np.float32), fmt="%.9g", delimiter=",", header=header, comments=""
+        )
         text.flush()
         text.detach()
 
@@ -176,14 +186,18 @@ def _write_csv(job: Job, video: Timeline, path: Path) -> None:
 def _write_activitynet(job: Job, path: Path, *, on_video: Callable[[], None]) -> None:
     with _hdf5(path) as file:
         for name, video in job.videos:
-            target = file.create_dataset(f"{name}/c3d_features", shape=(video.rows, job.dims), dtype="<f4")
+            target = file.create_dataset(
+                f"{name}/c3d_features", shape=(video.rows, job.dims), dtype="<f4"
+            )
             dataset = job.dataset(video)
             for part in job.blocks(video.rows):
                 target[part] = dataset[part]
             on_video()
 
 
-def _write_gtad(job: Job, path: Path, *, side: str, rows: bool, on_video: Callable[[], None] | None = None) -> None:
+def _write_gtad(
+    job: Job, path: Path, *, side: str, rows: bool, on_video: Callable[[], None] | None = None
+) -> None:
     """Write a stream's file of one side; without rows, one whose features have no numbers: there is no second stream."""
     with _hdf5(path) as file:
         for name, video in job.videos:
@@ -194,7 +208,9 @@ def _write_gtad(job: Job, path: Path, *, side: str, rows: bool, on_video: Callab
                 continue
             # One row in `stride` is written and takes room; NaN in the others shows at once that another one is read.
             shape = (video.frames, job.dims)
-            target = file.create_dataset(name, shape=shape, dtype="<f4", chunks=(1, job.dims), fillvalue=np.nan)
+            target = file.create_dataset(
+                name, shape=shape, dtype="<f4", chunks=(1, job.dims), fillvalue=np.nan
+            )
             _write_frames(job, video, target)
             if on_video is not None:
                 on_video()
@@ -204,7 +220,11 @@ def _write_frames(job: Job, video: Timeline, target: Any) -> None:
     stride, dataset = job.grid.stride, job.dataset(video)
     mix = at_times(video.centres, np.arange(0, video.frames, stride) / video.fps)
     for part in job.blocks(len(mix.share)):
-        left, right, share = mix.left[part], mix.right[part], mix.share[part].astype(np.float32)[:, None]
+        left, right, share = (
+            mix.left[part],
+            mix.right[part],
+            mix.share[part].astype(np.float32)[:, None],
+        )
         first = int(left.min())
         rows = np.asarray(dataset[first : int(right.max()) + 1], np.float32)
         mixed = rows[left - first] * (1 - share) + rows[right - first] * share

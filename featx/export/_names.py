@@ -19,15 +19,23 @@ def prefixed(name: str) -> str:
 
 def known_as(name: str, annotated: Container[str]) -> str | None:
     """Return what annotations call a video: its name, or that without or with v_; None where they have none of these."""
-    return next((n for n in (name, name.removeprefix(PREFIX), PREFIX + name) if n in annotated), None)
+    return next(
+        (n for n in (name, name.removeprefix(PREFIX), PREFIX + name) if n in annotated), None
+    )
 
 
 def common_prefix(names: Sequence[str], annotated: Container[str] | None) -> str:
     """Return what a loader must put before the annotations' names to find the files: v_, or nothing."""
     if annotated is None:
         return PREFIX if names and all(_YOUTUBE.fullmatch(name) for name in names) else ""
-    bare = [n for n in names if n not in annotated and n.startswith(PREFIX) and n.removeprefix(PREFIX) in annotated]
-    return PREFIX if bare and all(n.startswith(PREFIX) and n not in annotated for n in names) else ""
+    bare = [
+        n
+        for n in names
+        if n not in annotated and n.startswith(PREFIX) and n.removeprefix(PREFIX) in annotated
+    ]
+    return (
+        PREFIX if bare and all(n.startswith(PREFIX) and n not in annotated for n in names) else ""
+    )
 
 
 def check_names(videos: Iterable[Timeline], called: Callable[[str], str]) -> None:

@@ -28,7 +28,12 @@ _LAYOUT = {
 
 
 def notes_of(
-    job: Job, given: Labels | None, labels: Labels | None, annotated: Sequence[str], *, common: float | None
+    job: Job,
+    given: Labels | None,
+    labels: Labels | None,
+    annotated: Sequence[str],
+    *,
+    common: float | None,
 ) -> list[str]:
     """Return sentences about what was left out, resampled or is not quite where it is said to be.
 
@@ -58,9 +63,13 @@ def _about_features(job: Job, with_annotations: bool, common: float | None) -> l
             f"features are resampled to frames 0, {job.grid.stride}, {2 * job.grid.stride} ..., where G-TAD takes them to be,"
             " linear between clips' middles"
         )
-        notes.append("there is one stream: G-TAD's flow files are there, and have rows of no numbers")
+        notes.append(
+            "there is one stream: G-TAD's flow files are there, and have rows of no numbers"
+        )
     if left_out := sum(video.left_out for video in videos):
-        notes.append(f"the last clip of {left_out} videos is left out: it is aligned to their end, off the stride's grid")
+        notes.append(
+            f"the last clip of {left_out} videos is left out: it is aligned to their end, off the stride's grid"
+        )
     looped = [video.id for video in videos if video.looped]
     if looped:
         notes.append(_some("shorter than a clip, with one feature of the video in a loop", looped))
@@ -69,7 +78,9 @@ def _about_features(job: Job, with_annotations: bool, common: float | None) -> l
         notes.append(_some("with frames that were damaged when they were decoded", damaged))
     if job.store.failures:
         paths = [path.rpartition("/")[2] for path, _ in job.store.failures]
-        notes.append(_some("without features, as they could not be read when features were extracted", paths))
+        notes.append(
+            _some("without features, as they could not be read when features were extracted", paths)
+        )
     if FORMATS[job.to].by_stride:
         notes += _about_times(job, with_annotations, common)
     if job.to in ("opentad", "gtad") and job.grid.fps is not None and not with_annotations:
@@ -113,9 +124,18 @@ def _about_annotations(job: Job, labels: Labels, annotated: Sequence[str]) -> li
     if ambiguous and job.to != "gtad":
         notes.append(f"{ambiguous} ambiguous stretches are left out of the annotations")
     if job.to == "mmaction":
-        short = [video.id for _, video in job.videos if video.id in here and not covered(video.source_frames)]
+        short = [
+            video.id
+            for _, video in job.videos
+            if video.id in here and not covered(video.source_frames)
+        ]
         if short:
-            notes.append(_some("of under 16 frames, which MMAction2 cannot place, left out of the annotations", short))
+            notes.append(
+                _some(
+                    "of under 16 frames, which MMAction2 cannot place, left out of the annotations",
+                    short,
+                )
+            )
     return notes + _about_lengths(job, labels)
 
 
@@ -124,7 +144,11 @@ def _about_lengths(job: Job, labels: Labels) -> list[str]:
     for _, video in job.videos:
         name = known_as(video.name, labels.videos)
         found = labels.videos[name] if name is not None else None
-        if found is not None and found.duration is not None and abs(found.duration - video.duration) > _OTHER_LENGTH:
+        if (
+            found is not None
+            and found.duration is not None
+            and abs(found.duration - video.duration) > _OTHER_LENGTH
+        ):
             other.append(f"{video.id}: {video.duration:.1f} s and {found.duration:.1f} s")
     return [_some("not as long as the annotations say", other)] if other else []
 
@@ -141,7 +165,9 @@ def readme(job: Job, paste: str, notes: Sequence[str]) -> str:
     """Return the folder's README.md: the layout, the lines to paste, and the notes."""
     weights = job.store.settings["weights"]["name"]
     grid = job.grid
-    rate = f"at {grid.fps:g} frames a second" if grid.fps is not None else "at the videos' own rates"
+    rate = (
+        f"at {grid.fps:g} frames a second" if grid.fps is not None else "at the videos' own rates"
+    )
     told = "".join(f"- {note}\n" for note in notes)
     of = f"{job.layer} of {job.store.settings['model']['name']} ({weights} weights)"
     if PROJECTION in job.store.settings:

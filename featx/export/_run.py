@@ -88,7 +88,13 @@ def export(
             begin(target, made_from, files, inputs, overwrite=overwrite)
             _check_room(job, target)
             values, paste = _config.config(job, out=target, labels=labels, prefix=prefix)
-            notes = notes_of(job, given, labels, [video.id for _, video, _ in annotated], common=_config.common_rate(job))
+            notes = notes_of(
+                job,
+                given,
+                labels,
+                [video.id for _, video, _ in annotated],
+                common=_config.common_rate(job),
+            )
             with disk_full(target):
                 there = _write(job, target, texts, on_progress)
                 write_atomically(target / README, readme(job, paste, notes).encode())
@@ -132,7 +138,9 @@ def _job(store: FeatureStore, to: str, form: Format, layer: str | None) -> Job:
         raise UsageError(
             f"{name} has one number a clip, and MMAction2 takes a table of one column for a row: export another layer"
         )
-    called = sorted(((form.called(video.name), video) for video in videos), key=lambda pair: pair[0])
+    called = sorted(
+        ((form.called(video.name), video) for video in videos), key=lambda pair: pair[0]
+    )
     return Job(to=to, store=store, layer=name, dims=dims, grid=grid, videos=called)
 
 
@@ -145,7 +153,9 @@ def _layer(store: FeatureStore, layer: str | None) -> str:
         return store.layers[0]
     if _USUAL_LAYER in store.layers:
         return _USUAL_LAYER
-    raise UsageError(f"{store.path} has the layers {', '.join(store.layers)}: choose one with --layer")
+    raise UsageError(
+        f"{store.path} has the layers {', '.join(store.layers)}: choose one with --layer"
+    )
 
 
 def _check_stride(videos: Sequence[Timeline], grid: Grid, form: Format) -> None:
@@ -170,7 +180,11 @@ def _annotated(job: Job, labels: Labels | None) -> tuple[Labels | None, _Videos]
     """Return the labels of the exported videos, and (what annotations call it, video, its annotations) of each that has some."""
     if labels is None:
         return None, []
-    taken = [(name, video) for _, video in job.videos if (name := known_as(video.name, labels.videos)) is not None]
+    taken = [
+        (name, video)
+        for _, video in job.videos
+        if (name := known_as(video.name, labels.videos)) is not None
+    ]
     if not taken:
         raise UsageError(
             f"the annotations have none of the {len(job.videos)} videos of {job.store.path} ({job.videos[0][1].name} is one):"
@@ -181,7 +195,9 @@ def _annotated(job: Job, labels: Labels | None) -> tuple[Labels | None, _Videos]
 
 
 def _prefix(job: Job, labels: Labels | None) -> str:
-    return common_prefix([video.name for _, video in job.videos], None if labels is None else labels.videos)
+    return common_prefix(
+        [video.name for _, video in job.videos], None if labels is None else labels.videos
+    )
 
 
 def _texts(job: Job, labels: Labels | None, annotated: _Videos, prefix: str) -> dict[str, bytes]:
@@ -190,18 +206,32 @@ def _texts(job: Job, labels: Labels | None, annotated: _Videos, prefix: str) -> 
         return {}
     named = [(video.name, video, a) for _, video, a in annotated]
     if job.to == "gtad":
-        sides = {side: [row for row in named if side_of(row[0]) == side] for side in ("val", "test")}
-        files = {f"{GTAD}/{side}_Annotation.csv": _annotations.gtad_annotations(labels, rows) for side, rows in sides.items()}
-        return files | {f"{GTAD}/thumos14_test_groundtruth.csv": _annotations.gtad_groundtruth(sides["test"])}
+        sides = {
+            side: [row for row in named if side_of(row[0]) == side] for side in ("val", "test")
+        }
+        files = {
+            f"{GTAD}/{side}_Annotation.csv": _annotations.gtad_annotations(labels, rows)
+            for side, rows in sides.items()
+        }
+        return files | {
+            f"{GTAD}/thumos14_test_groundtruth.csv": _annotations.gtad_groundtruth(sides["test"])
+        }
     if job.to == "mmaction":
         called = [(FORMATS[job.to].called(name), video, a) for name, video, a in named]
-        return {f"anet_anno_{role}.json": _annotations.mmaction(labels, called, role) for role in ("train", "val", "test")}
+        return {
+            f"anet_anno_{role}.json": _annotations.mmaction(labels, called, role)
+            for role in ("train", "val", "test")
+        }
     if job.to == "activitynet":
         return {ANNOTATIONS: _annotations.database(labels, annotated, called="as given")}
     keyed = [(name.removeprefix(prefix), video, a) for name, video, a in named]
     how = "as given" if job.to == "actionformer" else "by role"
     files = {ANNOTATIONS: _annotations.database(labels, keyed, called=how)}  # type: ignore[arg-type]
-    return files | ({CLASS_MAP: "".join(f"{name}\n" for name in labels.classes).encode()} if job.to == "opentad" else {})
+    return files | (
+        {CLASS_MAP: "".join(f"{name}\n" for name in labels.classes).encode()}
+        if job.to == "opentad"
+        else {}
+    )
 
 
 def _made_from(job: Job, labels: Labels | None) -> str:
@@ -212,7 +242,10 @@ def _made_from(job: Job, labels: Labels | None) -> str:
         "layer": job.layer,
         "features": Source(path, path).fingerprint(),
         "settings": job.store.settings,
-        "videos": {name: str(job.store[video.id].attrs.get("fingerprint", "")) for name, video in job.videos},
+        "videos": {
+            name: str(job.store[video.id].attrs.get("fingerprint", ""))
+            for name, video in job.videos
+        },
         "annotations": None if labels is None else asdict(labels),
     }
     return hashlib.sha256(json.dumps(about, sort_keys=True).encode()).hexdigest()
@@ -221,7 +254,9 @@ def _made_from(job: Job, labels: Labels | None) -> str:
 def _check_room(job: Job, out: Path) -> None:
     free = shutil.disk_usage(out).free
     # What a run before wrote takes its room already.
-    written = sum(path.stat().st_size for name in job.files if (path := out / FEATURES / name).exists())
+    written = sum(
+        path.stat().st_size for name in job.files if (path := out / FEATURES / name).exists()
+    )
     if job.bytes - written > free:
         raise FeatxError(
             f"{out} takes {job.bytes / 1e6:.0f} MB and {free / 1e6:.0f} MB are free: free some space, or choose another folder or"
@@ -229,7 +264,9 @@ def _check_room(job: Job, out: Path) -> None:
         )
 
 
-def _write(job: Job, out: Path, texts: Mapping[str, bytes], on_progress: Callable[[int, int], None] | None) -> int:
+def _write(
+    job: Job, out: Path, texts: Mapping[str, bytes], on_progress: Callable[[int, int], None] | None
+) -> int:
     """Write features and annotations; return how many files of features were there."""
     (out / FEATURES).mkdir(exist_ok=True)
     for file in (out / FEATURES).glob("*.tmp"):
@@ -251,7 +288,12 @@ def _write(job: Job, out: Path, texts: Mapping[str, bytes], on_progress: Callabl
 
 
 def _manifest(
-    job: Job, values: Mapping[str, Any], paste: str, notes: Sequence[str], files: Sequence[str], made_from: str
+    job: Job,
+    values: Mapping[str, Any],
+    paste: str,
+    notes: Sequence[str],
+    files: Sequence[str],
+    made_from: str,
 ) -> dict[str, Any]:
     from featx import __version__
 
@@ -265,7 +307,11 @@ def _manifest(
         "layer": job.layer,
         "dims": job.dims,
         "features": job.store.path.name,
-        **{name: settings[name] for name in ("model", "weights", "clip", "transform", PROJECTION) if name in settings},
+        **{
+            name: settings[name]
+            for name in ("model", "weights", "clip", "transform", PROJECTION)
+            if name in settings
+        },
         "config": dict(values),
         "paste": paste,
         "notes": list(notes),
@@ -297,6 +343,8 @@ def to_json(report: Report) -> str:
 def as_text(report: Report) -> str:
     """Return a report for a person: what was written, and the lines to paste."""
     before = f", {report.there} of {report.files} files were there before" if report.there else ""
-    what = f"{report.videos} videos, {report.rows} features of {report.dims} numbers ({report.layer})"
+    what = (
+        f"{report.videos} videos, {report.rows} features of {report.dims} numbers ({report.layer})"
+    )
     head = f"{report.out}: {what} for {FORMATS[report.to].loader}{before}"
     return f"{head}\n\n{report.paste}\n\nThe same is in {Path(report.out) / README}."

@@ -77,7 +77,9 @@ def grid_of(clip: Mapping[str, Any]) -> Grid:
             f"the clips were extracted at {len(scales)} scales and have no single stride, which detectors count features by:"
             " extract them again with --stride alone"
         )
-    spec = ClipSpec(**{**fields, "step": fields["step"] * scales[0], "stride": fields["stride"] * scales[0]})
+    spec = ClipSpec(
+        **{**fields, "step": fields["step"] * scales[0], "stride": fields["stride"] * scales[0]}
+    )
     return Grid(span=spec.span, stride=spec.stride, fps=spec.fps, clips=spec)
 
 
@@ -95,7 +97,12 @@ def timeline(video: Video, grid: Grid, *, by_stride: bool) -> Timeline:
     sampled = frames if grid.fps is None else _resampled(duration, grid.fps)
     fps = own if grid.fps is None else grid.fps
     rows = len(times)
-    if by_stride and grid.clips.tail == "align" and rows > 1 and starts(sampled, grid.clips)[-1] != (rows - 1) * grid.stride:
+    if (
+        by_stride
+        and grid.clips.tail == "align"
+        and rows > 1
+        and starts(sampled, grid.clips)[-1] != (rows - 1) * grid.stride
+    ):
         rows -= 1
     begins = np.arange(rows) * grid.stride / fps
     return Timeline(

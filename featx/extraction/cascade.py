@@ -47,7 +47,15 @@ class CascadeExtractor:
     second network is run on an eighth of the batch at a time, filled up with zeros, so that its batches have one size too.
     """
 
-    def __init__(self, first: FeatureExtractor, second: FeatureExtractor, *, name: str, place: int, threshold: float) -> None:
+    def __init__(
+        self,
+        first: FeatureExtractor,
+        second: FeatureExtractor,
+        *,
+        name: str,
+        place: int,
+        threshold: float,
+    ) -> None:
         self.first, self._second = first, second
         self._name, self._place = name, place
         # As float32, in which the probabilities are: 0.7 is not the same number there.
@@ -62,7 +70,9 @@ class CascadeExtractor:
 
     def project(self, projection: Projection) -> None:
         """Refuse: probabilities are not projected."""
-        raise UsageError(f"a projection of {projection.layer} is for features, and two networks in a row give none: leave it out")
+        raise UsageError(
+            f"a projection of {projection.layer} is for features, and two networks in a row give none: leave it out"
+        )
 
     def finish(self, rows: dict[str, torch.Tensor]) -> dict[str, torch.Tensor]:
         """Return clips' rows, (N, D) a layer, as they are stored."""

@@ -85,7 +85,11 @@ class Stats:
     @property
     def binding(self) -> str:
         """Which stage the others wait for."""
-        waits = {"decoding": self.compute_waited, "backbone": self.decode_waited, "writing": self.sink_waited}
+        waits = {
+            "decoding": self.compute_waited,
+            "backbone": self.decode_waited,
+            "writing": self.sink_waited,
+        }
         return max(waits, key=lambda stage: waits[stage])
 
 
@@ -107,7 +111,9 @@ class _Batch:
     def __init__(self, size: int, settings: DecodeSettings, device: torch.device) -> None:
         import torch
 
-        self.clips = torch.zeros((size, *settings.clip_shape), dtype=torch.uint8, pin_memory=device.type == "cuda")
+        self.clips = torch.zeros(
+            (size, *settings.clip_shape), dtype=torch.uint8, pin_memory=device.type == "cuda"
+        )
         self.array = self.clips.numpy()
         self.entries: list[tuple[int, int, int]] = []  # (key, attempt, clip)
 
@@ -146,8 +152,13 @@ class Engine:
         self._error: BaseException | None = None
         self._attempt: dict[int, int] = {}
         self._sent: dict[int, int] = {}
-        self._compute = [threading.Thread(target=self._guard, args=(self._compute_loop,), daemon=True) for _ in range(n_compute)]
-        self._delivery = threading.Thread(target=self._guard, args=(self._deliver_loop,), daemon=True)
+        self._compute = [
+            threading.Thread(target=self._guard, args=(self._compute_loop,), daemon=True)
+            for _ in range(n_compute)
+        ]
+        self._delivery = threading.Thread(
+            target=self._guard, args=(self._deliver_loop,), daemon=True
+        )
 
     def run(self, jobs: Iterable[Job]) -> Stats:
         """Run every job to its end. On an exception, Ctrl-C included, the rows already computed are still delivered."""
@@ -172,7 +183,10 @@ class Engine:
 
     def _join(self) -> None:
         """End the threads, the compute threads first."""
-        for ended, threads in ((self._no_more_batches, self._compute), (self._no_more_rows, [self._delivery])):
+        for ended, threads in (
+            (self._no_more_batches, self._compute),
+            (self._no_more_rows, [self._delivery]),
+        ):
             ended.set()
             began = monotonic()
             for thread in threads:
@@ -271,7 +285,10 @@ class Engine:
         if not cuda:
             torch.set_num_threads(1)
         stream = torch.cuda.Stream(self._device) if cuda else None  # type: ignore[no-untyped-call]
-        with torch.inference_mode(), torch.cuda.stream(stream) if stream else contextlib.nullcontext():
+        with (
+            torch.inference_mode(),
+            torch.cuda.stream(stream) if stream else contextlib.nullcontext(),
+        ):
             while not self._stop.is_set():
                 began = monotonic()
                 try:
@@ -296,13 +313,22 @@ class Engine:
         while True:
             size = self.batch_size
             try:
-                parts = [self._forward(_padded(clips[i : i + size], size)) for i in range(0, filled, size)]
-                return {name: np.concatenate([p[name] for p in parts])[:filled] for name in parts[0]}
+                parts = [
+                    self._forward(_padded(clips[i : i + size], size))
+                    for i in range(0, filled, size)
+                ]
+                return {
+                    name: np.concatenate([p[name] for p in parts])[:filled] for name in parts[0]
+                }
             except RuntimeError as error:  # of which torch.OutOfMemoryError is one; on CPU there is no kind of its own
-                if not isinstance(error, torch.OutOfMemoryError) and "allocate memory" not in str(error):
+                if not isinstance(error, torch.OutOfMemoryError) and "allocate memory" not in str(
+                    error
+                ):
                     raise
                 if size == 1:
-                    raise FeatxError("not even one clip at a time fits in memory: choose smaller clips or crops") from error
+                    raise FeatxError(
+                        "not even one clip at a time fits in memory: choose smaller clips or crops"
+                    ) from error
             # Out of the except block, where the failed forward pass's tensors are still held.
             if self._device.type == "cuda":
                 torch.cuda.empty_cache()
@@ -312,11 +338,15 @@ class Engine:
         transform = self._settings.transform
         on_device = clips.to(self._device, non_blocking=True)
         total: dict[str, torch.Tensor] = {}
-        views = [(crop, mirrored) for crop in range(transform.n_crops) for mirrored in transform.mirrors]
+        views = [
+            (crop, mirrored) for crop in range(transform.n_crops) for mirrored in transform.mirrors
+        ]
         for crop, mirrored in views:
             out = self._extractor(transform.normalise(on_device[:, crop], mirrored=mirrored))
             total = {name: total[name] + value if total else value for name, value in out.items()}
-        means = {name: value / len(views) if len(views) > 1 else value for name, value in total.items()}
+        means = {
+            name: value / len(views) if len(views) > 1 else value for name, value in total.items()
+        }
         # .cpu() waits for the computation, and so for the copy of `clips`: the batch may be filled anew.
         return {name: value.cpu().numpy() for name, value in self._extractor.finish(means).items()}
 
@@ -348,7 +378,11 @@ class Engine:
             else:
                 entries, rows = item
                 for key, places in _by_key(entries, attempts).items():
-                    self._sink.rows(key, [entries[p][2] for p in places], {n: r[places] for n, r in rows.items()})
+                    self._sink.rows(
+                        key,
+                        [entries[p][2] for p in places],
+                        {n: r[places] for n, r in rows.items()},
+                    )
                     delivered[key] = delivered.get(key, 0) + len(places)
                     self.stats.clips += len(places)
                     finish(key)

@@ -53,13 +53,20 @@ class Report:
 
 
 class _JournalSink:
-    def __init__(self, journal: Journal, prepared: Prepared, todo: dict[int, tuple[Source, Stamp]]) -> None:
+    def __init__(
+        self, journal: Journal, prepared: Prepared, todo: dict[int, tuple[Source, Stamp]]
+    ) -> None:
         self._journal, self._prepared, self._todo = journal, prepared, todo
         self.failures: list[tuple[str, str]] = []
 
     def rows(self, key: int, clips: list[int], rows: Rows) -> None:
         source, stamp = self._todo[key]
-        self._journal.add(source.id, clips, rows, Origin(source.text, stamp, computed_by=self._prepared.computed_by))
+        self._journal.add(
+            source.id,
+            clips,
+            rows,
+            Origin(source.text, stamp, computed_by=self._prepared.computed_by),
+        )
 
     def restarted(self, key: int) -> None:
         self._journal.forget(self._todo[key][0].id)
@@ -68,7 +75,9 @@ class _JournalSink:
         source, stamp = self._todo[key]
         if source.stamp() != stamp:
             self._journal.forget(source.id)
-            self.failures.append((source.text, "the file was changed while it was read: run the same command again"))
+            self.failures.append(
+                (source.text, "the file was changed while it was read: run the same command again")
+            )
             return
         by = self._prepared.computed_by
         if batch_size != self._prepared.batch_size:
@@ -101,14 +110,19 @@ def extract(
     check_target(target, example="features.h5")
     prepared = prepare(settings)
     found = find_videos(inputs, layers=prepared.recorded["layers"], root=root)
-    report = Report(os.fspath(out), len(found.sources), ignored=dict(found.ignored), settings=prepared.recorded)
+    report = Report(
+        os.fspath(out), len(found.sources), ignored=dict(found.ignored), settings=prepared.recorded
+    )
     report.notes = list(prepared.notes)
     with contextlib.ExitStack() as stack:
         journal = Journal(target)
         stack.callback(journal.close)
         old = stack.enter_context(FeatureStore(target)) if target.exists() else None
         _same_settings(target, prepared.recorded, old, journal)
-        check_ids([*(s.id for s in found.sources), *(old.ids if old else ()), *journal.entries], prepared.recorded["layers"])
+        check_ids(
+            [*(s.id for s in found.sources), *(old.ids if old else ()), *journal.entries],
+            prepared.recorded["layers"],
+        )
         jobs, todo = _todo(found, old, journal, prepared)
         report.done = len(found.sources) - len(jobs)
         if on_start:
@@ -118,10 +132,16 @@ def extract(
         if jobs:
             journal.begin(prepared.recorded)
             stats = _run(prepared, jobs, journal, sink, on_progress)
-            report.new, report.clips, report.binding = len(jobs) - len(sink.failures), stats.clips, stats.binding
+            report.new, report.clips, report.binding = (
+                len(jobs) - len(sink.failures),
+                stats.clips,
+                stats.binding,
+            )
             report.notes += stats.notes
         report.failures = sorted(sink.failures)
-        entries = {i: e for i, e in journal.entries.items() if e.whole and (old is None or i not in old)}
+        entries = {
+            i: e for i, e in journal.entries.items() if e.whole and (old is None or i not in old)
+        }
         failures = sorted([*_kept_failures(found, old), *report.failures])
         if entries or old is None or failures != old.failures:
             publish(
@@ -142,10 +162,21 @@ def extract(
 
 
 def _run(
-    prepared: Prepared, jobs: list[Job], journal: Journal, sink: _JournalSink, on_progress: Callable[[Stats], None] | None
+    prepared: Prepared,
+    jobs: list[Job],
+    journal: Journal,
+    sink: _JournalSink,
+    on_progress: Callable[[Stats], None] | None,
 ) -> Stats:
     with prepared.pool() as pool:
-        engine = Engine(prepared.extractor, prepared.decode, pool, sink, batch_size=prepared.batch_size, on_progress=on_progress)
+        engine = Engine(
+            prepared.extractor,
+            prepared.decode,
+            pool,
+            sink,
+            batch_size=prepared.batch_size,
+            on_progress=on_progress,
+        )
         try:
             return engine.run(jobs)
         except WorkerLost as error:
@@ -159,13 +190,22 @@ def _kept_failures(found: Found, old: FeatureStore | None) -> list[tuple[str, st
     if old is None:
         return []
     tried = {os.path.realpath(s.path) for s in found.sources} | {s.text for s in found.sources}
-    return [(path, why) for path, why in old.failures if path not in tried and os.path.realpath(path) not in tried]
+    return [
+        (path, why)
+        for path, why in old.failures
+        if path not in tried and os.path.realpath(path) not in tried
+    ]
 
 
-def _same_settings(target: Path, ours: dict[str, Any], old: FeatureStore | None, journal: Journal) -> None:
+def _same_settings(
+    target: Path, ours: dict[str, Any], old: FeatureStore | None, journal: Journal
+) -> None:
     for theirs in (old.settings if old else None, journal.settings):
         if theirs is not None and (changed := differences(theirs, ours)):
-            raise OtherSettings(f"{target} was begun with other settings: {changed}; use those, or another output", changed)
+            raise OtherSettings(
+                f"{target} was begun with other settings: {changed}; use those, or another output",
+                changed,
+            )
 
 
 def _todo(
@@ -193,7 +233,9 @@ def _todo(
             entry = None
         # Half a video is only gone on with by what began it, from the same file. decord's half might be followed by PyAV's.
         origin = Origin(source.text, stamp, computed_by=prepared.computed_by)
-        if entry is not None and not (entry.origin == origin and known == source.id and decoder == "pyav"):
+        if entry is not None and not (
+            entry.origin == origin and known == source.id and decoder == "pyav"
+        ):
             journal.forget(known)
             entry = None
         todo[key] = source, stamp
@@ -206,13 +248,21 @@ def _ids_by_path(found: Found, old: FeatureStore | None, journal: Journal) -> di
     if old is not None and all(s.id in old for s in found.sources):
         return {}
     paths = {video.attr("path"): video.id for video in old or ()}
-    paths |= {e.origin.path: i for i, e in journal.entries.items() if e.whole and e.origin is not None}
+    paths |= {
+        e.origin.path: i for i, e in journal.entries.items() if e.whole and e.origin is not None
+    }
     return {os.path.realpath(path): video_id for path, video_id in paths.items()}
 
 
 def _same_path(source: Source, before: str, where: Path) -> None:
-    if os.path.exists(before) and os.path.exists(source.path) and not os.path.samefile(before, source.path):
-        raise UsageError(f"{where} has features of {source.id!r} from {before}, not from {source.text}: choose another output")
+    if (
+        os.path.exists(before)
+        and os.path.exists(source.path)
+        and not os.path.samefile(before, source.path)
+    ):
+        raise UsageError(
+            f"{where} has features of {source.id!r} from {before}, not from {source.text}: choose another output"
+        )
 
 
 def _same_source(source: Source, stamp: Stamp, video: Video, out: Path) -> None:
@@ -221,7 +271,9 @@ def _same_source(source: Source, stamp: Stamp, video: Video, out: Path) -> None:
     if not changed and _touched_after(source.path, out):
         changed = source.fingerprint() != video.attr("fingerprint")
     if changed:
-        raise UsageError(f"{out} has features of {source.id!r} from before {source.text} was changed: choose another output")
+        raise UsageError(
+            f"{out} has features of {source.id!r} from before {source.text} was changed: choose another output"
+        )
 
 
 def _touched_after(path: str, out: Path) -> bool:

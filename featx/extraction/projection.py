@@ -84,7 +84,9 @@ class Projection:
     def __call__(self, rows: Rows) -> Rows:
         """Project rows, (N, D) -> (N, K), each brought to length 1 first, but for one of zeros."""
         if rows.shape[1] != self.width:
-            raise UsageError(f"rows are {rows.shape[1]} wide and the projection takes {self.width}: give rows of its layer")
+            raise UsageError(
+                f"rows are {rows.shape[1]} wide and the projection takes {self.width}: give rows of its layer"
+            )
         norms = np.linalg.norm(rows.astype(np.float64), axis=1, keepdims=True)
         unit = (rows / np.where(norms > 0, norms, 1)).astype(np.float32)
         return np.asarray((unit - self.mean) @ self.components.T, np.float32)
@@ -92,7 +94,13 @@ class Projection:
     def recorded(self) -> dict[str, Any]:
         """Return what a feature file says of it."""
         about = {"layer": self.layer, "dims": self.dims, "from": self.width, "length_1_first": True}
-        return {**about, "fitted_on": self.fitted_on, "explained": self.explained, "file": self.file, "sha256": self.sha256}
+        return {
+            **about,
+            "fitted_on": self.fitted_on,
+            "explained": self.explained,
+            "file": self.file,
+            "sha256": self.sha256,
+        }
 
 
 def write_projection(path: str | os.PathLike[str], projection: Projection) -> None:
@@ -109,7 +117,11 @@ def write_projection(path: str | os.PathLike[str], projection: Projection) -> No
         "explained": projection.explained,
     }
     content = io.BytesIO()
-    arrays: dict[str, Any] = {"mean": projection.mean, "components": projection.components, "about": json.dumps(about)}
+    arrays: dict[str, Any] = {
+        "mean": projection.mean,
+        "components": projection.components,
+        "about": json.dumps(about),
+    }
     np.savez(content, **arrays)
     target = Path(path)
     with disk_full(target):
@@ -124,15 +136,25 @@ def read_projection(path: str | os.PathLike[str], *, sha256: str | None = None) 
         with open(path, "rb") as file:
             found = sha256_of(file)
             if sha256 is not None and found != sha256:
-                raise UsageError(f"{path} has sha256 {found[:12]}…, not {sha256[:12]}…: give the file that made the rows")
+                raise UsageError(
+                    f"{path} has sha256 {found[:12]}…, not {sha256[:12]}…: give the file that made the rows"
+                )
             file.seek(0)
             with np.load(file, allow_pickle=False) as arrays:
-                mean, components, about = arrays["mean"], arrays["components"], json.loads(str(arrays["about"]))
+                mean, components, about = (
+                    arrays["mean"],
+                    arrays["components"],
+                    json.loads(str(arrays["about"])),
+                )
     except OSError as error:
         why = error.strerror or error
-        raise UsageError(f"cannot read the projection {path}: {why}; give a file that featx compact --save wrote") from error
+        raise UsageError(
+            f"cannot read the projection {path}: {why}; give a file that featx compact --save wrote"
+        ) from error
     except _UNREADABLE as error:
-        raise UsageError(f"{path} is not a projection's file: give one that featx compact --save wrote") from error
+        raise UsageError(
+            f"{path} is not a projection's file: give one that featx compact --save wrote"
+        ) from error
     _check(path, mean, components, about)
     return Projection(
         mean=mean,
@@ -146,13 +168,19 @@ def read_projection(path: str | os.PathLike[str], *, sha256: str | None = None) 
 
 def _check(path: str, mean: Any, components: Any, about: Any) -> None:
     if not isinstance(about, dict) or about.get("format") != FORMAT:
-        raise UsageError(f"{path} is not a projection's file: give one that featx compact --save wrote")
+        raise UsageError(
+            f"{path} is not a projection's file: give one that featx compact --save wrote"
+        )
     if about.get("format_version") != FORMAT_VERSION:
-        raise UsageError(f"{path} has format version {about.get('format_version')}, this featx reads {FORMAT_VERSION}: update it")
+        raise UsageError(
+            f"{path} has format version {about.get('format_version')}, this featx reads {FORMAT_VERSION}: update it"
+        )
     kinds = {"layer": str, "settings": dict, "fitted_on": dict, "explained": float}
     wrong = [name for name, kind in kinds.items() if not isinstance(about.get(name), kind)]
     if wrong := wrong or [name for name in _FITTED_ON if name not in about["fitted_on"]]:
-        raise UsageError(f"{path} is damaged: it does not say {', '.join(wrong)}; write it again with featx compact --save")
+        raise UsageError(
+            f"{path} is damaged: it does not say {', '.join(wrong)}; write it again with featx compact --save"
+        )
     shapes = components.ndim == 2 and components.size and mean.shape == components.shape[1:]
     if not shapes or {mean.dtype, components.dtype} != {np.dtype(np.float32)}:
         raise UsageError(
@@ -160,17 +188,23 @@ def _check(path: str, mean: Any, components: Any, about: Any) -> None:
             " float32 (D,) and (K, D); write it again with featx compact --save"
         )
     if not (np.isfinite(mean).all() and np.isfinite(components).all()):
-        raise UsageError(f"{path} is damaged: it has numbers that are not finite; write it again with featx compact --save")
+        raise UsageError(
+            f"{path} is damaged: it has numbers that are not finite; write it again with featx compact --save"
+        )
 
 
-def check_fits(projection: Projection, recorded: Mapping[str, Any], widths: Mapping[str, int]) -> list[str]:
+def check_fits(
+    projection: Projection, recorded: Mapping[str, Any], widths: Mapping[str, int]
+) -> list[str]:
     """Raise UsageError for a projection of other rows than the settings `recorded` make; return what the user should be told.
 
     widths: layer -> D. Precision, and where the clips lie, do not change what a row means: told, not refused.
     """
     name = projection.file or "the projection"
     if changed := row_differences(projection.settings, recorded, names=_ROW):
-        raise UsageError(f"{name} was fitted on other rows: {changed}; use those, or fit another with featx compact --save")
+        raise UsageError(
+            f"{name} was fitted on other rows: {changed}; use those, or fit another with featx compact --save"
+        )
     if projection.layer not in widths:
         raise UsageError(
             f"{name} is of layer {projection.layer} and the layers are {', '.join(widths)}: add it with --layers, or give another"

@@ -70,7 +70,9 @@ def dataset_features(
         dataset.beside(FOLDER),
         videos,
         dataset.folder,
-        Settings(model=model or "res3d", weights=weights, layers=layers, device=device, workers=workers),
+        Settings(
+            model=model or "res3d", weights=weights, layers=layers, device=device, workers=workers
+        ),
         any_model=model is None,
         out=out,
         hooks={"on_start": on_start, "on_progress": on_progress, "on_publish": on_publish},
@@ -115,7 +117,9 @@ def aslan_features(
         base / FOLDER,
         videos,
         base,
-        Settings(model=model or "res3d", weights=weights, layers=layers, device=device, workers=workers),
+        Settings(
+            model=model or "res3d", weights=weights, layers=layers, device=device, workers=workers
+        ),
         any_model=model is None,
         out=out,
         hooks={"on_start": on_start, "on_progress": on_progress, "on_publish": on_publish},
@@ -150,7 +154,9 @@ def _features_in(
         fitting = [path for path in fitting if _has(path, asked.layers)] or fitting
     if len(fitting) > 1:
         names = ", ".join(path.name for path in fitting)
-        raise UsageError(f"{folder} has several feature files that fit ({names}): say which with --features")
+        raise UsageError(
+            f"{folder} has several feature files that fit ({names}): say which with --features"
+        )
     target = fitting[0] if fitting else own if out is None else Path(out)
     if target.exists():
         _check_made_by(target, model, asked.weights)
@@ -159,7 +165,9 @@ def _features_in(
     check_target(target, example=own.name)
     paths = videos()
     # The dataset's own folder, unless videos lie elsewhere: an id must not depend on which of them are there.
-    base = os.path.commonpath([os.path.abspath(path) for path in (*paths, str(videos_folder / "any"))])
+    base = os.path.commonpath(
+        [os.path.abspath(path) for path in (*paths, str(videos_folder / "any"))]
+    )
     target.parent.mkdir(parents=True, exist_ok=True)
     return Provided(path=target, report=extract(paths, target, asked, root=base, **hooks))
 
@@ -194,17 +202,23 @@ def _check_made_by(path: Path, model: str | None, weights: str | None) -> None:
     """Raise UsageError for a file of another model or other weights: two checkpoints may have the same name."""
     with FeatureStore(path) as store:
         made_by, found = store.settings["model"]["name"], store.settings["weights"]
-    elsewhere = f"extract to another file, such as with --features NEW{SUFFIX} --model {model or made_by}"
+    elsewhere = (
+        f"extract to another file, such as with --features NEW{SUFFIX} --model {model or made_by}"
+    )
     if model not in (None, made_by):
         raise UsageError(f"{path} has features of {made_by}, not of {model}: {elsewhere}")
-    if weights is None or (weights in (found["name"], found.get("file")) and not os.path.isfile(weights)):
+    if weights is None or (
+        weights in (found["name"], found.get("file")) and not os.path.isfile(weights)
+    ):
         return
     if os.path.isfile(weights):
         with open(weights, "rb") as file:
             digest = sha256_of(file)
         if digest == found["sha256"]:
             return
-    raise UsageError(f"{path} has features by other weights, {found.get('file', found['name'])}, not by {weights}: {elsewhere}")
+    raise UsageError(
+        f"{path} has features by other weights, {found.get('file', found['name'])}, not by {weights}: {elsewhere}"
+    )
 
 
 def _check_layers(path: Path, layers: Sequence[str] | None) -> None:

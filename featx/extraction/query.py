@@ -49,7 +49,11 @@ def clip_at(clip_times: npt.NDArray[np.float64], at: float, span: tuple[float, f
     clip_times: (T, 2) seconds. span: from when to when the video is. Raises UsageError if `at` is out of the video.
     """
     if not span[0] <= at <= span[1]:
-        where = f"is {span[1]:.1f} s long" if span[0] == 0 else f"is from {span[0]:.1f} to {span[1]:.1f} s"
+        where = (
+            f"is {span[1]:.1f} s long"
+            if span[0] == 0
+            else f"is from {span[0]:.1f} to {span[1]:.1f} s"
+        )
         raise UsageError(f"there is nothing at {at:g} s: the video {where}")
     away = np.maximum(np.maximum(clip_times[:, 0] - at, at - clip_times[:, 1]), 0.0)
     # A clip ends where the next begins: its end is not in it.
@@ -80,9 +84,13 @@ def query_features(
         raise UsageError(f"no such file: {text}")
     made = Verification(str(store.path), len(store))
     # One video is decoded by one process.
-    prepared = prepare(replace(recorded_settings(store.settings, made, weights, project), workers=1))
+    prepared = prepare(
+        replace(recorded_settings(store.settings, made, weights, project), workers=1)
+    )
     if other := differences(store.settings, prepared.recorded, names=_ESSENTIAL):
-        raise UsageError(f"the query's rows would not be as those of {store.path}: {other}; give its weights with --weights")
+        raise UsageError(
+            f"the query's rows would not be as those of {store.path}: {other}; give its weights with --weights"
+        )
     notes = [*made.notes, *prepared.notes]
     if other := differences(store.settings, prepared.recorded):
         notes.append(f"the query's features are made with other settings than the file's: {other}")
@@ -90,7 +98,13 @@ def query_features(
     with prepared.pool() as pool:
 
         def run(wanted: frozenset[int] | None) -> _Collected:
-            return _run(prepared, pool, Job(0, text, prepared.decode.decoder, wanted=wanted), layer, on_progress)
+            return _run(
+                prepared,
+                pool,
+                Job(0, text, prepared.decode.decoder, wanted=wanted),
+                layer,
+                on_progress,
+            )
 
         if at is None:
             sink = run(None)
@@ -138,9 +152,22 @@ class _Collected:
         self.reason = reason
 
 
-def _run(prepared: Prepared, pool: Pool, job: Job, layer: str, on_progress: Callable[[Stats], None] | None) -> _Collected:
+def _run(
+    prepared: Prepared,
+    pool: Pool,
+    job: Job,
+    layer: str,
+    on_progress: Callable[[Stats], None] | None,
+) -> _Collected:
     sink = _Collected(layer)
-    engine = Engine(prepared.extractor, prepared.decode, pool, sink, batch_size=prepared.batch_size, on_progress=on_progress)
+    engine = Engine(
+        prepared.extractor,
+        prepared.decode,
+        pool,
+        sink,
+        batch_size=prepared.batch_size,
+        on_progress=on_progress,
+    )
     try:
         engine.run([job])
     except WorkerLost as error:

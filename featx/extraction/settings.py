@@ -114,7 +114,9 @@ def prepare(settings: Settings, *, loaded: LoadedModel | None = None) -> Prepare
         if value is not None and not 1 <= value <= 4096:
             raise UsageError(f"{name} is {value}: give a whole number from 1 to 4096")
     if settings.decoder not in get_args(DecoderChoice):
-        raise UsageError(f"decoder is {settings.decoder!r}: give one of {', '.join(get_args(DecoderChoice))}")
+        raise UsageError(
+            f"decoder is {settings.decoder!r}: give one of {', '.join(get_args(DecoderChoice))}"
+        )
     if not settings.timeout > 0:
         raise UsageError(f"timeout is {settings.timeout:g}: give a number of seconds above 0")
     projection = read_projection(settings.project) if settings.project is not None else None
@@ -124,17 +126,25 @@ def prepare(settings: Settings, *, loaded: LoadedModel | None = None) -> Prepare
     if loaded is None:
         loaded = load_model(settings.model, settings.weights, seed=settings.seed)
     clip = clip_of(loaded.clip, settings)
-    changed: dict[str, Any] = {k: v for k, v in (("crops", settings.crops), ("flip", settings.flip)) if v is not None}
+    changed: dict[str, Any] = {
+        k: v for k, v in (("crops", settings.crops), ("flip", settings.flip)) if v is not None
+    }
     transform = replace(transform_of(loaded.transform, settings), **changed)
     chosen = settings.layers.split(",") if isinstance(settings.layers, str) else settings.layers
     layers = list(dict.fromkeys(chosen or (entry.layers if settings.cascade is None else ["prob"])))
     extractor = FeatureExtractor(
-        loaded.model, layers, precision=precision, device=device, input_shape=(3, clip.frames, transform.crop, transform.crop)
+        loaded.model,
+        layers,
+        precision=precision,
+        device=device,
+        input_shape=(3, clip.frames, transform.crop, transform.crop),
     )
     decoder: DecoderChoice = "pyav" if settings.decoder == "auto" else settings.decoder
     batch_size = settings.batch_size or (32 if device.type == "cuda" else 8)
     flow_cache = flow_folder(settings.flow_cache) if settings.flow_cache is not None else None
-    by_flow = {} if transform.flow is None else {"flow": flow_settings(transform.input, transform.flow)}
+    by_flow = (
+        {} if transform.flow is None else {"flow": flow_settings(transform.input, transform.flow)}
+    )
     prepared = Prepared(
         extractor=extractor,
         decode=DecodeSettings(clip, transform, decoder, SLOTS, flow_cache),
@@ -142,7 +152,10 @@ def prepare(settings: Settings, *, loaded: LoadedModel | None = None) -> Prepare
         workers=settings.workers or cpu_count(),
         timeout=settings.timeout,
         recorded={
-            "model": {"name": settings.model, "num_classes": loaded.model.num_classes if loaded.model.has_classifier else None},
+            "model": {
+                "name": settings.model,
+                "num_classes": loaded.model.num_classes if loaded.model.has_classifier else None,
+            },
             "weights": loaded.weights_info | _file_of(settings.weights),
             "layers": layers,
             "clip": clip.to_dict(),
@@ -169,12 +182,18 @@ def _cascade(prepared: Prepared, settings: Settings, cascade: Cascade, first: Lo
 
     transform, clip = prepared.decode.transform, prepared.decode.clip
     if settings.layers is not None and prepared.recorded["layers"] != [PROB]:
-        raise UsageError(f"layers is {settings.layers}, and of two networks in a row the probabilities are kept: leave it out")
+        raise UsageError(
+            f"layers is {settings.layers}, and of two networks in a row the probabilities are kept: leave it out"
+        )
     if transform.n_crops > 1 or transform.flip:
-        raise UsageError("a second network sees the clips that the first one lets through: leave ten crops and mirroring out")
+        raise UsageError(
+            "a second network sees the clips that the first one lets through: leave ten crops and mirroring out"
+        )
     if first.labels is None or cascade.gate not in first.labels:
         has = ", ".join(first.labels or ()) or "no names"
-        raise UsageError(f"{first.weights_info['name']} has no class {cascade.gate!r} (it has {has}): give another checkpoint")
+        raise UsageError(
+            f"{first.weights_info['name']} has no class {cascade.gate!r} (it has {has}): give another checkpoint"
+        )
     second = load_model(settings.model, cascade.weights, seed=settings.seed)
     if second.clip != first.clip or second.transform != first.transform:
         raise UsageError(
@@ -182,7 +201,10 @@ def _cascade(prepared: Prepared, settings: Settings, cascade: Cascade, first: Lo
             " give networks that were trained alike"
         )
     shape = (3, clip.frames, transform.crop, transform.crop)
-    machine: dict[str, Any] = {"precision": prepared.extractor.precision, "device": prepared.extractor.device}
+    machine: dict[str, Any] = {
+        "precision": prepared.extractor.precision,
+        "device": prepared.extractor.device,
+    }
     prepared.extractor = CascadeExtractor(
         FeatureExtractor(first.model, [PROB], input_shape=shape, **machine),
         FeatureExtractor(second.model, [PROB], input_shape=shape, **machine),
@@ -211,7 +233,11 @@ def computed_by(device: torch.device) -> str:
     """Return what computes here, in words: rows are equal to the bit only where this is."""
     import torch
 
-    name = torch.cuda.get_device_name(device) if device.type == "cuda" else torch.backends.cpu.get_cpu_capability()
+    name = (
+        torch.cuda.get_device_name(device)
+        if device.type == "cuda"
+        else torch.backends.cpu.get_cpu_capability()
+    )
     return f"torch {torch.__version__}, {name}"
 
 
@@ -240,7 +266,11 @@ def _file_of(weights: str | None) -> dict[str, str]:
 
 def clip_of(preset: ClipSpec, settings: Settings) -> ClipSpec:
     """Return the checkpoint's clip with the user's changes; a changed span moves the stride along, unless that is given too."""
-    changed = {n: v for n in ("frames", "step", "fps", "tail", "scales") if (v := getattr(settings, n)) is not None}
+    changed = {
+        n: v
+        for n in ("frames", "step", "fps", "tail", "scales")
+        if (v := getattr(settings, n)) is not None
+    }
     if settings.fps == "own":
         changed["fps"] = None
     if settings.clips is not None:
@@ -252,4 +282,8 @@ def clip_of(preset: ClipSpec, settings: Settings) -> ClipSpec:
     clip = replace(preset, **changed)
     if settings.stride is not None:
         return replace(clip, stride=settings.stride, count=None)
-    return replace(clip, stride=clip.span) if clip.span != preset.span and preset.stride == preset.span else clip
+    return (
+        replace(clip, stride=clip.span)
+        if clip.span != preset.span and preset.stride == preset.span
+        else clip
+    )

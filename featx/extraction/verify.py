@@ -87,8 +87,17 @@ def structure(store: FeatureStore) -> list[str]:
             problems.append(f"{video_id!r} is listed in .videos but is not there")
             continue
         try:
-            problems += [f"{video_id!r}: {p}" for p in _video_problems(store[video_id], settings["layers"], spec, shapes)]
-        except (KeyError, OSError, RuntimeError, TypeError, ValueError) as error:  # as many as h5py has for a damaged file
+            problems += [
+                f"{video_id!r}: {p}"
+                for p in _video_problems(store[video_id], settings["layers"], spec, shapes)
+            ]
+        except (
+            KeyError,
+            OSError,
+            RuntimeError,
+            TypeError,
+            ValueError,
+        ) as error:  # as many as h5py has for a damaged file
             problems.append(f"{video_id!r} cannot be read: {str(error).splitlines()[0]}")
     listed = set(store.ids)
 
@@ -98,11 +107,17 @@ def structure(store: FeatureStore) -> list[str]:
 
     store.file.visititems(unlisted)
     paths = {store[i].attrs.get("path") for i in store.ids if i in store.file}
-    problems += [f"{path!r} is listed as failed and has features too" for path, _ in store.failures if path in paths]
+    problems += [
+        f"{path!r} is listed as failed and has features too"
+        for path, _ in store.failures
+        if path in paths
+    ]
     return problems
 
 
-def _video_problems(video: Video, layers: list[str], spec: ClipSpec, shapes: dict[str, list[int]]) -> Iterator[str]:
+def _video_problems(
+    video: Video, layers: list[str], spec: ClipSpec, shapes: dict[str, list[int]]
+) -> Iterator[str]:
     attrs = video.attrs
     if attrs.get("complete") is not True:
         yield "it is not marked complete"
@@ -114,7 +129,9 @@ def _video_problems(video: Video, layers: list[str], spec: ClipSpec, shapes: dic
         return
     if (frames[:, 0] >= frames[:, 1]).any() or frames.min() < 0 or frames.max() > attrs["frames"]:
         yield f"a clip lies outside the video's {attrs['frames']} frames"
-    if (times[:, 0] > times[:, 1]).any() or not all(_ascending(frames[of], times[of]) for of in _scales_of(n, spec)):
+    if (times[:, 0] > times[:, 1]).any() or not all(
+        _ascending(frames[of], times[of]) for of in _scales_of(n, spec)
+    ):
         yield "its clips are not in time order"
     if spec.fps is None:
         expected = [start for start, _ in placed(attrs["frames"], spec)]
@@ -147,7 +164,13 @@ def _ascending(frames: npt.NDArray[np.int64], times: npt.NDArray[np.float64]) ->
 
 
 class _Compare:
-    def __init__(self, store: FeatureStore, ids: Mapping[int, str], found: Verification, computed_by: str | None) -> None:
+    def __init__(
+        self,
+        store: FeatureStore,
+        ids: Mapping[int, str],
+        found: Verification,
+        computed_by: str | None,
+    ) -> None:
         self._store, self._ids, self._found, self._computed_by = store, ids, found, computed_by
 
     def rows(self, key: int, clips: list[int], rows: Rows) -> None:
@@ -155,14 +178,25 @@ class _Compare:
         exact = video.attrs.get("computed_by") == self._computed_by
         for layer, new in rows.items():
             for clip, row in zip(clips, new, strict=True):
-                self._note(f"{layer} of clip {clip} of {video.id!r}", np.asarray(video.dataset(layer)[clip]), row, exact)
+                self._note(
+                    f"{layer} of clip {clip} of {video.id!r}",
+                    np.asarray(video.dataset(layer)[clip]),
+                    row,
+                    exact,
+                )
         self._found.clips += len(clips)
 
-    def _note(self, what: str, stored: npt.NDArray[np.float32], new: npt.NDArray[np.float32], exact: bool) -> None:
+    def _note(
+        self, what: str, stored: npt.NDArray[np.float32], new: npt.NDArray[np.float32], exact: bool
+    ) -> None:
         deviation = float(np.abs(new - stored).max())
         relative = deviation / (float(np.abs(stored).max()) or 1.0)
         norms = float(np.linalg.norm(stored)) * float(np.linalg.norm(new))
-        cosine = float(np.dot(stored.astype(np.float64), new.astype(np.float64))) / norms if norms else float(deviation == 0)
+        cosine = (
+            float(np.dot(stored.astype(np.float64), new.astype(np.float64))) / norms
+            if norms
+            else float(deviation == 0)
+        )
         found = self._found
         if deviation > found.deviation:
             found.deviation, found.worst = deviation, what
@@ -170,7 +204,9 @@ class _Compare:
         found.cosine = min(found.cosine, cosine)
         # What computed the rows computes them again: not a bit may differ, however alike a video's clips are.
         if (exact and deviation > 0) or cosine < SAME_COSINE or relative > SAME_RELATIVE:
-            found.problems.append(f"{what} comes out different now: cosine {cosine:.6f}, largest difference {deviation:.4g}")
+            found.problems.append(
+                f"{what} comes out different now: cosine {cosine:.6f}, largest difference {deviation:.4g}"
+            )
 
     def restarted(self, key: int) -> None:
         """Nothing to take back: what has been compared was compared with what is stored."""
@@ -178,12 +214,20 @@ class _Compare:
     def done(self, key: int, summary: Summary, batch_size: int) -> None:
         video = self._store[self._ids[key]]
         attrs = video.attrs
-        if not np.array_equal(summary.clip_frames, video.clip_frames) or not np.array_equal(summary.clip_times, video.clip_times):
+        if not np.array_equal(summary.clip_frames, video.clip_frames) or not np.array_equal(
+            summary.clip_times, video.clip_times
+        ):
             now = f"{summary.frames} frames, stored {attrs['frames']}"
             self._found.problems.append(f"{video.id!r} decodes to other clips now: {now}")
-        plain = {name: value for name, value in vars(summary).items() if not isinstance(value, np.ndarray)}
+        plain = {
+            name: value
+            for name, value in vars(summary).items()
+            if not isinstance(value, np.ndarray)
+        }
         changed = [
-            f"{name} is {attrs.get(name)} there and {value} now" for name, value in plain.items() if attrs.get(name) != value
+            f"{name} is {attrs.get(name)} there and {value} now"
+            for name, value in plain.items()
+            if attrs.get(name) != value
         ]
         if changed:
             self._found.problems.append(f"{video.id!r}: {', '.join(changed)}")
@@ -221,13 +265,20 @@ def _remake(
     if jobs:
         with prepared.pool() as pool:
             compare = _Compare(store, ids, found, None if found.notes else prepared.computed_by)
-            Engine(prepared.extractor, prepared.decode, pool, compare, batch_size=prepared.batch_size).run(jobs)
+            Engine(
+                prepared.extractor, prepared.decode, pool, compare, batch_size=prepared.batch_size
+            ).run(jobs)
     if not found.clips:
-        found.problems.append("not one of the sampled videos could be read again: run featx verify where the paths hold")
+        found.problems.append(
+            "not one of the sampled videos could be read again: run featx verify where the paths hold"
+        )
 
 
 def recorded_settings(
-    recorded: Mapping[str, Any], found: Verification, weights: str | None, project: str | os.PathLike[str] | None = None
+    recorded: Mapping[str, Any],
+    found: Verification,
+    weights: str | None,
+    project: str | os.PathLike[str] | None = None,
 ) -> Settings:
     """Return the settings that make the same rows again, on this machine's nearest device."""
     import torch
@@ -245,12 +296,20 @@ def recorded_settings(
     if (projection := recorded.get(PROJECTION)) is not None:
         project = project or projection["file"]
         if not Path(project).exists():
-            raise UsageError(f"the projection {os.fspath(project)} is not there: put it back, or give its file with --project")
+            raise UsageError(
+                f"the projection {os.fspath(project)} is not there: put it back, or give its file with --project"
+            )
         read_projection(project, sha256=projection["sha256"])
     elif project is not None:
-        raise UsageError(f"project is {os.fspath(project)!r} and the rows were not projected: leave it out")
+        raise UsageError(
+            f"project is {os.fspath(project)!r} and the rows were not projected: leave it out"
+        )
     cascade = Cascade.from_recorded(recorded[CASCADE]) if CASCADE in recorded else None
-    if cascade is not None and "file" in recorded[CASCADE]["weights"] and not Path(cascade.weights).exists():
+    if (
+        cascade is not None
+        and "file" in recorded[CASCADE]["weights"]
+        and not Path(cascade.weights).exists()
+    ):
         raise UsageError(f"the second checkpoint {cascade.weights} is not there: put it back")
     return Settings(
         model=recorded["model"]["name"],
@@ -260,7 +319,11 @@ def recorded_settings(
         cascade=cascade,
         **{n: clip[n] for n in ("frames", "step", "tail")},
         fps=clip["fps"] or "own",
-        **({"clips": clip["count"]} if "count" in clip else {"stride": clip["stride"], "scales": clip.get("scales", (1,))}),
+        **(
+            {"clips": clip["count"]}
+            if "count" in clip
+            else {"stride": clip["stride"], "scales": clip.get("scales", (1,))}
+        ),
         crop=transform["crop"],
         crops=transform["crops"],
         flip=transform["flip"],

@@ -39,7 +39,9 @@ MICRONETS = {"m1": (False, False), "m2": (True, False), "m3": (False, True), "m4
 def micro(name: str, variant: str, outputs: int) -> Micro:
     """Return a MicroNet with 256 or 512 outputs."""
     left, middle = MICRONETS[variant]
-    return Micro(name=name, widths={256: MICRO_256, 512: MICRO_512}[outputs], left=left, middle=middle)
+    return Micro(
+        name=name, widths={256: MICRO_256, 512: MICRO_512}[outputs], left=left, middle=middle
+    )
 
 
 def rows_b5(asymmetric: str = "", conv5: str = "") -> list[Row]:
@@ -64,7 +66,10 @@ def rows_b8(asymmetric: str = "") -> list[Row]:
         if str(i) in asymmetric:
             layers.append(AsymmetricConv(name=f"conv{i}", width=widths[-1], extent=5))
         else:
-            layers += [Conv(name=f"conv{i}{'ab'[j]}", width=width, norm=False) for j, width in enumerate(widths)]
+            layers += [
+                Conv(name=f"conv{i}{'ab'[j]}", width=width, norm=False)
+                for j, width in enumerate(widths)
+            ]
         layers.append(c3d.pool(i))
     return layers
 
@@ -92,10 +97,19 @@ def rows_final(conv3: str, conv4: str, conv5: str) -> list[Row]:
 def build(rows: list[Row], fc_width: int, *, num_classes: int, dropout: float = 0.5) -> Backbone:
     """Build a network of tables 2, 3 or 4."""
     hidden = (Hidden("fc6", fc_width), Hidden("fc7", fc_width))
-    return Network(rows, size=(16, 112, 112), num_classes=num_classes, classifier="fc8", hidden=hidden, dropout=dropout)
+    return Network(
+        rows,
+        size=(16, 112, 112),
+        num_classes=num_classes,
+        classifier="fc8",
+        hidden=hidden,
+        dropout=dropout,
+    )
 
 
-_GROUPS = ["".join(chosen) for n in (1, 2, 3) for chosen in combinations("345", n)]  # 3, 4, 5, 34, 35, 45, 345
+_GROUPS = [
+    "".join(chosen) for n in (1, 2, 3) for chosen in combinations("345", n)
+]  # 3, 4, 5, 34, 35, 45, 345
 
 ROWS: list[tuple[str, list[Row], int, str]] = [
     # name, layers, outputs of fc6 and fc7, source

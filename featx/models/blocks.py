@@ -18,9 +18,15 @@ Shortcut = Literal["projection", "zeros"]
 class ConvReLU(nn.Sequential):
     """3D convolution with bias, padded to keep the size, and a ReLU; children `conv`, `relu`."""
 
-    def __init__(self, inputs: int, outputs: int, kernel: Triple, stride: Triple = (1, 1, 1)) -> None:
+    def __init__(
+        self, inputs: int, outputs: int, kernel: Triple, stride: Triple = (1, 1, 1)
+    ) -> None:
         padding = (kernel[0] // 2, kernel[1] // 2, kernel[2] // 2)
-        super().__init__(OrderedDict(conv=Conv3d(inputs, outputs, kernel, stride, padding), relu=nn.ReLU(inplace=True)))
+        super().__init__(
+            OrderedDict(
+                conv=Conv3d(inputs, outputs, kernel, stride, padding), relu=nn.ReLU(inplace=True)
+            )
+        )
 
 
 class SplitConvBN(nn.Sequential):
@@ -29,7 +35,9 @@ class SplitConvBN(nn.Sequential):
     The stride is split likewise. A ReLU follows the first, and the second where asked.
     """
 
-    def __init__(self, inputs: int, middle: int, outputs: int, kernel: Triple, stride: Triple, *, relu: bool) -> None:
+    def __init__(
+        self, inputs: int, middle: int, outputs: int, kernel: Triple, stride: Triple, *, relu: bool
+    ) -> None:
         super().__init__()
         self.spatial = ConvBN(inputs, middle, (1, *kernel[1:]), (1, *stride[1:]), relu=True)
         self.temporal = ConvBN(middle, outputs, (kernel[0], 1, 1), (stride[0], 1, 1), relu=relu)
@@ -91,7 +99,13 @@ class DenseLayer(nn.Module):
         super().__init__()
         self.norm1 = NormReLU(inputs)
         self.conv1 = ConvBN(inputs, 4 * growth, (1, 1, 1), (1, 1, 1), relu=True)
-        self.conv2 = Conv3d(4 * growth, growth, kernel, padding=(kernel[0] // 2, kernel[1] // 2, kernel[2] // 2), bias=False)
+        self.conv2 = Conv3d(
+            4 * growth,
+            growth,
+            kernel,
+            padding=(kernel[0] // 2, kernel[1] // 2, kernel[2] // 2),
+            bias=False,
+        )
 
     def forward(self, x: torch.Tensor) -> torch.Tensor:
         """x: (N, C, T, H, W) -> (N, C + growth, T, H, W)."""
@@ -103,7 +117,11 @@ class Transition(nn.Sequential):
 
     def __init__(self, inputs: int, outputs: int, pool: Triple) -> None:
         super().__init__(
-            OrderedDict(norm=NormReLU(inputs), conv=Conv3d(inputs, outputs, 1, bias=False), pool=AvgPool3d(pool, pool))
+            OrderedDict(
+                norm=NormReLU(inputs),
+                conv=Conv3d(inputs, outputs, 1, bias=False),
+                pool=AvgPool3d(pool, pool),
+            )
         )
 
 
@@ -131,7 +149,9 @@ class MicroNet(nn.Module):
     Yang et al., section 3.2 and figure 3; how the widths were found is beside the table in asymmetric.py.
     """
 
-    def __init__(self, inputs: int, widths: tuple[int, int, int, int], *, left: bool, middle: bool) -> None:
+    def __init__(
+        self, inputs: int, widths: tuple[int, int, int, int], *, left: bool, middle: bool
+    ) -> None:
         """widths: outputs of left_linear, left, linear, middle; left, middle: whether that column is asymmetric."""
         super().__init__()
         narrow, left_width, linear, middle_width = widths
@@ -147,7 +167,11 @@ class MicroNet(nn.Module):
                 )
             )
         self.linear = ConvReLU(inputs, linear, (1, 1, 1))
-        self.middle: nn.Sequential = Asymmetric(linear, middle_width, 3) if middle else ConvReLU(linear, middle_width, (3, 3, 3))
+        self.middle: nn.Sequential = (
+            Asymmetric(linear, middle_width, 3)
+            if middle
+            else ConvReLU(linear, middle_width, (3, 3, 3))
+        )
 
     def forward(self, x: torch.Tensor) -> torch.Tensor:
         """x: (N, inputs, T, H, W) -> (N, left + middle + linear, T, H, W)."""

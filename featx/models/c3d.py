@@ -47,7 +47,10 @@ def rows(*, port: bool = False) -> list[Row]:
     """Return the layers conv1a, pool1 ... conv5b, pool5."""
     layers: list[Row] = []
     for i, widths in enumerate(WIDTHS, start=1):
-        layers += [Conv(name=f"conv{i}{'ab'[j]}", width=width, norm=False) for j, width in enumerate(widths)]
+        layers += [
+            Conv(name=f"conv{i}{'ab'[j]}", width=width, norm=False)
+            for j, width in enumerate(widths)
+        ]
         layers.append(pool(i, port=port))
     return layers
 
@@ -56,7 +59,14 @@ def build(port: bool, *, num_classes: int, dropout: float = 0.5) -> Backbone:
     """Build C3D; fc6 and fc7 have 4096 outputs."""
     hidden = (Hidden("fc6", 4096), Hidden("fc7", 4096))
     size = (16, 112, 112)
-    return Network(rows(port=port), size=size, num_classes=num_classes, classifier="fc8", hidden=hidden, dropout=dropout)
+    return Network(
+        rows(port=port),
+        size=size,
+        num_classes=num_classes,
+        classifier="fc8",
+        hidden=hidden,
+        dropout=dropout,
+    )
 
 
 # Tran et al. 2015, section 3.3: frames of 128 x 171, crops of 112 x 112, 16 frames a clip. The authors subtract a mean

@@ -60,13 +60,17 @@ def layers(model: nn.Module, input_shape: Sequence[int]) -> list[Layer]:
             shape=shapes[name],
             text=describe(module),
             params=sum(p.numel() for p in module.parameters()),
-            multiply_adds=sum(cost for path, cost in costs.items() if path == name or path.startswith(f"{name}.")),
+            multiply_adds=sum(
+                cost for path, cost in costs.items() if path == name or path.startswith(f"{name}.")
+            ),
         )
         for name, module in model.named_children()
     ]
 
 
-def _walk(model: nn.Module, input_shape: Sequence[int]) -> tuple[dict[str, int], dict[str, tuple[int, ...]]]:
+def _walk(
+    model: nn.Module, input_shape: Sequence[int]
+) -> tuple[dict[str, int], dict[str, tuple[int, ...]]]:
     hollow = _hollow(model)
     costs: dict[str, int] = {}
     shapes: dict[str, tuple[int, ...]] = {}
@@ -97,7 +101,10 @@ def _walk(model: nn.Module, input_shape: Sequence[int]) -> tuple[dict[str, int],
 
 def _hollow(model: nn.Module) -> nn.Module:
     """Return a copy without numbers, which costs no memory: what is counted depends on shapes alone."""
-    memo: dict[int, Any] = {id(p): nn.Parameter(p.detach().to("meta"), requires_grad=p.requires_grad) for p in model.parameters()}
+    memo: dict[int, Any] = {
+        id(p): nn.Parameter(p.detach().to("meta"), requires_grad=p.requires_grad)
+        for p in model.parameters()
+    }
     memo.update({id(b): b.to("meta") for b in model.buffers()})
     return copy.deepcopy(model, memo).eval()
 

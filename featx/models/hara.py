@@ -40,7 +40,9 @@ def rows(depth: int, *, shortcut: Shortcut) -> list[Row]:
     ]
 
 
-def residual(depth: int, *, shortcut: Shortcut, kernel: Triple = (3, 3, 3), down: Triple = (2, 2, 2)) -> list[Row]:
+def residual(
+    depth: int, *, shortcut: Shortcut, kernel: Triple = (3, 3, 3), down: Triple = (2, 2, 2)
+) -> list[Row]:
     """Return the blocks res2a ... of that depth; the first of conv3_x, conv4_x and conv5_x strides by `down`."""
     blocks, bottleneck = DEPTHS[depth]
     return [

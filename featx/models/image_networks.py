@@ -40,7 +40,11 @@ def transferable(model: Backbone) -> tuple[str, int]:
     Raises UsageError for a model that has no counterpart.
     """
     source = counterpart_of(model, "this model")
-    sizes = [p.numel() for name, p in model.named_parameters() if name.rpartition(".")[0] in source.modules]
+    sizes = [
+        p.numel()
+        for name, p in model.named_parameters()
+        if name.rpartition(".")[0] in source.modules
+    ]
     return source.network, sum(sizes)
 
 
@@ -54,7 +58,9 @@ def counterpart_of(model: Backbone, name: str) -> Counterpart:
         for source in _sources().values():
             if model.rows == source.rows:
                 return source
-    raise UsageError(f"{name} has no counterpart among networks for images: those that have one are {', '.join(_sources())}")
+    raise UsageError(
+        f"{name} has no counterpart among networks for images: those that have one are {', '.join(_sources())}"
+    )
 
 
 def block_modules(blocks: Four, units: Mapping[str, str]) -> dict[str, str]:
@@ -101,19 +107,29 @@ def _resnet(depth: int) -> Counterpart:
     rows = tuple(semicnn.resnet_semi(depth))
     blocks, _ = hara.DEPTHS[depth]
     names = {row.name for row in _spatial(rows)}
-    modules = {ours: theirs for theirs, ours in resnet_modules(blocks).items() if ours.partition(".")[0] in names}
+    modules = {
+        ours: theirs
+        for theirs, ours in resnet_modules(blocks).items()
+        if ours.partition(".")[0] in names
+    }
     return Counterpart(f"ResNet-{depth}", "ResNet", blocks, rows, modules)
 
 
 def _densenet(depth: int) -> Counterpart:
     rows = tuple(semicnn.densenet_semi(depth))
     modules = {"conv0.conv": "features.conv0", "conv0.bn": "features.norm0"}
-    modules |= {"transition1.norm.bn": "features.transition1.norm", "transition1.conv": "features.transition1.conv"}
+    modules |= {
+        "transition1.norm.bn": "features.transition1.norm",
+        "transition1.conv": "features.transition1.conv",
+    }
     inner = {"norm1.bn": "norm1", "conv1.conv": "conv1", "conv1.bn": "norm2", "conv2": "conv2"}
     for row in _spatial(rows):
         if isinstance(row, DenseBlock):
             # denseblock2a holds the first half of denseblock2, the layers along time the second.
             theirs = f"features.{row.name.rstrip('ab')}"
             for i in range(1, row.layers + 1):
-                modules |= {f"{row.name}.denselayer{i}.{ours}": f"{theirs}.denselayer{i}.{name}" for ours, name in inner.items()}
+                modules |= {
+                    f"{row.name}.denselayer{i}.{ours}": f"{theirs}.denselayer{i}.{name}"
+                    for ours, name in inner.items()
+                }
     return Counterpart(f"DenseNet-{depth}", "DenseNet", semicnn.DENSENETS[depth], rows, modules)

@@ -53,7 +53,9 @@ class Backbone(nn.Module):
         self.has_classifier = True
         for module in self.modules():
             if isinstance(module, nn.Conv3d):
-                nn.init.kaiming_normal_(module.weight, mode="fan_out", nonlinearity="relu", generator=generator)
+                nn.init.kaiming_normal_(
+                    module.weight, mode="fan_out", nonlinearity="relu", generator=generator
+                )
             elif isinstance(module, nn.Linear):
                 nn.init.normal_(module.weight, std=0.01, generator=generator)
             elif isinstance(module, nn.BatchNorm3d):
@@ -73,11 +75,18 @@ class Conv3d(nn.Conv3d):
     def forward(self, x: torch.Tensor) -> torch.Tensor:
         """x: (N, in_channels, T, H, W) -> (N, out_channels, T', H', W')."""
         length = self.kernel_size[0]
-        if x.dtype != torch.bfloat16 or x.shape[2] != 1 or self.in_channels >= 16 or self.padding[0] != length // 2:
+        if (
+            x.dtype != torch.bfloat16
+            or x.shape[2] != 1
+            or self.in_channels >= 16
+            or self.padding[0] != length // 2
+        ):
             return super().forward(x)
         weight = self.weight[:, :, length // 2 : length // 2 + 1]
         padding = (0, *self.padding[1:])
-        return functional.conv3d(x, weight, self.bias, self.stride, padding, self.dilation, self.groups)
+        return functional.conv3d(
+            x, weight, self.bias, self.stride, padding, self.dilation, self.groups
+        )
 
 
 class AvgPool3d(nn.AvgPool3d):
@@ -91,7 +100,9 @@ class AvgPool3d(nn.AvgPool3d):
 class ConvBN(nn.Sequential):
     """3D convolution without bias, batch norm, and a ReLU where asked; children `conv`, `bn`, `relu`."""
 
-    def __init__(self, inputs: int, outputs: int, kernel: Triple, stride: Triple, *, relu: bool) -> None:
+    def __init__(
+        self, inputs: int, outputs: int, kernel: Triple, stride: Triple, *, relu: bool
+    ) -> None:
         super().__init__()
         padding = (kernel[0] // 2, kernel[1] // 2, kernel[2] // 2)
         self.conv = Conv3d(inputs, outputs, kernel, stride, padding, bias=False)

@@ -57,7 +57,9 @@ class Network(Backbone):
         if hidden:
             last = [self._through(axis) for axis in range(3)]
             channels *= math.prod(last)
-            self.range = tuple(self._back(axis, length, exact=True) for axis, length in enumerate(last))
+            self.range = tuple(
+                self._back(axis, length, exact=True) for axis, length in enumerate(last)
+            )
         else:
             self.pool5 = nn.AdaptiveAvgPool3d(1)
             self.range = tuple(self._back(axis, 1, exact=False) for axis in range(3))
@@ -65,7 +67,11 @@ class Network(Backbone):
             self.range = ((size[0], size[0]), *self.range[1:])
         self.hidden_names = [layer.name for layer in hidden]
         for layer in hidden:
-            parts = OrderedDict(linear=nn.Linear(channels, layer.width), relu=nn.ReLU(inplace=True), dropout=nn.Dropout(dropout))
+            parts = OrderedDict(
+                linear=nn.Linear(channels, layer.width),
+                relu=nn.ReLU(inplace=True),
+                dropout=nn.Dropout(dropout),
+            )
             self.add_module(layer.name, nn.Sequential(parts))
             channels = layer.width
         self.add_module(classifier, nn.Linear(channels, num_classes))
@@ -95,7 +101,9 @@ class Network(Backbone):
     def takes(self) -> str:
         """The sizes of clips that it takes, in words."""
         (t, t_most), (h, h_most), (w, w_most) = self.range
-        frames = f"at least {t}" if t_most is None else f"{t}" if t == t_most else f"{t} to {t_most}"
+        frames = (
+            f"at least {t}" if t_most is None else f"{t}" if t == t_most else f"{t} to {t_most}"
+        )
         noun = "frame" if t == (t_most or 1) == 1 else "frames"
         pixels = f"at least {h}x{w}" if h_most is None else f"{h}x{w} to {h_most}x{w_most}"
         return f"{frames} {noun} of {pixels} pixels"
@@ -105,7 +113,9 @@ class Network(Backbone):
         check_clips(x)
         self._check(x)
         if self.stacked:
-            x = x.transpose(1, 2).flatten(1, 2).unsqueeze(2)  # (N, 3 T, 1, H, W), a frame's three channels together
+            x = (
+                x.transpose(1, 2).flatten(1, 2).unsqueeze(2)
+            )  # (N, 3 T, 1, H, W), a frame's three channels together
         for name in self.volume_names:
             x = self.get_submodule(name)(x)
         if not self.hidden_names:
@@ -119,7 +129,8 @@ class Network(Backbone):
     def _check(self, x: torch.Tensor) -> None:
         found = x.shape[2:]
         if all(
-            least <= length and (most is None or length <= most) for length, (least, most) in zip(found, self.range, strict=True)
+            least <= length and (most is None or length <= most)
+            for length, (least, most) in zip(found, self.range, strict=True)
         ):
             return
         raise UsageError(

@@ -56,11 +56,17 @@ class Comparison:
         return self.ours / float(self.printed.figure) - 1
 
 
-def _both(model: str, where: str, parameters: str, cost: str, *, classes: int = 101) -> Iterator[Printed]:
+def _both(
+    model: str, where: str, parameters: str, cost: str, *, classes: int = 101
+) -> Iterator[Printed]:
     if parameters:
-        yield Printed(model=model, where=where, quantity="parameters", figure=parameters, classes=classes)
+        yield Printed(
+            model=model, where=where, quantity="parameters", figure=parameters, classes=classes
+        )
     if cost:
-        yield Printed(model=model, where=where, quantity="multiply-adds", figure=cost, classes=classes)
+        yield Printed(
+            model=model, where=where, quantity="multiply-adds", figure=cost, classes=classes
+        )
 
 
 def _tran() -> Iterator[Printed]:
@@ -72,7 +78,11 @@ def _tran() -> Iterator[Printed]:
             ("res3d_34", "63.5", "36.7"),
         ),
         "section 3.2": (("sr18", "", "10.3"),),
-        "table 5": (("sr18_56", "33.2", "2.6"), ("sr18", "33.2", "10.3"), ("sr18_224", "33.3", "42.9")),
+        "table 5": (
+            ("sr18_56", "33.2", "2.6"),
+            ("sr18", "33.2", "10.3"),
+            ("sr18_224", "33.3", "42.9"),
+        ),
         "tables 6, 13": (
             ("sr18_mc1", "32.5", "10.2"),
             ("sr18_mc2", "32.5", "9.7"),
@@ -106,7 +116,14 @@ def _yang() -> Iterator[Printed]:
         ("conv", "27.65", "52.97"),
     ):
         where = f"{YANG}, table 1"
-        yield Printed(model="c3d_b8", where=where, quantity="parameters", figure=parameters, part=part, biases=False)
+        yield Printed(
+            model="c3d_b8",
+            where=where,
+            quantity="parameters",
+            figure=parameters,
+            part=part,
+            biases=False,
+        )
         yield Printed(model="c3d_b8", where=where, quantity="multiply-adds", figure=cost, part=part)
     tables = {
         "table 2": {
@@ -138,7 +155,13 @@ def _yang() -> Iterator[Printed]:
     }
     for table, rows in tables.items():
         for model, parameters in rows.items():
-            yield Printed(model=model, where=f"{YANG}, {table}", quantity="parameters", figure=parameters, biases=False)
+            yield Printed(
+                model=model,
+                where=f"{YANG}, {table}",
+                quantity="parameters",
+                figure=parameters,
+                biases=False,
+            )
 
 
 def _leong() -> Iterator[Printed]:
@@ -156,7 +179,9 @@ def _leong() -> Iterator[Printed]:
         deep = "c3d_224" if network == "vgg16" else f"{network}_3d"
         yield Printed(model=f"{network}_2d", where=where, quantity="parameters", figure=two)
         yield Printed(model=deep, where=where, quantity="parameters", figure=three)
-        yield Printed(model=f"semi_{network}", where=where, quantity="pre-trained", figure=pretrained)
+        yield Printed(
+            model=f"semi_{network}", where=where, quantity="pre-trained", figure=pretrained
+        )
         yield Printed(model=f"semi_{network}", where=where, quantity="parameters", figure=semi)
 
 
@@ -181,7 +206,12 @@ _SWAPPED = f"the costs of MC1 and MC2 changed places (MC2 has the larger conv1),
 EXCEPTIONS: dict[tuple[str, str, Quantity, str], str] = {
     ("res2d", f"{TRAN}, table 3", "multiply-adds", ""): _TWICE,
     ("sr18_56", f"{TRAN}, table 5", "multiply-adds", ""): _TWICE,
-    ("sr18_25d", f"{TRAN}, table 6", "multiply-adds", ""): f"{_TWICE}; the halves of a split one likewise",
+    (
+        "sr18_25d",
+        f"{TRAN}, table 6",
+        "multiply-adds",
+        "",
+    ): f"{_TWICE}; the halves of a split one likewise",
     ("sr18_mc2", f"{TRAN}, tables 6, 13", "multiply-adds", ""): _SWAPPED,
     ("sr18_d10", f"{TRAN}, tables 7, 14", "multiply-adds", ""): _TWICE,
     ("sr18_d16", f"{TRAN}, tables 7, 14", "multiply-adds", ""): _TWICE,
@@ -203,7 +233,12 @@ EXCEPTIONS: dict[tuple[str, str, Quantity, str], str] = {
         "multiply-adds",
         "conv3",
     ): "16.65 G at 8 x 28 x 28; no reading gives 31.12, and only 16.65 gives the 38.5 G of Tran et al. 2017",
-    ("c3d_b8", f"{YANG}, table 1", "multiply-adds", "conv"): "the sum with conv3's 31.12 G, which see",
+    (
+        "c3d_b8",
+        f"{YANG}, table 1",
+        "multiply-adds",
+        "conv",
+    ): "the sum with conv3's 31.12 G, which see",
 }
 
 
@@ -227,7 +262,15 @@ def compare() -> list[Comparison]:
             ours = theirs = _parameters(printed, made[key]) / 1e6
         agrees = _within(ours, printed)
         reason = EXCEPTIONS.get((printed.model, printed.where, printed.quantity, printed.part), "")
-        comparisons.append(Comparison(printed=printed, ours=ours, theirs=theirs, agrees=agrees, reason="" if agrees else reason))
+        comparisons.append(
+            Comparison(
+                printed=printed,
+                ours=ours,
+                theirs=theirs,
+                agrees=agrees,
+                reason="" if agrees else reason,
+            )
+        )
     return comparisons
 
 
@@ -247,7 +290,11 @@ def _cost(printed: Printed, network: Network, costs: dict[str, int]) -> tuple[fl
     for path, cost in costs.items():
         if path.startswith(printed.part):
             ours += cost / 1e9
-            twice = printed.where.startswith(TRAN) and path.startswith("res") and ".projection" not in path
+            twice = (
+                printed.where.startswith(TRAN)
+                and path.startswith("res")
+                and ".projection" not in path
+            )
             theirs += cost / 1e9 / (math.prod(network.get_submodule(path).stride) if twice else 1)  # type: ignore[arg-type]
     return ours, theirs
 

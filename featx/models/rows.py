@@ -147,12 +147,20 @@ class Block(Sliding):
                 ConvBN(width, outputs, ONE, ONE, relu=False),
             ]
         else:
-            units = [self._unit(inputs, inputs, self.stride, relu=True), self._unit(inputs, width, ONE, relu=False)]
+            units = [
+                self._unit(inputs, inputs, self.stride, relu=True),
+                self._unit(inputs, width, ONE, relu=False),
+            ]
         return Residual(units, self._shortcut(inputs, outputs))
 
     def _unit(self, block_inputs: int, inputs: int, stride: Triple, *, relu: bool) -> nn.Module:
         # torchvision's R(2+1)D takes the block's inputs for both of its convolutions.
-        middle = middle_width(block_inputs if self.split == "r2plus1d" else inputs, self.width, self.kernel[1], self.split)
+        middle = middle_width(
+            block_inputs if self.split == "r2plus1d" else inputs,
+            self.width,
+            self.kernel[1],
+            self.split,
+        )
         if middle is None:
             return ConvBN(inputs, self.width, self.kernel, stride, relu=relu)
         return SplitConvBN(inputs, middle, self.width, self.kernel, stride, relu=relu)
@@ -195,7 +203,8 @@ class DenseBlock(Row):
 
     def build(self, inputs: int) -> nn.Module:
         made = (
-            (f"denselayer{i + 1}", DenseLayer(inputs + i * self.growth, self.growth, self.kernel)) for i in range(self.layers)
+            (f"denselayer{i + 1}", DenseLayer(inputs + i * self.growth, self.growth, self.kernel))
+            for i in range(self.layers)
         )
         return nn.Sequential(OrderedDict(made))
 

@@ -33,7 +33,10 @@ def vgg_2d() -> list[Row]:
     """Return VGG-16's 13 convolutions and 5 poolings, each of a single frame."""
     layers: list[Row] = []
     for i, widths in enumerate(VGG_WIDTHS, start=1):
-        layers += [Conv(name=f"conv{i}_{j}", width=w, kernel=FLAT, norm=False) for j, w in enumerate(widths, start=1)]
+        layers += [
+            Conv(name=f"conv{i}_{j}", width=w, kernel=FLAT, norm=False)
+            for j, w in enumerate(widths, start=1)
+        ]
         layers.append(MaxPool(name=f"pool{i}", kernel=(1, 2, 2), stride=(1, 2, 2)))
     return layers
 
@@ -187,16 +190,29 @@ def densenet_semi(depth: int) -> list[Row]:
 
 # Section 4.1: resized to 224 x 224, ImageNet's mean and deviation (0.485, 0.456, 0.406 and 0.229, 0.224, 0.225 of pixels in
 # 0..1, times 255); in validation a centre crop.
-IMAGENET = Transform(resize=224, crop=224, mean=(123.675, 116.28, 103.53), std=(58.395, 57.12, 57.375))
+IMAGENET = Transform(
+    resize=224, crop=224, mean=(123.675, 116.28, 103.53), std=(58.395, 57.12, 57.375)
+)
 
 
 def build(
-    rows: Callable[[], list[Row]], hidden: tuple[Hidden, ...], stacked: bool, *, num_classes: int, dropout: float = 0.5
+    rows: Callable[[], list[Row]],
+    hidden: tuple[Hidden, ...],
+    stacked: bool,
+    *,
+    num_classes: int,
+    dropout: float = 0.5,
 ) -> Backbone:
     """Build a network of table 2; dropout is that of VGG's linear layers."""
     classifier = "fc8" if hidden else "fc"
     return Network(
-        rows(), size=SIZE, num_classes=num_classes, classifier=classifier, hidden=hidden, stacked=stacked, dropout=dropout
+        rows(),
+        size=SIZE,
+        num_classes=num_classes,
+        classifier=classifier,
+        hidden=hidden,
+        stacked=stacked,
+        dropout=dropout,
     )
 
 
@@ -208,15 +224,39 @@ def _table() -> list[tuple[str, Callable[[], list[Row]], tuple[Hidden, ...], boo
     ]
     for depth in SEMI_RESNETS:
         table += [
-            (f"semi_resnet{depth}", partial(resnet_semi, depth), (), False, f"ResNet-{depth}, semi-CNN"),
+            (
+                f"semi_resnet{depth}",
+                partial(resnet_semi, depth),
+                (),
+                False,
+                f"ResNet-{depth}, semi-CNN",
+            ),
             (f"resnet{depth}_3d", partial(resnet_3d, depth), (), False, f"ResNet-{depth}, 3D-CNN"),
             (f"resnet{depth}_2d", partial(resnet_2d, depth), (), True, f"ResNet-{depth}, 2D-CNN"),
         ]
     for depth in DENSENETS:
         table += [
-            (f"semi_densenet{depth}", partial(densenet_semi, depth), (), False, f"DenseNet-{depth}, semi-CNN"),
-            (f"densenet{depth}_3d", partial(densenet_3d, depth), (), False, f"DenseNet-{depth}, 3D-CNN"),
-            (f"densenet{depth}_2d", partial(densenet_2d, depth), (), True, f"DenseNet-{depth}, 2D-CNN"),
+            (
+                f"semi_densenet{depth}",
+                partial(densenet_semi, depth),
+                (),
+                False,
+                f"DenseNet-{depth}, semi-CNN",
+            ),
+            (
+                f"densenet{depth}_3d",
+                partial(densenet_3d, depth),
+                (),
+                False,
+                f"DenseNet-{depth}, 3D-CNN",
+            ),
+            (
+                f"densenet{depth}_2d",
+                partial(densenet_2d, depth),
+                (),
+                True,
+                f"DenseNet-{depth}, 2D-CNN",
+            ),
         ]
     return table
 

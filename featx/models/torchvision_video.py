@@ -26,7 +26,11 @@ CLIP = ClipSpec(frames=16, step=1, stride=16)
 
 ROWS = (
     ("r3d_18", Config(project_conv2=False), "R3D"),
-    ("mc3_18", Config(project_conv2=False, kernels=(3, 3, 1, 1, 1), strides=(1, 1, 1, 1, 1)), "MC3"),
+    (
+        "mc3_18",
+        Config(project_conv2=False, kernels=(3, 3, 1, 1, 1), strides=(1, 1, 1, 1, 1)),
+        "MC3",
+    ),
     # conv1 is split over 45 channels, not the 83 of the formula.
     ("r2plus1d_18", Config(project_conv2=False, split="r2plus1d", middle=45), "R(2+1)D"),
 )

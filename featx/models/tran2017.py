@@ -105,11 +105,32 @@ SMALL, LARGE = resized(56, (64, 86)), resized(224, (256, 342))
 ROWS: tuple[tuple[str, Config, int, ClipSpec, Transform, str], ...] = (
     # name, configuration, classes, clip, transform, source
     ("res3d", Config(), SPORTS1M_CLASSES, RES3D_CLIP, TRAN2017, "table 2, 3D-Resnet18"),
-    ("res3d_34", Config(blocks=(3, 4, 6, 3)), UCF101_CLASSES, RES3D_CLIP, TRAN2017, "table 2, 3D-Resnet34"),
+    (
+        "res3d_34",
+        Config(blocks=(3, 4, 6, 3)),
+        UCF101_CLASSES,
+        RES3D_CLIP,
+        TRAN2017,
+        "table 2, 3D-Resnet34",
+    ),
     # Ours, for machines without a GPU: a quarter of the cost. The paper has no such row.
-    ("res3d_half", Config(width=32), SPORTS1M_CLASSES, RES3D_CLIP, TRAN2017, "table 2, 3D-Resnet18, with half its channels"),
+    (
+        "res3d_half",
+        Config(width=32),
+        SPORTS1M_CLASSES,
+        RES3D_CLIP,
+        TRAN2017,
+        "table 2, 3D-Resnet18, with half its channels",
+    ),
     # Temporal kernels and strides of 1: every frame on its own, averaged over time by pool5.
-    ("res2d", Config(kernels=FLAT, strides=FLAT), SPORTS1M_CLASSES, FRAME, TRAN2017, "section 3.2, 2D-Resnet18"),
+    (
+        "res2d",
+        Config(kernels=FLAT, strides=FLAT),
+        SPORTS1M_CLASSES,
+        FRAME,
+        TRAN2017,
+        "section 3.2, 2D-Resnet18",
+    ),
     (
         "res2d_34",
         Config(blocks=(3, 4, 6, 3), kernels=FLAT, strides=FLAT),
@@ -118,13 +139,41 @@ ROWS: tuple[tuple[str, Config, int, ClipSpec, Transform, str], ...] = (
         TRAN2017,
         "section 3.2, 2D-Resnet34",
     ),
-    ("sr18", Config(strides=SR), UCF101_CLASSES, SR_CLIP, TRAN2017, "section 3.2, SR18; table 14, D18"),
+    (
+        "sr18",
+        Config(strides=SR),
+        UCF101_CLASSES,
+        SR_CLIP,
+        TRAN2017,
+        "section 3.2, SR18; table 14, D18",
+    ),
     ("sr18_56", Config(strides=SR, conv1=5), UCF101_CLASSES, SR_CLIP, SMALL, "table 5, crop 56"),
     ("sr18_224", Config(strides=SR, conv1=11), UCF101_CLASSES, SR_CLIP, LARGE, "table 5, crop 224"),
-    ("sr18_56_stride1", Config(strides=SR, conv1=5, conv1_stride=1), UCF101_CLASSES, SR_CLIP, SMALL, "section 3.4, crop 56"),
-    ("sr18_224_stride4", Config(strides=SR, conv1=11, conv1_stride=4), UCF101_CLASSES, SR_CLIP, LARGE, "section 3.4, crop 224"),
+    (
+        "sr18_56_stride1",
+        Config(strides=SR, conv1=5, conv1_stride=1),
+        UCF101_CLASSES,
+        SR_CLIP,
+        SMALL,
+        "section 3.4, crop 56",
+    ),
+    (
+        "sr18_224_stride4",
+        Config(strides=SR, conv1=11, conv1_stride=4),
+        UCF101_CLASSES,
+        SR_CLIP,
+        LARGE,
+        "section 3.4, crop 224",
+    ),
     *(
-        (f"sr18_mc{i}", Config(width=k, kernels=kernels, strides=SR), UCF101_CLASSES, SR_CLIP, TRAN2017, f"table 13, MC{i}")
+        (
+            f"sr18_mc{i}",
+            Config(width=k, kernels=kernels, strides=SR),
+            UCF101_CLASSES,
+            SR_CLIP,
+            TRAN2017,
+            f"table 13, MC{i}",
+        )
         for i, (k, kernels) in enumerate(
             (
                 (109, FLAT),
@@ -136,7 +185,14 @@ ROWS: tuple[tuple[str, Config, int, ClipSpec, Transform, str], ...] = (
             start=1,
         )
     ),
-    ("sr18_25d", Config(strides=SR, split="2.5d"), UCF101_CLASSES, SR_CLIP, TRAN2017, "section 3.5, 2.5D"),
+    (
+        "sr18_25d",
+        Config(strides=SR, split="2.5d"),
+        UCF101_CLASSES,
+        SR_CLIP,
+        TRAN2017,
+        "section 3.5, 2.5D",
+    ),
     *(
         (
             f"sr18_d{depth}",
@@ -146,7 +202,12 @@ ROWS: tuple[tuple[str, Config, int, ClipSpec, Transform, str], ...] = (
             TRAN2017,
             f"table 14, D{depth}",
         )
-        for depth, k, blocks in ((10, 98, (1, 1, 1, 1)), (16, 85, (2, 2, 2, 1)), (26, 50, (2, 3, 4, 3)), (34, 46, (3, 4, 6, 3)))
+        for depth, k, blocks in (
+            (10, 98, (1, 1, 1, 1)),
+            (16, 85, (2, 2, 2, 1)),
+            (26, 50, (2, 3, 4, 3)),
+            (34, 46, (3, 4, 6, 3)),
+        )
     ),
 )
 

@@ -36,7 +36,13 @@ class Accuracy:
     def as_json(self) -> dict[str, float]:
         """Return value, interval and counts as plain JSON values."""
         low, high = self.interval()
-        return {"value": self.value, "low": low, "high": high, "right": int(self.right.sum()), "of": int(self.of.sum())}
+        return {
+            "value": self.value,
+            "low": low,
+            "high": high,
+            "right": int(self.right.sum()),
+            "of": int(self.of.sum()),
+        }
 
     def as_cells(self) -> tuple[str, str]:
         """Return the value and its interval in per cent, as cells of a table."""
@@ -56,6 +62,8 @@ def mean_interval(accuracies: Sequence[Accuracy], *, seed: int = 0) -> tuple[flo
     values = np.empty(DRAWS)
     for draw in range(DRAWS):
         chosen = rng.integers(n, size=n)
-        values[draw] = (right[:, chosen].sum(axis=1) / np.maximum(1, of[:, chosen].sum(axis=1))).mean()
+        values[draw] = (
+            right[:, chosen].sum(axis=1) / np.maximum(1, of[:, chosen].sum(axis=1))
+        ).mean()
     low, high = np.quantile(values, (0.025, 0.975))
     return float(low), float(high)

@@ -20,7 +20,13 @@ LONGEST_NAME = 24
 MOST_CLASSES = 20
 
 
-def plot_confusion(path: str | os.PathLike[str], confusion: Ints, classes: Sequence[str], *, title: Sequence[str] = ()) -> None:
+def plot_confusion(
+    path: str | os.PathLike[str],
+    confusion: Ints,
+    classes: Sequence[str],
+    *,
+    title: Sequence[str] = (),
+) -> None:
     """Draw which classes were taken for which: a row a class, in shares of its videos; .png, .svg or .pdf.
 
     confusion: (C, C), videos of the row's class that were taken for the column's. title: its lines, each short enough for one.
@@ -43,7 +49,9 @@ def plot_confusion(path: str | os.PathLike[str], confusion: Ints, classes: Seque
     cell = 0.42 if numbers else 0.135  # inches; 0.135 holds a name in 7 points
     side = min(max(cell * n, 2.6), 40.0)
     margin = 0.085 * max(map(len, names)) + 0.5
-    figure = Figure(figsize=(side + margin + 1.3, side + margin + 0.9), layout="constrained", dpi=110)
+    figure = Figure(
+        figsize=(side + margin + 1.3, side + margin + 0.9), layout="constrained", dpi=110
+    )
     axes = figure.add_subplot()
     # Without numbers, a single video of a class must not be paler than the eye can see.
     scale = PowerNorm(1.0 if numbers else 0.5, vmin=0, vmax=1)
@@ -57,13 +65,23 @@ def plot_confusion(path: str | os.PathLike[str], confusion: Ints, classes: Seque
     if numbers:
         for row, column in np.argwhere(counts):
             colour = "white" if shares[row, column] > 0.5 else "black"
-            axes.text(column, row, str(counts[row, column]), ha="center", va="center", color=colour, fontsize=8)
+            axes.text(
+                column,
+                row,
+                str(counts[row, column]),
+                ha="center",
+                va="center",
+                color=colour,
+                fontsize=8,
+            )
     else:
         axes.set_xticks(np.arange(n) - 0.5, minor=True)
         axes.set_yticks(np.arange(n) - 0.5, minor=True)
         axes.grid(which="minor", color="0.9", linewidth=0.3)
         axes.tick_params(which="minor", length=0)
-    bar = figure.colorbar(picture, ax=axes, fraction=0.04, pad=0.02, aspect=30, shrink=1.0 if numbers else 0.5)
+    bar = figure.colorbar(
+        picture, ax=axes, fraction=0.04, pad=0.02, aspect=30, shrink=1.0 if numbers else 0.5
+    )
     bar.set_label("share of the class's videos", fontsize=text)
     bar.ax.tick_params(labelsize=text)
     axes.set_title("\n".join(lines), fontsize=text, parse_math=False)
@@ -88,5 +106,12 @@ def class_lines(classes: Sequence[str], confusion: Ints, right: Ints, videos: In
         other = int(confusion[c].argmax())
         taken = f"{classes[other]} ({confusion[c, other]})" if confusion[c, other] else ""
         rows.append((classes[c], f"{100 * shares[c]:.1f}", f"{right[c]} of {videos[c]}", taken))
-    more = [f"... and {len(worst) - MOST_CLASSES} more classes: --json lists them all"] if len(worst) > MOST_CLASSES else []
-    return [table(rows, headers=("class, worst first", "%", "right", "most often taken for")), *more]
+    more = (
+        [f"... and {len(worst) - MOST_CLASSES} more classes: --json lists them all"]
+        if len(worst) > MOST_CLASSES
+        else []
+    )
+    return [
+        table(rows, headers=("class, worst first", "%", "right", "most often taken for")),
+        *more,
+    ]

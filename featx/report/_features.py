@@ -23,7 +23,12 @@ MOST_COLUMNS = 600
 
 
 def plot_features(
-    path: str | os.PathLike[str], times: ArrayLike, features: ArrayLike, *, title: str = "", dimensions: int = 64
+    path: str | os.PathLike[str],
+    times: ArrayLike,
+    features: ArrayLike,
+    *,
+    title: str = "",
+    dimensions: int = 64,
 ) -> None:
     """Draw one video's features over time: heat map, change from clip to clip, and similarity of all clips.
 
@@ -34,7 +39,9 @@ def plot_features(
 
     times, features = np.asarray(times, np.float64), np.asarray(features, np.float32)
     if features.ndim != 2 or times.shape != (len(features), 2):
-        raise ValueError(f"times {times.shape} and features {features.shape}: expected (T, 2) and (T, D)")
+        raise ValueError(
+            f"times {times.shape} and features {features.shape}: expected (T, 2) and (T, D)"
+        )
     if features.size == 0:
         raise UsageError("no clips to draw: choose a video and a layer that have some")
     kind = picture_kind(path)
@@ -57,20 +64,33 @@ def plot_features(
     save_picture(figure, path, kind)
 
 
-def _draw_heat_map(figure: Figure, axes: Axes, edges: Values, features: Values, dimensions: int, n_all: int) -> None:
+def _draw_heat_map(
+    figure: Figure, axes: Axes, edges: Values, features: Values, dimensions: int, n_all: int
+) -> None:
     finite = np.where(np.isfinite(features), features, 0).astype(np.float64)
     spread = finite.std(axis=0)
     chosen = np.argsort(-spread, kind="stable")[: min(dimensions, n_all)]
-    values = (finite[:, chosen] - finite[:, chosen].mean(axis=0)) / np.maximum(spread[chosen], 1e-12)
+    values = (finite[:, chosen] - finite[:, chosen].mean(axis=0)) / np.maximum(
+        spread[chosen], 1e-12
+    )
     # In the order in which they peak, so that what happens together stands together.
     values = values[:, np.argsort(values.argmax(axis=0), kind="stable")]
     mesh = axes.pcolormesh(
-        edges, np.arange(len(chosen) + 1), values.T, cmap="RdBu_r", vmin=-2.5, vmax=2.5, shading="flat", rasterized=True
+        edges,
+        np.arange(len(chosen) + 1),
+        values.T,
+        cmap="RdBu_r",
+        vmin=-2.5,
+        vmax=2.5,
+        shading="flat",
+        rasterized=True,
     )
     axes.set_yticks([])
     axes.set_ylabel(f"{len(chosen)} of {n_all} dimensions")
     if len(features) == 1:
-        axes.text(0.5, 0.5, "one clip: nothing varies", transform=axes.transAxes, ha="center", va="center")
+        axes.text(
+            0.5, 0.5, "one clip: nothing varies", transform=axes.transAxes, ha="center", va="center"
+        )
     axes.set_title("dimensions that vary most, in the order of their peaks", fontsize=9)
     bar = figure.colorbar(mesh, ax=axes, pad=0.015, fraction=0.05, extend="both")
     bar.set_label("standard deviations\nfrom the mean over clips", fontsize=8)
@@ -82,7 +102,14 @@ def _draw_change(axes: Axes, times: Values, features: Values) -> None:
     axes.grid(alpha=0.3)
     if len(features) == 1:
         axes.set_yticks([])
-        axes.text(0.5, 0.5, "one clip: nothing to compare it with", transform=axes.transAxes, ha="center", va="center")
+        axes.text(
+            0.5,
+            0.5,
+            "one clip: nothing to compare it with",
+            transform=axes.transAxes,
+            ha="center",
+            va="center",
+        )
         return
     unit = _unit(features)
     change = 1 - np.sum(unit[1:] * unit[:-1], axis=1)
@@ -101,7 +128,9 @@ def _draw_similarity(figure: Figure, axes: Axes, edges: Values, features: Values
     finite = cosine[np.isfinite(cosine)]
     # Never so fine a scale that rounding errors look like structure.
     lowest = min(float(finite.min()), 1 - 1e-4) if len(finite) else 0.0
-    mesh = axes.pcolormesh(edges, edges, cosine, cmap="viridis", vmin=lowest, vmax=1, shading="flat", rasterized=True)
+    mesh = axes.pcolormesh(
+        edges, edges, cosine, cmap="viridis", vmin=lowest, vmax=1, shading="flat", rasterized=True
+    )
     axes.set_facecolor("lightgray")
     axes.invert_yaxis()
     axes.set_aspect("equal")

@@ -24,9 +24,13 @@ def roc_curve(scores: Floats, positive: npt.ArrayLike) -> Curve:
     """
     kinds = np.asarray(positive, bool)
     if kinds.all() or not kinds.any():
-        raise ValueError(f"{kinds.sum()} of {len(kinds)} are positive: a ROC curve takes both kinds")
+        raise ValueError(
+            f"{kinds.sum()} of {len(kinds)} are positive: a ROC curve takes both kinds"
+        )
     order = np.argsort(-scores, kind="stable")
-    last = np.append(np.flatnonzero(np.diff(scores[order])), len(order) - 1)  # equal scores are taken together
+    last = np.append(
+        np.flatnonzero(np.diff(scores[order])), len(order) - 1
+    )  # equal scores are taken together
     rates = [np.append(0.0, np.cumsum(kind[order])[last] / kind.sum()) for kind in (~kinds, kinds)]
     return rates[0], rates[1]
 
@@ -46,7 +50,12 @@ def mean_curve(curves: Sequence[Curve]) -> Curve:
 
 
 def plot_roc(
-    path: str | os.PathLike[str], curves: Sequence[Curve], *, label: str, kinds: tuple[str, str], title: Sequence[str] = ()
+    path: str | os.PathLike[str],
+    curves: Sequence[Curve],
+    *,
+    label: str,
+    kinds: tuple[str, str],
+    title: Sequence[str] = (),
 ) -> None:
     """Draw the ROC curves of folds, and their mean if there are several; .png, .svg or .pdf.
 
@@ -60,8 +69,20 @@ def plot_roc(
     axes.plot([0, 1], [0, 1], color="0.6", linestyle=":", linewidth=1, label="chance")
     if len(curves) > 1:
         for number, (false, true) in enumerate(curves):
-            axes.plot(false, true, color="tab:blue", alpha=0.35, linewidth=0.8, label=None if number else f"{len(curves)} folds")
-    axes.plot(*(mean_curve(curves) if len(curves) > 1 else curves[0]), color="tab:blue", linewidth=2.2, label=drawable(label))
+            axes.plot(
+                false,
+                true,
+                color="tab:blue",
+                alpha=0.35,
+                linewidth=0.8,
+                label=None if number else f"{len(curves)} folds",
+            )
+    axes.plot(
+        *(mean_curve(curves) if len(curves) > 1 else curves[0]),
+        color="tab:blue",
+        linewidth=2.2,
+        label=drawable(label),
+    )
     axes.set_xlim(-0.01, 1.01)  # lines along the border are seen whole
     axes.set_ylim(-0.01, 1.01)
     axes.set_aspect("equal")
@@ -69,5 +90,7 @@ def plot_roc(
     axes.set_xlabel(f"false positives: share of {kinds[0]}")
     axes.set_ylabel(f"true positives: share of {kinds[1]}")
     axes.legend(loc="lower right", fontsize=9)
-    axes.set_title("\n".join(drawable(line, most=80) for line in title), fontsize=9, parse_math=False)
+    axes.set_title(
+        "\n".join(drawable(line, most=80) for line in title), fontsize=9, parse_math=False
+    )
     save_picture(figure, path, kind)

@@ -25,8 +25,13 @@ def table(rows: Iterable[Sequence[object]], headers: Sequence[str]) -> str:
         if len(row) != len(headers):
             raise ValueError(f"a row of {len(row)} cells under {len(headers)} headers: {row!r}")
     cells = [[_cell(value) for value in row] for row in rows]
-    widths = [max(_columns(line[i]) for line in [list(headers), *cells]) for i in range(len(headers))]
-    right = [bool(rows) and all(value is None or _is_number(value) for value in column) for column in zip(*rows, strict=True)]
+    widths = [
+        max(_columns(line[i]) for line in [list(headers), *cells]) for i in range(len(headers))
+    ]
+    right = [
+        bool(rows) and all(value is None or _is_number(value) for value in column)
+        for column in zip(*rows, strict=True)
+    ]
     right = right or [False] * len(headers)
 
     def line(texts: Sequence[str]) -> str:
@@ -36,7 +41,9 @@ def table(rows: Iterable[Sequence[object]], headers: Sequence[str]) -> str:
             parts.append(space + text if to_right else text + space)
         return "  ".join(parts).rstrip()
 
-    return "\n".join([line(headers), line(["-" * width for width in widths]), *(line(row) for row in cells)])
+    return "\n".join(
+        [line(headers), line(["-" * width for width in widths]), *(line(row) for row in cells)]
+    )
 
 
 def _is_number(value: object) -> bool:
@@ -63,10 +70,15 @@ def _float(value: float) -> str:
 
 def _columns(text: str) -> int:
     """Return how many columns of a terminal the text takes."""
-    return sum(0 if unicodedata.combining(c) else 2 if unicodedata.east_asian_width(c) in "WF" else 1 for c in text)
+    return sum(
+        0 if unicodedata.combining(c) else 2 if unicodedata.east_asian_width(c) in "WF" else 1
+        for c in text
+    )
 
 
-def write_csv(path: str | os.PathLike[str], headers: Sequence[str], rows: Iterable[Sequence[object]]) -> None:
+def write_csv(
+    path: str | os.PathLike[str], headers: Sequence[str], rows: Iterable[Sequence[object]]
+) -> None:
     """Write rows as comma-separated values under their headers, whole or not at all; the folder is made where it is missing."""
     text = io.StringIO()
     writer = csv.writer(text, lineterminator="\n")

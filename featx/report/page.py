@@ -38,7 +38,9 @@ class Markup(str):
 
 def element(tag: str, *children: str, **attributes: str) -> Markup:
     """Return an element with its children and attributes, escaped; `class_` is the attribute class."""
-    given = "".join(f' {name.rstrip("_")}="{escape(_sound(value))}"' for name, value in attributes.items())
+    given = "".join(
+        f' {name.rstrip("_")}="{escape(_sound(value))}"' for name, value in attributes.items()
+    )
     inner = "".join(_markup(child) for child in children)
     return Markup(f"<{tag}{given}>") if tag in _VOID else Markup(f"<{tag}{given}>{inner}</{tag}>")
 
@@ -58,14 +60,29 @@ def page(title: str, body: Iterable[Markup], *, style: str = "") -> str:
         element("title", title),
         Markup(f"<style>{_STYLE}{style}</style>"),
     ]
-    parts = ["<!DOCTYPE html>", '<html lang="en">', "<head>", *head, "</head>", "<body>", *body, "</body>", "</html>", ""]
+    parts = [
+        "<!DOCTYPE html>",
+        '<html lang="en">',
+        "<head>",
+        *head,
+        "</head>",
+        "<body>",
+        *body,
+        "</body>",
+        "</html>",
+        "",
+    ]
     return "\n".join(parts)
 
 
 def check_page(path: str | os.PathLike[str]) -> None:
     """Raise UsageError if no page can be written to `path`, before any work is done; nor to what may be a video by its name."""
-    if Path(path).suffix.lower() not in (".html", ".htm") or Path(os.path.realpath(path)).suffix.lower() not in (".html", ".htm"):
-        raise UsageError(f"cannot write a page to {os.fspath(path)}: give a name that ends in .html")
+    if Path(path).suffix.lower() not in (".html", ".htm") or Path(
+        os.path.realpath(path)
+    ).suffix.lower() not in (".html", ".htm"):
+        raise UsageError(
+            f"cannot write a page to {os.fspath(path)}: give a name that ends in .html"
+        )
     check_target(Path(os.path.realpath(path)), example="page.html")
 
 
@@ -84,4 +101,6 @@ def _markup(child: str) -> str:
 def _sound(text: str) -> str:
     """Replace what no page can hold: control characters, and bytes of a file name that are no text."""
     text = text.encode("utf-8", "backslashreplace").decode()
-    return "".join(c if c.isprintable() or c == " " else c.encode("unicode_escape").decode() for c in text)
+    return "".join(
+        c if c.isprintable() or c == " " else c.encode("unicode_escape").decode() for c in text
+    )

@@ -22,7 +22,9 @@ def picture_kind(path: str | os.PathLike[str], *, kinds: Sequence[str] = KINDS) 
     kind = Path(path).suffix.lower().removeprefix(".")
     if kind not in kinds:
         *most, last = [f".{k}" for k in kinds]
-        raise UsageError(f"cannot draw to {os.fspath(path)!r}: give a name that ends in {', '.join(most)} or {last}")
+        raise UsageError(
+            f"cannot draw to {os.fspath(path)!r}: give a name that ends in {', '.join(most)} or {last}"
+        )
     return kind
 
 
@@ -61,7 +63,9 @@ def save_picture(figure: Figure, path: str | os.PathLike[str], kind: str) -> Non
     write_picture(path, content.getvalue())
 
 
-def save_animation(figures: Sequence[Figure], path: str | os.PathLike[str], *, milliseconds: int) -> None:
+def save_animation(
+    figures: Sequence[Figure], path: str | os.PathLike[str], *, milliseconds: int
+) -> None:
     """Write figures of one size as an endless GIF, each shown for `milliseconds`."""
     from matplotlib.backends.backend_agg import FigureCanvasAgg
     from PIL import Image
@@ -74,7 +78,9 @@ def save_animation(figures: Sequence[Figure], path: str | os.PathLike[str], *, m
         pixels = bytes(canvas.buffer_rgba())  # type: ignore[no-untyped-call]
         images.append(Image.frombuffer("RGBA", (width, height), pixels).convert("RGB"))
     content = io.BytesIO()
-    images[0].save(content, "GIF", save_all=True, append_images=images[1:], duration=milliseconds, loop=0)
+    images[0].save(
+        content, "GIF", save_all=True, append_images=images[1:], duration=milliseconds, loop=0
+    )
     write_picture(path, content.getvalue())
 
 

@@ -12,5 +12,15 @@ from featx.show._filters import Filters, Scale, filters
 from featx.show._predictions import Prediction, Predictions, predictions
 from featx.show._words import model_name
 
-__all__ = ["Cost", "Excitement", "Exciting", "FeatureMaps", "Filters", "Maps", "Prediction", "Predictions", "Scale"]
+__all__ = [
+    "Cost",
+    "Excitement",
+    "Exciting",
+    "FeatureMaps",
+    "Filters",
+    "Maps",
+    "Prediction",
+    "Predictions",
+    "Scale",
+]
 __all__ += ["cost", "exciting", "features", "filters", "model_name", "plot_cost", "predictions"]

@@ -23,7 +23,13 @@ Frames = npt.NDArray[np.uint8]
 class WatchedPool(Pool):
     """Decoding processes whose events are shown to `watch` before anybody else."""
 
-    def __init__(self, prepared: Prepared, *, workers: int, watch: Callable[[PoolEvent], None] = lambda _: None) -> None:
+    def __init__(
+        self,
+        prepared: Prepared,
+        *,
+        workers: int,
+        watch: Callable[[PoolEvent], None] = lambda _: None,
+    ) -> None:
         super().__init__(prepared.decode, workers=workers, timeout=prepared.timeout)
         self._watch = watch
 
@@ -59,7 +65,9 @@ def one_video(path: str | os.PathLike[str]) -> Source:
 def one_clip(prepared: Prepared, source: Source, choose: Callable[[Summary], int]) -> Clip:
     """Decode a video to learn which clips it has, and once more for the frames of the one that `choose` says."""
     with WatchedPool(prepared, workers=1) as pool:
-        summary, _ = _decoded(pool, Job(0, source.path, prepared.decode.decoder, wanted=frozenset()))
+        summary, _ = _decoded(
+            pool, Job(0, source.path, prepared.decode.decoder, wanted=frozenset())
+        )
         number = choose(summary)
         decoder: DecoderChoice = "decord" if summary.decoder == "decord" else "pyav"
         summary, clips = _decoded(pool, Job(1, source.path, decoder, wanted=frozenset({number})))

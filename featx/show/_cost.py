@@ -35,7 +35,9 @@ class Cost:
     group: str = ""
 
 
-def cost(results: str | os.PathLike[str], out: str | os.PathLike[str], *, title: str | None = None) -> list[Cost]:
+def cost(
+    results: str | os.PathLike[str], out: str | os.PathLike[str], *, title: str | None = None
+) -> list[Cost]:
     """Draw the accuracy of a study's networks against their multiply-adds, and return them.
 
     As figure 5 of Tran et al. 2017. results: a .csv with the columns name, multiply_adds and accuracy (percent), and, where
@@ -61,10 +63,13 @@ def read_costs(results: str | os.PathLike[str]) -> list[Cost]:
     except (UnicodeDecodeError, csv.Error) as error:
         raise UsageError(f"{path} is not a table in UTF-8 ({error}): give a study's .csv") from None
     named = {
-        wanted[0]: next((c for c in wanted if c in columns), None) for wanted in (NAME, ACCURACY, PAPER, MULTIPLY_ADDS, GROUP)
+        wanted[0]: next((c for c in wanted if c in columns), None)
+        for wanted in (NAME, ACCURACY, PAPER, MULTIPLY_ADDS, GROUP)
     }
     if missing := [name for name in ("name", "accuracy", "multiply_adds") if named[name] is None]:
-        raise UsageError(f"{path} has no column {' or '.join(missing)}, only {', '.join(columns) or 'none'}: give a study's .csv")
+        raise UsageError(
+            f"{path} has no column {' or '.join(missing)}, only {', '.join(columns) or 'none'}: give a study's .csv"
+        )
 
     def cell(line: dict[str, Any], name: str) -> str:
         column = named[name]
@@ -87,7 +92,9 @@ def read_costs(results: str | os.PathLike[str]) -> list[Cost]:
     for where, line in lines:
         multiply_adds = number(where, line, "multiply_adds", 1e18)
         if not multiply_adds:
-            raise UsageError(f"{path}, line {where}: {cell(line, 'name')!r} has no multiply_adds: give a number above 0")
+            raise UsageError(
+                f"{path}, line {where}: {cell(line, 'name')!r} has no multiply_adds: give a number above 0"
+            )
         rows.append(
             Cost(
                 name=cell(line, "name"),
@@ -112,7 +119,9 @@ def plot_cost(rows: Sequence[Cost], out: str | os.PathLike[str], *, title: str =
     kind = check_picture(out)
     drawn = [row for row in rows if row.accuracy is not None or row.paper is not None]
     if not drawn:
-        raise FeatxError(f"not one of {len(rows)} rows has an accuracy to draw: run the study first")
+        raise FeatxError(
+            f"not one of {len(rows)} rows has an accuracy to draw: run the study first"
+        )
     groups = list(dict.fromkeys(row.group for row in drawn))
     palette = colormaps["tab10" if len(groups) <= 10 else "tab20"]
     colours = {group: palette(i % palette.N) for i, group in enumerate(groups)}
@@ -122,9 +131,13 @@ def plot_cost(rows: Sequence[Cost], out: str | os.PathLike[str], *, title: str =
     for row in drawn:
         x, colour = row.multiply_adds / 1e9, colours[row.group]
         if row.accuracy is not None and row.paper is not None:
-            axes.plot([x, x], [row.accuracy, row.paper], color=colour, linewidth=0.8, alpha=0.6, zorder=1)
+            axes.plot(
+                [x, x], [row.accuracy, row.paper], color=colour, linewidth=0.8, alpha=0.6, zorder=1
+            )
         if row.paper is not None:
-            axes.plot([x], [row.paper], "o", color=colour, markerfacecolor="white", markersize=6, zorder=2)
+            axes.plot(
+                [x], [row.paper], "o", color=colour, markerfacecolor="white", markersize=6, zorder=2
+            )
         if row.accuracy is not None:
             axes.plot([x], [row.accuracy], "o", color=colour, markersize=7, zorder=3)
     costs = [row.multiply_adds for row in drawn]
@@ -142,7 +155,11 @@ def plot_cost(rows: Sequence[Cost], out: str | os.PathLike[str], *, title: str =
     head = drawable(title, most=100)
     missing = len(rows) - len(drawn)
     # Over the axes, not the figure, where a long title would meet the legend.
-    axes.set_title(f"{head}\n{missing} of {len(rows)} without an accuracy" if missing else head, fontsize=10, parse_math=False)
+    axes.set_title(
+        f"{head}\n{missing} of {len(rows)} without an accuracy" if missing else head,
+        fontsize=10,
+        parse_math=False,
+    )
     figure.draw_without_rendering()
     _name(axes, drawn)
     save_picture(figure, out, kind)
@@ -151,11 +168,25 @@ def plot_cost(rows: Sequence[Cost], out: str | os.PathLike[str], *, title: str =
 def _legend(figure: Figure, drawn: Sequence[Cost], colours: dict[str, Any]) -> None:
     from matplotlib.lines import Line2D
 
-    marks = [Line2D([], [], color=c, marker="o", linestyle="", label=drawable(g, most=40)) for g, c in colours.items() if g]
+    marks = [
+        Line2D([], [], color=c, marker="o", linestyle="", label=drawable(g, most=40))
+        for g, c in colours.items()
+        if g
+    ]
     if any(row.paper is not None for row in drawn):
         kinds = [("gray", "measured")] if any(row.accuracy is not None for row in drawn) else []
         for face, label in [*kinds, ("white", "as the paper prints it")]:
-            marks.append(Line2D([], [], color="gray", markerfacecolor=face, marker="o", linestyle="", label=label))
+            marks.append(
+                Line2D(
+                    [],
+                    [],
+                    color="gray",
+                    markerfacecolor=face,
+                    marker="o",
+                    linestyle="",
+                    label=label,
+                )
+            )
     if marks:
         figure.legend(handles=marks, fontsize=8, loc="outside right upper", frameon=False)
 
@@ -164,19 +195,39 @@ def _name(axes: Axes, drawn: Sequence[Cost]) -> None:
     """Write each network's name beside its mark, where it meets no mark and no name, if there is such a place."""
     from matplotlib.transforms import Bbox
 
-    marks = [(row.multiply_adds / 1e9, y) for row in drawn for y in (row.accuracy, row.paper) if y is not None]
+    marks = [
+        (row.multiply_adds / 1e9, y)
+        for row in drawn
+        for y in (row.accuracy, row.paper)
+        if y is not None
+    ]
     taken = [Bbox.from_bounds(x - 6, y - 6, 12, 12) for x, y in axes.transData.transform(marks)]
-    places = [(8, 0, "left"), (-8, 0, "right"), (0, 11, "center"), (0, -11, "center"), (8, 9, "left"), (8, -9, "left")]
+    places = [
+        (8, 0, "left"),
+        (-8, 0, "right"),
+        (0, 11, "center"),
+        (0, -11, "center"),
+        (8, 9, "left"),
+        (8, -9, "left"),
+    ]
     places += [(-8, 9, "right"), (-8, -9, "right"), (0, 20, "center"), (0, -20, "center")]
     for row in drawn:
         point = (row.multiply_adds / 1e9, row.accuracy if row.accuracy is not None else row.paper)
         boxes = []
         for dx, dy, side in places:
             text = axes.annotate(
-                drawable(row.name, most=30), point, (dx, dy), textcoords="offset points", ha=side, va="center", fontsize=7.5
+                drawable(row.name, most=30),
+                point,
+                (dx, dy),
+                textcoords="offset points",
+                ha=side,
+                va="center",
+                fontsize=7.5,
             )
             box = text.get_window_extent()
-            overlap = sum(box.x0 < t.x1 and t.x0 < box.x1 and box.y0 < t.y1 and t.y0 < box.y1 for t in taken)
+            overlap = sum(
+                box.x0 < t.x1 and t.x0 < box.x1 and box.y0 < t.y1 and t.y0 < box.y1 for t in taken
+            )
             outside = not (axes.bbox.x0 <= box.x0 and box.x1 <= axes.bbox.x1)
             boxes.append((overlap + outside, text, box))
         _, best, box = min(boxes, key=lambda b: b[0])

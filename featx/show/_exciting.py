@@ -88,9 +88,15 @@ def exciting(
     Raises FeatxError if no video can be read, or an activation is not finite.
     """
     kind = check_picture(out)
-    layers = settings.layers.split(",") if isinstance(settings.layers, str) else list(settings.layers or ())
+    layers = (
+        settings.layers.split(",")
+        if isinstance(settings.layers, str)
+        else list(settings.layers or ())
+    )
     if len(layers) != 1:
-        raise UsageError(f"layers is {','.join(layers)!r}: give one layer, whose channel is to be excited")
+        raise UsageError(
+            f"layers is {','.join(layers)!r}: give one layer, whose channel is to be excited"
+        )
     for name, value in (("top", top), ("clips of a video", per_video)):
         if not 1 <= value <= 100:
             raise UsageError(f"{name} is {value}: give a whole number from 1 to 100")
@@ -98,13 +104,24 @@ def exciting(
     prepared = prepare(replace(settings, crops="center", flip=False))
     layer, shape = layers[0], prepared.extractor.shapes[layers[0]]
     if not 0 <= channel < shape[0]:
-        raise UsageError(f"there is no channel {channel} in {settings.model}'s {layer}: give 0 to {shape[0] - 1}")
+        raise UsageError(
+            f"there is no channel {channel} in {settings.model}'s {layer}: give 0 to {shape[0] - 1}"
+        )
     if on_start:
         on_start(Report(os.fspath(out), len(sources), settings=prepared.recorded))
     best = _Best(sources, layer, shape, channel, top, per_video)
     with WatchedPool(prepared, workers=prepared.workers, watch=best.arrived) as pool:
-        engine = Engine(prepared.extractor, prepared.decode, pool, best, batch_size=prepared.batch_size, on_progress=on_progress)
-        stats = engine.run([Job(key, source.path, prepared.decode.decoder) for key, source in enumerate(sources)])
+        engine = Engine(
+            prepared.extractor,
+            prepared.decode,
+            pool,
+            best,
+            batch_size=prepared.batch_size,
+            on_progress=on_progress,
+        )
+        stats = engine.run(
+            [Job(key, source.path, prepared.decode.decoder) for key, source in enumerate(sources)]
+        )
     if not best.top:
         path, reason = best.failures[0]
         raise FeatxError(f"0 of {plural(len(sources), 'video')} could be read; {path}: {reason}")
@@ -143,14 +160,22 @@ class _Best:
     """
 
     def __init__(
-        self, sources: Sequence[Source], layer: str, shape: tuple[int, ...], channel: int, n_top: int, per_video: int
+        self,
+        sources: Sequence[Source],
+        layer: str,
+        shape: tuple[int, ...],
+        channel: int,
+        n_top: int,
+        per_video: int,
     ) -> None:
         self._sources, self._layer, self._shape, self._channel = sources, layer, shape, channel
         self._n_top, self._per_video = n_top, min(n_top, per_video)
         self.top: list[tuple[Excitement, Frames]] = []
         self.failures: list[tuple[str, str]] = []
         self._lock = threading.Lock()
-        self._frames: dict[tuple[int, int, int], Frames] = {}  # (key, attempt, clip) -> frames without their row
+        self._frames: dict[
+            tuple[int, int, int], Frames
+        ] = {}  # (key, attempt, clip) -> frames without their row
         # Clips arrive and rows come out in different threads, each of which counts how often a video was begun anew.
         self._begun: dict[int, int] = defaultdict(int)
         self._taken: dict[int, int] = defaultdict(int)
@@ -181,14 +206,18 @@ class _Best:
                     " use sound weights, or --precision float32"
                 )
             self._candidates[key].append(_Candidate(clip, value, place, frames))
-        self._candidates[key] = sorted(self._candidates[key], key=lambda c: (-c.value, c.clip))[: self._per_video]
+        self._candidates[key] = sorted(self._candidates[key], key=lambda c: (-c.value, c.clip))[
+            : self._per_video
+        ]
 
     def restarted(self, key: int) -> None:
         self._candidates.pop(key, None)
         attempt = self._taken[key]
         self._taken[key] += 1
         with self._lock:
-            self._frames = {at: frames for at, frames in self._frames.items() if at[:2] != (key, attempt)}
+            self._frames = {
+                at: frames for at, frames in self._frames.items() if at[:2] != (key, attempt)
+            }
 
     def done(self, key: int, summary: Summary, batch_size: int) -> None:
         source = self._sources[key]
@@ -223,7 +252,9 @@ def _figure(result: Exciting, clips: Sequence[Frames]) -> Figure:
     figure = Figure(figsize=(width, height), dpi=110)
     for rank, (found, frames) in enumerate(zip(result.top, clips, strict=True), start=1):
         bottom = height - head - rank * (cell + gap)
-        axes = figure.add_axes((left / width, bottom / height, len(chosen) * cell / width, cell / height))
+        axes = figure.add_axes(
+            (left / width, bottom / height, len(chosen) * cell / width, cell / height)
+        )
         axes.set_xlim(0, len(chosen))
         axes.set_ylim(0, 1)
         axes.axis("off")
@@ -232,13 +263,37 @@ def _figure(result: Exciting, clips: Sequence[Frames]) -> Figure:
         if found.place is not None and result.shape[2:] != (1, 1):
             _frame_cell(axes, chosen, n_frames, result.shape, found.place)
         name = drawable(found.video, most=30)
-        text = f"{rank}.   {found.value:.4g}\n{name}\nclip {found.clip}, {clip_span(found.clip_times)}"
-        figure.text(0.15 / width, (bottom + cell / 2) / height, text, ha="left", va="center", fontsize=8, parse_math=False)
-    figure.text(0.5, 1 - 0.12 / height, _title(result), ha="center", va="top", fontsize=9.5, parse_math=False)
+        text = (
+            f"{rank}.   {found.value:.4g}\n{name}\nclip {found.clip}, {clip_span(found.clip_times)}"
+        )
+        figure.text(
+            0.15 / width,
+            (bottom + cell / 2) / height,
+            text,
+            ha="left",
+            va="center",
+            fontsize=8,
+            parse_math=False,
+        )
+    figure.text(
+        0.5,
+        1 - 0.12 / height,
+        _title(result),
+        ha="center",
+        va="top",
+        fontsize=9.5,
+        parse_math=False,
+    )
     return figure
 
 
-def _frame_cell(axes: Axes, chosen: list[int], n_frames: int, shape: tuple[int, ...], place: tuple[int, int, int]) -> None:
+def _frame_cell(
+    axes: Axes,
+    chosen: list[int],
+    n_frames: int,
+    shape: tuple[int, ...],
+    place: tuple[int, int, int],
+) -> None:
     """Frame the cell of the map (C, T, H, W) that was most active, on the frames that its step in time stands for."""
     from matplotlib.patches import Rectangle
 
@@ -249,18 +304,26 @@ def _frame_cell(axes: Axes, chosen: list[int], n_frames: int, shape: tuple[int, 
     height, width = 1 / shape[2], 0.96 / shape[3]
     for column in columns or [nearest]:
         corner = (column + 0.02 + x * width, 1 - (y + 1) * height)
-        axes.add_patch(Rectangle(corner, width, height, fill=False, edgecolor="yellow", linewidth=1.2))
+        axes.add_patch(
+            Rectangle(corner, width, height, fill=False, edgecolor="yellow", linewidth=1.2)
+        )
 
 
 def _title(result: Exciting) -> str:
     n = len(result.top)
     most = "one clip" if result.per_video == 1 else f"{result.per_video} clips"
-    failed = f"; {plural(len(result.failures), 'video')} could not be read" if result.failures else ""
+    failed = (
+        f"; {plural(len(result.failures), 'video')} could not be read" if result.failures else ""
+    )
     who = drawable(model_name(result.model, result.weights, result.input), most=80)
     lines = [
         f"{who}: {plural(n, 'clip')} that most excite{'s' if n == 1 else ''} channel {result.channel} of {result.layer}",
         f"of {plural(result.clips, 'clip')} of {plural(result.videos, 'video')}, at most {most} a video{failed}",
         "with the channel's largest activation in the clip"
-        + ("; framed: the cell of its map where it is" if len(result.shape) == 4 and result.shape[2:] != (1, 1) else ""),
+        + (
+            "; framed: the cell of its map where it is"
+            if len(result.shape) == 4 and result.shape[2:] != (1, 1)
+            else ""
+        ),
     ]
     return "\n".join(lines)

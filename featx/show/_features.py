@@ -74,7 +74,9 @@ def features(
     if clip is not None and at is not None:
         raise UsageError(f"both clip {clip} and {at:g} s are given: give one of --clip and --at")
     if not settings.layers:
-        raise UsageError("no layer is named: give --layers, such as conv1,res3b,res5b (`featx models MODEL` lists them)")
+        raise UsageError(
+            "no layer is named: give --layers, such as conv1,res3b,res5b (`featx models MODEL` lists them)"
+        )
     if top < 1:
         raise UsageError(f"the number of channels is {top}: give 1 or more")
     source = one_video(video)
@@ -97,12 +99,18 @@ def features(
         looped=shown.looped,
         layers=layers,
     )
-    which = "the channels asked for" if channels is not None else "the channels of largest mean |activation|"
+    which = (
+        "the channels asked for"
+        if channels is not None
+        else "the channels of largest mean |activation|"
+    )
     save_picture(_figure(result, shown.frames, volumes, which), out, kind)
     return result
 
 
-def _check_layers(model: str, shapes: Mapping[str, tuple[int, ...]], channels: Sequence[int] | None) -> None:
+def _check_layers(
+    model: str, shapes: Mapping[str, tuple[int, ...]], channels: Sequence[int] | None
+) -> None:
     for layer, shape in shapes.items():
         if len(shape) != 4:
             raise UsageError(
@@ -110,7 +118,9 @@ def _check_layers(model: str, shapes: Mapping[str, tuple[int, ...]], channels: S
             )
         for channel in channels or ():
             if not 0 <= channel < shape[0]:
-                raise UsageError(f"there is no channel {channel} in {model}'s {layer}: give 0 to {shape[0] - 1}")
+                raise UsageError(
+                    f"there is no channel {channel} in {model}'s {layer}: give 0 to {shape[0] - 1}"
+                )
 
 
 def _chosen(summary: Summary, path: str, clip: int | None, at: float | None) -> int:
@@ -119,7 +129,9 @@ def _chosen(summary: Summary, path: str, clip: int | None, at: float | None) -> 
     n = len(times)
     if clip is not None:
         if not 0 <= clip < n:
-            raise UsageError(f"{path} has {plural(n, 'clip')}, and no number {clip}: give 0 to {n - 1}")
+            raise UsageError(
+                f"{path} has {plural(n, 'clip')}, and no number {clip}: give 0 to {n - 1}"
+            )
         return clip
     if at is None:
         return n // 2
@@ -136,14 +148,20 @@ def _chosen(summary: Summary, path: str, clip: int | None, at: float | None) -> 
 def _volumes(prepared: Prepared, shown: Clip) -> dict[str, Floats]:
     import torch
 
-    rows = prepared.extractor(prepared.decode.transform.normalise(torch.from_numpy(shown.frames)[None]))
+    rows = prepared.extractor(
+        prepared.decode.transform.normalise(torch.from_numpy(shown.frames)[None])
+    )
     shapes = prepared.extractor.shapes
     return {layer: row[0].cpu().numpy().reshape(shapes[layer]) for layer, row in rows.items()}
 
 
 def _maps(layer: str, volume: Floats, channels: Sequence[int] | None, top: int) -> Maps:
     mean = np.abs(volume).mean(axis=(1, 2, 3))
-    chosen = list(channels) if channels is not None else [int(c) for c in np.argsort(-mean, kind="stable")[:top]]
+    chosen = (
+        list(channels)
+        if channels is not None
+        else [int(c) for c in np.argsort(-mean, kind="stable")[:top]]
+    )
     return Maps(
         layer=layer,
         shape=volume.shape,
@@ -159,7 +177,9 @@ def covered(n_frames: int, length: int) -> list[tuple[float, float]]:
     return [(j * n_frames / length, (j + 1) * n_frames / length) for j in range(length)]
 
 
-def _figure(result: FeatureMaps, frames: NDArray[np.uint8], volumes: Mapping[str, Floats], which: str) -> Figure:
+def _figure(
+    result: FeatureMaps, frames: NDArray[np.uint8], volumes: Mapping[str, Floats], which: str
+) -> Figure:
     from matplotlib.figure import Figure
 
     n = len(frames)
@@ -175,11 +195,20 @@ def _figure(result: FeatureMaps, frames: NDArray[np.uint8], volumes: Mapping[str
         nonlocal top
         top -= cell + gap
         # A unit is a frame's width; what is below 0 is for the brackets.
-        axes = figure.add_axes((left / width, top / height, n * cell / width, (cell + gap) / height))
+        axes = figure.add_axes(
+            (left / width, top / height, n * cell / width, (cell + gap) / height)
+        )
         axes.set_xlim(0, n)
         axes.set_ylim(-gap / cell, 1)
         axes.axis("off")
-        figure.text((left - 0.1) / width, (top + gap + cell / 2) / height, label, ha="right", va="center", fontsize=8)
+        figure.text(
+            (left - 0.1) / width,
+            (top + gap + cell / 2) / height,
+            label,
+            ha="right",
+            va="center",
+            fontsize=8,
+        )
         return axes
 
     axes = row(INPUTS[result.input])
@@ -188,10 +217,20 @@ def _figure(result: FeatureMaps, frames: NDArray[np.uint8], volumes: Mapping[str
         axes.text(t + 0.5, -0.02, str(t + 1), ha="center", va="top", fontsize=6.5, color="gray")
     for maps in result.layers:
         top -= gap
-        for channel, smallest, largest in zip(maps.channels, maps.smallest, maps.largest, strict=True):
+        for channel, smallest, largest in zip(
+            maps.channels, maps.smallest, maps.largest, strict=True
+        ):
             label = f"{drawable(maps.layer, most=24)}\nchannel {channel}\n{min(smallest, 0.0):.3g} to {largest:.3g}"
             _draw_maps(row(label), volumes[maps.layer][channel], n, min(smallest, 0.0), largest)
-    figure.text(0.5, 1 - 0.12 / height, _title(result, which), ha="center", va="top", fontsize=9, parse_math=False)
+    figure.text(
+        0.5,
+        1 - 0.12 / height,
+        _title(result, which),
+        ha="center",
+        va="top",
+        fontsize=9,
+        parse_math=False,
+    )
     return figure
 
 
@@ -200,9 +239,21 @@ def _draw_maps(axes: Axes, volume: Floats, n_frames: int, smallest: float, large
     for (start, end), image in zip(covered(n_frames, len(volume)), volume, strict=True):
         middle = (start + end) / 2
         extent = (middle - 0.48, middle + 0.48, 0.02, 0.98)
-        axes.imshow(image, extent=extent, vmin=smallest, vmax=max(largest, smallest + 1e-30), cmap="inferno", aspect="auto")
+        axes.imshow(
+            image,
+            extent=extent,
+            vmin=smallest,
+            vmax=max(largest, smallest + 1e-30),
+            cmap="inferno",
+            aspect="auto",
+        )
         if end - start > 1:
-            axes.plot([start + 0.06, start + 0.06, end - 0.06, end - 0.06], [0.04, -0.03, -0.03, 0.04], color="gray", linewidth=1)
+            axes.plot(
+                [start + 0.06, start + 0.06, end - 0.06, end - 0.06],
+                [0.04, -0.03, -0.03, 0.04],
+                color="gray",
+                linewidth=1,
+            )
 
 
 def _title(result: FeatureMaps, which: str) -> str:

@@ -52,7 +52,12 @@ class Filters:
 
 
 def filters(
-    model: str, out: str | os.PathLike[str], *, weights: str | None = None, seed: int = 0, scale: Scale = "filter"
+    model: str,
+    out: str | os.PathLike[str],
+    *,
+    weights: str | None = None,
+    seed: int = 0,
+    scale: Scale = "filter",
 ) -> Filters:
     """Draw the filters of a network's first convolution, each one's frames side by side; to a .gif, all moving in time.
 
@@ -69,7 +74,9 @@ def filters(
     frames = filter_frames(weight)
     n_frames = frames.shape[1]
     if kind == "gif" and n_frames == 1:
-        raise UsageError(f"the filters of {model}'s {layer} have one frame, so that nothing moves: give a name that ends in .png")
+        raise UsageError(
+            f"the filters of {model}'s {layer} have one frame, so that nothing moves: give a name that ends in .png"
+        )
     found = Filters(
         out=os.fspath(out),
         model=model,
@@ -85,7 +92,10 @@ def filters(
     images = scaled(frames, scale)
     title = _title(found, CHANNELS[loaded.transform.input])
     if kind == "gif":
-        moving = [_figure(images[:, t : t + 1], f"{title}; frame {t + 1} of {n_frames}") for t in range(n_frames)]
+        moving = [
+            _figure(images[:, t : t + 1], f"{title}; frame {t + 1} of {n_frames}")
+            for t in range(n_frames)
+        ]
         save_animation(moving, out, milliseconds=max(120, 1000 // n_frames))
     else:
         save_picture(_figure(images, title), out, kind)
@@ -99,7 +109,9 @@ def first_convolution(network: nn.Module, name: str) -> tuple[str, Floats]:
     for path, module in network.named_modules():
         if isinstance(module, nn.Conv3d):
             if module.in_channels % 3:
-                raise UsageError(f"{name}'s {path} takes {module.in_channels} channels, not three a frame: show another model")
+                raise UsageError(
+                    f"{name}'s {path} takes {module.in_channels} channels, not three a frame: show another model"
+                )
             return path, module.weight.detach().float().numpy()
     raise UsageError(f"{name} has no convolution: show another model")
 
@@ -110,7 +122,11 @@ def filter_frames(weight: Floats) -> Floats:
     A 2D network that takes the clip's frames as channels has them frame by frame, each frame's three together.
     """
     f, c, t, h, w = weight.shape
-    frames: Floats = weight.reshape(f, c // 3, 3, t, h, w).transpose(0, 1, 3, 4, 5, 2).reshape(f, c // 3 * t, h, w, 3)
+    frames: Floats = (
+        weight.reshape(f, c // 3, 3, t, h, w)
+        .transpose(0, 1, 3, 4, 5, 2)
+        .reshape(f, c // 3 * t, h, w, 3)
+    )
     return frames
 
 
@@ -130,7 +146,11 @@ def _moving(frames: Floats) -> list[float]:
 def _title(found: Filters, channels: str) -> str:
     size = "x".join(map(str, found.shape[2:]))
     stacked = f" of {found.frames} frames" if found.frames != found.shape[2] else ""
-    by = "each scaled by its own largest weight" if found.scale == "filter" else "all scaled by the largest weight"
+    by = (
+        "each scaled by its own largest weight"
+        if found.scale == "filter"
+        else "all scaled by the largest weight"
+    )
     who = drawable(model_name(found.model, found.weights, found.input), most=80)
     return f"{who}: the {found.shape[0]} filters ({size}{stacked}) of {found.layer}\n{by}; gray is 0; {channels}"
 
@@ -168,15 +188,25 @@ def _figure(images: Floats, title: str) -> Figure:
     f, t, h, w, _ = images.shape
     columns = _columns(f, t, h, w)
     paper = sheet(images, columns)
-    times = max(1, round(1000 / paper.shape[1]))  # enlarged here, because viewers of pdf and svg smooth what they enlarge
+    times = max(
+        1, round(1000 / paper.shape[1])
+    )  # enlarged here, because viewers of pdf and svg smooth what they enlarge
     width = 9.5
     high = width * paper.shape[0] / paper.shape[1]
     figure = Figure(figsize=(width + 0.6, high + 0.75), dpi=110)
-    axes = figure.add_axes((0.45 / (width + 0.6), 0.1 / (high + 0.75), width / (width + 0.6), high / (high + 0.75)))
-    axes.imshow(np.repeat(np.repeat(paper, times, 0), times, 1), extent=(0, paper.shape[1], paper.shape[0], 0), aspect="auto")
+    axes = figure.add_axes(
+        (0.45 / (width + 0.6), 0.1 / (high + 0.75), width / (width + 0.6), high / (high + 0.75))
+    )
+    axes.imshow(
+        np.repeat(np.repeat(paper, times, 0), times, 1),
+        extent=(0, paper.shape[1], paper.shape[0], 0),
+        aspect="auto",
+    )
     rows = range(math.ceil(f / columns))
     axes.set_xticks([])
-    axes.set_yticks([row * (h + 3) + h / 2 for row in rows], [str(row * columns) for row in rows], fontsize=7)
+    axes.set_yticks(
+        [row * (h + 3) + h / 2 for row in rows], [str(row * columns) for row in rows], fontsize=7
+    )
     axes.tick_params(length=0)
     for spine in axes.spines.values():
         spine.set_visible(False)

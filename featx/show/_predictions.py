@@ -90,31 +90,54 @@ def predictions(
     kind = check_picture(out)
     sources = find_videos(inputs, root=root).sources
     if len(sources) > MOST_VIDEOS:
-        raise UsageError(f"{len(sources)} videos do not fit into one picture: give up to {MOST_VIDEOS}")
+        raise UsageError(
+            f"{len(sources)} videos do not fit into one picture: give up to {MOST_VIDEOS}"
+        )
     if top < 1:
         raise UsageError(f"top is {top}: give 1 or more")
     from featx.weights.checkpoint import load_model
 
     loaded = load_model(settings.model, settings.weights, seed=settings.seed)
     if not loaded.model.has_classifier:
-        raise UsageError(f"weights {settings.weights!r} have no classifier, and so predict nothing: give weights that have one")
+        raise UsageError(
+            f"weights {settings.weights!r} have no classifier, and so predict nothing: give weights that have one"
+        )
     names = loaded.labels or tuple(str(i) for i in range(loaded.model.num_classes))
     if label is not None and label not in names:
-        known = nearest(label, names) if loaded.labels else f": these have no names, give a number from 0 to {len(names) - 1}"
+        known = (
+            nearest(label, names)
+            if loaded.labels
+            else f": these have no names, give a number from 0 to {len(names) - 1}"
+        )
         raise UsageError(f"label {label!r} is no class of these weights{known}")
     prepared = prepare(replace(settings, layers=[PROB]), loaded=loaded)
     if on_start:
         on_start(Report(os.fspath(out), len(sources), settings=prepared.recorded))
     means, frames = _Means(sources), _SpreadFrames()
     with WatchedPool(prepared, workers=prepared.workers, watch=frames.arrived) as pool:
-        engine = Engine(prepared.extractor, prepared.decode, pool, means, batch_size=prepared.batch_size, on_progress=on_progress)
-        engine.run([Job(key, source.path, prepared.decode.decoder) for key, source in enumerate(sources)])
+        engine = Engine(
+            prepared.extractor,
+            prepared.decode,
+            pool,
+            means,
+            batch_size=prepared.batch_size,
+            on_progress=on_progress,
+        )
+        engine.run(
+            [Job(key, source.path, prepared.decode.decoder) for key, source in enumerate(sources)]
+        )
     if not means.done_videos:
         path, reason = means.failures[0]
         raise FeatxError(f"0 of {plural(len(sources), 'video')} could be read; {path}: {reason}")
     keys = sorted(means.done_videos)
     found = [
-        _prediction(sources[key], *means.of(key), names, top, _label(sources[key], names, label, named=bool(loaded.labels)))
+        _prediction(
+            sources[key],
+            *means.of(key),
+            names,
+            top,
+            _label(sources[key], names, label, named=bool(loaded.labels)),
+        )
         for key in keys
     ]
     result = Predictions(
@@ -201,7 +224,9 @@ class _SpreadFrames:
 
     def __init__(self) -> None:
         self._every: dict[int, int] = defaultdict(lambda: 1)
-        self._kept: dict[int, list[Frames]] = defaultdict(list)  # the middle frame of every so manieth clip
+        self._kept: dict[int, list[Frames]] = defaultdict(
+            list
+        )  # the middle frame of every so manieth clip
 
     def arrived(self, event: PoolEvent) -> None:
         """Keep a clip's middle frame, or not; clips of a video arrive in their order."""
@@ -237,7 +262,9 @@ def _figure(result: Predictions, frames: Sequence[Sequence[Frames]]) -> Figure:
         axes.axis("off")
         for column, image in enumerate(shown):
             axes.imshow(image, extent=(column + 0.01, column + 0.99, 0, 1), aspect="auto")
-        bars = figure.add_axes(((strip + 0.25) / width, bottom / height, 3.8 / width, cell / height))
+        bars = figure.add_axes(
+            ((strip + 0.25) / width, bottom / height, 3.8 / width, cell / height)
+        )
         _draw_bars(bars, found)
         text, colour = _row_title(found)
         figure.text(
@@ -250,7 +277,15 @@ def _figure(result: Predictions, frames: Sequence[Sequence[Frames]]) -> Figure:
             color=colour,
             parse_math=False,
         )
-    figure.text(0.5, 1 - 0.12 / height, _title(result), ha="center", va="top", fontsize=9.5, parse_math=False)
+    figure.text(
+        0.5,
+        1 - 0.12 / height,
+        _title(result),
+        ha="center",
+        va="top",
+        fontsize=9.5,
+        parse_math=False,
+    )
     return figure
 
 
@@ -263,7 +298,9 @@ def _draw_bars(axes: Axes, found: Prediction) -> None:
     axes.axis("off")
     size = min(8.5, 42 / len(found.classes))
     for place, name, probability in zip(places, found.classes, found.probabilities, strict=True):
-        axes.text(0.01, place, drawable(name, most=36), va="center", fontsize=size, parse_math=False)
+        axes.text(
+            0.01, place, drawable(name, most=36), va="center", fontsize=size, parse_math=False
+        )
         axes.text(1, place, f"{100 * probability:.1f} %", va="center", ha="right", fontsize=size)
 
 
@@ -272,7 +309,11 @@ def _row_title(found: Prediction) -> tuple[str, str]:
     if found.label is None:
         return text, "black"
     where = "as its folder says" if found.label_from == "folder" else "as given"
-    rank = "" if found.label in found.classes else f", rank {found.rank} with {100 * (found.label_probability or 0):.1f} %"
+    rank = (
+        ""
+        if found.label in found.classes
+        else f", rank {found.rank} with {100 * (found.label_probability or 0):.1f} %"
+    )
     text += f"; true: {drawable(found.label, most=30)}, {where}{rank}"
     return text, "darkgreen" if found.rank == 1 else "firebrick"
 
@@ -280,7 +321,9 @@ def _row_title(found: Prediction) -> tuple[str, str]:
 def _title(result: Predictions) -> str:
     n_top = len(result.videos[0].classes)
     numbers = "" if result.named else "; these weights do not name them: they are numbered from 0"
-    failed = f"; {plural(len(result.failures), 'video')} could not be read" if result.failures else ""
+    failed = (
+        f"; {plural(len(result.failures), 'video')} could not be read" if result.failures else ""
+    )
     who = drawable(model_name(result.model, result.weights, result.input), most=80)
     lines = [
         f"{who}: the {n_top} most probable of {result.num_classes} classes{numbers}",

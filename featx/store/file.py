@@ -39,7 +39,17 @@ FORMAT = "featx-features"
 FORMAT_VERSION = 3
 _PLAIN, _PROJECTED = 1, 2
 # What makes two files' rows comparable; they must agree on resume and on merge.
-SETTINGS = ("model", "weights", "layers", "clip", "transform", "precision", "device", "batch_size", "decoder")
+SETTINGS = (
+    "model",
+    "weights",
+    "layers",
+    "clip",
+    "transform",
+    "precision",
+    "device",
+    "batch_size",
+    "decoder",
+)
 # Settings that only some files have.
 PROJECTION, CASCADE = "projection", "cascade"
 _OF_SOME = (PROJECTION, CASCADE)
@@ -72,7 +82,11 @@ class Video:
     @property
     def layers(self) -> list[str]:
         """The names of the layers that are stored."""
-        return [name for name, item in self._group.items() if isinstance(item, h5py.Dataset) and name not in _PLACES]
+        return [
+            name
+            for name, item in self._group.items()
+            if isinstance(item, h5py.Dataset) and name not in _PLACES
+        ]
 
     @property
     def clip_frames(self) -> npt.NDArray[np.int64]:
@@ -109,17 +123,29 @@ class FeatureStore:
         self.path = Path(path)
         if not self.path.exists():
             unfinished = self.path.with_name(self.path.name + ".parts")
-            hint = f"; {unfinished} holds an unfinished run: rerun its featx extract" if unfinished.exists() else ""
+            hint = (
+                f"; {unfinished} holds an unfinished run: rerun its featx extract"
+                if unfinished.exists()
+                else ""
+            )
             raise UsageError(f"no such file: {self.path}{hint}")
         try:
             self.file = h5py.File(self.path, "r")
         except PermissionError as error:
             raise UsageError(f"cannot read {self.path}: {os.strerror(errno.EACCES)}") from error
         except OSError as error:
-            raise UsageError(f"{self.path} is not a feature file: it cannot be read as HDF5") from error
+            raise UsageError(
+                f"{self.path} is not a feature file: it cannot be read as HDF5"
+            ) from error
         try:
             self._load()
-        except (KeyError, TypeError, ValueError, OSError, RuntimeError) as error:  # as many as h5py has for a damaged file
+        except (
+            KeyError,
+            TypeError,
+            ValueError,
+            OSError,
+            RuntimeError,
+        ) as error:  # as many as h5py has for a damaged file
             self.file.close()
             raise UsageError(f"{self.path} is damaged: {str(error).splitlines()[0]}") from error
         except BaseException:
@@ -130,14 +156,18 @@ class FeatureStore:
         if self.file.attrs.get("format") != FORMAT:
             raise UsageError(f"{self.path} is an HDF5 file, but not one that featx extract wrote")
         if (version := int(self.file.attrs["format_version"])) > FORMAT_VERSION:
-            raise UsageError(f"{self.path} has format version {version}, this featx reads up to {FORMAT_VERSION}: update featx")
+            raise UsageError(
+                f"{self.path} has format version {version}, this featx reads up to {FORMAT_VERSION}: update featx"
+            )
         # How the rows were made: model, weights, layers, clip, transform, precision, device, batch_size, decoder.
         # And projection, where rows were projected; cascade, where a second network saw some of the clips.
         names = [*SETTINGS, *(name for name in _OF_SOME if name in self.file.attrs)]
         self.settings: dict[str, Any] = {name: json.loads(self.file.attrs[name]) for name in names}
         self._keep_little()
         # (path, reason) of every video that could not be read.
-        self.failures: list[tuple[str, str]] = [(p.decode(), r.decode()) for p, r in self.file[".failures"][()]]
+        self.failures: list[tuple[str, str]] = [
+            (p.decode(), r.decode()) for p, r in self.file[".failures"][()]
+        ]
         self.ids: list[str] = [i.decode() for i in self.file[".videos"][()]]
         self._known = frozenset(self.ids)
 
@@ -171,7 +201,9 @@ class FeatureStore:
         if isinstance(which, int):
             return self._video(self.ids[which])
         if which not in self._known:
-            raise UsageError(f"no video {which!r} in {self.path}{nearest(which, self.ids) if len(self.ids) < 10_000 else ''}")
+            raise UsageError(
+                f"no video {which!r} in {self.path}{nearest(which, self.ids) if len(self.ids) < 10_000 else ''}"
+            )
         return self._video(which)
 
     def _video(self, video_id: str) -> Video:
@@ -182,7 +214,9 @@ class FeatureStore:
         """The names of the layers that every video has."""
         return list(self.settings["layers"])
 
-    def matrix(self, layer: str, ids: Iterable[str] | None = None) -> tuple[npt.NDArray[np.float32], npt.NDArray[np.int64]]:
+    def matrix(
+        self, layer: str, ids: Iterable[str] | None = None
+    ) -> tuple[npt.NDArray[np.float32], npt.NDArray[np.int64]]:
         """Return all clips' rows of a layer, (N, D) float32, and the index in `ids` of each row's video, (N,) int64."""
         chosen = list(self.ids if ids is None else ids)
         sets = [self[i].dataset(layer) for i in chosen]
@@ -201,7 +235,10 @@ class FeatureStore:
         One video is read at a time; a mean of all zeros stays zero.
         """
         chosen = list(self.ids if ids is None else ids)
-        out = np.empty((len(chosen), self[chosen[0]].dataset(layer).shape[1] if chosen else 0), dtype=np.float32)
+        out = np.empty(
+            (len(chosen), self[chosen[0]].dataset(layer).shape[1] if chosen else 0),
+            dtype=np.float32,
+        )
         for row, video_id in zip(out, chosen, strict=True):
             mean = self[video_id][layer].mean(axis=0, dtype=np.float64)
             norm = float(np.linalg.norm(mean))
@@ -225,7 +262,9 @@ class _Writer:
         # v110: groups of many videos are indexed; read by HDF5 1.10 (2016) and later.
         self.file = h5py.File(self._temporary, "w", libver=("v110", "v110"))
         own = [name for name in _OF_SOME if name in self._settings]
-        self.file.attrs.update(format=FORMAT, format_version=_version(self._settings), featx_version=__version__)
+        self.file.attrs.update(
+            format=FORMAT, format_version=_version(self._settings), featx_version=__version__
+        )
         for name in (*SETTINGS, *own):
             self.file.attrs[name] = json.dumps(self._settings[name])
         return self
@@ -274,7 +313,9 @@ class _Writer:
         n = len(summary.clip_frames)
         missing = set(range(n)) - entry.clips
         if missing:
-            raise FeatxError(f"{video_id!r} lacks the rows of {len(missing)} of its {n} clips: remove the parts folder and rerun")
+            raise FeatxError(
+                f"{video_id!r} lacks the rows of {len(missing)} of its {n} clips: remove the parts folder and rerun"
+            )
         for layer, shape in shapes.items():
             dataset = group.create_dataset(layer, shape=(n, int(np.prod(shape))), dtype=np.float32)
             dataset.attrs["shape"] = shape
@@ -283,7 +324,9 @@ class _Writer:
                 breaks = np.flatnonzero(np.diff(clips) != 1) + 1
                 for run in np.split(np.arange(len(clips)), breaks):
                     stretch = np.ascontiguousarray(rows[run[0] : run[-1] + 1])
-                    dataset.write_direct(stretch, dest_sel=np.s_[clips[run[0]] : clips[run[-1]] + 1])
+                    dataset.write_direct(
+                        stretch, dest_sel=np.s_[clips[run[0]] : clips[run[-1]] + 1]
+                    )
         group["clip_frames"] = summary.clip_frames
         group["clip_times"] = summary.clip_times
         plain = {k: v for k, v in vars(summary).items() if not isinstance(v, np.ndarray)}
@@ -305,7 +348,12 @@ def _version(settings: Mapping[str, Any]) -> int:
 
 def _origin_attrs(origin: Origin) -> dict[str, Any]:
     size, fingerprint = origin.stamp.size, origin.fingerprint
-    return {"path": origin.path, "bytes": size, "fingerprint": fingerprint, "computed_by": origin.computed_by}
+    return {
+        "path": origin.path,
+        "bytes": size,
+        "fingerprint": fingerprint,
+        "computed_by": origin.computed_by,
+    }
 
 
 def publish(
@@ -324,7 +372,12 @@ def publish(
     Raises FeatxError if the disk is full.
     """
     before = [] if old is None else [i for i in old.ids if i not in entries]
-    need = sum(place.nbytes for e in entries.values() for _, places in e.stretches for place in places.values())
+    need = sum(
+        place.nbytes
+        for e in entries.values()
+        for _, places in e.stretches
+        for place in places.values()
+    )
     need += old.path.stat().st_size if old is not None and before else 0
     free = os.statvfs(out.parent)
     if need > free.f_bavail * free.f_frsize:
@@ -365,18 +418,26 @@ def merge(
         owner: dict[str, FeatureStore] = {}
         for store in stores:
             if differing := differences(stores[0].settings, store.settings):
-                raise UsageError(f"{store.path} cannot be merged with {stores[0].path}: {differing}")
+                raise UsageError(
+                    f"{store.path} cannot be merged with {stores[0].path}: {differing}"
+                )
             for video_id in store.ids:
                 if video_id in owner and not same_video(owner[video_id][video_id], store[video_id]):
-                    raise UsageError(f"{video_id!r} differs between {owner[video_id].path} and {store.path}: leave one out")
+                    raise UsageError(
+                        f"{video_id!r} differs between {owner[video_id].path} and {store.path}: leave one out"
+                    )
                 owner.setdefault(video_id, store)
         paths = {store[i].attr("path") for i, store in owner.items()}
-        failures = {path: reason for store in stores for path, reason in store.failures if path not in paths}
+        failures = {
+            path: reason for store in stores for path, reason in store.failures if path not in paths
+        }
         check_ids(owner, stores[0].layers)
         journal = Journal(target)
         stack.callback(journal.close)
         if journal.settings is not None:
-            raise UsageError(f"{journal.folder} holds an unfinished run of featx extract: finish it, or choose another name")
+            raise UsageError(
+                f"{journal.folder} holds an unfinished run of featx extract: finish it, or choose another name"
+            )
         with _hdf5_errors(target), _Writer(target, stores[0].settings) as writer:
             for number, video_id in enumerate(sorted(owner)):
                 if on_progress:
@@ -390,12 +451,19 @@ def same_video(a: Video, b: Video) -> bool:
     """Return whether two videos' rows, places and attributes are equal to the bit."""
     if a.attrs != b.attrs or a.layers != b.layers:
         return False
-    if not np.array_equal(a.clip_frames, b.clip_frames) or not np.array_equal(a.clip_times, b.clip_times):
+    if not np.array_equal(a.clip_frames, b.clip_frames) or not np.array_equal(
+        a.clip_times, b.clip_times
+    ):
         return False
     return all(np.array_equal(a[layer], b[layer]) for layer in a.layers)
 
 
-def differences(ours: Mapping[str, Any], theirs: Mapping[str, Any], *, names: Sequence[str] = (*SETTINGS, *_OF_SOME)) -> str:
+def differences(
+    ours: Mapping[str, Any],
+    theirs: Mapping[str, Any],
+    *,
+    names: Sequence[str] = (*SETTINGS, *_OF_SOME),
+) -> str:
     """Say how two files' settings differ, those of `names`, `name: ours -> theirs` each; empty if they agree."""
 
     def flat(settings: Mapping[str, Any], prefix: str = "") -> Iterator[tuple[str, Any]]:
@@ -406,21 +474,38 @@ def differences(ours: Mapping[str, Any], theirs: Mapping[str, Any], *, names: Se
                 yield prefix + name, value
 
     # Through JSON, as they are stored: a tuple and a list are the same setting.
-    a, b = (dict(flat(json.loads(json.dumps({n: _compared(n, s.get(n)) for n in names})))) for s in (ours, theirs))
+    a, b = (
+        dict(flat(json.loads(json.dumps({n: _compared(n, s.get(n)) for n in names}))))
+        for s in (ours, theirs)
+    )
     for each in (a, b):
         each.setdefault("transform.input", "rgb")
-    changed = [n for n in dict.fromkeys([*a, *b]) if a.get(n) != b.get(n) and not n.endswith("weights.file")]
+    changed = [
+        n
+        for n in dict.fromkeys([*a, *b])
+        if a.get(n) != b.get(n) and not n.endswith("weights.file")
+    ]
     if "transform.input" in changed:  # what follows from it says no more
-        changed = [n for n in changed if n != "transform.flow" and not n.startswith("decoder.flow.")]
-    return ", ".join(f"{n} is {_short(a.get(n))} there and {_short(b.get(n))} here" for n in changed)
+        changed = [
+            n for n in changed if n != "transform.flow" and not n.startswith("decoder.flow.")
+        ]
+    return ", ".join(
+        f"{n} is {_short(a.get(n))} there and {_short(b.get(n))} here" for n in changed
+    )
 
 
-def row_differences(ours: Mapping[str, Any], theirs: Mapping[str, Any], *, names: Sequence[str] = ROW) -> str:
+def row_differences(
+    ours: Mapping[str, Any], theirs: Mapping[str, Any], *, names: Sequence[str] = ROW
+) -> str:
     """Say how two files' settings differ in what a clip's row shows; empty if a row of one is a row of the other."""
 
     def inside(settings: Mapping[str, Any]) -> dict[str, Any]:
         clip = settings.get("clip")
-        own = {n: v for n, v in clip.items() if n not in _WHERE} if isinstance(clip, Mapping) else clip
+        own = (
+            {n: v for n, v in clip.items() if n not in _WHERE}
+            if isinstance(clip, Mapping)
+            else clip
+        )
         return {**settings, "clip": own}
 
     return differences(inside(ours), inside(theirs), names=names)
@@ -449,4 +534,6 @@ def _hdf5_errors(out: Path) -> Iterator[None]:
                 raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC)) from error
             if isinstance(error, OSError) and error.errno:
                 raise
-            raise FeatxError(f"cannot write {out}: {str(error).splitlines()[0]}; nothing is lost: rerun") from error
+            raise FeatxError(
+                f"cannot write {out}: {str(error).splitlines()[0]}; nothing is lost: rerun"
+            ) from error

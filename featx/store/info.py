@@ -22,14 +22,20 @@ def summarise(store: FeatureStore) -> dict[str, Any]:
         "bytes": store.path.stat().st_size,
         "featx_version": str(store.file.attrs["featx_version"]),
         **store.settings,
-        "layer_shapes": {} if first is None else {n: [int(x) for x in first.dataset(n).attrs["shape"]] for n in store.layers},
+        "layer_shapes": {}
+        if first is None
+        else {n: [int(x) for x in first.dataset(n).attrs["shape"]] for n in store.layers},
         "videos": len(videos),
         "clips": sum(n for _, n, _ in videos),
         "frames": sum(a["frames"] for _, _, a in videos),
         "seconds": sum(a["duration_s"] for _, _, a in videos),
         "looped": [i for i, _, a in videos if a["looped"]],
         "damaged": {i: a["damaged_frames"] for i, _, a in videos if a["damaged_frames"]},
-        "short": {i: [a["frames"], a["container_frames"]] for i, _, a in videos if a["frames"] < 0.9 * a["container_frames"]},
+        "short": {
+            i: [a["frames"], a["container_frames"]]
+            for i, _, a in videos
+            if a["frames"] < 0.9 * a["container_frames"]
+        },
         "failures": [list(f) for f in store.failures],
     }
 
@@ -40,7 +46,11 @@ def plotted(store: FeatureStore, video: Video) -> tuple[npt.NDArray[np.int64], s
     if spec.scales == (1,):
         return np.arange(len(video)), ""
     shortest = spec.at_scales[0].span
-    rows = [number for number, (_, scale) in enumerate(numbered(len(video), spec)) if scale.span == shortest]
+    rows = [
+        number
+        for number, (_, scale) in enumerate(numbered(len(video), spec))
+        if scale.span == shortest
+    ]
     return np.asarray(rows, np.int64), f", clips of {shortest} frames"
 
 
@@ -54,7 +64,9 @@ def as_text(summary: dict[str, Any]) -> str:
     places = f"{clip['count']} clips evenly spread" if "count" in clip else grid
     size = transform["resize"]
     resize = f"{size[0]}x{size[1]}" if isinstance(size, list) else f"shorter side {size}"
-    decoder = ", ".join(f"{k} {v}" for k, v in summary["decoder"].items() if k not in ("choice", "flow"))
+    decoder = ", ".join(
+        f"{k} {v}" for k, v in summary["decoder"].items() if k not in ("choice", "flow")
+    )
     rows = [
         ("model", summary["model"]["name"]),
         ("weights", in_words(weights)),
@@ -79,19 +91,30 @@ def as_text(summary: dict[str, Any]) -> str:
             f"{summary['videos']}, {summary['clips']} clips, {summary['frames']} frames, {_time(summary['seconds'])} of video",
         ),
     ]
-    lines = [f"{summary['path']}: features written by featx {summary['featx_version']}, {summary['bytes'] / 1e6:.1f} MB", ""]
+    lines = [
+        f"{summary['path']}: features written by featx {summary['featx_version']}, {summary['bytes'] / 1e6:.1f} MB",
+        "",
+    ]
     lines += [f"{name:<9} {value}" for name, value in rows]
     shapes = [(n, "x".join(map(str, s)), _product(s)) for n, s in summary["layer_shapes"].items()]
     if shapes:
         lines += ["", table(shapes, headers=("layer", "shape", "numbers a clip"))]
     lines += _listed("looped, being shorter than a clip", summary["looped"])
-    lines += _listed("with damaged frames", [f"{i}: {n} damaged" for i, n in summary["damaged"].items()])
-    lines += _listed("shorter than they claim", [f"{i}: {a} of {b} frames" for i, (a, b) in summary["short"].items()])
+    lines += _listed(
+        "with damaged frames", [f"{i}: {n} damaged" for i, n in summary["damaged"].items()]
+    )
+    lines += _listed(
+        "shorter than they claim",
+        [f"{i}: {a} of {b} frames" for i, (a, b) in summary["short"].items()],
+    )
     lines += _listed("failed", [f"{path}: {reason}" for path, reason in summary["failures"]])
     return "\n".join(lines)
 
 
-_INPUTS = {"flow": "optical flow: dx, dy and magnitude", "rgbf": "RGB times the magnitude of optical flow (RGBF)"}
+_INPUTS = {
+    "flow": "optical flow: dx, dy and magnitude",
+    "rgbf": "RGB times the magnitude of optical flow (RGBF)",
+}
 
 
 def _input_row(transform: dict[str, Any], decoder: dict[str, Any]) -> list[tuple[str, str]]:
@@ -99,7 +122,12 @@ def _input_row(transform: dict[str, Any], decoder: dict[str, Any]) -> list[tuple
         return []
     flow = decoder["flow"]
     settings = "".join(f", {name} {value}" for name, value in flow.items() if name != "opencv")
-    return [("input", f"{_INPUTS[transform['input']]}, by {transform['flow']} of OpenCV {flow['opencv']}{settings}")]
+    return [
+        (
+            "input",
+            f"{_INPUTS[transform['input']]}, by {transform['flow']} of OpenCV {flow['opencv']}{settings}",
+        )
+    ]
 
 
 def _projection_rows(found: dict[str, Any] | None) -> list[tuple[str, str]]:
@@ -109,8 +137,14 @@ def _projection_rows(found: dict[str, Any] | None) -> list[tuple[str, str]]:
     gone = f" ({on['absent']} of its list were not there)" if on.get("absent") else ""
     fitted = f"{on['videos']} videos of {on['dataset']} split {on['split']}, {on['subset']}{gone}"
     return [
-        ("projected", f"{found['layer']}, each row brought to length 1, to {found['dims']} of {found['from']} dimensions by PCA"),
-        ("", f"fitted on {fitted}, of whose variance they hold {found['explained']:.1%}; sha256 {found['sha256']}"),
+        (
+            "projected",
+            f"{found['layer']}, each row brought to length 1, to {found['dims']} of {found['from']} dimensions by PCA",
+        ),
+        (
+            "",
+            f"fitted on {fitted}, of whose variance they hold {found['explained']:.1%}; sha256 {found['sha256']}",
+        ),
     ]
 
 
@@ -128,7 +162,9 @@ def _cascade_rows(found: dict[str, Any] | None) -> list[tuple[str, str]]:
 def _listed(title: str, items: list[str], most: int = 20) -> list[str]:
     if not items:
         return []
-    more = [f"  ... and {len(items) - most} more: --json lists them all"] if len(items) > most else []
+    more = (
+        [f"  ... and {len(items) - most} more: --json lists them all"] if len(items) > most else []
+    )
     return ["", f"{len(items)} {title}:", *(f"  {item}" for item in items[:most]), *more]
 
 
@@ -141,4 +177,8 @@ def _product(shape: list[int]) -> int:
 
 def _time(seconds: float) -> str:
     minutes, rest = divmod(seconds, 60)
-    return f"{int(minutes // 60)} h {int(minutes % 60)} min {rest:.0f} s" if minutes >= 60 else f"{int(minutes)} min {rest:.0f} s"
+    return (
+        f"{int(minutes // 60)} h {int(minutes % 60)} min {rest:.0f} s"
+        if minutes >= 60
+        else f"{int(minutes)} min {rest:.0f} s"
+    )

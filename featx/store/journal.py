@@ -91,7 +91,9 @@ class Place:
 
     def read(self) -> npt.NDArray[Any]:
         """Return the array, mapped, not loaded."""
-        return np.memmap(self.path, dtype=self.dtype, mode="r", offset=self.offset, shape=self.shape)
+        return np.memmap(
+            self.path, dtype=self.dtype, mode="r", offset=self.offset, shape=self.shape
+        )
 
 
 class Journal:
@@ -116,7 +118,9 @@ class Journal:
                 torn.unlink()
             parts = sorted(p for p in self.folder.glob("*.part") if p.stem.isdecimal())
             if parts and self.settings is None:
-                raise FeatxError(f"{self.folder} holds rows without the settings they were made with: remove it, and rerun")
+                raise FeatxError(
+                    f"{self.folder} holds rows without the settings they were made with: remove it, and rerun"
+                )
             for path in parts:
                 self._number = int(path.stem) + 1
                 self._scan(path)
@@ -165,15 +169,26 @@ class Journal:
         for video, parts in self._pending.items():
             clips = np.concatenate([np.asarray(c, dtype=np.int64) for c, _ in parts])
             order = np.argsort(clips, kind="stable")
-            arrays = {name: np.concatenate([rows[name] for _, rows in parts])[order] for name in parts[0][1]}
+            arrays = {
+                name: np.concatenate([rows[name] for _, rows in parts])[order]
+                for name in parts[0][1]
+            }
             records.append(
-                ({"video": video, "kind": "rows", "origin": asdict(self._origins[video])}, {"clips": clips[order], **arrays})
+                (
+                    {"video": video, "kind": "rows", "origin": asdict(self._origins[video])},
+                    {"clips": clips[order], **arrays},
+                )
             )
         for video, summary in self._ended.items():
             plain = {f.name: getattr(summary, f.name) for f in fields(Summary)}
             arrays = {k: v for k, v in plain.items() if isinstance(v, np.ndarray)}
             rest = {k: v for k, v in plain.items() if k not in arrays}
-            header = {"video": video, "kind": "done", "summary": rest, "origin": asdict(self._origins[video])}
+            header = {
+                "video": video,
+                "kind": "done",
+                "summary": rest,
+                "origin": asdict(self._origins[video]),
+            }
             records.append((header, arrays))
         if records:
             self._write(records)
@@ -242,7 +257,9 @@ def _write_records(file: BinaryIO, records: list[tuple[dict[str, Any], Arrays]])
         header = {**header, "arrays": [[name, a.dtype.str, a.shape] for name, a in arrays.items()]}
         text = json.dumps(header).encode()
         crc = 0
-        contents: list[Any] = [memoryview(np.ascontiguousarray(a)).cast("B") for a in arrays.values() if a.size]  # type: ignore[arg-type]
+        contents: list[Any] = [
+            memoryview(np.ascontiguousarray(a)).cast("B") for a in arrays.values() if a.size
+        ]  # type: ignore[arg-type]
         for chunk in (struct.pack("<I", len(text)), text, *contents):
             crc = zlib.crc32(chunk, crc)
             file.write(chunk)
@@ -252,8 +269,15 @@ def _write_records(file: BinaryIO, records: list[tuple[dict[str, Any], Arrays]])
 def _read_records(path: Path) -> Iterator[tuple[dict[str, Any], dict[str, Place]]]:
     try:
         yield from _records(path)
-    except (ValueError, KeyError, TypeError, struct.error) as error:  # what is not a record cannot be read as one
-        raise FeatxError(f"{path} is damaged ({type(error).__name__}): remove it, and rerun") from error
+    except (
+        ValueError,
+        KeyError,
+        TypeError,
+        struct.error,
+    ) as error:  # what is not a record cannot be read as one
+        raise FeatxError(
+            f"{path} is damaged ({type(error).__name__}): remove it, and rerun"
+        ) from error
 
 
 def _records(path: Path) -> Iterator[tuple[dict[str, Any], dict[str, Place]]]:

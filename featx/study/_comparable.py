@@ -50,7 +50,9 @@ def row_differences(settings: StudySettings, study: Study, row: Row) -> list[str
     if figure is not None and figure.dataset != settings.dataset:
         found.append(f"the paper's figure is for {figure.dataset}")
     elif figure is not None and figure.split != settings.split:
-        found.append(f"the paper's figure is {'the mean of 3 splits' if figure.split is None else f'for split {figure.split}'}")
+        found.append(
+            f"the paper's figure is {'the mean of 3 splits' if figure.split is None else f'for split {figure.split}'}"
+        )
     return found
 
 
@@ -68,5 +70,7 @@ def _data(train: Dataset, test: Dataset) -> list[str]:
     for side, wanted in zip((train, test), official.videos[train.split], strict=True):
         n = len(side.items)
         if n != wanted if official.exact else n < _LEAST * wanted:
-            found.append(f"{n:,} of {'' if official.exact else 'about '}{wanted:,} {side.subset} videos")
+            found.append(
+                f"{n:,} of {'' if official.exact else 'about '}{wanted:,} {side.subset} videos"
+            )
     return found

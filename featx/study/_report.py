@@ -48,7 +48,17 @@ def as_text(report: StudyReport) -> str:
             )
         )
     protocol = PROTOCOLS[report.study.protocol]
-    headers = ("row", "model", "%", "95 % interval", "paper", "comparable", "1e9 multiply-adds", "1e6 parameters", "updates")
+    headers = (
+        "row",
+        "model",
+        "%",
+        "95 % interval",
+        "paper",
+        "comparable",
+        "1e9 multiply-adds",
+        "1e6 parameters",
+        "updates",
+    )
     done = sum(entry.result is not None for entry in report.entries)
     return "\n".join(
         [
@@ -59,7 +69,11 @@ def as_text(report: StudyReport) -> str:
             table(rows, headers=headers),
             "",
             _words(report),
-            *(f"{entry.row.name}: {'; '.join(entry.differences)}" for entry in report.entries if entry.differences),
+            *(
+                f"{entry.row.name}: {'; '.join(entry.differences)}"
+                for entry in report.entries
+                if entry.differences
+            ),
             *_starts(report),
             *(
                 f"{entry.row.name}: {entry.result.failed} of {entry.result.videos} videos could not be read and count as wrong"
@@ -99,7 +113,9 @@ def listed(study: Study) -> str:
         )
         for row in study.rows
     ]
-    recipes = [f"{name}{f' on {dataset}' if dataset else ''}" for dataset, name in study.recipes.items()]
+    recipes = [
+        f"{name}{f' on {dataset}' if dataset else ''}" for dataset, name in study.recipes.items()
+    ]
     return "\n".join(
         [
             f"{study.name}: {study.title} ({study.source})",
@@ -126,7 +142,8 @@ def _figures(row: Row) -> str:
 def overview() -> str:
     """Return the studies there are."""
     return table(
-        [(s.name, len(s.rows), s.title, s.source) for s in STUDIES.values()], headers=("study", "rows", "compares", "source")
+        [(s.name, len(s.rows), s.title, s.source) for s in STUDIES.values()],
+        headers=("study", "rows", "compares", "source"),
     )
 
 
@@ -143,7 +160,11 @@ def _compared(report: StudyReport, entry: Entry) -> str:
 def _printed(figure: Printed, report: StudyReport) -> str:
     """Return a printed accuracy, with what it is for where that is not what was measured here."""
     same = figure.dataset == report.settings.dataset and figure.split == report.settings.split
-    return f"{figure.accuracy:g}" if same else f"{figure.accuracy:g} ({figure.dataset}{_split(figure)})"
+    return (
+        f"{figure.accuracy:g}"
+        if same
+        else f"{figure.accuracy:g} ({figure.dataset}{_split(figure)})"
+    )
 
 
 def _split(figure: Printed) -> str:
@@ -160,8 +181,15 @@ def _words(report: StudyReport) -> str:
 
 
 def _starts(report: StudyReport) -> list[str]:
-    found = {entry.row.name: entry.result.weights for entry in report.entries if entry.result and entry.result.weights}
-    return [f"{name} starts from {weights}, the paper's from weights of its own" for name, weights in found.items()]
+    found = {
+        entry.row.name: entry.result.weights
+        for entry in report.entries
+        if entry.result and entry.result.weights
+    }
+    return [
+        f"{name} starts from {weights}, the paper's from weights of its own"
+        for name, weights in found.items()
+    ]
 
 
 def _values(report: StudyReport, entry: Entry) -> dict[str, Any]:
@@ -178,7 +206,9 @@ def _values(report: StudyReport, entry: Entry) -> dict[str, Any]:
         "multiply_adds": counts.multiply_adds if counts else None,
         "parameters": counts.params if counts else None,
         "updates": result.updates if result else None,
-        "paper_source": f"{report.study.paper}, {figure.where}: {figure.dataset}{_split(figure)}" if figure else None,
+        "paper_source": f"{report.study.paper}, {figure.where}: {figure.dataset}{_split(figure)}"
+        if figure
+        else None,
         "differs": "; ".join([*report.differences, *entry.differences]),
     }
 
@@ -213,4 +243,8 @@ def _costs(report: StudyReport) -> Sequence[Cost]:
 
 def _title(report: StudyReport) -> str:
     found = f"{report.study.name}, {report.evaluated.title}"
-    return f"{found}: not comparable with the paper ({report.differences[0]})" if report.differences else found
+    return (
+        f"{found}: not comparable with the paper ({report.differences[0]})"
+        if report.differences
+        else found
+    )

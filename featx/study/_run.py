@@ -78,7 +78,9 @@ class StudyReport:
     @property
     def failures(self) -> dict[str, str]:
         """Why rows of this call have no result, by their names."""
-        return {entry.row.name: entry.failure for entry in self.entries if entry.failure is not None}
+        return {
+            entry.row.name: entry.failure for entry in self.entries if entry.failure is not None
+        }
 
 
 class Watcher:
@@ -106,7 +108,9 @@ class Watcher:
         """The row has a result, from before or now, or a failure."""
 
 
-def run_study(settings: StudySettings, out: str | os.PathLike[str], *, watcher: Watcher | None = None) -> StudyReport:
+def run_study(
+    settings: StudySettings, out: str | os.PathLike[str], *, watcher: Watcher | None = None
+) -> StudyReport:
     """Train and evaluate the rows of a study, each in a folder of its name in `out`, and write results.csv, .txt and .png.
 
     A row that is done is not repeated, one half done continues, and one that fails is told, and the others go on; the
@@ -119,8 +123,15 @@ def run_study(settings: StudySettings, out: str | os.PathLike[str], *, watcher: 
     watcher = watcher or Watcher()
     study, rows = settings.chosen()
     if int(os.environ.get("WORLD_SIZE", "1")) > 1:
-        raise UsageError("a study trains in one process: leave torchrun out, and give each GPU rows of its own and a folder")
-    asked = {"root": settings.root, "split": settings.split, "partial": settings.partial, "holdout": settings.holdout}
+        raise UsageError(
+            "a study trains in one process: leave torchrun out, and give each GPU rows of its own and a folder"
+        )
+    asked = {
+        "root": settings.root,
+        "split": settings.split,
+        "partial": settings.partial,
+        "holdout": settings.holdout,
+    }
     for row in rows:
         recipe(study.recipe(row, settings.dataset), {**settings.overrides, **row.overrides})
     sides = about(settings.dataset, root=settings.root, holdout=settings.holdout).subsets
@@ -147,7 +158,9 @@ def run_study(settings: StudySettings, out: str | os.PathLike[str], *, watcher: 
             if entry.result is None:
                 watcher.row(entry.row, number, len(todo))
                 try:
-                    entry.result = _do(settings, study, entry.row, folder / entry.row.name, test, watcher)
+                    entry.result = _do(
+                        settings, study, entry.row, folder / entry.row.name, test, watcher
+                    )
                 except (FeatxError, RuntimeError, MemoryError) as error:
                     entry.failure = _reason(error)
             write(report)
@@ -161,7 +174,9 @@ def _begin(folder: Path, settings: StudySettings) -> None:
     if not place.exists():
         others = sorted(path.name for path in folder.iterdir() if path.name != "lock")
         if others:
-            raise UsageError(f"{folder} holds {', '.join(others[:3])} and is no study: give a new folder")
+            raise UsageError(
+                f"{folder} holds {', '.join(others[:3])} and is no study: give a new folder"
+            )
         with disk_full(folder):
             write_atomically(place, json.dumps(settings.recorded, indent=1).encode())
         return
@@ -183,14 +198,19 @@ def _entry(settings: StudySettings, study: Study, row: Row, folder: Path, classe
     place, result = folder / row.name / _ROW, None
     if place.exists():
         result = Result(**_read(place))
-        now = settings.start_of(row.name) if study.start(row, settings.dataset) != "nothing" else None
+        now = (
+            settings.start_of(row.name) if study.start(row, settings.dataset) != "nothing" else None
+        )
         if result.weights != now and (row.name in settings.weights or "" in settings.weights):
             raise UsageError(
                 f"{folder / row.name} started from {result.weights or 'nothing'}, now {now or 'nothing'}: give a new folder"
             )
     try:
         counts = _counts(settings, row, classes)
-    except (FeatxError, RuntimeError):  # the row itself will say what the network has against such clips
+    except (
+        FeatxError,
+        RuntimeError,
+    ):  # the row itself will say what the network has against such clips
         counts = None
     return Entry(row, counts, result, None, row_differences(settings, study, row))
 
@@ -201,17 +221,31 @@ def _counts(settings: StudySettings, row: Row, classes: int) -> Counts:
     return count(skeleton(row.model, num_classes=classes), (3, entry.clip.frames, side, side))
 
 
-def _do(settings: StudySettings, study: Study, row: Row, folder: Path, test: Dataset, watcher: Watcher) -> Result:
+def _do(
+    settings: StudySettings, study: Study, row: Row, folder: Path, test: Dataset, watcher: Watcher
+) -> Result:
     """Train a row, or continue with it, and evaluate it."""
     asked = settings.training(study, row)
-    trained = train(asked, folder, on_start=watcher.training, on_progress=watcher.trained, on_validation=watcher.validated)
+    trained = train(
+        asked,
+        folder,
+        on_start=watcher.training,
+        on_progress=watcher.trained,
+        on_validation=watcher.validated,
+    )
     if trained is None:
         raise RuntimeError("training ran in another process")
     network = ExtractionSettings(
         model=row.model, weights=str(folder / "last.safetensors"), precision=settings.precision, device=settings.device,
         workers=settings.workers, timeout=settings.timeout,
     )  # fmt: skip
-    found = evaluate(network, test, protocol=study.protocol, on_start=watcher.evaluating, on_progress=watcher.evaluated)
+    found = evaluate(
+        network,
+        test,
+        protocol=study.protocol,
+        on_start=watcher.evaluating,
+        on_progress=watcher.evaluated,
+    )
     low, high = found.top1.interval()
     result = Result(
         accuracy=100 * found.top1.value,

@@ -46,7 +46,17 @@ class StudySettings:
     @property
     def recorded(self) -> dict[str, Any]:
         """What all rows in a folder must share, as JSON values."""
-        names = ("study", "dataset", "root", "split", "partial", "holdout", "crop", "seed", "precision")
+        names = (
+            "study",
+            "dataset",
+            "root",
+            "split",
+            "partial",
+            "holdout",
+            "crop",
+            "seed",
+            "precision",
+        )
         return {**{name: getattr(self, name) for name in names}, "overrides": dict(self.overrides)}
 
     def start_of(self, row: str) -> str | None:
@@ -84,14 +94,23 @@ class StudySettings:
         study = study_named(self.study)
         rows = study.choose(self.rows)
         study.choose(tuple(name for name in self.weights if name))
-        own = sorted({name for row in study.rows for name in row.overrides if name in self.overrides})
+        own = sorted(
+            {name for row in study.rows for name in row.overrides if name in self.overrides}
+        )
         if own:
-            raise UsageError(f"the rows of {study.name} differ in {own[0]}: leave --set {own[0]} out")
-        for start, what in (("checkpoint", "fine-tuned from a checkpoint"), ("imagenet", "started from ImageNet weights")):
+            raise UsageError(
+                f"the rows of {study.name} differ in {own[0]}: leave --set {own[0]} out"
+            )
+        for start, what in (
+            ("checkpoint", "fine-tuned from a checkpoint"),
+            ("imagenet", "started from ImageNet weights"),
+        ):
             without = [
                 row.name
                 for row in rows
-                if study.start(row, self.dataset) == start and row.name not in self.weights and "" not in self.weights
+                if study.start(row, self.dataset) == start
+                and row.name not in self.weights
+                and "" not in self.weights
             ]
             if without:
                 more = f" and {len(without) - 3} more" if len(without) > 3 else ""

@@ -100,7 +100,9 @@ def study_named(name: str) -> Study:
     return STUDIES[name]
 
 
-def _tran(table: str, ucf101: float, hmdb51: tuple[str, float] | None = None) -> tuple[Printed, ...]:
+def _tran(
+    table: str, ucf101: float, hmdb51: tuple[str, float] | None = None
+) -> tuple[Printed, ...]:
     found = [Printed(accuracy=ucf101, dataset="ucf101", split=1, where=table)]
     if hmdb51 is not None:
         # Appendix C: "We use train and test split 1".
@@ -119,11 +121,18 @@ def _tran_rows() -> Iterator[Row]:
         yield Row(name=name, model=model, group=basic, printed=_tran("table 3", accuracy))
     # One network stands in four tables: input stride 4, crop 112, 3D, D18.
     yield Row(
-        name="sr18", model="sr18", group="SR18 (tables 4 to 7)", printed=_tran("tables 4 to 7", 46.1, ("tables 15 to 17", 21.5))
+        name="sr18",
+        model="sr18",
+        group="SR18 (tables 4 to 7)",
+        printed=_tran("tables 4 to 7", 46.1, ("tables 15 to 17", 21.5)),
     )
     for stride, accuracy in ((1, 43.8), (2, 46.3), (8, 38.8), (16, 38.1), (32, 36.9)):
         yield Row(
-            name=f"stride-{stride}", model="sr18", group="input stride (table 4)", step=stride, printed=_tran("table 4", accuracy)
+            name=f"stride-{stride}",
+            model="sr18",
+            group="input stride (table 4)",
+            step=stride,
+            printed=_tran("table 4", accuracy),
         )
     for crop, ucf101, hmdb51 in ((56, 37.6, 18.3), (224, 44.0, 17.9)):
         yield Row(
@@ -140,9 +149,16 @@ def _tran_rows() -> Iterator[Row]:
     ):
         printed = _tran("table 6", ucf101, ("table 16", hmdb51))
         yield Row(name=name, model=model, group="kind of convolution (table 6)", printed=printed)
-    for depth, ucf101, hmdb51 in ((10, 45.3, 21.3), (16, 46.8, 22.8), (26, 46.3, 22.0), (34, 45.8, 20.1)):
+    for depth, ucf101, hmdb51 in (
+        (10, 45.3, 21.3),
+        (16, 46.8, 22.8),
+        (26, 46.3, 22.0),
+        (34, 45.8, 20.1),
+    ):
         printed = _tran("table 7", ucf101, ("table 17", hmdb51))
-        yield Row(name=f"d{depth}", model=f"sr18_d{depth}", group="depth (table 7)", printed=printed)
+        yield Row(
+            name=f"d{depth}", model=f"sr18_d{depth}", group="depth (table 7)", printed=printed
+        )
 
 
 def _augmentation_rows() -> Iterator[Row]:
@@ -172,7 +188,10 @@ def _freezing_rows() -> Iterator[Row]:
     yield Row(name="all", model="hara_resnet18_2018", group="trained layers")
     for stage in range(1, 6):
         yield Row(
-            name=f"above-conv{stage}", model="hara_resnet18_2018", group="trained layers", overrides={"freeze": f"conv{stage}"}
+            name=f"above-conv{stage}",
+            model="hara_resnet18_2018",
+            group="trained layers",
+            overrides={"freeze": f"conv{stage}"},
         )
 
 
@@ -186,7 +205,13 @@ def _semi_rows() -> Iterator[Row]:
     ):
         printed = [Printed(accuracy=a, dataset="ucf101", split=1, where="table 3") for a in figures]
         yield Row(name=f"3d-{network}", model=deep, group="3D-CNN", printed=tuple(printed[:1]))
-        yield Row(name=f"semi-{network}", model=f"semi_{network}", group="semi-CNN", printed=tuple(printed[1:]), imagenet=True)
+        yield Row(
+            name=f"semi-{network}",
+            model=f"semi_{network}",
+            group="semi-CNN",
+            printed=tuple(printed[1:]),
+            imagenet=True,
+        )
 
 
 def _yang(table: str, accuracy: float) -> Printed:
@@ -196,15 +221,43 @@ def _yang(table: str, accuracy: float) -> Printed:
 def _asymmetric_rows() -> Iterator[Row]:
     five, eight = "five convolutions (tables 2 and 3)", "eight convolutions (table 2)"
     # Tables 2 and 3 have the baseline with 45.4 and 45.7 %.
-    yield Row(name="c3d-b5", model="c3d_b5", group=five, printed=(_yang("table 2", 45.4), _yang("table 3", 45.7)))
-    for name, accuracy in (("3", 46.7), ("4", 46.5), ("5", 47.2), ("34", 45.7), ("35", 46.2), ("45", 46.9), ("345", 45.2)):
+    yield Row(
+        name="c3d-b5",
+        model="c3d_b5",
+        group=five,
+        printed=(_yang("table 2", 45.4), _yang("table 3", 45.7)),
+    )
+    for name, accuracy in (
+        ("3", 46.7),
+        ("4", 46.5),
+        ("5", 47.2),
+        ("34", 45.7),
+        ("35", 46.2),
+        ("45", 46.9),
+        ("345", 45.2),
+    ):
         printed = (_yang("tables 2 and 3" if name == "5" else "table 2", accuracy),)
         yield Row(name=f"b5-asyconv{name}", model=f"b5_asyconv{name}", group=five, printed=printed)
     for i, accuracy in enumerate((46.6, 48.1, 47.5, 45.8), start=1):
-        yield Row(name=f"b5-m{i}", model=f"b5_m{i}", group=five, printed=(_yang("table 3", accuracy),))
+        yield Row(
+            name=f"b5-m{i}", model=f"b5_m{i}", group=five, printed=(_yang("table 3", accuracy),)
+        )
     yield Row(name="c3d-b8", model="c3d_b8", group=eight, printed=(_yang("table 2", 42.3),))
-    for name, accuracy in (("3", 44.3), ("4", 44.7), ("5", 45.3), ("34", 42.9), ("35", 43.2), ("45", 44.1), ("345", 42.3)):
-        yield Row(name=f"b8-asyconv{name}", model=f"b8_asyconv{name}", group=eight, printed=(_yang("table 2", accuracy),))
+    for name, accuracy in (
+        ("3", 44.3),
+        ("4", 44.7),
+        ("5", 45.3),
+        ("34", 42.9),
+        ("35", 43.2),
+        ("45", 44.1),
+        ("345", 42.3),
+    ):
+        yield Row(
+            name=f"b8-asyconv{name}",
+            model=f"b8_asyconv{name}",
+            group=eight,
+            printed=(_yang("table 2", accuracy),),
+        )
     hmdb51 = Printed(accuracy=56.7, dataset="hmdb51", split=None, where="section 4.6")
     for name, model, tuned in (
         ("c3d-b8-finetuned", "c3d_b8", (_yang("table 4", 84.6), hmdb51)),
@@ -212,7 +265,13 @@ def _asymmetric_rows() -> Iterator[Row]:
         ("asymmetric3d-m3-finetuned", "asymmetric3d_m3", (_yang("table 4", 85.1),)),
         ("asymmetric3d-finetuned", "asymmetric3d", (_yang("table 4", 86.4),)),
     ):
-        yield Row(name=name, model=model, group="fine-tuned (table 4)", recipe="asymmetric-finetune", printed=tuned)
+        yield Row(
+            name=name,
+            model=model,
+            group="fine-tuned (table 4)",
+            recipe="asymmetric-finetune",
+            printed=tuned,
+        )
 
 
 STUDIES: Mapping[str, Study] = {

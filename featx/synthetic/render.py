@@ -79,7 +79,9 @@ SHAPES: dict[str, Callable[[Array, Array], Array]] = {
     "diamond": lambda x, y: (abs(x) * 1.4 + abs(y) * 0.8 - 1) / 1.6,
     "triangle": lambda x, y: np.maximum(y - 0.5, abs(x) * 0.866 - y * 0.5 - 0.5),
     "ring": lambda x, y: abs(np.hypot(x, y) - 0.72) - 0.28,
-    "cross": lambda x, y: np.maximum(np.minimum(abs(x), abs(y)) - 0.3, np.maximum(abs(x), abs(y)) - 0.95),
+    "cross": lambda x, y: np.maximum(
+        np.minimum(abs(x), abs(y)) - 0.3, np.maximum(abs(x), abs(y)) - 0.95
+    ),
     "star": lambda x, y: (np.hypot(x, y) - 0.72 - 0.26 * np.cos(5 * np.arctan2(x, -y))) * 0.7,
 }
 
@@ -128,7 +130,9 @@ class Scene:
     tempo: float
 
 
-def draw_scene(size: tuple[int, int], group: np.random.Generator, clip: np.random.Generator) -> Scene:
+def draw_scene(
+    size: tuple[int, int], group: np.random.Generator, clip: np.random.Generator
+) -> Scene:
     """Draw a scene of (height, width): background and palette from `group`'s chances, the shapes from `clip`'s."""
     height, width = size
     palette = _colors(group, 6, lightest=1.0)
@@ -158,7 +162,13 @@ def render(scene: Scene, motion: Motion, seconds: float) -> Frame:
 
 
 def frames(
-    name: str, *, count: int, fps: float = 25.0, size: tuple[int, int] = (240, 320), seed: int = 0, number: int = 0
+    name: str,
+    *,
+    count: int,
+    fps: float = 25.0,
+    size: tuple[int, int] = (240, 320),
+    seed: int = 0,
+    number: int = 0,
 ) -> Iterator[Frame]:
     """Yield the frames, (H, W, 3) uint8 RGB, of video `number` of the class `name`; the same ones for the same arguments."""
     motion = _motion(name)
@@ -202,7 +212,12 @@ def write_videos(
     paths = []
     for done, (name, number) in enumerate(jobs, start=1):
         path = Path(directory, name, file_name(name, number))
-        encode(path, frames(name, count=count, fps=fps, size=size, seed=seed, number=number), fps=fps, size=size)
+        encode(
+            path,
+            frames(name, count=count, fps=fps, size=size, seed=seed, number=number),
+            fps=fps,
+            size=size,
+        )
         paths.append(path)
         if progress is not None:
             progress(done, len(jobs))
@@ -249,7 +264,9 @@ def write_long_video(
     return total
 
 
-def encode(path: str | os.PathLike[str], images: Iterable[Frame], *, fps: float, size: tuple[int, int]) -> None:
+def encode(
+    path: str | os.PathLike[str], images: Iterable[Frame], *, fps: float, size: tuple[int, int]
+) -> None:
     """Encode (H, W, 3) uint8 RGB frames: to an .avi file as MPEG-4, else to MP4 as H.264, where there is an encoder for it.
 
     The file appears whole or not at all, and an existing one with the same bytes is left as it is.
@@ -258,7 +275,10 @@ def encode(path: str | os.PathLike[str], images: Iterable[Frame], *, fps: float,
 
     path = Path(path)
     container_format = "avi" if path.suffix.lower() == ".avi" else "mp4"
-    with _whole_file(path) as temporary, av.open(str(temporary), "w", format=container_format) as container:
+    with (
+        _whole_file(path) as temporary,
+        av.open(str(temporary), "w", format=container_format) as container,
+    ):
         stream = _add_stream(container, fps=fps, size=size)
         for packet in _packets(stream, images):
             container.mux(packet)
@@ -279,10 +299,18 @@ def _add_stream(container: OutputContainer, *, fps: float, size: tuple[int, int]
     import av
 
     # UCF101's and HMDB51's clips are MPEG-4 in AVI.
-    codec = "libx264" if "libx264" in av.codecs_available and container.format.name != "avi" else "mpeg4"
+    codec = (
+        "libx264"
+        if "libx264" in av.codecs_available and container.format.name != "avi"
+        else "mpeg4"
+    )
     # No trail of a moving shape may tell where it came from, so the quality is high. No B-frames: packets come out in the order
     # of display, one a frame. A fixed number of threads: the bytes must not depend on how many cores there are.
-    options = {"preset": "veryfast", "crf": "23", "bf": "0"} if codec == "libx264" else {"qmin": "2", "qmax": "2", "bf": "0"}
+    options = (
+        {"preset": "veryfast", "crf": "23", "bf": "0"}
+        if codec == "libx264"
+        else {"qmin": "2", "qmax": "2", "bf": "0"}
+    )
     stream = cast("VideoStream", container.add_stream(codec, rate=_rate(fps), options=options))
     stream.height, stream.width = size
     stream.pix_fmt = "yuv420p"
@@ -303,7 +331,9 @@ def _whole_file(path: Path) -> Iterator[Path]:
         if not path.is_file() or path.read_bytes() != temporary.read_bytes():
             temporary.replace(path)
     except OSError as error:
-        raise FeatxError(f"cannot write {path}: {error.strerror}; give a folder with room that you may write to") from error
+        raise FeatxError(
+            f"cannot write {path}: {error.strerror}; give a folder with room that you may write to"
+        ) from error
     finally:
         with suppress(OSError):
             temporary.unlink()
@@ -327,7 +357,9 @@ def frame_count(seconds: float, fps: float) -> int:
     """Return how many frames so many seconds have, or raise UsageError if it is none."""
     count = round(seconds * _rate(fps)) if math.isfinite(seconds) else 0
     if count < 1:
-        raise UsageError(f"a video of {seconds} seconds at {fps} frames a second has no frames: make it longer")
+        raise UsageError(
+            f"a video of {seconds} seconds at {fps} frames a second has no frames: make it longer"
+        )
     return count
 
 
@@ -336,7 +368,9 @@ def check_rate_and_size(fps: float, size: tuple[int, int]) -> None:
     if not (math.isfinite(fps) and 1 <= fps <= 240):
         raise UsageError(f"fps is {fps}: give 1 to 240 frames a second")
     if any(side % 2 or not 16 <= side <= 4096 for side in size):
-        raise UsageError(f"frame size is {size[0]}x{size[1]} (height x width): give even numbers from 16 to 4096")
+        raise UsageError(
+            f"frame size is {size[0]}x{size[1]} (height x width): give even numbers from 16 to 4096"
+        )
 
 
 def _colors(rng: np.random.Generator, count: int, *, lightest: float) -> Array:
@@ -356,8 +390,14 @@ def _background(size: tuple[int, int], rng: np.random.Generator, colors: Array) 
     y, x = np.mgrid[0:height, 0:width].astype(np.float32) / height
     clouds = np.zeros(size, np.float32)
     for octave in range(5):
-        pitch, turn, phase_x, phase_y = rng.uniform(1.5, 3.0) * 1.7**octave, *rng.uniform(0, 2 * math.pi, 3)
-        along, across = x * math.cos(turn) + y * math.sin(turn), y * math.cos(turn) - x * math.sin(turn)
+        pitch, turn, phase_x, phase_y = (
+            rng.uniform(1.5, 3.0) * 1.7**octave,
+            *rng.uniform(0, 2 * math.pi, 3),
+        )
+        along, across = (
+            x * math.cos(turn) + y * math.sin(turn),
+            y * math.cos(turn) - x * math.sin(turn),
+        )
         clouds += 0.7**octave * np.sin(pitch * along + phase_x) * np.sin(pitch * across + phase_y)
     turn, pitch, depth = rng.uniform(0, math.pi), rng.uniform(15, 60), rng.uniform(0, 0.25)
     weave = depth * np.sin(pitch * (x * math.cos(turn) + y * math.sin(turn)))

@@ -44,16 +44,26 @@ def write_atomically(path: Path, content: bytes | Callable[[BinaryIO], object]) 
 def check_target(target: Path, *, example: str) -> None:
     """Raise UsageError if no file can be written to `target`, before any work is done; `example`: a name that could."""
     if target.is_dir():
-        raise UsageError(f"{target} is a folder: give the name of a file to write, such as {target / example}")
-    if target.exists() and not target.is_file():  # a device, which the new file would take the place of
-        raise UsageError(f"{target} is no ordinary file: give the name of a file to write, such as {example}")
-    if target.exists() and Path(example).suffix != _FEATURES:  # a feature file is added to, never replaced by something else
+        raise UsageError(
+            f"{target} is a folder: give the name of a file to write, such as {target / example}"
+        )
+    if (
+        target.exists() and not target.is_file()
+    ):  # a device, which the new file would take the place of
+        raise UsageError(
+            f"{target} is no ordinary file: give the name of a file to write, such as {example}"
+        )
+    if (
+        target.exists() and Path(example).suffix != _FEATURES
+    ):  # a feature file is added to, never replaced by something else
         _check_replaced(target, example)
     folder = target.parent
     while not folder.exists():
         folder = folder.parent
     if not folder.is_dir() or not os.access(folder, os.W_OK):
-        raise UsageError(f"cannot write {target}: {folder} is not a folder that you may write to; choose another output")
+        raise UsageError(
+            f"cannot write {target}: {folder} is not a folder that you may write to; choose another output"
+        )
 
 
 def _check_replaced(target: Path, example: str) -> None:
@@ -70,14 +80,18 @@ def _check_replaced(target: Path, example: str) -> None:
             f"{target} is an HDF5 file, features perhaps, and would be lost: choose another output, such as {example}"
         )
     if Path(example).suffix in _TEXTS and b"\0" in begin:
-        raise UsageError(f"{target} is no text, a video perhaps, and would be lost: choose another output, such as {example}")
+        raise UsageError(
+            f"{target} is no text, a video perhaps, and would be lost: choose another output, such as {example}"
+        )
 
 
 def keep_inputs(target: str | os.PathLike[str], inputs: Sequence[str | os.PathLike[str]]) -> None:
     """Raise UsageError if a file that is to be written is one of those that are read: it would be lost."""
     real = os.path.realpath(target)
     if any(os.path.realpath(each) == real for each in inputs):
-        raise UsageError(f"{os.fspath(target)} is what is read here, and would be lost: choose another output")
+        raise UsageError(
+            f"{os.fspath(target)} is what is read here, and would be lost: choose another output"
+        )
 
 
 def sync_folder(folder: Path) -> None:
@@ -122,17 +136,23 @@ def lock_folder(folder: Path, *, name: str) -> BinaryIO:
             folder.mkdir(parents=True, exist_ok=True)
             file = (folder / "lock").open("a+b")
         except OSError as error:
-            raise UsageError(f"cannot write to {folder.parent}: {error.strerror}; choose another output") from error
+            raise UsageError(
+                f"cannot write to {folder.parent}: {error.strerror}; choose another output"
+            ) from error
         try:
             fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except OSError as error:
             if error.errno not in (errno.EWOULDBLOCK, errno.EACCES):
                 file.close()
-                raise UsageError(f"cannot lock {folder}: {error.strerror}; choose an output on another file system") from error
+                raise UsageError(
+                    f"cannot lock {folder}: {error.strerror}; choose an output on another file system"
+                ) from error
             file.seek(0)
             holder = file.read().decode(errors="replace").strip() or "another process"
             file.close()
-            raise UsageError(f"{name} is being written by {holder}: wait for it, or choose another output") from None
+            raise UsageError(
+                f"{name} is being written by {holder}: wait for it, or choose another output"
+            ) from None
         # The run before may have removed the folder between our open and our lock.
         try:
             if os.path.samestat(os.fstat(file.fileno()), os.stat(folder / "lock")):

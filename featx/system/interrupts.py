@@ -17,7 +17,9 @@ def held(on_interrupt: Callable[[], None] = lambda: None) -> Iterator[list[int]]
     on_interrupt: called at each, from a signal handler: it must do no more than set something.
     """
     came: list[int] = []
-    if threading.current_thread() is not threading.main_thread():  # no other thread is interrupted, nor may one set handlers
+    if (
+        threading.current_thread() is not threading.main_thread()
+    ):  # no other thread is interrupted, nor may one set handlers
         yield came
         return
 
@@ -27,7 +29,11 @@ def held(on_interrupt: Callable[[], None] = lambda: None) -> Iterator[list[int]]
 
     before = {number: signal.getsignal(number) for number in (signal.SIGINT, signal.SIGTERM)}
     # A handler that is not Python's own cannot be put back; an ignored signal stays ignored.
-    ours = [number for number, handler in before.items() if callable(handler) or handler is signal.SIG_DFL]
+    ours = [
+        number
+        for number, handler in before.items()
+        if callable(handler) or handler is signal.SIG_DFL
+    ]
     try:
         for number in ours:
             signal.signal(number, note)

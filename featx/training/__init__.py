@@ -27,8 +27,28 @@ _PUBLIC = {
     "train": "run",
 }
 
-__all__ = ["AUGMENTATIONS", "RECIPES", "Augmentation", "Plan", "Preset", "Progress", "Recipe", "Schedule", "TrainReport"]
-__all__ += ["TrainSettings", "Validation", "augmentation", "clock_frames", "finished", "make_plan", "preset", "recipe", "train"]
+__all__ = [
+    "AUGMENTATIONS",
+    "RECIPES",
+    "Augmentation",
+    "Plan",
+    "Preset",
+    "Progress",
+    "Recipe",
+    "Schedule",
+    "TrainReport",
+]
+__all__ += [
+    "TrainSettings",
+    "Validation",
+    "augmentation",
+    "clock_frames",
+    "finished",
+    "make_plan",
+    "preset",
+    "recipe",
+    "train",
+]
 
 if TYPE_CHECKING:
     from featx.training.clips import clock_frames

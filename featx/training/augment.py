@@ -11,7 +11,12 @@ from featx.transforms import FLOW_ZERO, Transform
 
 
 def network_input(
-    clips: torch.Tensor, sides: Sequence[int], flips: Sequence[bool], transform: Transform, *, shorter: int
+    clips: torch.Tensor,
+    sides: Sequence[int],
+    flips: Sequence[bool],
+    transform: Transform,
+    *,
+    shorter: int,
 ) -> torch.Tensor:
     """Resize drawn crops to the network's input, mirror those that are to be, and normalise.
 
@@ -24,7 +29,9 @@ def network_input(
     """
     n, length = clips.shape[:2]
     crop = transform.crop
-    x = torch.empty((n, 3, length, crop, crop), device=clips.device, memory_format=torch.channels_last_3d)
+    x = torch.empty(
+        (n, 3, length, crop, crop), device=clips.device, memory_format=torch.channels_last_3d
+    )
     for kind in sorted(set(zip(sides, flips, strict=True))):
         side, flip = kind
         places = [i for i, each in enumerate(zip(sides, flips, strict=True)) if each == kind]
@@ -51,5 +58,7 @@ def _resized(clips: torch.Tensor, crop: int) -> torch.Tensor:
     if clips.shape[2] == crop:
         return clips
     frames = clips.flatten(0, 1).permute(0, 3, 1, 2).float()
-    frames = functional.interpolate(frames, size=(crop, crop), mode="bilinear", antialias=True, align_corners=False)
+    frames = functional.interpolate(
+        frames, size=(crop, crop), mode="bilinear", antialias=True, align_corners=False
+    )
     return frames.permute(0, 2, 3, 1).reshape(*clips.shape[:2], crop, crop, 3)

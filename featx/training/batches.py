@@ -53,7 +53,13 @@ class Batches(Protocol):
 
     def __enter__(self) -> Batches: ...
 
-    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None, /) -> None: ...
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+        /,
+    ) -> None: ...
 
     def next(self, timeout: float | None = None) -> Batch | None:
         """Return the next batch, on any device; None where it is not there within `timeout` seconds."""

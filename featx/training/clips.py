@@ -74,7 +74,13 @@ class Drawn:
 class DrawWorker(Worker):
     """One decoding process's side of the pipe, for training clips."""
 
-    def __init__(self, link: Connection, settings: DrawSettings, memory: mmap.mmap, complaints: Callable[[], int]) -> None:
+    def __init__(
+        self,
+        link: Connection,
+        settings: DrawSettings,
+        memory: mmap.mmap,
+        complaints: Callable[[], int],
+    ) -> None:
         super().__init__(link, settings, memory, complaints)
         self._draws = settings
         self._indexes: OrderedDict[str, FrameIndex] = OrderedDict()
@@ -106,28 +112,41 @@ class DrawWorker(Worker):
         if found is None:
             found = self._indexes[job.path] = index_video(job.path, alive=self._signs(job))
             self._frames += found.n_frames
-            while len(self._indexes) > _INDEXES or (self._frames > _INDEX_FRAMES and len(self._indexes) > 1):
+            while len(self._indexes) > _INDEXES or (
+                self._frames > _INDEX_FRAMES and len(self._indexes) > 1
+            ):
                 self._frames -= self._indexes.popitem(last=False)[1].n_frames
         return found
 
     def _draw(self, job: DrawJob, index: FrameIndex) -> Drawn:
         spec, augmentation, transform = self._draws.clip, self._draws.drawn, self._draws.transform
-        sampled = part_frames(index, job, spec) if augmentation.temporal == "whole" else sampled_frames(index, job, spec)
+        sampled = (
+            part_frames(index, job, spec)
+            if augmentation.temporal == "whole"
+            else sampled_frames(index, job, spec)
+        )
         rate = len(sampled) / max(index.times[sampled[-1] + 1] - index.times[sampled[0]], 1e-6)
         window = draw_window(job.video, job.choice, len(sampled), rate, spec.span, augmentation)
         rng = np.random.default_rng(job.seed)
-        shown = [int(sampled[window.start + k]) for k in draw_frames(rng, len(window), spec, augmentation)]
+        shown = [
+            int(sampled[window.start + k])
+            for k in draw_frames(rng, len(window), spec, augmentation)
+        ]
         stretch, images = self._images(job, index, shown)
         height, width = next(iter(images.values())).shape[:2]
         crop = draw_crop(rng, height, width, transform.crop, augmentation)
         slot = self._slot()
         for t, number in enumerate(shown):
-            part = images[number][crop.top : crop.top + crop.side, crop.left : crop.left + crop.side]
+            part = images[number][
+                crop.top : crop.top + crop.side, crop.left : crop.left + crop.side
+            ]
             self._slots[slot, 0, t, : crop.side, : crop.side] = part
         self._link.send(ClipReady(job.key, 0, slot))
         return Drawn(crop.side, draw_flip(rng, augmentation), stretch.damaged_frames)
 
-    def _images(self, job: Job, index: FrameIndex, shown: list[int]) -> tuple[Stretch, dict[int, npt.NDArray[np.uint8]]]:
+    def _images(
+        self, job: Job, index: FrameIndex, shown: list[int]
+    ) -> tuple[Stretch, dict[int, npt.NDArray[np.uint8]]]:
         """Return the frames' images as the network sees them; flow comes from the cache where it is kept, else is computed."""
         flow, transform = self._flow, self._draws.transform
         size = self._draws.drawn.resized(transform).frame_size
@@ -140,7 +159,9 @@ class DrawWorker(Worker):
         stretch = read_frames(job.path, index, needed, frame_size=size, alive=self._signs(job))
         images = {}
         for k, pair in pairs.items():
-            made = with_flow([stretch.frames[n] for n in pair], transform.input, flow, stored=stored)
+            made = with_flow(
+                [stretch.frames[n] for n in pair], transform.input, flow, stored=stored
+            )
             images[k] = next(frame for frame in made if frame.index == k).image()
         return stretch, images
 
@@ -153,7 +174,9 @@ class DrawWorker(Worker):
             alive = self._signs(job)
             info = read_frames(job.path, index, [0], alive=alive).info
             size = self._draws.drawn.resized(transform).frame_size(info.height, info.width)
-            cache = FlowCache(folder, job.path, "pyav", size, transform.flow, alive, stamp=stamp_of(job.path))
+            cache = FlowCache(
+                folder, job.path, "pyav", size, transform.flow, alive, stamp=stamp_of(job.path)
+            )
             stored, why = cache.open()
             if stored is not None and stored.frames != index.n_frames:
                 why = f"{cache.path} has {stored.frames} frames, {job.path} {index.n_frames}: the flow is computed"
@@ -175,11 +198,18 @@ def sampled_frames(index: FrameIndex, job: Job, spec: ClipSpec) -> npt.NDArray[n
     if job.whole and spec.fps is None:
         return np.arange(index.n_frames)
     if spec.fps is not None and np.max(np.diff(times)) > MOST_ON_SCREEN:
-        raise VideoError(f"a frame stays on screen for {np.max(np.diff(times)):.0f} s by its timestamps: train without fps")
+        raise VideoError(
+            f"a frame stays on screen for {np.max(np.diff(times)):.0f} s by its timestamps: train without fps"
+        )
     sampling = job.sampling(spec)
-    frames = np.repeat(np.arange(index.n_frames), [sampling.on(times[i], times[i + 1]) for i in range(index.n_frames)])
+    frames = np.repeat(
+        np.arange(index.n_frames),
+        [sampling.on(times[i], times[i + 1]) for i in range(index.n_frames)],
+    )
     if not len(frames):
-        raise VideoError(f"not one of its frames lies in the part from {job.start:g} to {job.end:g} s")
+        raise VideoError(
+            f"not one of its frames lies in the part from {job.start:g} to {job.end:g} s"
+        )
     return frames
 
 
@@ -197,7 +227,9 @@ def part_frames(index: FrameIndex, job: Job, spec: ClipSpec) -> npt.NDArray[np.i
     first = 0 if job.start is None else int(np.searchsorted(at, job.start - 1e-6))
     end = len(at) if job.end is None else int(np.searchsorted(at, job.end - 1e-6))
     if first >= end:
-        raise VideoError(f"not one of its frames lies in the part from {job.start or 0:g} to {job.end or math.inf:g} s")
+        raise VideoError(
+            f"not one of its frames lies in the part from {job.start or 0:g} to {job.end or math.inf:g} s"
+        )
     return frames[first:end]
 
 
@@ -210,7 +242,9 @@ def clock_frames(times: npt.NDArray[np.float64], fps: float) -> npt.NDArray[np.i
     if len(times) < 2:
         return np.zeros(0, dtype=np.int64)
     if (longest := float(np.max(np.diff(times)))) > MOST_ON_SCREEN:
-        raise VideoError(f"a frame stays on screen for {longest:.0f} s by its timestamps: sample without fps")
+        raise VideoError(
+            f"a frame stays on screen for {longest:.0f} s by its timestamps: sample without fps"
+        )
     ends = times[1:].copy()
     ends[0] = max(ends[0], times[0] + 2e-6)
     ticks = np.maximum.accumulate(np.ceil((ends - 1e-6 - times[0]) * fps).astype(np.int64))

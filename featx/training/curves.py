@@ -25,22 +25,67 @@ def plot_curves(folder: str | Path, *, title: str = "") -> None:
         return
     figure = Figure(figsize=(9, 7), layout="constrained", dpi=110)
     loss, top1, lr = figure.subplots(3, 1, sharex=True, height_ratios=(3, 3, 1))
-    step, lines = _averaged(steps["step"]), {name: _averaged(steps[name]) for name in ("loss", "top1", "lr")}
+    step, lines = (
+        _averaged(steps["step"]),
+        {name: _averaged(steps[name]) for name in ("loss", "top1", "lr")},
+    )
     several = -(-len(steps["step"]) // _MOST)
     each = "each update" if several == 1 else f"means of {several} updates"
-    loss.plot(step, lines["loss"], color="tab:blue", alpha=0.6, linewidth=1, label=f"training clips, {each}")
-    top1.plot(step, 100 * lines["top1"], color="tab:blue", alpha=0.6, linewidth=1, label=f"training clips, {each}")
+    loss.plot(
+        step,
+        lines["loss"],
+        color="tab:blue",
+        alpha=0.6,
+        linewidth=1,
+        label=f"training clips, {each}",
+    )
+    top1.plot(
+        step,
+        100 * lines["top1"],
+        color="tab:blue",
+        alpha=0.6,
+        linewidth=1,
+        label=f"training clips, {each}",
+    )
     if epochs.get("step"):
         at = np.asarray(epochs["step"])
-        loss.plot(at, epochs["train_loss"], "o-", color="tab:blue", markersize=3, label="training clips, means of an epoch")
+        loss.plot(
+            at,
+            epochs["train_loss"],
+            "o-",
+            color="tab:blue",
+            markersize=3,
+            label="training clips, means of an epoch",
+        )
         top1.plot(at, 100 * np.asarray(epochs["train_top1"]), "o-", color="tab:blue", markersize=3,
                   label="training clips, means of an epoch")  # fmt: skip
-        loss.plot(at, epochs["val_loss"], "s-", color="tab:orange", markersize=4, label="validation videos")
-        top1.plot(at, 100 * np.asarray(epochs["val_top1"]), "s-", color="tab:orange", markersize=4, label="validation videos")
+        loss.plot(
+            at,
+            epochs["val_loss"],
+            "s-",
+            color="tab:orange",
+            markersize=4,
+            label="validation videos",
+        )
+        top1.plot(
+            at,
+            100 * np.asarray(epochs["val_top1"]),
+            "s-",
+            color="tab:orange",
+            markersize=4,
+            label="validation videos",
+        )
     finite = lines["loss"][np.isfinite(lines["loss"])]
     if len(finite):
         loss.set_ylim(
-            0, 1.05 * max([float(np.quantile(finite, 0.99)), *[v for v in epochs.get("val_loss", []) if np.isfinite(v)]])
+            0,
+            1.05
+            * max(
+                [
+                    float(np.quantile(finite, 0.99)),
+                    *[v for v in epochs.get("val_loss", []) if np.isfinite(v)],
+                ]
+            ),
         )
     top1.set_ylim(0, 102)
     loss.set_ylabel("cross-entropy")
@@ -64,7 +109,10 @@ def _columns(path: Path) -> dict[str, list[float]]:
         return {}
     with path.open(encoding="utf-8", newline="") as file:
         rows = list(csv.DictReader(file))
-    return {name: [float(row[name]) if row[name] else float("nan") for row in rows] for name in (rows[0] if rows else ())}
+    return {
+        name: [float(row[name]) if row[name] else float("nan") for row in rows]
+        for name in (rows[0] if rows else ())
+    }
 
 
 def _averaged(values: Sequence[float]) -> np.ndarray[tuple[int], np.dtype[np.float64]]:

@@ -54,7 +54,9 @@ class RunFolder:
         if not place.exists():
             others = sorted(p.name for p in self.path.iterdir() if p.name != "lock")
             if others:
-                raise UsageError(f"{self.path} holds {', '.join(others[:3])} and is no training run: give a new folder")
+                raise UsageError(
+                    f"{self.path} holds {', '.join(others[:3])} and is no training run: give a new folder"
+                )
             with disk_full(self.path):
                 write_atomically(place, json.dumps(settings, indent=1).encode())
             return
@@ -65,7 +67,10 @@ class RunFolder:
         for torn in self.path.glob("*.tmp"):
             torn.unlink()
         # Digests last: what is of any use to a reader comes before them.
-        differing = sorted(differences(found, json.loads(json.dumps(settings))), key=lambda each: ("list:" in each, each))
+        differing = sorted(
+            differences(found, json.loads(json.dumps(settings))),
+            key=lambda each: ("list:" in each, each),
+        )
         if differing:
             raise UsageError(
                 f"{self.path} holds a run with other settings ({'; '.join(differing[:3])}): give the same ones, or a new folder"
@@ -79,7 +84,9 @@ class RunFolder:
         try:
             found: dict[str, Any] = torch.load(place, map_location="cpu", weights_only=True)
         except Exception as error:
-            raise FeatxError(f"{place} is damaged ({str(error).splitlines()[0][:100]}): give a new folder") from error
+            raise FeatxError(
+                f"{place} is damaged ({str(error).splitlines()[0][:100]}): give a new folder"
+            ) from error
         return found
 
     def save(self, state: Mapping[str, Any]) -> None:
@@ -94,7 +101,10 @@ class RunFolder:
         """Leave out of a table the rows of updates after `step`, which will be made again, and a row that was cut off."""
         rows = [row for row in self.rows(name) if int(row["step"]) <= step]
         with disk_full(self.path):
-            write_atomically(self.path / name, _csv([columns, *([row[c] for c in columns] for row in rows)]).encode())
+            write_atomically(
+                self.path / name,
+                _csv([columns, *([row[c] for c in columns] for row in rows)]).encode(),
+            )
 
     def rows(self, name: str) -> list[dict[str, str]]:
         """Return a table's whole rows."""
@@ -121,14 +131,20 @@ def finished(path: Path) -> Path | None:
         return None
     told = read_state(last).described.get("info")
     training = told.get("training") if isinstance(told, dict) else None
-    whole = isinstance(training, dict) and training.get("updates") is not None and training["updates"] == training.get("of")
+    whole = (
+        isinstance(training, dict)
+        and training.get("updates") is not None
+        and training["updates"] == training.get("of")
+    )
     return last if whole else None
 
 
 def _csv(rows: Iterable[Sequence[object]]) -> str:
     text = io.StringIO()
     # repr of a float is the shortest text that gives the same float again.
-    csv.writer(text, lineterminator="\n").writerows([[repr(v) if isinstance(v, float) else v for v in row] for row in rows])
+    csv.writer(text, lineterminator="\n").writerows(
+        [[repr(v) if isinstance(v, float) else v for v in row] for row in rows]
+    )
     return text.getvalue()
 
 

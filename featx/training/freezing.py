@@ -29,7 +29,11 @@ def freeze(model: Backbone, up_to: str) -> list[str]:
     Their parameters get no gradient; call `hold` whenever the model was put into training mode.
     """
     last = int(up_to.removeprefix("conv"))
-    names = [name for name, _ in model.named_children() if (stage := stage_of(name)) is not None and stage <= last]
+    names = [
+        name
+        for name, _ in model.named_children()
+        if (stage := stage_of(name)) is not None and stage <= last
+    ]
     for name in names:
         model.get_submodule(name).requires_grad_(False)
     return names

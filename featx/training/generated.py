@@ -55,14 +55,26 @@ class Maker:
         stream: str = motion.GENERATED,
     ) -> None:
         self._stream = stream
-        self._places, self._seed, self._frames, self._size, self._device = places, seed, frames, size, device
+        self._places, self._seed, self._frames, self._size, self._device = (
+            places,
+            seed,
+            frames,
+            size,
+            device,
+        )
         self._ones = torch.ones(0, device=device)
         self.notes: list[str] = []
 
     def __enter__(self) -> Maker:
         return self
 
-    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None, /) -> None:
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+        /,
+    ) -> None:
         """Nothing runs beside the caller, and nothing has to end."""
 
     def next(self, timeout: float | None = None) -> Batch:
@@ -71,12 +83,19 @@ class Maker:
         n = len(places)
         with torch.no_grad():
             made = motion.clips(
-                places, seed=self._seed, frames=self._frames, size=self._size, device=self._device, stream=self._stream
+                places,
+                seed=self._seed,
+                frames=self._frames,
+                size=self._size,
+                device=self._device,
+                stream=self._stream,
             )
             if len(self._ones) != n:
                 self._ones = torch.ones(n, device=self._device)
         ids = [f"generated clip {place}" for place in places]
-        return Batch(made.frames, made.labels, self._ones, sides=[self._size] * n, flips=[False] * n, ids=ids)
+        return Batch(
+            made.frames, made.labels, self._ones, sides=[self._size] * n, flips=[False] * n, ids=ids
+        )
 
 
 @dataclass(frozen=True)
@@ -90,7 +109,11 @@ class Generated:
 
     @property
     def title(self) -> str:
-        return "generated clips" if self.settings.dataset == motion.GENERATED else f"{self.settings.dataset} clips"
+        return (
+            "generated clips"
+            if self.settings.dataset == motion.GENERATED
+            else f"{self.settings.dataset} clips"
+        )
 
     @property
     def size(self) -> str:
@@ -108,7 +131,12 @@ class Generated:
     def measured(self) -> Mapping[str, Any]:
         if not self._validates:
             return {}
-        return {"on": f"held-out {self.title}", "clips": HELD_OUT, "seed": self.settings.seed, "generator": motion.VERSION}
+        return {
+            "on": f"held-out {self.title}",
+            "clips": HELD_OUT,
+            "seed": self.settings.seed,
+            "generator": motion.VERSION,
+        }
 
     @property
     def _validates(self) -> bool:
@@ -118,7 +146,9 @@ class Generated:
         """Raise UsageError where the recipe is for videos, or the network sees no RGB frames."""
         check_recipe(recipe)
         if transform.input != "rgb":
-            raise UsageError(f"the input is {transform.input}, and generated clips are RGB frames: give --input rgb")
+            raise UsageError(
+                f"the input is {transform.input}, and generated clips are RGB frames: give --input rgb"
+            )
 
     def recorded(self) -> dict[str, Any]:
         """Return what run.json holds of the generator; the same version makes the same clips."""
@@ -129,7 +159,10 @@ class Generated:
                 "classes": list(self.classes),
                 "epoch": EPOCH_CLIPS,
             },
-            "validate": {"every": self.settings.validate_every, "clips": HELD_OUT if self._validates else 0},
+            "validate": {
+                "every": self.settings.validate_every,
+                "clips": HELD_OUT if self._validates else 0,
+            },
         }
 
     def epochs(self, recipe: Recipe) -> Stream:
@@ -147,10 +180,16 @@ class Generated:
             stream=self.settings.dataset,
         )
 
-    def evaluated(self, planned: Plan, loaded: LoadedModel, precision: str, processes: Processes) -> Evaluation:
+    def evaluated(
+        self, planned: Plan, loaded: LoadedModel, precision: str, processes: Processes
+    ) -> Evaluation:
         """Return what a network makes of the held-out clips."""
-        settings = ExtractionSettings(model=self.settings.model, precision=precision, device=str(processes.device))
-        return evaluate_generated(settings, self.settings.dataset, seed=self.settings.seed, loaded=loaded)
+        settings = ExtractionSettings(
+            model=self.settings.model, precision=precision, device=str(processes.device)
+        )
+        return evaluate_generated(
+            settings, self.settings.dataset, seed=self.settings.seed, loaded=loaded
+        )
 
     def told(self, planned: Plan, clips: int) -> dict[str, Any]:
         """Return what a checkpoint tells of the clips. Its licence is for whoever trains it to choose."""
@@ -158,7 +197,12 @@ class Generated:
         return {
             "what": f"{self.title}: {clips:,} clips of {len(self.classes)} motions, generator version {motion.VERSION}",
             "licence": None,
-            "trained_on": {"dataset": s.dataset, "clips": clips, "generator": motion.VERSION, "seed": s.seed},
+            "trained_on": {
+                "dataset": s.dataset,
+                "clips": clips,
+                "generator": motion.VERSION,
+                "seed": s.seed,
+            },
         }
 
 
@@ -170,7 +214,9 @@ def check_recipe(recipe: Recipe) -> None:
             " they move: give --set augmentation=none"
         )
     if recipe.loss != "softmax":
-        raise UsageError(f"loss is {recipe.loss!r}, and generated clips have no overlaps: give --set loss=softmax")
+        raise UsageError(
+            f"loss is {recipe.loss!r}, and generated clips have no overlaps: give --set loss=softmax"
+        )
     if recipe.clips_per_video != 1:
         raise UsageError(
             f"clips_per_video is {recipe.clips_per_video}, and generated clips come from none: give --set clips_per_video=1"
@@ -193,7 +239,11 @@ def find_generated(settings: TrainSettings, data: Dataset | None) -> Generated:
             f"{name} is {getattr(settings, name)!r}, which is for videos, and generated clips are none: leave it out"
         )
     if settings.validate not in (None, "none"):
-        raise UsageError(f"validate is {settings.validate!r}, and generated clips have no such side: leave it out, or give none")
+        raise UsageError(
+            f"validate is {settings.validate!r}, and generated clips have no such side: leave it out, or give none"
+        )
     if data is not None:
-        raise UsageError("the dataset is generated clips, and another one is given: leave one of them out")
+        raise UsageError(
+            "the dataset is generated clips, and another one is given: leave one of them out"
+        )
     return Generated(settings)

@@ -50,9 +50,15 @@ class Stream:
         attempt: from 1, another video, drawn for the place, instead of one that cannot be read.
         """
         epoch, within = divmod(place, self.epoch_clips)
-        number, choice = divmod(int(_order(self.seed, epoch, self.epoch_clips)[within]), self.clips_per_video)
+        number, choice = divmod(
+            int(_order(self.seed, epoch, self.epoch_clips)[within]), self.clips_per_video
+        )
         if attempt:
-            number = int(np.random.default_rng((self.seed, 2, epoch, within, attempt)).integers(len(self.items)))
+            number = int(
+                np.random.default_rng((self.seed, 2, epoch, within, attempt)).integers(
+                    len(self.items)
+                )
+            )
         item = self.items[number]
         job = DrawJob(
             key,
@@ -94,7 +100,9 @@ class Loader:
     ) -> None:
         self._stream, self._places, self._settings = stream, places, settings
         self._workers, self._timeout = workers, timeout
-        self.notes: list[str] = []  # what the user should be told, beside bad videos, which the batches tell of
+        self.notes: list[
+            str
+        ] = []  # what the user should be told, beside bad videos, which the batches tell of
         self._bad: dict[str, str] = {}
         shape = (batch, *settings.clip_shape[1:])
         self._free: queue.Queue[torch.Tensor] = queue.Queue()
@@ -108,7 +116,12 @@ class Loader:
         self._thread.start()
         return self
 
-    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None) -> None:
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
         self._stop.set()
         self._thread.join()
 

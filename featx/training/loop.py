@@ -104,7 +104,13 @@ class Trainer:
         mixed: bool = False,
         compiled: bool = False,
     ) -> None:
-        self.model, self.recipe, self.stream, self.transform, self.processes = model, recipe, stream, transform, processes
+        self.model, self.recipe, self.stream, self.transform, self.processes = (
+            model,
+            recipe,
+            stream,
+            transform,
+            processes,
+        )
         self._seed = seed
         self._mixed = mixed
         self._shorter = recipe.augmentation.shorter(transform)
@@ -121,7 +127,9 @@ class Trainer:
         self._network = network
         on_gpu = processes.device.type == "cuda"
         self._copies = torch.cuda.Stream(processes.device) if on_gpu else None  # type: ignore[no-untyped-call]
-        self._forward: Callable[[torch.Tensor], torch.Tensor] = torch.compile(network) if compiled else network
+        self._forward: Callable[[torch.Tensor], torch.Tensor] = (
+            torch.compile(network) if compiled else network
+        )
 
     # ------------------------------------------------------------ arithmetic of the stream
 
@@ -154,7 +162,9 @@ class Trainer:
         parts = self.recipe.accumulate * self.processes.world
         for step in itertools.count(self.state.step):
             for turn in range(self.recipe.accumulate):
-                first = (step * parts + turn * self.processes.world + self.processes.rank) * self.part
+                first = (
+                    step * parts + turn * self.processes.world + self.processes.rank
+                ) * self.part
                 yield range(first, first + self.part)
 
     # ------------------------------------------------------------ state
@@ -216,7 +226,12 @@ class Trainer:
         Raises FeatxError with the update and its videos where the loss is not finite; no state after it is saved.
         """
         rate, pending = _Rate(), list[_Pending]()
-        with held() as interrupts, self._own_randomness(), self._kernels(), warnings.catch_warnings():
+        with (
+            held() as interrupts,
+            self._own_randomness(),
+            self._kernels(),
+            warnings.catch_warnings(),
+        ):
             # Of 1 x 1 x 1 kernels, whose numbers lie the same way in either layout.
             warnings.filterwarnings("ignore", "Grad strides do not match bucket view strides")
             ends = False
@@ -234,7 +249,9 @@ class Trainer:
                 if not at_end and made is not None and len(pending) < self._together:
                     continue
                 # One process decides for all: each would wait for ever for one that does something else.
-                saves, interrupted = self.processes.from_first((monotonic() - self._saved > save_seconds, bool(interrupts)))
+                saves, interrupted = self.processes.from_first(
+                    (monotonic() - self._saved > save_seconds, bool(interrupts))
+                )
                 ends = at_end or interrupted
                 rows = self._rows(pending)
                 self._hear(pending)
@@ -254,7 +271,9 @@ class Trainer:
         self.state.validated += 1
         if isinstance(self.schedule, torch.optim.lr_scheduler.ReduceLROnPlateau):
             if validation is None:
-                raise FeatxError("the schedule waits for the validation loss: give validation videos, or another schedule.kind")
+                raise FeatxError(
+                    "the schedule waits for the validation loss: give validation videos, or another schedule.kind"
+                )
             self.schedule.step(validation.loss)
         elif self.schedule is not None and not self.recipe.schedule.each_update:
             with warnings.catch_warnings():
@@ -302,11 +321,19 @@ class Trainer:
             if batch is None:
                 return None
             clips, labels, overlaps, copied = self._on_device(batch)
-            torch.manual_seed(int(np.random.SeedSequence((self._seed, 5, step, turn, self.processes.rank)).generate_state(1)[0]))
+            torch.manual_seed(
+                int(
+                    np.random.SeedSequence(
+                        (self._seed, 5, step, turn, self.processes.rank)
+                    ).generate_state(1)[0]
+                )
+            )
             last = turn == recipe.accumulate - 1
             with self._unsynced(last):
                 with torch.autocast(device.type, torch.bfloat16, enabled=self._mixed):
-                    x = network_input(clips, batch.sides, batch.flips, self.transform, shorter=self._shorter)
+                    x = network_input(
+                        clips, batch.sides, batch.flips, self.transform, shorter=self._shorter
+                    )
                     logits = self._forward(x)
                 loss = loss_of(recipe, logits, labels, overlaps)
                 torch.autograd.backward(loss / recipe.accumulate)
@@ -316,19 +343,25 @@ class Trainer:
             batch.release()
             rate.clips += self.part * self.processes.world
         self.optimizer.step()
-        if recipe.schedule.each_update and isinstance(self.schedule, torch.optim.lr_scheduler.LRScheduler):
+        if recipe.schedule.each_update and isinstance(
+            self.schedule, torch.optim.lr_scheduler.LRScheduler
+        ):
             self.schedule.step()
         self.state.step += 1
         return made
 
-    def _on_device(self, batch: Batch) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor, torch.cuda.Event | None]:
+    def _on_device(
+        self, batch: Batch
+    ) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor, torch.cuda.Event | None]:
         """Return a batch's clips, labels and overlaps on the device, and what tells that they are copied."""
         device = self.processes.device
         if self._copies is None or batch.clips.is_cuda:
             return batch.clips.to(device), batch.labels.to(device), batch.overlaps.to(device), None
         # In a stream of its own the copy does not wait for what the GPU still computes.
         with torch.cuda.stream(self._copies):
-            moved = [x.to(device, non_blocking=True) for x in (batch.clips, batch.labels, batch.overlaps)]
+            moved = [
+                x.to(device, non_blocking=True) for x in (batch.clips, batch.labels, batch.overlaps)
+            ]
             copied = self._copies.record_event()
         computing = torch.cuda.current_stream(device)
         computing.wait_event(copied)
@@ -377,7 +410,9 @@ class Trainer:
     def _hear(self, pending: list[_Pending]) -> None:
         """Count what all processes' batches tell of bad videos."""
         told: Counter[tuple[str, str]] = sum((made.replaced for made in pending), Counter())
-        for replaced, frames in self.processes.all((dict(told), sum(made.damaged_frames for made in pending))):
+        for replaced, frames in self.processes.all(
+            (dict(told), sum(made.damaged_frames for made in pending))
+        ):
             self.state.replaced.update(replaced)
             self.state.damaged_frames += frames
 
@@ -418,7 +453,9 @@ class _Rate:
         spent = max(monotonic() - self._since, 1e-9)
         epochs = math.ceil(trainer.steps * trainer.recipe.batch / trainer.stream.epoch_clips)
         speed = self.clips / spent, self.waited / spent
-        found = Progress(row.step, trainer.steps, row.epoch, epochs, row.loss, row.top1, row.lr, *speed)
+        found = Progress(
+            row.step, trainer.steps, row.epoch, epochs, row.loss, row.top1, row.lr, *speed
+        )
         self.clips, self.waited, self._since = 0, 0.0, monotonic()
         return found
 
@@ -430,11 +467,22 @@ def optimizer(model: Backbone, recipe: Recipe) -> torch.optim.Optimizer:
     rest = [p for p in model.parameters() if p.requires_grad and id(p) not in own]
     groups: list[dict[str, Any]] = [{"params": rest, "lr": recipe.lr}] if rest else []
     for name, p in layer.named_parameters():
-        groups.append({"params": [p], "lr": recipe.lr * (recipe.last_bias if name == "bias" else recipe.last_layer)})
+        groups.append(
+            {
+                "params": [p],
+                "lr": recipe.lr * (recipe.last_bias if name == "bias" else recipe.last_layer),
+            }
+        )
     if recipe.optimizer == "adamw":
-        return torch.optim.AdamW(groups, lr=recipe.lr, betas=(recipe.momentum, 0.999), weight_decay=recipe.weight_decay)
+        return torch.optim.AdamW(
+            groups, lr=recipe.lr, betas=(recipe.momentum, 0.999), weight_decay=recipe.weight_decay
+        )
     return torch.optim.SGD(
-        groups, lr=recipe.lr, momentum=recipe.momentum, dampening=recipe.dampening, weight_decay=recipe.weight_decay
+        groups,
+        lr=recipe.lr,
+        momentum=recipe.momentum,
+        dampening=recipe.dampening,
+        weight_decay=recipe.weight_decay,
     )
 
 
@@ -446,10 +494,15 @@ def schedule(
     if row.kind == "constant":
         return None
     if row.kind == "one-cycle":
-        return torch.optim.lr_scheduler.LambdaLR(optimizer, lambda update: one_cycle(update, updates))
+        return torch.optim.lr_scheduler.LambdaLR(
+            optimizer, lambda update: one_cycle(update, updates)
+        )
     if row.kind == "step":
         return torch.optim.lr_scheduler.StepLR(optimizer, row.every, row.factor)
-    least = [group["lr"] * row.factor**row.reductions if row.reductions is not None else 0.0 for group in optimizer.param_groups]
+    least = [
+        group["lr"] * row.factor**row.reductions if row.reductions is not None else 0.0
+        for group in optimizer.param_groups
+    ]
     # torch reduces at the first bad epoch after `patience` of them: the papers after so many without improvement.
     return torch.optim.lr_scheduler.ReduceLROnPlateau(
         optimizer, factor=row.factor, patience=row.every - 1, threshold=0.0, min_lr=least, eps=0.0

@@ -35,14 +35,26 @@ def overlap_loss(
         action = labels > 0
         # Background gets a v of 1: a masked infinity would be no number in the gradient.
         log_v = torch.where(action, overlaps.to(logits.dtype), torch.ones_like(log_p)).log()
-        excess = torch.where(action, torch.exp(2 * log_p - power * log_v) - 1, torch.zeros_like(log_p)) / 2
+        excess = (
+            torch.where(action, torch.exp(2 * log_p - power * log_v) - 1, torch.zeros_like(log_p))
+            / 2
+        )
         n = len(labels) if over == "all" else action.sum().clamp(min=1)
         return -log_p.mean() + weight * excess.sum() / n
 
 
-def loss_of(recipe: Recipe, logits: torch.Tensor, labels: torch.Tensor, overlaps: torch.Tensor) -> torch.Tensor:
+def loss_of(
+    recipe: Recipe, logits: torch.Tensor, labels: torch.Tensor, overlaps: torch.Tensor
+) -> torch.Tensor:
     """Return the mean loss of a forward pass's clips, (N, C), (N,), (N,) -> (), by the recipe."""
     if recipe.loss == "softmax":
         return functional.cross_entropy(logits.float(), labels)
     over: Literal["all", "positives"] = "all" if recipe.loss == "overlap" else "positives"
-    return overlap_loss(logits.float(), labels, overlaps, weight=recipe.overlap_weight, power=recipe.overlap_power, over=over)
+    return overlap_loss(
+        logits.float(),
+        labels,
+        overlaps,
+        weight=recipe.overlap_weight,
+        power=recipe.overlap_power,
+        over=over,
+    )

@@ -67,7 +67,11 @@ def make_plan(settings: TrainSettings, data: Dataset | None = None) -> Plan:
     protocol_named(settings.protocol)
     entry = model_entry(settings.model)
     generated = settings.dataset in GENERATED_CLIPS
-    own = GENERATED_MOTION if generated else default_recipe(entry.family, finetune=settings.weights is not None)
+    own = (
+        GENERATED_MOTION
+        if generated
+        else default_recipe(entry.family, finetune=settings.weights is not None)
+    )
     name = settings.recipe or own
     chosen = recipe(name, settings.overrides)
     source: Source = find_generated(settings, data) if generated else find_videos(settings, data)
@@ -77,7 +81,9 @@ def make_plan(settings: TrainSettings, data: Dataset | None = None) -> Plan:
             " have it validated, or give --set schedule.kind=step"
         )
     if chosen.schedule.kind == "plateau" and settings.validate_every > 1:
-        raise UsageError(f"recipe {name} looks at the validation loss after every epoch: leave validate_every at 1")
+        raise UsageError(
+            f"recipe {name} looks at the validation loss after every epoch: leave validate_every at 1"
+        )
     loaded, start, changed = _start(settings, source.classes)
     as_extracted = ExtractionSettings(
         model=settings.model,
@@ -88,11 +94,16 @@ def make_plan(settings: TrainSettings, data: Dataset | None = None) -> Plan:
         step=settings.step,
         crop=settings.crop,
     )
-    transform, clip = transform_of(loaded.transform, as_extracted), clip_of(loaded.clip, as_extracted)
+    transform, clip = (
+        transform_of(loaded.transform, as_extracted),
+        clip_of(loaded.clip, as_extracted),
+    )
     clip = settings.clip or clip
     notes = [*source.notes, *changed, *_background_note(chosen, source.classes)]
     if settings.clip is None and chosen.augmentation.temporal == "span" and clip.scales != (1,):
-        notes.append(f"the weights are for windows of {len(clip.scales)} lengths: clips of {clip.span} frames are trained on")
+        notes.append(
+            f"the weights are for windows of {len(clip.scales)} lengths: clips of {clip.span} frames are trained on"
+        )
         clip = replace(clip, scales=(1,))
     if transform.crops != "center" or transform.flip:
         transform = replace(transform, crops="center", flip=False)
@@ -104,7 +115,9 @@ def _background_note(chosen: Recipe, classes: Sequence[str]) -> list[str]:
     """Return what is to be said of the overlap loss on a dataset that was not made for it."""
     if chosen.loss == "softmax" or classes[0].lower() == "background":
         return []
-    return [f"loss {chosen.loss} takes the first class, {classes[0]!r}, for background, as `featx detect train` has one"]
+    return [
+        f"loss {chosen.loss} takes the first class, {classes[0]!r}, for background, as `featx detect train` has one"
+    ]
 
 
 @dataclass(frozen=True)
@@ -126,7 +139,9 @@ def preset(model: str, weights: str | None = None) -> Preset:
     return Preset(name, loaded.clip, model_entry(model).family)
 
 
-def _start(settings: TrainSettings, names: tuple[str, ...]) -> tuple[LoadedModel, dict[str, Any], list[str]]:
+def _start(
+    settings: TrainSettings, names: tuple[str, ...]
+) -> tuple[LoadedModel, dict[str, Any], list[str]]:
     """Return the network to start from, with a classifier of these classes, what it is, and what was changed."""
     classes = len(names)
     entry = model_entry(settings.model)
@@ -134,12 +149,22 @@ def _start(settings: TrainSettings, names: tuple[str, ...]) -> tuple[LoadedModel
         model = create_model(settings.model, num_classes=classes, seed=settings.seed)
         if settings.init_2d is not None:
             fill(model, settings.init_2d, name=settings.model)
-        name = "untrained weights" if settings.init_2d is None else f"{settings.init_2d} in the spatial layers"
+        name = (
+            "untrained weights"
+            if settings.init_2d is None
+            else f"{settings.init_2d} in the spatial layers"
+        )
         start: dict[str, Any] = {"name": name}
         if settings.init_2d is not None:
             with Path(settings.init_2d).open("rb") as file:
                 start["sha256"] = sha256_of(file)
-        return LoadedModel(model=model, transform=entry.transform, clip=entry.clip, weights_info=start), start, []
+        return (
+            LoadedModel(
+                model=model, transform=entry.transform, clip=entry.clip, weights_info=start
+            ),
+            start,
+            [],
+        )
     loaded = load_model(settings.model, settings.weights, seed=settings.seed)
     start = {k: loaded.weights_info.get(k) for k in ("name", "sha256", "source")}
     notes = [str(note)] if (note := loaded.weights_info.get("note")) else []
@@ -174,7 +199,9 @@ def check(planned: Plan, processes: Processes) -> None:
             "precision is bf16 and the device is the CPU, where bf16 weight gradients of these layers are wrong: give float32"
         )
     least = min(row.augmentation.shorter(planned.transform), planned.transform.shorter)
-    if (side := row.augmentation.largest_side(planned.transform)) > least and not row.augmentation.scales:
+    if (
+        side := row.augmentation.largest_side(planned.transform)
+    ) > least and not row.augmentation.scales:
         raise UsageError(
             f"crops of {side} pixels do not fit into frames whose shorter side is {least}: give"
             f" --set augmentation.frame_size={side}, or more"

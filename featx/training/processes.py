@@ -67,11 +67,15 @@ def joined(device: str) -> Iterator[Processes]:
     place = resolve_device(device)
     if place.type == "cuda":
         if place.index is not None:
-            raise UsageError(f"device {device!r} with {world} processes: give --device cuda, and each takes a GPU of its own")
+            raise UsageError(
+                f"device {device!r} with {world} processes: give --device cuda, and each takes a GPU of its own"
+            )
         place = resolve_device(f"cuda:{local}")
         torch.cuda.set_device(place)
     # The first process evaluates while the others wait, for hours on a large validation set.
-    distributed.init_process_group("nccl" if place.type == "cuda" else "gloo", timeout=timedelta(hours=12))
+    distributed.init_process_group(
+        "nccl" if place.type == "cuda" else "gloo", timeout=timedelta(hours=12)
+    )
     try:
         yield Processes(place, rank, world, int(os.environ.get("LOCAL_WORLD_SIZE", str(world))))
     finally:

@@ -34,13 +34,21 @@ class Schedule:
 
     def __post_init__(self) -> None:
         if self.kind not in get_args(ScheduleKind):
-            raise UsageError(f"schedule is {self.kind!r}: give one of {', '.join(get_args(ScheduleKind))}")
+            raise UsageError(
+                f"schedule is {self.kind!r}: give one of {', '.join(get_args(ScheduleKind))}"
+            )
         if self.unit not in get_args(Unit):
-            raise UsageError(f"schedule unit is {self.unit!r}: give one of {', '.join(get_args(Unit))}")
+            raise UsageError(
+                f"schedule unit is {self.unit!r}: give one of {', '.join(get_args(Unit))}"
+            )
         if self.kind == "plateau" and self.unit != "epochs":
-            raise UsageError("a plateau is counted in epochs, after each of which the validation loss is taken")
+            raise UsageError(
+                "a plateau is counted in epochs, after each of which the validation loss is taken"
+            )
         if not 0 < self.factor < 1 or self.every < 1:
-            raise UsageError(f"schedule factor {self.factor} every {self.every}: give a factor between 0 and 1, and 1 or more")
+            raise UsageError(
+                f"schedule factor {self.factor} every {self.every}: give a factor between 0 and 1, and 1 or more"
+            )
         if self.reductions is not None and self.reductions < 0:
             raise UsageError(f"schedule reductions is {self.reductions}: give 0 or more")
 
@@ -111,25 +119,41 @@ class Recipe:
             if (value := getattr(self, name)) < 1:
                 raise UsageError(f"recipe {name} is {value}: give 1 or more")
         if self.batch % self.accumulate:
-            raise UsageError(f"a batch of {self.batch} clips cannot be divided over {self.accumulate} passes: give a divisor")
+            raise UsageError(
+                f"a batch of {self.batch} clips cannot be divided over {self.accumulate} passes: give a divisor"
+            )
         if not 0 < self.lr < math.inf:
             raise UsageError(f"recipe lr is {self.lr}: give a learning rate above 0")
-        for name in ("momentum", "dampening", "weight_decay", "last_layer", "last_bias", "overlap_weight", "overlap_power"):
+        for name in (
+            "momentum",
+            "dampening",
+            "weight_decay",
+            "last_layer",
+            "last_bias",
+            "overlap_weight",
+            "overlap_power",
+        ):
             if not 0 <= (value := getattr(self, name)) < math.inf:
                 raise UsageError(f"recipe {name} is {value}: give 0 or more")
         if self.unit not in get_args(Unit):
-            raise UsageError(f"recipe unit is {self.unit!r}: give one of {', '.join(get_args(Unit))}")
+            raise UsageError(
+                f"recipe unit is {self.unit!r}: give one of {', '.join(get_args(Unit))}"
+            )
         if self.freeze is not None and self.freeze not in (f"conv{stage}" for stage in range(1, 6)):
             raise UsageError(f"freeze is {self.freeze!r}: give conv1 to conv5, or leave it out")
         if self.optimizer not in get_args(Optimizer):
-            raise UsageError(f"recipe optimizer is {self.optimizer!r}: give one of {', '.join(get_args(Optimizer))}")
+            raise UsageError(
+                f"recipe optimizer is {self.optimizer!r}: give one of {', '.join(get_args(Optimizer))}"
+            )
         if self.optimizer == "adamw" and (self.dampening or self.momentum >= 1):
             raise UsageError(
                 f"recipe optimizer is 'adamw' with momentum {self.momentum:g} and dampening {self.dampening:g}: give a momentum,"
                 " its first beta, below 1, and no dampening"
             )
         if self.loss not in get_args(Loss):
-            raise UsageError(f"recipe loss is {self.loss!r}: give one of {', '.join(get_args(Loss))}")
+            raise UsageError(
+                f"recipe loss is {self.loss!r}: give one of {', '.join(get_args(Loss))}"
+            )
 
     def to_dict(self) -> dict[str, Any]:
         """Return the recipe as plain JSON values, as a checkpoint carries it.
@@ -161,7 +185,11 @@ def _plateau(reductions: int | None = None) -> Schedule:
 # Tran et al. 2017 print neither momentum nor weight decay: 0.9 and 0.0005, C3D's in the S-CNN paper's settings, are our choice.
 _TRAN: dict[str, Any] = {"unit": "iterations", "weight_decay": 0.0005}
 _HARA2018: dict[str, Any] = {"batch": 128, "weight_decay": 0.001, "schedule": _plateau()}
-_ASYMMETRIC: dict[str, Any] = {"batch": 16, "weight_decay": 0.0005, "augmentation": AUGMENTATIONS["asymmetric"]}
+_ASYMMETRIC: dict[str, Any] = {
+    "batch": 16,
+    "weight_decay": 0.0005,
+    "augmentation": AUGMENTATIONS["asymmetric"],
+}
 # As epochs, section 5.3's own numbers, which fit any amount of data; the authors' iterations are 16 epochs of theirs.
 _SCNN: dict[str, Any] = {
     "lr": 0.001, "batch": 8, "duration": 16, "schedule": _step(4, "epochs", 0.5), "weight_decay": 0.00005,
@@ -282,12 +310,20 @@ def recipe(name: str, overrides: Mapping[str, str] | None = None) -> Recipe:
         part, _, field = path.rpartition(".")
         kinds = get_type_hints(_PARTS.get(part, Recipe))
         if part not in changes or field not in kinds or field in ("source", *_PARTS):
-            choices = [f"{part}." * bool(part) + f for part, row in (("", Recipe), *_PARTS.items()) for f in get_type_hints(row)]
+            choices = [
+                f"{part}." * bool(part) + f
+                for part, row in (("", Recipe), *_PARTS.items())
+                for f in get_type_hints(row)
+            ]
             raise UsageError(f"a recipe has no field {path!r}{nearest(path, choices)}")
         changes[part][field] = _value(path, text, kinds[field])
     # All at once: two fields may be sound together that one of them alone is not.
     whole = changes.pop("")
-    return replace(chosen, **whole, **{part: replace(getattr(chosen, part), **change) for part, change in changes.items()})
+    return replace(
+        chosen,
+        **whole,
+        **{part: replace(getattr(chosen, part), **change) for part, change in changes.items()},
+    )
 
 
 _PARTS: Mapping[str, type] = {"schedule": Schedule, "augmentation": Augmentation}
@@ -305,6 +341,12 @@ def _value(path: str, text: str, kind: Any) -> Any:
         if kind in (int, float):
             return kind(text)
     except ValueError:
-        wanted = "a whole number" if kind is int else "a number" if kind is float else "numbers separated by commas"
+        wanted = (
+            "a whole number"
+            if kind is int
+            else "a number"
+            if kind is float
+            else "numbers separated by commas"
+        )
         raise UsageError(f"{path} is {text!r}: give {wanted}") from None
     return text

@@ -89,7 +89,9 @@ class _Run:
         self._model = planned.model.to(processes.device)
         # On a CPU weight gradients in bf16 are wrong, and what is validated is what is trained.
         on_gpu = processes.device.type == "cuda"
-        self._precision = resolve_precision(settings.precision, processes.device) if on_gpu else "float32"
+        self._precision = (
+            resolve_precision(settings.precision, processes.device) if on_gpu else "float32"
+        )
         self.trainer = Trainer(
             self._model,
             planned.recipe,
@@ -119,7 +121,10 @@ class _Run:
             if trainer.state.step < trainer.steps:
                 with planned.source.batches(planned, trainer) as loader:
                     while trainer.state.step < trainer.steps:
-                        until = min(trainer.steps, trainer.step_after(trainer.epochs_at(trainer.state.step) + 1))
+                        until = min(
+                            trainer.steps,
+                            trainer.step_after(trainer.epochs_at(trainer.state.step) + 1),
+                        )
                         trainer.run(
                             loader,
                             until,
@@ -192,10 +197,16 @@ class _Run:
             return
         validation = None
         if planned.source.validated is not None and due:
-            validation = self._processes.from_first(self._evaluated() if self._processes.first else None)
+            validation = self._processes.from_first(
+                self._evaluated() if self._processes.first else None
+            )
         n = max(1, state.updates)
         row: list[object] = [complete, state.step, state.loss / n, state.top1 / n]
-        row += ["" if value is None else value for value in asdict(validation).values()] if validation is not None else [""] * 3
+        row += (
+            ["" if value is None else value for value in asdict(validation).values()]
+            if validation is not None
+            else [""] * 3
+        )
         row.append(trainer.lr)
         state.updates, state.loss, state.top1 = 0, 0.0, 0.0
         state.listed = state.step
@@ -221,7 +232,11 @@ class _Run:
         planned = self._plan
         info = {"name": "in training", "sha256": None, "source": "in training", "licence": None}
         loaded = LoadedModel(
-            model=self._model, transform=planned.transform, clip=planned.clip, weights_info=info, labels=planned.source.classes
+            model=self._model,
+            transform=planned.transform,
+            clip=planned.clip,
+            weights_info=info,
+            labels=planned.source.classes,
         )
         found = planned.source.evaluated(planned, loaded, self._precision, self._processes)
         for _, path, reason in found.failures:
@@ -245,14 +260,23 @@ class _Run:
         if self._folder is not None:
             from featx.training.curves import plot_curves
 
-            plot_curves(self._out, title=f"{self._plan.settings.model} on {self._plan.source.title}, {self._plan.recipe_name}")
+            plot_curves(
+                self._out,
+                title=f"{self._plan.settings.model} on {self._plan.source.title}, {self._plan.recipe_name}",
+            )
 
 
 def validation_of(found: Evaluation) -> Validation:
     """Return an evaluation's mean cross-entropy, over what could be read, and its accuracies over all."""
-    right = found.probabilities[np.flatnonzero(found.read), found.labels[found.read]].astype(np.float64)
+    right = found.probabilities[np.flatnonzero(found.read), found.labels[found.read]].astype(
+        np.float64
+    )
     top5 = found.top5
-    return Validation(float(-np.log(np.maximum(right, 1e-45)).mean()), found.top1.value, top5.value if top5 is not None else None)
+    return Validation(
+        float(-np.log(np.maximum(right, 1e-45)).mean()),
+        found.top1.value,
+        top5.value if top5 is not None else None,
+    )
 
 
 def checkpoint_info(planned: Plan, trainer: Trainer, *, chosen: bool) -> dict[str, Any]:
@@ -261,7 +285,12 @@ def checkpoint_info(planned: Plan, trainer: Trainer, *, chosen: bool) -> dict[st
     told, validation = source.told(planned, state.step * planned.recipe.batch), state.validation
     metrics: dict[str, Any] = {}
     if validation is not None and source.measured:
-        metrics = {**source.measured, "updates": state.listed, "top1": validation.top1, "top5": validation.top5}
+        metrics = {
+            **source.measured,
+            "updates": state.listed,
+            "top1": validation.top1,
+            "top5": validation.top5,
+        }
         metrics["loss"] = validation.loss
     return {
         "name": f"{settings.model} on {source.title}",
@@ -270,7 +299,10 @@ def checkpoint_info(planned: Plan, trainer: Trainer, *, chosen: bool) -> dict[st
         "licence": told["licence"],
         "labels": list(source.classes),
         "metrics": metrics,
-        "trained_on": {**told["trained_on"], "chosen_on": source.measured.get("on") if chosen else None},
+        "trained_on": {
+            **told["trained_on"],
+            "chosen_on": source.measured.get("on") if chosen else None,
+        },
         "training": {
             "recipe": planned.recipe_name,
             **planned.recipe.to_dict(),

@@ -50,40 +50,68 @@ class Augmentation:
 
     def __post_init__(self) -> None:
         if self.position not in get_args(Position):
-            raise UsageError(f"crop position is {self.position!r}: give one of {', '.join(get_args(Position))}")
+            raise UsageError(
+                f"crop position is {self.position!r}: give one of {', '.join(get_args(Position))}"
+            )
         if self.frame_size is not None and not 1 <= self.frame_size <= 4096:
-            raise UsageError(f"frames of {self.frame_size} pixels: give 1 to 4096, the shorter side")
+            raise UsageError(
+                f"frames of {self.frame_size} pixels: give 1 to 4096, the shorter side"
+            )
         if any(not 0 < s <= 1 for s in self.scales):
-            raise UsageError(f"scales is {self.scales}: each must be above 0 and at most 1, the frame's shorter side")
+            raise UsageError(
+                f"scales is {self.scales}: each must be above 0 and at most 1, the frame's shorter side"
+            )
         if not self.temporal_scales or any(not 0 < s <= 100 for s in self.temporal_scales):
-            raise UsageError(f"temporal scales is {self.temporal_scales}: give one or more, each above 0 and at most 100")
+            raise UsageError(
+                f"temporal scales is {self.temporal_scales}: give one or more, each above 0 and at most 100"
+            )
         if not 0 <= self.flip <= 1:
             raise UsageError(f"flip is {self.flip}: give the chance of a mirrored clip, 0 to 1")
         if self.windows < 0 or not self.window_seconds > 0:
-            raise UsageError(f"{self.windows} windows of {self.window_seconds} s: give 0 or more, longer than 0 s")
+            raise UsageError(
+                f"{self.windows} windows of {self.window_seconds} s: give 0 or more, longer than 0 s"
+            )
         if self.temporal not in get_args(Temporal):
-            raise UsageError(f"temporal is {self.temporal!r}: give one of {', '.join(get_args(Temporal))}")
+            raise UsageError(
+                f"temporal is {self.temporal!r}: give one of {', '.join(get_args(Temporal))}"
+            )
         if self.temporal == "whole" and (self.windows or self.temporal_scales != (1.0,)):
-            raise UsageError("temporal is 'whole', which leaves nothing to draw: give neither windows nor temporal_scales")
+            raise UsageError(
+                "temporal is 'whole', which leaves nothing to draw: give neither windows nor temporal_scales"
+            )
 
     def to_dict(self) -> dict[str, Any]:
         """Return the settings as plain JSON values, without `temporal` "span", as in the runs before there was a choice."""
         values = {k: list(v) if isinstance(v, tuple) else v for k, v in asdict(self).items()}
-        return values if self.temporal == "whole" else {k: v for k, v in values.items() if k != "temporal"}
+        return (
+            values
+            if self.temporal == "whole"
+            else {k: v for k, v in values.items() if k != "temporal"}
+        )
 
     @classmethod
     def from_dict(cls, values: Mapping[str, Any]) -> Augmentation:
         """Rebuild an augmentation from `to_dict`'s values."""
-        given: dict[str, Any] = {k: tuple(v) if isinstance(v, list) else v for k, v in values.items()}
+        given: dict[str, Any] = {
+            k: tuple(v) if isinstance(v, list) else v for k, v in values.items()
+        }
         return cls(**given)
 
     def resized(self, transform: Transform) -> Transform:
         """Return the preprocessing by which frames are resized before they are cropped."""
-        return transform if self.frame_size is None else replace(transform, resize=self.frame_size, crop=1)
+        return (
+            transform
+            if self.frame_size is None
+            else replace(transform, resize=self.frame_size, crop=1)
+        )
 
     def largest_side(self, transform: Transform) -> int:
         """Return the side, in pixels, of the largest crop, for a network with that preprocessing."""
-        return max(_side(self.shorter(transform), scale) for scale in self.scales) if self.scales else transform.crop
+        return (
+            max(_side(self.shorter(transform), scale) for scale in self.scales)
+            if self.scales
+            else transform.crop
+        )
 
     def shorter(self, transform: Transform) -> int:
         """Return the shorter side, in pixels, of the frames that are cropped, for a network with that preprocessing."""
@@ -101,10 +129,17 @@ AUGMENTATIONS: Mapping[str, Augmentation] = {
     # Hara et al. 2018, section IV-A, in its order.
     "spatial-center": Augmentation(frame_size=240, position="center"),
     "spatial-random": Augmentation(frame_size=240, position="uniform"),
-    "multi-scale-spatial-random": Augmentation(frame_size=240, position="uniform", scales=MULTI_SCALE),
-    "multi-scale-spatial-corner": Augmentation(frame_size=240, position="corner", scales=MULTI_SCALE),
+    "multi-scale-spatial-random": Augmentation(
+        frame_size=240, position="uniform", scales=MULTI_SCALE
+    ),
+    "multi-scale-spatial-corner": Augmentation(
+        frame_size=240, position="corner", scales=MULTI_SCALE
+    ),
     "multi-scale-spatiotemporal-random": Augmentation(
-        frame_size=240, position="uniform", scales=MULTI_SCALE, temporal_scales=(3.0, 2.0, 1.0, 1 / 2, 1 / 3)
+        frame_size=240,
+        position="uniform",
+        scales=MULTI_SCALE,
+        temporal_scales=(3.0, 2.0, 1.0, 1 / 2, 1 / 3),
     ),
     # Hara et al. 2017, section 3.2.1.
     "hara2017": Augmentation(frame_size=360, position="corner", scales=MULTI_SCALE),
@@ -133,7 +168,9 @@ class Crop:
     side: int
 
 
-def draw_frames(rng: np.random.Generator, n_frames: int, clip: ClipSpec, augmentation: Augmentation) -> list[int]:
+def draw_frames(
+    rng: np.random.Generator, n_frames: int, clip: ClipSpec, augmentation: Augmentation
+) -> list[int]:
     """Draw which sampled frames a clip shows, `clip.frames` numbers below `n_frames`.
 
     The first is drawn with the same chance from all with which the clip lies inside the video. A video that is shorter
@@ -150,7 +187,14 @@ def draw_frames(rng: np.random.Generator, n_frames: int, clip: ClipSpec, augment
     return [(start + k * span // clip.frames) % n_frames for k in range(clip.frames)]
 
 
-def draw_window(seed: tuple[int, ...], choice: int, n_frames: int, fps: float, span: int, augmentation: Augmentation) -> range:
+def draw_window(
+    seed: tuple[int, ...],
+    choice: int,
+    n_frames: int,
+    fps: float,
+    span: int,
+    augmentation: Augmentation,
+) -> range:
     """Return the frames that clip number `choice` of a video may come from: the whole video, or one of its drawn windows.
 
     seed: of the video, so that its windows are the same in every epoch. fps: of the sampled frames. span: a clip's, at least
@@ -164,20 +208,30 @@ def draw_window(seed: tuple[int, ...], choice: int, n_frames: int, fps: float, s
     return range(start, start + length)
 
 
-def draw_crop(rng: np.random.Generator, height: int, width: int, crop: int, augmentation: Augmentation) -> Crop:
+def draw_crop(
+    rng: np.random.Generator, height: int, width: int, crop: int, augmentation: Augmentation
+) -> Crop:
     """Draw the part of a (height, width) frame that is shown, for a network whose input is `crop` wide."""
     scales = augmentation.scales
     scale = scales[int(rng.integers(len(scales)))] if scales else None
     side = crop if scale is None else _side(min(height, width), scale)
     bottom, right = height - side, width - side
     if bottom < 0 or right < 0:
-        raise UsageError(f"frames of {height}x{width} pixels are smaller than the crop of {side}: give larger ones")
+        raise UsageError(
+            f"frames of {height}x{width} pixels are smaller than the crop of {side}: give larger ones"
+        )
     center = Crop(bottom // 2, right // 2, side)
     if augmentation.position == "center":
         return center
     if augmentation.position == "uniform":
         return Crop(int(rng.integers(bottom + 1)), int(rng.integers(right + 1)), side)
-    corners = [center, Crop(0, 0, side), Crop(0, right, side), Crop(bottom, 0, side), Crop(bottom, right, side)]
+    corners = [
+        center,
+        Crop(0, 0, side),
+        Crop(0, right, side),
+        Crop(bottom, 0, side),
+        Crop(bottom, right, side),
+    ]
     return corners[int(rng.integers(len(corners)))]
 
 

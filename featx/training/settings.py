@@ -68,7 +68,9 @@ class TrainSettings:
         if self.validate_every < 1:
             raise UsageError(f"validation every {self.validate_every} epochs: give 1 or more")
         if not self.save_seconds >= 0 or not self.timeout > 0:
-            raise UsageError(f"saving every {self.save_seconds} s, timeout {self.timeout} s: give numbers of seconds above 0")
+            raise UsageError(
+                f"saving every {self.save_seconds} s, timeout {self.timeout} s: give numbers of seconds above 0"
+            )
         if not 0 <= self.seed < 1 << 63:
             raise UsageError(f"seed is {self.seed}: give a whole number from 0 to 2^63 - 1")
         if self.crop is not None:

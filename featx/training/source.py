@@ -59,7 +59,9 @@ class Source(Protocol):
     def batches(self, planned: Plan, trainer: Trainer) -> Batches:
         """Return the stream's batches, from the trainer's present step on."""
 
-    def evaluated(self, planned: Plan, loaded: LoadedModel, precision: str, processes: Processes) -> Evaluation:
+    def evaluated(
+        self, planned: Plan, loaded: LoadedModel, precision: str, processes: Processes
+    ) -> Evaluation:
         """Return what a network makes of the validation side."""
 
     def told(self, planned: Plan, clips: int) -> dict[str, Any]:

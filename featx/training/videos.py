@@ -60,7 +60,11 @@ class Videos:
     def measured(self) -> Mapping[str, Any]:
         if self.val is None:
             return {}
-        return {"protocol": self.settings.protocol, "on": self.val.title, "videos": len(self.val.items)}
+        return {
+            "protocol": self.settings.protocol,
+            "on": self.val.title,
+            "videos": len(self.val.items),
+        }
 
     def check(self, recipe: Recipe, transform: Transform) -> None:
         """Raise UsageError where there are too few videos."""
@@ -81,7 +85,9 @@ class Videos:
 
     def epochs(self, recipe: Recipe) -> Stream:
         """Return the stream of clips, drawn in an order of its own in every epoch."""
-        return Stream(self.train.items, clips_per_video=recipe.clips_per_video, seed=self.settings.seed)
+        return Stream(
+            self.train.items, clips_per_video=recipe.clips_per_video, seed=self.settings.seed
+        )
 
     def batches(self, planned: Plan, trainer: Trainer) -> Loader:
         """Return a loader, whose decoding processes start when it is entered."""
@@ -90,14 +96,23 @@ class Videos:
         return Loader(
             self.epochs(planned.recipe),
             trainer.places(),
-            DrawSettings(planned.clip, planned.transform, "pyav", SLOTS, flow_cache, planned.recipe.augmentation),
+            DrawSettings(
+                planned.clip,
+                planned.transform,
+                "pyav",
+                SLOTS,
+                flow_cache,
+                planned.recipe.augmentation,
+            ),
             batch=trainer.part,
             workers=s.workers or max(1, cpu_count() // processes.nearby),
             pin=processes.device.type == "cuda",
             timeout=s.timeout,
         )
 
-    def evaluated(self, planned: Plan, loaded: LoadedModel, precision: str, processes: Processes) -> Evaluation:
+    def evaluated(
+        self, planned: Plan, loaded: LoadedModel, precision: str, processes: Processes
+    ) -> Evaluation:
         """Return what a network makes of the validation videos, by the settings' protocol."""
         if self.val is None:
             raise ValueError("there are no validation videos")
@@ -130,7 +145,11 @@ def find_videos(settings: TrainSettings, data: Dataset | None) -> Videos:
     """Return the videos that settings name, or `data`, which has no validation side; errors as `load_dataset`'s."""
     if data is not None:
         return Videos(settings, _checked(data, settings), None, data.notes)
-    asked: dict[str, Any] = {"root": settings.root, "split": settings.split, "partial": settings.partial}
+    asked: dict[str, Any] = {
+        "root": settings.root,
+        "split": settings.split,
+        "partial": settings.partial,
+    }
     asked["holdout"] = settings.holdout
     train = load_dataset(settings.dataset, subset="train", **asked)
     val, notes = _validation(settings, asked)
@@ -140,9 +159,13 @@ def find_videos(settings: TrainSettings, data: Dataset | None) -> Videos:
 def _checked(data: Dataset, settings: TrainSettings) -> Dataset:
     """Return a dataset that was put together in memory, if it can be trained on by these settings."""
     if settings.dataset != data.name:
-        raise UsageError(f"the dataset is {data.name!r} and the settings name {settings.dataset!r}: give its own name")
+        raise UsageError(
+            f"the dataset is {data.name!r} and the settings name {settings.dataset!r}: give its own name"
+        )
     if settings.validate not in (None, "none"):
-        raise UsageError(f"validate is {settings.validate!r}, and a dataset in memory has no other side: leave it out")
+        raise UsageError(
+            f"validate is {settings.validate!r}, and a dataset in memory has no other side: leave it out"
+        )
     if not data.items:
         raise UsageError(f"{data.title} has no videos: give some")
     return data
@@ -166,6 +189,13 @@ def _digest(dataset: Dataset) -> str:
     """Return what tells a list of videos, with their labels and parts, from another."""
     # Overlaps where there are any: lists without them have had the same digest before.
     items = [
-        (item.id, item.label, item.start, item.end, *((item.overlap,) if item.overlap != 1.0 else ())) for item in dataset.items
+        (
+            item.id,
+            item.label,
+            item.start,
+            item.end,
+            *((item.overlap,) if item.overlap != 1.0 else ()),
+        )
+        for item in dataset.items
     ]
     return hashlib.sha256(json.dumps(items).encode()).hexdigest()

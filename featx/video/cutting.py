@@ -54,12 +54,16 @@ def sampled_frames(video: Iterable[Frame], sampling: Sampling) -> Iterator[tuple
             break
         if sampling.fps is not None and frame.end - frame.time > MOST_ON_SCREEN:
             gap = frame.end - frame.time
-            raise VideoError(f"frame {frame.index} stays on screen for {gap:.0f} s by its timestamps: extract it without --fps")
+            raise VideoError(
+                f"frame {frame.index} stays on screen for {gap:.0f} s by its timestamps: extract it without --fps"
+            )
         shown = sampling.on(frame.time, frame.end)
         n += shown
         yield frame, shown
     if not n:
-        raise VideoError(f"not one of its frames lies in the part from {sampling.start:g} to {sampling.end:g} s")
+        raise VideoError(
+            f"not one of its frames lies in the part from {sampling.start:g} to {sampling.end:g} s"
+        )
 
 
 def clips_of(
@@ -81,7 +85,9 @@ def clips_of(
     if spec.count is not None:
         grids: list[_Grid | _Spread] = [_Spread(spec, n_sampled)]
     else:
-        grids = [_Grid(scale, alone=scale.step == spec.step * spec.scales[0]) for scale in spec.at_scales]
+        grids = [
+            _Grid(scale, alone=scale.step == spec.step * spec.scales[0]) for scale in spec.at_scales
+        ]
     n = 0  # sampled frames so far
     number = 0
     for frame, shown in sampled_frames(video, sampling or Sampling(spec.fps)):
@@ -100,7 +106,9 @@ def clips_of(
                     grid.passed += 1
                     number += 1
     if n_sampled is not None and n != n_sampled:
-        raise VideoError(f"it had {n_sampled} frames when they were counted and {n} when they were decoded")
+        raise VideoError(
+            f"it had {n_sampled} frames when they were counted and {n} when they were decoded"
+        )
     # Clips that only the end of the video makes: those of a single scale, or the loop of a video shorter than the shortest.
     window = grids[0].window
     first = n - len(window)  # the sampled frame that window[0] is
@@ -151,12 +159,16 @@ class _Spread:
 
     def __init__(self, spec: ClipSpec, n_sampled: int | None) -> None:
         if n_sampled is None:
-            raise ValueError("where evenly spread clips lie depends on the number of sampled frames: count them first")
+            raise ValueError(
+                "where evenly spread clips lie depends on the number of sampled frames: count them first"
+            )
         self.spec = spec
         self.window: deque[Callable[[], Clip] | None] = deque(maxlen=spec.span)
         self.passed = 0
         self._starts = starts(n_sampled, spec)
-        self._shown = {i for start in set(self._starts) for i in clip_indices(start, n_sampled, spec)}
+        self._shown = {
+            i for start in set(self._starts) for i in clip_indices(start, n_sampled, spec)
+        }
 
     @property
     def next(self) -> int:

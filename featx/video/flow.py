@@ -28,7 +28,11 @@ Flow = npt.NDArray[np.float16]
 BOUND = 20 / 256
 _STEPS = 127  # from no motion to the bound
 # What differs from OpenCV's own defaults: DIS's is the preset FAST, whose result is a grid four times as coarse.
-_PARAMETERS: dict[FlowMethod, dict[str, Any]] = {"tvl1": {}, "dis": {"preset": "medium"}, "farneback": {}}
+_PARAMETERS: dict[FlowMethod, dict[str, Any]] = {
+    "tvl1": {},
+    "dis": {"preset": "medium"},
+    "farneback": {},
+}
 _LARGEST = float(np.finfo(np.float16).max)
 
 
@@ -36,7 +40,9 @@ def _cv2() -> Any:
     try:
         import cv2
     except ImportError as error:
-        raise UsageError(f"OpenCV is not here ({error}): pip install 'featx[flow]', or use --input rgb") from error
+        raise UsageError(
+            f"OpenCV is not here ({error}): pip install 'featx[flow]', or use --input rgb"
+        ) from error
     return cv2
 
 
@@ -71,7 +77,9 @@ def recorded(input: Input, method: FlowMethod) -> dict[str, Any]:
 def computed_by() -> str:
     """Return what computes flow here, in words: it is equal to the bit only where this is."""
     cv2 = _cv2()
-    usable = [name.lstrip("*") for name in cv2.getCPUFeaturesLine().split() if not name.endswith("?")]
+    usable = [
+        name.lstrip("*") for name in cv2.getCPUFeaturesLine().split() if not name.endswith("?")
+    ]
     return f"OpenCV {cv2.__version__}, {usable[-1] if usable else 'baseline'}"
 
 
@@ -103,13 +111,19 @@ class OpticalFlow:
             return np.zeros((*a.shape[:2], 2), np.float16)
         cv2 = self._cv2
         try:
-            gray = (cv2.cvtColor(np.ascontiguousarray(image), cv2.COLOR_RGB2GRAY) for image in (a, b))
+            gray = (
+                cv2.cvtColor(np.ascontiguousarray(image), cv2.COLOR_RGB2GRAY) for image in (a, b)
+            )
             found = np.asarray(self._algorithm.calc(*gray, None))
         except cv2.error as error:
             reason = " ".join(str(error).split())
-            raise VideoError(f"no {self.method} flow of frames of {a.shape[1]}x{a.shape[0]} pixels: {reason[:200]}") from error
+            raise VideoError(
+                f"no {self.method} flow of frames of {a.shape[1]}x{a.shape[0]} pixels: {reason[:200]}"
+            ) from error
         if not np.isfinite(found).all():
-            raise VideoError(f"the {self.method} flow of a frame is not finite: choose another --flow")
+            raise VideoError(
+                f"the {self.method} flow of a frame is not finite: choose another --flow"
+            )
         return found.clip(-_LARGEST, _LARGEST).astype(np.float16)
 
 
@@ -145,7 +159,9 @@ def flow_image(flow: Flow) -> Image:
     """
     step = BOUND * min(flow.shape[:2]) / _STEPS
     channels = np.concatenate([flow.astype(np.float32), magnitude(flow)[..., None]], axis=2)
-    image: Image = (FLOW_ZERO + np.rint(channels / np.float32(step)).clip(-_STEPS, _STEPS)).astype(np.uint8)
+    image: Image = (FLOW_ZERO + np.rint(channels / np.float32(step)).clip(-_STEPS, _STEPS)).astype(
+        np.uint8
+    )
     return image
 
 
@@ -224,7 +240,10 @@ def with_flow(
         if stored is not None:
             find, shown = partial(stored.read, frame.index), (own,) if input == "rgbf" else ()
         else:
-            find, shown = partial(_between, flow, own, other, last), (own, other) if other else (own,)
+            find, shown = (
+                partial(_between, flow, own, other, last),
+                (own, other) if other else (own,),
+            )
         if keep is not None:
             known = find()
             keep(known)

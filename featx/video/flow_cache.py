@@ -60,7 +60,9 @@ def check_folder(folder: str | os.PathLike[str]) -> str:
             pass
         for left in path.glob(f"*{_SUFFIX}.*.tmp"):
             with contextlib.suppress(OSError), left.open("rb") as file:
-                fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)  # held by whoever is still writing it
+                fcntl.flock(
+                    file, fcntl.LOCK_EX | fcntl.LOCK_NB
+                )  # held by whoever is still writing it
                 left.unlink()
     except OSError as error:
         raise UsageError(
@@ -114,12 +116,18 @@ class FlowCache:
         except FileNotFoundError:
             return None, ""
         except OSError as error:
-            return None, f"{self.path} cannot be read ({error.strerror}): the flow is computed again"
+            return (
+                None,
+                f"{self.path} cannot be read ({error.strerror}): the flow is computed again",
+            )
         try:
             return StoredVideo(file, self._header, self._shape, self._alive), ""
         except (OSError, ValueError) as error:
             file.close()
-            return None, f"{self.path} is damaged or was made of something else ({error}): the flow is computed again"
+            return (
+                None,
+                f"{self.path} is damaged or was made of something else ({error}): the flow is computed again",
+            )
 
     def write(self) -> Writer:
         """Begin to write the flow, aside."""
@@ -148,7 +156,9 @@ def _checksum(index: int, content: bytes) -> bytes:
 class StoredVideo:
     """A video's flow in a file that has been read through once and found sound; ValueError says what is not."""
 
-    def __init__(self, file: BinaryIO, header: bytes, shape: tuple[int, int, int], alive: Callable[[], None]) -> None:
+    def __init__(
+        self, file: BinaryIO, header: bytes, shape: tuple[int, int, int], alive: Callable[[], None]
+    ) -> None:
         self._file, self._shape = file, shape
         self._begin = len(header)
         self._bytes = 2 * int(np.prod(shape))
@@ -172,7 +182,9 @@ class StoredVideo:
         if index >= self.frames:
             raise Mismatch(f"its flow ends at frame {self.frames}")
         try:
-            record = os.pread(self._file.fileno(), self._bytes + 4, self._begin + index * (self._bytes + 4))
+            record = os.pread(
+                self._file.fileno(), self._bytes + 4, self._begin + index * (self._bytes + 4)
+            )
         except OSError as error:
             raise Mismatch(f"its flow cannot be read ({error.strerror})") from error
         content = record[: self._bytes]
@@ -233,7 +245,9 @@ def _locked(path: Path) -> tuple[int, str]:
     """Make a file beside `path` and lock it; one that `check_folder` took for a killed run's in between is made anew."""
     while True:
         fd, name = tempfile.mkstemp(prefix=path.name + ".", suffix=".tmp", dir=path.parent)
-        with contextlib.suppress(OSError):  # where there are no locks, what killed runs leave is left to whoever finds it
+        with contextlib.suppress(
+            OSError
+        ):  # where there are no locks, what killed runs leave is left to whoever finds it
             fcntl.flock(fd, fcntl.LOCK_EX)
         if os.path.exists(name):
             return fd, name

@@ -52,7 +52,13 @@ class _Process:
         with theirs:
             fds = (theirs.fileno(), self.memory_fd)
             self.process = subprocess.Popen(
-                [sys.executable, "-c", _START.format(path=sys.path), *map(str, fds), str(os.getpid())],
+                [
+                    sys.executable,
+                    "-c",
+                    _START.format(path=sys.path),
+                    *map(str, fds),
+                    str(os.getpid()),
+                ],
                 pass_fds=fds,
                 stdin=subprocess.DEVNULL,
                 stdout=self.printed_fd,
@@ -65,14 +71,21 @@ class _Process:
         self.link.send(settings)
         # Unmapped when the last view of a clip is gone, which may be after the process.
         memory = mmap.mmap(self.memory_fd, settings.slots * settings.clip_bytes)
-        self.slots = np.frombuffer(memory, dtype=np.uint8).reshape(settings.slots, *settings.clip_shape)
+        self.slots = np.frombuffer(memory, dtype=np.uint8).reshape(
+            settings.slots, *settings.clip_shape
+        )
         self.job: Job | None = None
         self.heard = monotonic()
         self.started = False
 
     def printed(self) -> str:
         size = os.lseek(self.printed_fd, 0, os.SEEK_END)
-        lines = os.pread(self.printed_fd, 2000, max(0, size - 2000)).decode("utf-8", "replace").strip().splitlines()
+        lines = (
+            os.pread(self.printed_fd, 2000, max(0, size - 2000))
+            .decode("utf-8", "replace")
+            .strip()
+            .splitlines()
+        )
         return lines[-1].strip() if lines else ""
 
     def end(self, *, patience: float = 0.0) -> tuple[int, str]:
@@ -182,14 +195,20 @@ class Pool:
             self._deaths_at_start += 1
             if self._deaths_at_start > 3:
                 del self._processes[place]
-                raise WorkerLost(f"decoding processes end as soon as they start (exit status {status}): {printed}")
+                raise WorkerLost(
+                    f"decoding processes end as soon as they start (exit status {status}): {printed}"
+                )
         self._processes[place] = fresh = _Process(self._settings)
         if job is not None and not started:
             self._waiting.appendleft(job)
         elif job is not None:
             ended = f"signal {-status}" if status < 0 else f"exit status {status}"
             said = f": {printed}" if printed and not hung else ""
-            reason = f"the decoder hangs (silent for {self._timeout:g} s)" if hung else f"the decoder crashed ({ended}){said}"
+            reason = (
+                f"the decoder hangs (silent for {self._timeout:g} s)"
+                if hung
+                else f"the decoder crashed ({ended}){said}"
+            )
             # A crash may be somebody else's doing, the kernel's out-of-memory killer's say: the video is tried once more.
             if job.decoder == "decord" or not (hung or job.again):
                 self._waiting.appendleft(job.anew())

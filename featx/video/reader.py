@@ -41,7 +41,13 @@ _FRAME_A_PACKET = frozenset({"h264", "hevc", "mjpeg", "mpeg1video", "mpeg2video"
 PLACEHOLDER_BYTES = 16
 
 # Demuxers that make "video" of text, or open other files by name.
-_NOT_VIDEO = {"tty": "text", "hls": "a playlist", "concat": "a playlist", "dash": "a playlist", "sdp": "a session description"}
+_NOT_VIDEO = {
+    "tty": "text",
+    "hls": "a playlist",
+    "concat": "a playlist",
+    "dash": "a playlist",
+    "sdp": "a session description",
+}
 
 
 class VideoError(FeatxError):
@@ -156,7 +162,9 @@ def open_video(
     and cannot decode the file exactly.
     """
     if decoder not in get_args(DecoderChoice):
-        raise UsageError(f"decoder is {decoder!r}: give one of {', '.join(get_args(DecoderChoice))}")
+        raise UsageError(
+            f"decoder is {decoder!r}: give one of {', '.join(get_args(DecoderChoice))}"
+        )
     path = os.path.abspath(os.fspath(path))
     check_file(path)
     if decoder == "decord":
@@ -196,7 +204,11 @@ class _AvReader(VideoReader):
         if self._first is None:
             raise VideoError("not one frame could be decoded")
         self.info = read_info(path, self._container, self._stream, self._first)
-        self._size = frame_size(self.info.height, self.info.width) if frame_size else (self.info.height, self.info.width)
+        self._size = (
+            frame_size(self.info.height, self.info.width)
+            if frame_size
+            else (self.info.height, self.info.width)
+        )
         self._monotonic = in_time_order
 
     def _decode(self) -> Iterator[tuple[float, Callable[[], Image]]]:
@@ -246,13 +258,17 @@ class _AvReader(VideoReader):
         self.damaged_frames += max(0, owed)
 
     def _out_of_order(self) -> bool:
-        return bool(self._stream.codec_context.has_b_frames) and self._container.format.name == "avi"
+        return (
+            bool(self._stream.codec_context.has_b_frames) and self._container.format.name == "avi"
+        )
 
     def _times_by_pass(self) -> npt.NDArray[np.float64]:
         with open_av(self._path) as container:
             damaged = self.damaged_frames
             frames = self._decoded(container, video_stream(container))
-            times = np.sort(np.asarray([self._time(frame, index) for index, frame in enumerate(frames)]))
+            times = np.sort(
+                np.asarray([self._time(frame, index) for index, frame in enumerate(frames)])
+            )
             self.damaged_frames = damaged
         return times
 
@@ -263,7 +279,11 @@ class _AvReader(VideoReader):
 
     def _duration(self, frame: Any) -> float:
         length = getattr(frame, "duration", 0)
-        return float(length * frame.time_base) if length and frame.time_base is not None else 1 / self.info.fps
+        return (
+            float(length * frame.time_base)
+            if length and frame.time_base is not None
+            else 1 / self.info.fps
+        )
 
 
 def converter(rotation: int, size: tuple[int, int]) -> Callable[[Any], Image]:
@@ -277,7 +297,9 @@ def converter(rotation: int, size: tuple[int, int]) -> Callable[[Any], Image]:
     height, width = size if turns % 2 == 0 else size[::-1]
 
     def image(frame: Any) -> Image:
-        scaled = reformatter.reformat(frame, width=width, height=height, format="rgb24", interpolation="BILINEAR", **single)
+        scaled = reformatter.reformat(
+            frame, width=width, height=height, format="rgb24", interpolation="BILINEAR", **single
+        )
         pixels: Image = np.asarray(scaled.to_ndarray(), dtype=np.uint8)
         return np.ascontiguousarray(np.rot90(pixels, turns)) if turns else pixels
 
@@ -287,17 +309,25 @@ def converter(rotation: int, size: tuple[int, int]) -> Callable[[Any], Image]:
 class _DecordReader(VideoReader):
     decoder: Literal["pyav", "decord"] = "decord"
 
-    def __init__(self, path: str, frame_size: FrameSize | None, complaints: Callable[[], int]) -> None:
+    def __init__(
+        self, path: str, frame_size: FrameSize | None, complaints: Callable[[], int]
+    ) -> None:
         super().__init__()
         import decord
 
         self._complaints, self._before = complaints, complaints()
         self.info, self._index = _packet_index(path)
         self._last_duration = 1 / self.info.fps
-        height, width = frame_size(self.info.height, self.info.width) if frame_size else (self.info.height, self.info.width)
+        height, width = (
+            frame_size(self.info.height, self.info.width)
+            if frame_size
+            else (self.info.height, self.info.width)
+        )
         self._shape = (height, width, 3)
         try:
-            self._source = decord.VideoReader(path, num_threads=1, width=width, height=height, fault_tol=-1)
+            self._source = decord.VideoReader(
+                path, num_threads=1, width=width, height=height, fault_tol=-1
+            )
         except Exception as error:
             raise NotExact(f"decord cannot open it: {_first_line(error)}") from error
 
@@ -306,12 +336,16 @@ class _DecordReader(VideoReader):
             try:
                 image = self._source.next().asnumpy()
             except StopIteration:
-                raise NotExact(f"decord gave {number} frames where the index has {len(self._index)}") from None
+                raise NotExact(
+                    f"decord gave {number} frames where the index has {len(self._index)}"
+                ) from None
             except Exception as error:
                 raise NotExact(f"decord failed at frame {number}: {_first_line(error)}") from error
             # decord takes a row's padded length over its width for the channels: 24 pixels in 96 bytes come out as 4.
             if image.shape != self._shape:
-                raise NotExact(f"decord gave a frame of shape {image.shape} where {self._shape} was asked for")
+                raise NotExact(
+                    f"decord gave a frame of shape {image.shape} where {self._shape} was asked for"
+                )
             if self.on_packet is not None:
                 self.on_packet()
             if self._complaints() != self._before:
@@ -356,7 +390,9 @@ def read_info(path: str, container: Any, stream: Any, frame: Any) -> VideoInfo:
     if rotation in (90, 270):
         height, width = width, height
     rate = stream.average_rate or stream.guessed_rate or stream.base_rate or 25
-    duration = stream.duration * stream.time_base if stream.duration else (container.duration or 0) / 1e6
+    duration = (
+        stream.duration * stream.time_base if stream.duration else (container.duration or 0) / 1e6
+    )
     return VideoInfo(
         path=path,
         format=container.format.name,
@@ -396,7 +432,9 @@ def open_av(path: str) -> Any:
 
     av.logging.set_level(av.logging.PANIC)
     # "file:" keeps a colon in the name from being read as a protocol.
-    return av.open(f"file:{path}", metadata_errors="replace", options={"protocol_whitelist": "file"})
+    return av.open(
+        f"file:{path}", metadata_errors="replace", options={"protocol_whitelist": "file"}
+    )
 
 
 def video_stream(container: Any) -> Any:
@@ -410,7 +448,9 @@ def video_stream(container: Any) -> Any:
     streams = [s for s in container.streams.video if not Disposition.attached_pic & s.disposition]
     if not streams:
         others = sorted({s.type for s in container.streams})
-        raise VideoError(f"no video stream, only {' and '.join(others)}" if others else "no stream of any kind")
+        raise VideoError(
+            f"no video stream, only {' and '.join(others)}" if others else "no stream of any kind"
+        )
     best = container.streams.best("video")
     stream = best if best in streams else streams[0]
     if stream.codec_context is None:
@@ -425,7 +465,9 @@ def av_errors() -> Iterator[None]:
     try:
         yield
     except av.error.FFmpegError as error:
-        raise VideoError(f"cannot be read as video: {error.strerror or _first_line(error)}") from error
+        raise VideoError(
+            f"cannot be read as video: {error.strerror or _first_line(error)}"
+        ) from error
     except (ValueError, UnicodeError) as error:
         raise VideoError(f"cannot be read as video: {_first_line(error)}") from error
 

@@ -54,7 +54,9 @@ class FrameIndex:
         return len(self.times) - 1
 
 
-def index_video(path: str | os.PathLike[str], *, decode: bool = False, alive: Callable[[], None] = lambda: None) -> FrameIndex:
+def index_video(
+    path: str | os.PathLike[str], *, decode: bool = False, alive: Callable[[], None] = lambda: None
+) -> FrameIndex:
     """Return a video's frames, from its packets where they can tell.
 
     decode: count by decoding in any case. alive: called for every packet.
@@ -137,7 +139,13 @@ def read_frames(
 
 
 def _decoded(
-    path: str, index: FrameIndex, numbers: list[int], frame_size: FrameSize | None, alive: Callable[[], None], *, seek: bool
+    path: str,
+    index: FrameIndex,
+    numbers: list[int],
+    frame_size: FrameSize | None,
+    alive: Callable[[], None],
+    *,
+    seek: bool,
 ) -> Stretch:
     stamps, times = index.stamps, index.times
     waiting = deque(numbers)
@@ -160,10 +168,18 @@ def _decoded(
         if waiting and stamps is not None:
             raise NotIndexed(f"{path} ends before frame {waiting[0]}")
         if waiting:
-            raise VideoError(f"it ends before frame {waiting[0]}, where it had {index.n_frames} frames")
+            raise VideoError(
+                f"it ends before frame {waiting[0]}, where it had {index.n_frames} frames"
+            )
         info = read_info(path, container, stream, found[numbers[0]])
-        image = converter(info.rotation, frame_size(info.height, info.width) if frame_size else (info.height, info.width))
-        frames = {n: Frame(n, float(times[n]), float(times[n + 1]), partial(image, frame)) for n, frame in found.items()}
+        image = converter(
+            info.rotation,
+            frame_size(info.height, info.width) if frame_size else (info.height, info.width),
+        )
+        frames = {
+            n: Frame(n, float(times[n]), float(times[n + 1]), partial(image, frame))
+            for n, frame in found.items()
+        }
         return Stretch(info, frames, damage.frames)
 
 
@@ -180,7 +196,9 @@ class _Damage:
     frames: int = 0
 
 
-def _frames(container: Any, stream: Any, damage: _Damage, alive: Callable[[], None]) -> Iterator[Any]:
+def _frames(
+    container: Any, stream: Any, damage: _Damage, alive: Callable[[], None]
+) -> Iterator[Any]:
     import av
 
     packets = container.demux(stream)

@@ -73,7 +73,10 @@ class Found:
 
 
 def find_videos(
-    inputs: Sequence[str | os.PathLike[str]] | str | os.PathLike[str], *, layers: Iterable[str] = (), root: str | None = None
+    inputs: Sequence[str | os.PathLike[str]] | str | os.PathLike[str],
+    *,
+    layers: Iterable[str] = (),
+    root: str | None = None,
 ) -> Found:
     """Resolve inputs to videos, sorted by id.
 
@@ -96,12 +99,19 @@ def find_videos(
                 for file in _videos(path, found.ignored):
                     paths.setdefault(file, path)
             elif os.path.lexists(path) or listed:
-                singles.append(path)  # what a list names and is not there fails with its reason, like any other file
+                singles.append(
+                    path
+                )  # what a list names and is not there fails with its reason, like any other file
             elif glob.has_magic(path) and (matches := sorted(glob.glob(path, recursive=True))):
                 # "**" names what is in a folder beside the folder: the files are enough then.
                 folders_too = "**" not in path
                 singles += [m for m in matches if not os.path.isdir(m)]
-                singles += [f for m in matches if folders_too and os.path.isdir(m) for f in _videos(m, found.ignored)]
+                singles += [
+                    f
+                    for m in matches
+                    if folders_too and os.path.isdir(m)
+                    for f in _videos(m, found.ignored)
+                ]
             else:
                 raise UsageError(f"no such file, folder or pattern: {path}")
     if singles:
@@ -112,8 +122,13 @@ def find_videos(
     if not paths:
         ignored = f" ({sum(found.ignored.values())} other files are there)" if found.ignored else ""
         given_text = ", ".join(os.fspath(given) for given in inputs) or "nothing"
-        raise UsageError(f"no videos found in {given_text}{ignored}: give files, folders, patterns or a list")
-    unique = {os.path.realpath(os.path.dirname(p)) + os.sep + os.path.basename(p): (p, r) for p, r in paths.items()}
+        raise UsageError(
+            f"no videos found in {given_text}{ignored}: give files, folders, patterns or a list"
+        )
+    unique = {
+        os.path.realpath(os.path.dirname(p)) + os.sep + os.path.basename(p): (p, r)
+        for p, r in paths.items()
+    }
     found.sources = sorted(_named(list(unique.values()), layers, root), key=lambda s: s.id)
     return found
 
@@ -153,7 +168,11 @@ def _videos(folder: str, ignored: Counter[str]) -> list[str]:
         # An empty folder named like a video is listed, and then fails with its reason.
         names += [f for f in folders if _is_video(f) and not os.listdir(os.path.join(place, f))]
         files += [os.path.join(place, name) for name in sorted(names) if _is_video(name)]
-        ignored.update(os.path.splitext(name)[1].lower() or "no suffix" for name in names if not _is_video(name))
+        ignored.update(
+            os.path.splitext(name)[1].lower() or "no suffix"
+            for name in names
+            if not _is_video(name)
+        )
     return files
 
 
@@ -168,11 +187,15 @@ def check_ids(ids: Iterable[str], layers: Iterable[str]) -> None:
     for video_id in ids:
         parts = video_id.split("/")
         if parts[0] in _OWN and len(parts) > 1:
-            raise UsageError(f"{video_id!r} is below a folder named {parts[0]}, which the feature file uses itself: give --root")
+            raise UsageError(
+                f"{video_id!r} is below a folder named {parts[0]}, which the feature file uses itself: give --root"
+            )
         for i in range(1, len(parts)):
             if parts[i] in reserved and "/".join(parts[:i]) in ids:
                 owner = "/".join(parts[:i])
-                raise UsageError(f"{video_id!r} would stand where {parts[i]} of {owner!r} does: rename one of them")
+                raise UsageError(
+                    f"{video_id!r} would stand where {parts[i]} of {owner!r} does: rename one of them"
+                )
 
 
 def _named(paths: list[tuple[str, str]], layers: Iterable[str], root: str | None) -> list[Source]:
@@ -181,7 +204,9 @@ def _named(paths: list[tuple[str, str]], layers: Iterable[str], root: str | None
         base = os.path.abspath(root if root is not None else own_root)
         relative = os.path.relpath(os.path.abspath(path), base)
         if relative.startswith(os.pardir + os.sep):
-            raise UsageError(f"{as_text(path)} is not below the root {base}: give a --root that holds every video")
+            raise UsageError(
+                f"{as_text(path)} is not below the root {base}: give a --root that holds every video"
+            )
         whole.append((as_text(relative).replace(os.sep, "/"), path))
     stems = Counter(os.path.splitext(name)[0] for name, _ in whole)
     reserved = _RESERVED | set(layers)
@@ -192,6 +217,8 @@ def _named(paths: list[tuple[str, str]], layers: Iterable[str], root: str | None
         taken = stems[stem] > 1 or (last in reserved and parent in stems) or stem.startswith(".")
         video_id = name if taken else stem
         if video_id in named:
-            raise UsageError(f"{as_text(path)} and {as_text(named[video_id])} would both be {video_id!r}: give --root")
+            raise UsageError(
+                f"{as_text(path)} and {as_text(named[video_id])} would both be {video_id!r}: give --root"
+            )
         named[video_id] = path
     return [Source(video_id, path) for video_id, path in named.items()]

@@ -21,7 +21,9 @@ _GAP = 100
 _MOST_AT_ONCE = 32
 
 
-def thumbnails(path: str | os.PathLike[str], frames: tuple[int, int], *, count: int = 4, height: int = HEIGHT) -> list[bytes]:
+def thumbnails(
+    path: str | os.PathLike[str], frames: tuple[int, int], *, count: int = 4, height: int = HEIGHT
+) -> list[bytes]:
     """Return `count` frames of a video's stretch [start, end) as JPEGs, evenly spread over it; fewer where it has fewer.
 
     Decoding starts at the keyframe before the stretch, where the file's packets tell where frames are.
@@ -67,10 +69,17 @@ class Film:
 
     def _at(self, times: Sequence[float], height: int) -> list[bytes]:
         # To a microsecond: the difference of two timestamps need not be the time that was meant.
-        places = np.searchsorted(self._index.times - self._index.times[0], np.asarray(times) + 1e-6, side="right") - 1
+        places = (
+            np.searchsorted(
+                self._index.times - self._index.times[0], np.asarray(times) + 1e-6, side="right"
+            )
+            - 1
+        )
         numbers = [int(n) for n in np.clip(places, 0, self._index.n_frames - 1)]
         found = dict[int, bytes]()
-        for group in _groups(sorted(set(numbers)), _GAP if self._index.stamps is not None else self._index.n_frames):
+        for group in _groups(
+            sorted(set(numbers)), _GAP if self._index.stamps is not None else self._index.n_frames
+        ):
             found.update(zip(group, _read(self._path, self._index, group, height), strict=True))
         return [found[n] for n in numbers]
 
@@ -92,7 +101,9 @@ def spread(start: int, end: int, count: int) -> list[int]:
     return sorted({int(start + (end - start) * part / count) for part in parts})
 
 
-def _read(path: str | os.PathLike[str], index: FrameIndex, numbers: list[int], height: int) -> list[bytes]:
+def _read(
+    path: str | os.PathLike[str], index: FrameIndex, numbers: list[int], height: int
+) -> list[bytes]:
     if numbers[-1] >= index.n_frames:
         raise VideoError(f"it has {index.n_frames} frames, and frame {numbers[-1]} is asked for")
 

@@ -152,17 +152,27 @@ class Job:
 class Worker:
     """One decoding process's side of the pipe."""
 
-    def __init__(self, link: Connection, settings: DecodeSettings, memory: mmap.mmap, complaints: Callable[[], int]) -> None:
+    def __init__(
+        self,
+        link: Connection,
+        settings: DecodeSettings,
+        memory: mmap.mmap,
+        complaints: Callable[[], int],
+    ) -> None:
         self._link = link
         self._settings = settings
-        self._slots = np.frombuffer(memory, dtype=np.uint8).reshape(settings.slots, *settings.clip_shape)
+        self._slots = np.frombuffer(memory, dtype=np.uint8).reshape(
+            settings.slots, *settings.clip_shape
+        )
         self._free = list(range(settings.slots))
         self._complaints = complaints
         self._told = 0.0
         method = settings.transform.flow
         self._flow = OpticalFlow(method) if method is not None else None
         self._cache = settings.flow_cache
-        self._stamp: Stamp | None = None  # of the video's file before it was opened, where flow is kept
+        self._stamp: Stamp | None = (
+            None  # of the video's file before it was opened, where flow is kept
+        )
         self._cached = True  # whether this video's flow may be read from there
 
     def run(self) -> None:
@@ -224,7 +234,9 @@ class Worker:
 
         video.on_packet = alive
         with self._input(video, job, alive) as shown:
-            clips = clips_of(shown, spec, cut, job.sends, sampling=job.sampling(spec), n_sampled=n_sampled)
+            clips = clips_of(
+                shown, spec, cut, job.sends, sampling=job.sampling(spec), n_sampled=n_sampled
+            )
             for number, frames in clips:
                 slot = self._slot()
                 for t, crops in enumerate(frames):
@@ -256,7 +268,9 @@ class Worker:
             self._link.send(Progress(job.key, 0 if counting else video.n_frames, of))
 
     @contextlib.contextmanager
-    def _input(self, video: VideoReader, job: Job, alive: Callable[[], None]) -> Iterator[Iterable[Frame]]:
+    def _input(
+        self, video: VideoReader, job: Job, alive: Callable[[], None]
+    ) -> Iterator[Iterable[Frame]]:
         """Give the frames whose images are the model's input; flow is read from the cache, or kept there at the end."""
         transform, flow = self._settings.transform, self._flow
         if flow is None:
@@ -266,7 +280,9 @@ class Worker:
             yield with_flow(video, transform.input, flow)
             return
         size = transform.frame_size(video.info.height, video.info.width)
-        cache = FlowCache(self._cache, job.path, video.decoder, size, flow.method, alive, stamp=self._stamp)
+        cache = FlowCache(
+            self._cache, job.path, video.decoder, size, flow.method, alive, stamp=self._stamp
+        )
         stored, why = cache.open() if self._cached else (None, "")
         if stored is not None:
             with contextlib.closing(stored):
@@ -279,7 +295,9 @@ class Worker:
             return
         if why:
             self._link.send(Noted(job.key, why))
-        with contextlib.closing(_Keeper(cache, lambda text: self._link.send(Noted(job.key, text)))) as keeper:
+        with contextlib.closing(
+            _Keeper(cache, lambda text: self._link.send(Noted(job.key, text)))
+        ) as keeper:
             frames = with_flow(video, transform.input, flow, keep=keeper.add)
             yield frames
             _exhaust(frames)
@@ -313,7 +331,9 @@ class _Keeper:
         try:
             yield
         except OSError as error:
-            self._note(f"flow is not kept in the cache ({error.strerror or error}); the rows do not depend on it")
+            self._note(
+                f"flow is not kept in the cache ({error.strerror or error}); the rows do not depend on it"
+            )
             self.close()
 
     def add(self, flow: Flow) -> None:

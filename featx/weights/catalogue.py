@@ -48,7 +48,9 @@ class Model:
     @property
     def sizes(self) -> dict[str, tuple[int, ...]]:
         """The shape of each layer's output for one clip, (C, T, H, W) or (D,), and of `prob`."""
-        return {layer.name: layer.shape for layer in self.layers} | {"prob": (self.entry.num_classes,)}
+        return {layer.name: layer.shape for layer in self.layers} | {
+            "prob": (self.entry.num_classes,)
+        }
 
 
 def describe(name: str) -> Model:
@@ -114,7 +116,10 @@ def list_text(models: Iterable[Model]) -> str:
         for line, model in zip(lines[2:], members, strict=True):
             layers = ", ".join(names for names, _ in _grouped(model.layers))
             stored = ", ".join(f"{name} {_by(model.sizes[name])}" for name in model.entry.layers)
-            text += [line, *_wrapped(f"{layers}, prob; stored unless told otherwise: {stored}", "    ")]
+            text += [
+                line,
+                *_wrapped(f"{layers}, prob; stored unless told otherwise: {stored}", "    "),
+            ]
         parts.append("\n".join(text))
     return "\n\n".join(parts)
 
@@ -124,7 +129,9 @@ def layers_text(model: Model) -> str:
     entry = model.entry
     rows = []
     for names, members in _grouped(model.layers):
-        params, cost = (sum(getattr(m, what) for m in members) for what in ("params", "multiply_adds"))
+        params, cost = (
+            sum(getattr(m, what) for m in members) for what in ("params", "multiply_adds")
+        )
         first, *more = textwrap.wrap(_made_of(members), 60) or [""]
         rows.append((names, _by(members[-1].shape), first, f"{params:,}", f"{cost / 1e9:.3f}"))
         rows += [("", "", line, "", "") for line in more]
@@ -137,8 +144,12 @@ def layers_text(model: Model) -> str:
     ]
     if model.from_2d is not None:
         network, params = model.from_2d
-        head.append(f"`featx weights from-2d` takes {params:,} parameters of its spatial layers from ImageNet's {network}")
-    return "\n".join([*head, "", table(rows, ("layer", "output", "made of", "parameters", "mult.-adds, 1e9"))])
+        head.append(
+            f"`featx weights from-2d` takes {params:,} parameters of its spatial layers from ImageNet's {network}"
+        )
+    return "\n".join(
+        [*head, "", table(rows, ("layer", "output", "made of", "parameters", "mult.-adds, 1e9"))]
+    )
 
 
 def check_text(comparisons: Iterable[Comparison]) -> str:
@@ -147,10 +158,16 @@ def check_text(comparisons: Iterable[Comparison]) -> str:
     for c in comparisons:
         unit = "G" if c.printed.quantity == "multiply-adds" else "M"
         digits = max(3, len(c.printed.figure.partition(".")[2]))
-        counted = f"{c.theirs:.{digits}f}" if f"{c.theirs:.{digits}f}" != f"{c.ours:.{digits}f}" else ""
+        counted = (
+            f"{c.theirs:.{digits}f}" if f"{c.theirs:.{digits}f}" != f"{c.ours:.{digits}f}" else ""
+        )
         verdict = "agrees" if c.agrees else "explained" if c.reason else "DIFFERS"
         if c.reason:
-            reasons += _wrapped(f"{c.printed.model}, {c.printed.where}, {c.printed.quantity}: {c.reason}", "", "    ")
+            reasons += _wrapped(
+                f"{c.printed.model}, {c.printed.where}, {c.printed.quantity}: {c.reason}",
+                "",
+                "    ",
+            )
         name = f"{c.printed.model} {c.printed.part}".rstrip()
         quantity = c.printed.quantity if c.printed.biases else "parameters*"
         rows.append(
@@ -177,7 +194,10 @@ def checkpoint_text(found: Checkpoint) -> str:
     clip, frames = found.clip, found.transform
     facts = [
         ("model", f"{found.architecture}, {classes}{named}"),
-        ("clip", f"{clip.frames} frames, one in {clip.step}, of {frames.crop}x{frames.crop} pixels"),
+        (
+            "clip",
+            f"{clip.frames} frames, one in {clip.step}, of {frames.crop}x{frames.crop} pixels",
+        ),
         ("source", found.source),
         ("licence", found.licence or "not told"),
         ("trained on", metrics_text(found.trained_on)),
@@ -205,7 +225,12 @@ def metrics_text(metrics: Mapping[str, object], *, within: str = "") -> str:
 def _common(texts: list[str]) -> str:
     """Return what several texts begin with, in whole parts between commas."""
     parts = [text.split(", ")[:-1] for text in texts]
-    shared = [same[0] for same in itertools.takewhile(lambda column: len(set(column)) == 1, zip(*parts, strict=False))]
+    shared = [
+        same[0]
+        for same in itertools.takewhile(
+            lambda column: len(set(column)) == 1, zip(*parts, strict=False)
+        )
+    ]
     return "".join(f"{part}, " for part in shared) if len(texts) > 1 else ""
 
 
@@ -231,11 +256,22 @@ def _grouped(members: Iterable[Layer]) -> Iterator[tuple[str, list[Layer]]]:
     for _, group in itertools.groupby(members, key=key):
         same = list(group)
         names = [m.name for m in same]
-        yield (names[0] if len(names) == 1 else f"{names[0]} ... {names[-1]}" if len(names) > 2 else ", ".join(names)), same
+        yield (
+            (
+                names[0]
+                if len(names) == 1
+                else f"{names[0]} ... {names[-1]}"
+                if len(names) > 2
+                else ", ".join(names)
+            ),
+            same,
+        )
 
 
 def _wrapped(text: str, first: str, rest: str | None = None) -> list[str]:
-    return textwrap.wrap(text, 118, initial_indent=first, subsequent_indent=first if rest is None else rest)
+    return textwrap.wrap(
+        text, 118, initial_indent=first, subsequent_indent=first if rest is None else rest
+    )
 
 
 def _by(shape: Iterable[int]) -> str:

@@ -68,9 +68,15 @@ class Description:
 
     def weights_info(self, name: str) -> dict[str, Any]:
         """Return what of it goes into a feature file; name: the weights' name where the file tells none."""
-        info = {"name": self.info.get("name") or name, "source": self.info.get("source"), "licence": self.info.get("licence")}
+        info = {
+            "name": self.info.get("name") or name,
+            "source": self.info.get("source"),
+            "licence": self.info.get("licence"),
+        }
         # seed: of what is untrained in it; trained_on: for whoever must not test on what was trained on.
-        return info | {key: self.info[key] for key in ("seed", "trained_on") if self.info.get(key) is not None}
+        return info | {
+            key: self.info[key] for key in ("seed", "trained_on") if self.info.get(key) is not None
+        }
 
 
 def in_words(weights: Mapping[str, Any]) -> str:
@@ -81,9 +87,20 @@ def in_words(weights: Mapping[str, Any]) -> str:
     if isinstance(on, Mapping) and on.get("dataset"):
         part = f", {on['subset']}" if on.get("subset") else ""
         split = f" split {on['split']}" if on.get("split") is not None else ""
-        size = next((f" ({on[unit]:,} {unit})" for unit in ("videos", "samples") if isinstance(on.get(unit), int)), "")
+        size = next(
+            (
+                f" ({on[unit]:,} {unit})"
+                for unit in ("videos", "samples")
+                if isinstance(on.get(unit), int)
+            ),
+            "",
+        )
         # How many clips were generated is the last run's number, and what it began from has seen others.
-        what = "trained on generated motion" if "generator" in on else f"trained on {on['dataset']}{split}{part}{size}"
+        what = (
+            "trained on generated motion"
+            if "generator" in on
+            else f"trained on {on['dataset']}{split}{part}{size}"
+        )
     else:
         what = str(weights.get("source") or "it is not told what they were trained on")
     told = f"{weights['name']}: {what}; licence: {weights.get('licence') or 'not told'}"
@@ -119,7 +136,10 @@ def describe(path: str | Path) -> Checkpoint:
     from featx.weights.layouts import with_weights
 
     found = Path(path).expanduser()
-    if found.suffix not in SUFFIXES and (row := {c.name: c for c in manifest.list_checkpoints()}.get(str(path))) is not None:
+    if (
+        found.suffix not in SUFFIXES
+        and (row := {c.name: c for c in manifest.list_checkpoints()}.get(str(path))) is not None
+    ):
         return row
     file, told = read_own(found)
     entry = model_entry(told.architecture)
@@ -142,7 +162,9 @@ def describe(path: str | Path) -> Checkpoint:
     )
 
 
-def load_model(architecture: str, weights: str | Path | None, *, seed: int = 0, num_classes: int | None = None) -> LoadedModel:
+def load_model(
+    architecture: str, weights: str | Path | None, *, seed: int = 0, num_classes: int | None = None
+) -> LoadedModel:
     """Build a model and give it weights: registered ones, those of a file, or random ones where that is said.
 
     weights: the name of a registered checkpoint; the path of a .safetensors, .pth or .pt file, featx's own or one
@@ -163,24 +185,47 @@ def load_model(architecture: str, weights: str | Path | None, *, seed: int = 0, 
     if weights is None:
         weights = _local_default(architecture)
     if weights == "random":
-        info = {"name": "random", "sha256": None, "source": "untrained", "licence": None, "seed": seed}
+        info = {
+            "name": "random",
+            "sha256": None,
+            "source": "untrained",
+            "licence": None,
+            "seed": seed,
+        }
         model = create_model(architecture, num_classes=num_classes, seed=seed).eval()
-        return LoadedModel(model=model, transform=entry.transform, clip=entry.clip, weights_info=info)
+        return LoadedModel(
+            model=model, transform=entry.transform, clip=entry.clip, weights_info=info
+        )
 
     path, checkpoint = _found(architecture, weights)
-    file = read_state(path, check=partial(manifest.check_digest, checkpoint, path) if checkpoint is not None else None)
+    file = read_state(
+        path,
+        check=partial(manifest.check_digest, checkpoint, path) if checkpoint is not None else None,
+    )
     foreign = _translated(architecture, file, path)
     told = _told(path, file, foreign, checkpoint, architecture)
-    state, where = (file.state, str(path)) if foreign is None else (foreign.state, f"{path}, its tensors under featx's names,")
+    state, where = (
+        (file.state, str(path))
+        if foreign is None
+        else (foreign.state, f"{path}, its tensors under featx's names,")
+    )
     model = with_weights(architecture, state, where=where, num_classes=num_classes)
     notes = []
     if foreign is not None:
         # Of a registered checkpoint the manifest tells what a user's file leaves to be assumed.
-        notes += [note for note in (foreign.changed, foreign.assumed if checkpoint is None else None) if note]
+        notes += [
+            note
+            for note in (foreign.changed, foreign.assumed if checkpoint is None else None)
+            if note
+        ]
     if not model.has_classifier:
         notes.append(NO_CLASSIFIER)
-    info = {"seed": None, **told.weights_info(path.name), "sha256": file.sha256} | ({"note": "; ".join(notes)} if notes else {})
-    return LoadedModel(model=model, transform=told.transform, clip=told.clip, weights_info=info, labels=told.labels)
+    info = {"seed": None, **told.weights_info(path.name), "sha256": file.sha256} | (
+        {"note": "; ".join(notes)} if notes else {}
+    )
+    return LoadedModel(
+        model=model, transform=told.transform, clip=told.clip, weights_info=info, labels=told.labels
+    )
 
 
 def _found(architecture: str, weights: str | Path) -> tuple[Path, Checkpoint | None]:
@@ -189,30 +234,55 @@ def _found(architecture: str, weights: str | Path) -> tuple[Path, Checkpoint | N
     if (checkpoint := registered.get(str(weights))) is None:
         return _file(weights, registered), None
     if checkpoint.architecture != architecture:
-        raise UsageError(f"checkpoint {checkpoint.name} belongs to model {checkpoint.architecture}, not to {architecture}")
+        raise UsageError(
+            f"checkpoint {checkpoint.name} belongs to model {checkpoint.architecture}, not to {architecture}"
+        )
     path = manifest.path_of(checkpoint.name)
     if not path.exists():
         raise UsageError(f"checkpoint {checkpoint.name} is not here ({path}): {checkpoint.remedy}")
     return path, checkpoint
 
 
-def _told(path: Path, file: StateFile, foreign: Foreign | None, checkpoint: Checkpoint | None, architecture: str) -> Description:
+def _told(
+    path: Path,
+    file: StateFile,
+    foreign: Foreign | None,
+    checkpoint: Checkpoint | None,
+    architecture: str,
+) -> Description:
     """Return what is known of weights: by the file where featx wrote it, by the manifest, or by the architecture."""
     from featx.models import model_entry
 
     layout = foreign.layout if foreign is not None else "featx"
     if checkpoint is not None and checkpoint.format != layout:
-        raise FeatxError(f"{path} is not laid out as {checkpoint.format}: the row of {checkpoint.name} in the manifest is wrong")
+        raise FeatxError(
+            f"{path} is not laid out as {checkpoint.format}: the row of {checkpoint.name} in the manifest is wrong"
+        )
     if file.described:
         told = description(path, file.described)
         if told.architecture != architecture:
-            raise UsageError(f"{path} holds weights of model {told.architecture}, not of {architecture}")
-        return told if checkpoint is None else replace(told, info={**told.info, "name": checkpoint.name})
+            raise UsageError(
+                f"{path} holds weights of model {told.architecture}, not of {architecture}"
+            )
+        return (
+            told
+            if checkpoint is None
+            else replace(told, info={**told.info, "name": checkpoint.name})
+        )
     if checkpoint is not None:
         info = {name: getattr(checkpoint, name) for name in ("name", "source", "licence", "labels")}
-        return Description(architecture=architecture, transform=checkpoint.transform, clip=checkpoint.clip, info=info)
+        return Description(
+            architecture=architecture,
+            transform=checkpoint.transform,
+            clip=checkpoint.clip,
+            info=info,
+        )
     entry = model_entry(architecture)
-    transform = foreign.transform if foreign is not None and foreign.transform is not None else entry.transform
+    transform = (
+        foreign.transform
+        if foreign is not None and foreign.transform is not None
+        else entry.transform
+    )
     info = {"name": path.name, "source": "a file of the user's", "licence": None}
     return Description(architecture=architecture, transform=transform, clip=entry.clip, info=info)
 
@@ -222,7 +292,9 @@ def _translated(architecture: str, file: StateFile, path: Path) -> Foreign | Non
 
     if file.described:  # featx wrote it, under its own names
         return None
-    return translated(architecture, file.state, where=str(path), arch=file.arch, parallel=file.parallel)
+    return translated(
+        architecture, file.state, where=str(path), arch=file.arch, parallel=file.parallel
+    )
 
 
 def save_checkpoint(
@@ -253,7 +325,11 @@ def save_checkpoint(
     if problem := misfit(architecture, state, num_classes=model.num_classes):
         raise UsageError(f"the model is not {architecture}: {problem}")
     if not model.has_classifier:
-        state = {name: value for name, value in state.items() if not name.startswith(f"{model.classifier}.")}
+        state = {
+            name: value
+            for name, value in state.items()
+            if not name.startswith(f"{model.classifier}.")
+        }
     description = {
         "format": _FORMATS[storage],
         "architecture": architecture,
@@ -262,7 +338,9 @@ def save_checkpoint(
         "clip": clip.to_dict(),
         "info": dict(info),
     } | ({"storage": storage} if storage != "float32" else {})
-    data = safetensors.torch.save(packed(state, storage), {METADATA_KEY: json.dumps(description, sort_keys=True)})
+    data = safetensors.torch.save(
+        packed(state, storage), {METADATA_KEY: json.dumps(description, sort_keys=True)}
+    )
     with disk_full(path):
         write_atomically(path, data)
     return hashlib.sha256(data).hexdigest()
@@ -283,7 +361,14 @@ class From2D:
     sha256: str
 
 
-def from_2d(architecture: str, state: str | Path, out: str | Path, *, num_classes: int | None = None, seed: int = 0) -> From2D:
+def from_2d(
+    architecture: str,
+    state: str | Path,
+    out: str | Path,
+    *,
+    num_classes: int | None = None,
+    seed: int = 0,
+) -> From2D:
     """Write a checkpoint whose spatial layers are those of an ImageNet network and whose other layers are untrained.
 
     state: a .pth, .pt or .safetensors file of the 2D counterpart's weights under torchvision's names.
@@ -317,8 +402,21 @@ def from_2d(architecture: str, state: str | Path, out: str | Path, *, num_classe
             "layers": list(made.layers),
         },
     }
-    digest = save_checkpoint(path, model, architecture=architecture, transform=entry.transform, clip=entry.clip, info=info)
-    return From2D(network=made.network, parameters=made.parameters, layers=made.layers, source=source, sha256=digest)
+    digest = save_checkpoint(
+        path,
+        model,
+        architecture=architecture,
+        transform=entry.transform,
+        clip=entry.clip,
+        info=info,
+    )
+    return From2D(
+        network=made.network,
+        parameters=made.parameters,
+        layers=made.layers,
+        source=source,
+        sha256=digest,
+    )
 
 
 def _local_default(architecture: str) -> str:
@@ -339,7 +437,9 @@ def _file(weights: str | Path, registered: Mapping[str, Checkpoint]) -> Path:
     if path.suffix not in SUFFIXES:
         if path.exists():
             raise UsageError(f"{path} is no checkpoint: its name must end in {', '.join(SUFFIXES)}")
-        raise UsageError(f"unknown weights {str(weights)!r}{nearest(str(weights), [*registered, 'random'])}")
+        raise UsageError(
+            f"unknown weights {str(weights)!r}{nearest(str(weights), [*registered, 'random'])}"
+        )
     if not path.is_file():
         raise UsageError(f"there is no file {path}")
     return path
@@ -349,12 +449,16 @@ def read_own(path: str | Path) -> tuple[StateFile, Description]:
     """Read a file that featx wrote, with what it says of itself; UsageError for any other, FeatxError for a damaged one."""
     path = Path(path)
     if path.suffix != ".safetensors":
-        raise UsageError(f"{path} is no checkpoint of featx's own: its name must end in .safetensors")
+        raise UsageError(
+            f"{path} is no checkpoint of featx's own: its name must end in .safetensors"
+        )
     if not path.is_file():
         raise UsageError(f"there is no file {path}")
     file = read_state(path)
     if not file.described:
-        raise UsageError(f"{path} says nothing of itself: give a .safetensors file that featx wrote, such as featx train's")
+        raise UsageError(
+            f"{path} says nothing of itself: give a .safetensors file that featx wrote, such as featx train's"
+        )
     return file, description(path, file.described)
 
 
@@ -362,7 +466,9 @@ def description(path: Path, described: Mapping[str, Any]) -> Description:
     """Return what a file that featx wrote says of itself; FeatxError where that is damaged or of a later format."""
     if described.get("format") not in _FORMATS.values():
         formats = " or ".join(map(str, sorted(set(_FORMATS.values()))))
-        raise FeatxError(f"{path} has a description of format {described.get('format')!r}, not {formats}: a newer featx wrote it")
+        raise FeatxError(
+            f"{path} has a description of format {described.get('format')!r}, not {formats}: a newer featx wrote it"
+        )
     try:
         found = Description(
             architecture=str(described["architecture"]),
@@ -375,4 +481,6 @@ def description(path: Path, described: Mapping[str, Any]) -> Description:
                 raise TypeError(f"its {name} is {value!r}")
         return found
     except (KeyError, TypeError, ValueError, AttributeError, UsageError) as error:
-        raise FeatxError(f"{path} has a damaged description ({error}): save it again with featx") from None
+        raise FeatxError(
+            f"{path} has a damaged description ({error}): save it again with featx"
+        ) from None

@@ -18,7 +18,9 @@ from featx.system.files import sha256_of, sync_folder
 Progress = Callable[[int, int | None], None]
 
 
-def download(url: str, path: Path, *, name: str, sha256: str, progress: Progress | None = None) -> None:
+def download(
+    url: str, path: Path, *, name: str, sha256: str, progress: Progress | None = None
+) -> None:
     """Download checkpoint `name` from `url` to `path`, continuing an earlier try; its sha256 must begin with `sha256`.
 
     Raises FeatxError when the server cannot be reached, the download breaks off, the disk is full or
@@ -65,8 +67,13 @@ def _download(url: str, file: BinaryIO, *, by_hand: Path, progress: Progress | N
     headers = {"User-Agent": "featx"} | ({"Range": f"bytes={start}-"} if start else {})
     done = start
     try:
-        with urllib.request.urlopen(urllib.request.Request(url, headers=headers), timeout=60) as response:
-            if not (response.status == 206 and response.headers.get("Content-Range", "").startswith(f"bytes {start}-")):
+        with urllib.request.urlopen(
+            urllib.request.Request(url, headers=headers), timeout=60
+        ) as response:
+            if not (
+                response.status == 206
+                and response.headers.get("Content-Range", "").startswith(f"bytes {start}-")
+            ):
                 file.truncate(0)  # the server sends it from the beginning
                 start = done = 0
             length = response.headers.get("Content-Length")
@@ -90,8 +97,12 @@ def _download(url: str, file: BinaryIO, *, by_hand: Path, progress: Progress | N
             return
         reason = "the connection was closed"
     if done > start:
-        raise FeatxError(f"{url} broke off after {done} bytes ({reason}): run the same command again, it continues there")
-    raise FeatxError(f"cannot download {url} ({reason}): get it with another machine and put it at {by_hand}")
+        raise FeatxError(
+            f"{url} broke off after {done} bytes ({reason}): run the same command again, it continues there"
+        )
+    raise FeatxError(
+        f"cannot download {url} ({reason}): get it with another machine and put it at {by_hand}"
+    )
 
 
 def _write(file: BinaryIO, chunk: bytes) -> None:

@@ -63,7 +63,13 @@ def transfer_2d(model_or_name: Backbone | str, state: State | str | os.PathLike[
     return fill(model_or_name, state)
 
 
-def fill(model: Backbone, state: State | str | os.PathLike[str], *, name: str = "this model", where: str = "init_2d") -> Transfer:
+def fill(
+    model: Backbone,
+    state: State | str | os.PathLike[str],
+    *,
+    name: str = "this model",
+    where: str = "init_2d",
+) -> Transfer:
     """Do what `transfer_2d` does; for messages, `name` is the model's and `where` the state's."""
     source = counterpart_of(model, name)
     given, where = _given(state, where)
@@ -78,7 +84,9 @@ def fill(model: Backbone, state: State | str | os.PathLike[str], *, name: str = 
         if theirs not in given:
             raise UsageError(f"{where} is no {source.network}: it lacks {theirs}")
         found = given[theirs].detach()
-        shape = (*value.shape[:2], *value.shape[3:]) if value.dim() == 5 else tuple(value.shape)  # without the time of 1
+        shape = (
+            (*value.shape[:2], *value.shape[3:]) if value.dim() == 5 else tuple(value.shape)
+        )  # without the time of 1
         if tuple(found.shape) != shape or not found.is_floating_point():
             raise UsageError(
                 f"{where} is no {source.network}: its {theirs} is {found.dtype} {tuple(found.shape)}, not {value.dtype} {shape}"
@@ -100,11 +108,15 @@ def fill(model: Backbone, state: State | str | os.PathLike[str], *, name: str = 
 def _given(state: State | str | os.PathLike[str], where: str) -> tuple[State, str]:
     """Return the state under today's names, and what to call it."""
     if not isinstance(state, Mapping | str | os.PathLike):
-        raise UsageError(f"init_2d is {state!r}: give a state dict of an ImageNet network, or the path of a file of it")
+        raise UsageError(
+            f"init_2d is {state!r}: give a state dict of an ImageNet network, or the path of a file of it"
+        )
     if not isinstance(state, Mapping):
         path = Path(state).expanduser()
         if path.suffix not in SUFFIXES or not path.is_file():
-            raise UsageError(f"there is no file {path} whose name ends in {', '.join(SUFFIXES)}: give one of ImageNet weights")
+            raise UsageError(
+                f"there is no file {path} whose name ends in {', '.join(SUFFIXES)}: give one of ImageNet weights"
+            )
         state, where = read_state(path).state, str(path)
     if not state or not all(isinstance(value, torch.Tensor) for value in state.values()):
         raise UsageError(f"{where} is no state dict: it must map names to tensors")
@@ -119,7 +131,9 @@ def _check_network(state: State, where: str, source: Counterpart) -> None:
             found = "its kernels are those of a 3D network"
         else:
             found = f"it is a {family}" if family else "its names are of no network known here"
-        raise UsageError(f"{where} is no {source.network}: {found}; give torchvision's weights of {source.network}")
+        raise UsageError(
+            f"{where} is no {source.network}: {found}; give torchvision's weights of {source.network}"
+        )
     # A file may hold the lower groups of layers alone; those it has must have as many as the network's.
     if any(found not in (0, wanted) for found, wanted in zip(counts, source.counts, strict=True)):
         unit = {"VGG": "convolutions", "ResNet": "blocks", "DenseNet": "dense layers"}[family]
@@ -130,9 +144,13 @@ def _check_network(state: State, where: str, source: Counterpart) -> None:
 def _counts(state: State) -> tuple[str, Counts]:
     if "features.conv0.weight" in state:
         layers = {(int(match[1]), match[2]) for name in state if (match := _DENSE.match(name))}
-        return "DenseNet", tuple(sum(block == group for block, _ in layers) for group in (1, 2, 3, 4))
+        return "DenseNet", tuple(
+            sum(block == group for block, _ in layers) for group in (1, 2, 3, 4)
+        )
     if "features.0.weight" in state:
-        return "VGG", (sum(value.dim() == 4 for name, value in state.items() if _VGG.fullmatch(name)),)
+        return "VGG", (
+            sum(value.dim() == 4 for name, value in state.items() if _VGG.fullmatch(name)),
+        )
     if "conv1.weight" in state and "layer1.0.conv1.weight" in state:
         return "ResNet", blocks_of(state)
     return "", ()

@@ -86,7 +86,11 @@ _SPLIT = {"0.0": "spatial.conv", "0.1": "spatial.bn", "0.3": "temporal.conv", "1
 
 def _torchvision(state: State, hints: Hints) -> Foreign:
     split = "stem.3.weight" in state
-    units = {f"conv{i}.{k}": f"conv{i}.{v}" for i in (1, 2) for k, v in (_SPLIT if split else _WHOLE).items()}
+    units = {
+        f"conv{i}.{k}": f"conv{i}.{v}"
+        for i in (1, 2)
+        for k, v in (_SPLIT if split else _WHOLE).items()
+    }
     units |= {f"downsample.{k}": f"projection.{v}" for k, v in _WHOLE.items()}
     stem = {f"stem.{k}": f"conv1.{v}" for k, v in (_SPLIT_STEM if split else _WHOLE).items()}
     # From layer2 on, MC3's kernels are 1 x 3 x 3 where R3D's are 3 x 3 x 3.
@@ -116,7 +120,11 @@ def _hara(state: State, hints: Hints) -> Foreign:
     projected = any(".downsample." in name for name in state)
     blocks = blocks_of(state)
     depth = next((d for d, known in hara.DEPTHS.items() if known == (blocks, bottleneck)), None)
-    network = f"3D ResNet-{depth}" if depth else f"3D ResNet of {blocks} {'bottlenecks' if bottleneck else 'basic blocks'}"
+    network = (
+        f"3D ResNet-{depth}"
+        if depth
+        else f"3D ResNet of {blocks} {'bottlenecks' if bottleneck else 'basic blocks'}"
+    )
     if hints.arch is not None and depth is not None and hints.arch != f"resnet-{depth}":
         raise UsageError(
             f"{hints.where} says that it is {hints.arch!r} where its tensors have the names of a {network},"
@@ -165,23 +173,41 @@ def _caffe_c3d(state: dict[str, torch.Tensor], layout: str) -> Foreign:
         fits, what = ("c3d", "c3d_b8", "c3d_padded"), "a C3D without a classifier"
         assumed += "; that it is Caffe's own for Sports-1M (c3d), or was trained further in a port (c3d_padded)"
     elif rows.shape[:1] == (_SPORTS1M_CLASSES,):
-        fits, what = ("c3d", "c3d_b8"), "Caffe's C3D for Sports-1M, whose pooling rounds sizes up and pads nothing"
+        fits, what = (
+            ("c3d", "c3d_b8"),
+            "Caffe's C3D for Sports-1M, whose pooling rounds sizes up and pads nothing",
+        )
     else:
-        fits, what = ("c3d_padded",), f"a C3D trained for {rows.shape[:1].numel()} classes in a port, which pads pool5"
+        fits, what = (
+            ("c3d_padded",),
+            f"a C3D trained for {rows.shape[:1].numel()} classes in a port, which pads pool5",
+        )
         assumed += "; pool5 padded"
     return Foreign(
-        state=state, layout=layout, fits=fits, what=what, transform=c3d.SPORTS1M, changed=BGR, assumed=f"assumed: {assumed}"
+        state=state,
+        layout=layout,
+        fits=fits,
+        what=what,
+        transform=c3d.SPORTS1M,
+        changed=BGR,
+        assumed=f"assumed: {assumed}",
     )
 
 
 def _c3d_pytorch(state: State, hints: Hints) -> Foreign:
-    modules = {"conv1": "conv1a.conv", "conv2": "conv2a.conv", **{name: f"{name}.conv" for name in _C3D[2:]}, **_LINEAR}
+    modules = {
+        "conv1": "conv1a.conv",
+        "conv2": "conv2a.conv",
+        **{name: f"{name}.conv" for name in _C3D[2:]},
+        **_LINEAR,
+    }
     return _caffe_c3d(_renamed(state, modules), "c3d-pytorch")
 
 
 def _c3d_sequence(state: State, hints: Hints) -> Foreign:
     modules = {
-        f"features.{i}": f"{name}.conv" for i, name in zip((0, 3, 6, 8, 11, 13, 16, 18), _C3D, strict=True)
+        f"features.{i}": f"{name}.conv"
+        for i, name in zip((0, 3, 6, 8, 11, 13, 16, 18), _C3D, strict=True)
     }  # every convolution has a ReLU after it, every group a pooling
     modules |= {"classifier.0": "fc6.linear", "classifier.3": "fc7.linear", "classifier.6": "fc8"}
     return _caffe_c3d(_renamed(state, modules), "c3d-sequence")
@@ -208,37 +234,53 @@ LAYOUTS = (
     Layout("torchvision-video", ("stem.0.weight",), _torchvision),
     Layout("hara", ("conv1.weight", "bn1.weight", "layer1.0.conv1.weight"), _hara),
     Layout("c3d-pytorch", ("conv1.weight", "conv3a.weight", "fc6.weight"), _c3d_pytorch),
-    Layout("c3d-sequence", ("features.0.weight", "features.18.weight", "classifier.0.weight"), _c3d_sequence),
+    Layout(
+        "c3d-sequence",
+        ("features.0.weight", "features.18.weight", "classifier.0.weight"),
+        _c3d_sequence,
+    ),
     Layout("c3d-mmaction2", ("conv1a.conv.weight", "fc6.weight"), _c3d_mmaction),
     Layout("c3d-mmaction2", ("backbone.conv1a.conv.weight",), _c3d_mmaction),
 )
 
 
-def translated(architecture: str, state: State, *, where: str, arch: str | None = None, parallel: bool = False) -> Foreign | None:
+def translated(
+    architecture: str, state: State, *, where: str, arch: str | None = None, parallel: bool = False
+) -> Foreign | None:
     """Return weights of another library under our names, or None where the names are of no layout known here.
 
     where: the file's name for messages; arch, parallel: what it tells besides, see `featx.weights.statefile.StateFile`.
     Raises UsageError when they are recognised and belong to another model, or are a 2D network's.
     """
-    if {value.dim() for value in state.values()} & {4, 5} == {4}:  # kernels of 2D convolutions, and none of 3D ones
+    if {value.dim() for value in state.values()} & {4, 5} == {
+        4
+    }:  # kernels of 2D convolutions, and none of 3D ones
         raise UsageError(
             f"{where} holds a 2D network's weights, not {architecture}'s: give weights of {architecture};"
             " only a semi-CNN's can be made of a 2D network's, by `featx weights from-2d`"
         )
-    if (layout := next((each for each in LAYOUTS if all(name in state for name in each.signature)), None)) is None:
+    if (
+        layout := next(
+            (each for each in LAYOUTS if all(name in state for name in each.signature)), None
+        )
+    ) is None:
         return None
     foreign = layout.read(state, Hints(where=where, arch=arch, parallel=parallel))
     if not foreign.fits:
         raise UsageError(f"{where} holds weights that no model here has: they are {foreign.what}")
     if architecture not in foreign.fits:
-        raise UsageError(f"{where} holds weights of model {' or '.join(foreign.fits)}, not of {architecture}: {foreign.what}")
+        raise UsageError(
+            f"{where} holds weights of model {' or '.join(foreign.fits)}, not of {architecture}: {foreign.what}"
+        )
     return foreign
 
 
 # ---------------------------------------------------------------- into a model
 
 
-def with_weights(architecture: str, state: State, *, where: str, num_classes: int | None = None) -> Backbone:
+def with_weights(
+    architecture: str, state: State, *, where: str, num_classes: int | None = None
+) -> Backbone:
     """Return the model of that architecture with these weights as float32, in evaluation mode.
 
     The number of classes is that of the classifier in `state`; UsageError when `num_classes` says
@@ -257,7 +299,10 @@ def with_weights(architecture: str, state: State, *, where: str, num_classes: in
     model = skeleton(architecture, num_classes=found)
     if not has_classifier:
         empty = model.get_submodule(classifier).state_dict(prefix=f"{classifier}.")
-        state = {**state, **{name: torch.full(value.shape, torch.nan) for name, value in empty.items()}}
+        state = {
+            **state,
+            **{name: torch.full(value.shape, torch.nan) for name, value in empty.items()},
+        }
     # Batch norm's count of training steps: some files leave it out, and nothing here depends on it.
     counters = [name for name in model.state_dict() if name.endswith("num_batches_tracked")]
     state = {**{name: torch.zeros((), dtype=torch.int64) for name in counters}, **state}
@@ -270,7 +315,9 @@ def with_weights(architecture: str, state: State, *, where: str, num_classes: in
                 f"{where} cannot be used: its {name} has numbers that are not finite; its training diverged or it is damaged"
             )
     tensors = {
-        name: value.detach().to(torch.float32 if value.is_floating_point() else value.dtype).contiguous()
+        name: value.detach()
+        .to(torch.float32 if value.is_floating_point() else value.dtype)
+        .contiguous()
         for name, value in state.items()
     }
     model.load_state_dict(tensors, strict=True, assign=True)
@@ -282,13 +329,18 @@ def misfit(architecture: str, state: State, *, num_classes: int) -> str:
     """Return what keeps these weights from being that model's, in words, or an empty string."""
     wanted = skeleton(architecture, num_classes=num_classes).state_dict()
     problems = []
-    for word, names in (("it lacks", wanted.keys() - state.keys()), ("it has besides", state.keys() - wanted.keys())):
+    for word, names in (
+        ("it lacks", wanted.keys() - state.keys()),
+        ("it has besides", state.keys() - wanted.keys()),
+    ):
         if names:
             more = f" and {len(names) - 1} more" if len(names) > 1 else ""
             problems.append(f"{word} {min(names)}{more}")
     for name in sorted(wanted.keys() & state.keys()):
         given, needed = state[name], wanted[name]
         if given.shape != needed.shape or given.is_floating_point() != needed.is_floating_point():
-            problems.append(f"{name} is {given.dtype} {tuple(given.shape)}, not {needed.dtype} {tuple(needed.shape)}")
+            problems.append(
+                f"{name} is {given.dtype} {tuple(given.shape)}, not {needed.dtype} {tuple(needed.shape)}"
+            )
             break
     return ", ".join(problems)

@@ -18,7 +18,9 @@ from featx.transforms import Transform
 from featx.weights.download import Progress, download
 
 # "featx", or one of featx.weights.layouts.LAYOUTS: other libraries' names, which are mapped to ours.
-Format = Literal["featx", "torchvision-video", "hara", "c3d-pytorch", "c3d-sequence", "c3d-mmaction2"]
+Format = Literal[
+    "featx", "torchvision-video", "hara", "c3d-pytorch", "c3d-sequence", "c3d-mmaction2"
+]
 
 _WIDTH = 110  # of a line in the manifest
 
@@ -60,7 +62,9 @@ class Checkpoint:
         if self.format not in get_args(Format):
             raise ValueError(f"checkpoint {self.name}: unknown format {self.format!r}")
         if not re.fullmatch(r"[0-9a-f]{8,64}", self.sha256):
-            raise ValueError(f"checkpoint {self.name}: sha256 {self.sha256!r} is not 8 to 64 hexadecimal digits")
+            raise ValueError(
+                f"checkpoint {self.name}: sha256 {self.sha256!r} is not 8 to 64 hexadecimal digits"
+            )
         if (self.file is None) == (self.url is None):
             raise ValueError(f"checkpoint {self.name}: give a file or a url, not both")
 
@@ -68,19 +72,35 @@ class Checkpoint:
     def from_row(cls, row: Mapping[str, Any]) -> Checkpoint:
         """Return what a row of the manifest describes."""
         labels = tuple(row["labels"]) if row.get("labels") else None
-        changed = {"transform": Transform.from_dict(row["transform"]), "clip": ClipSpec(**row["clip"]), "labels": labels}
+        changed = {
+            "transform": Transform.from_dict(row["transform"]),
+            "clip": ClipSpec(**row["clip"]),
+            "labels": labels,
+        }
         return cls(**{**row, **changed})
 
     def row(self) -> dict[str, Any]:
         """Return the manifest's row: JSON values, those that are not known left out."""
-        changed = {"transform": self.transform.to_dict(), "clip": self.clip.to_dict(), "labels": list(self.labels or ())}
+        changed = {
+            "transform": self.transform.to_dict(),
+            "clip": self.clip.to_dict(),
+            "labels": list(self.labels or ()),
+        }
         optional = ("file", "url", "trained_on", "training", "metrics", "labels")
-        return {name: value for name, value in {**vars(self), **changed}.items() if value or name not in optional}
+        return {
+            name: value
+            for name, value in {**vars(self), **changed}.items()
+            if value or name not in optional
+        }
 
     @property
     def remedy(self) -> str:
         """What to do where its file is not there, in words."""
-        return "install featx again, which brings it" if self.url is None else f"run `featx weights fetch {self.name}`"
+        return (
+            "install featx again, which brings it"
+            if self.url is None
+            else f"run `featx weights fetch {self.name}`"
+        )
 
 
 def list_checkpoints() -> list[Checkpoint]:
@@ -106,7 +126,9 @@ def _json(value: object, indent: int = 0) -> str:
     if not isinstance(value, dict) or (indent and indent + len(line) <= _WIDTH):
         return line
     space = " " * (indent + 2)
-    members = (f"{space}{json.dumps(name)}: {_json(each, indent + 2)}" for name, each in value.items())
+    members = (
+        f"{space}{json.dumps(name)}: {_json(each, indent + 2)}" for name, each in value.items()
+    )
     return "{\n" + ",\n".join(members) + "\n" + " " * indent + "}"
 
 

@@ -50,7 +50,9 @@ def unpacked(state: Mapping[str, torch.Tensor], storage: object) -> dict[str, to
     import torch
 
     if storage not in STORAGES:
-        raise FeatxError(f"storage {storage!r} is not one of {', '.join(STORAGES)}: a newer featx wrote it")
+        raise FeatxError(
+            f"storage {storage!r} is not one of {', '.join(STORAGES)}: a newer featx wrote it"
+        )
     if storage == "float32":
         return dict(state)
     if storage == "float16":
@@ -58,7 +60,9 @@ def unpacked(state: Mapping[str, torch.Tensor], storage: object) -> dict[str, to
     kernels = {name for name, value in state.items() if value.dtype is torch.int8}
     scales = {name for name in state if name.endswith(_SCALE)}
     if lone := scales - {name + _SCALE for name in kernels}:
-        raise FeatxError(f"{min(lone)} belongs to no int8 tensor: the file is damaged, copy it again")
+        raise FeatxError(
+            f"{min(lone)} belongs to no int8 tensor: the file is damaged, copy it again"
+        )
     made = {}
     for name, value in state.items():
         if name in kernels:
@@ -79,7 +83,9 @@ def _as_float16(name: str, value: torch.Tensor) -> torch.Tensor:
 
     half = value.to(torch.float16)
     if not torch.isfinite(half).all():
-        raise FeatxError(f"{name} has numbers up to {value.abs().max().item():g}, which float16 cannot hold: take int8")
+        raise FeatxError(
+            f"{name} has numbers up to {value.abs().max().item():g}, which float16 cannot hold: take int8"
+        )
     return half
 
 
@@ -97,12 +103,18 @@ def _from_int8(name: str, value: torch.Tensor, scale: torch.Tensor | None) -> to
     import torch
 
     if scale is None:
-        raise FeatxError(f"{name} is int8 and has no {name}{_SCALE}: the file is damaged, copy it again")
+        raise FeatxError(
+            f"{name} is int8 and has no {name}{_SCALE}: the file is damaged, copy it again"
+        )
     if value.dim() < 2 or scale.dtype is not torch.float32 or scale.shape != value.shape[:1]:
         shapes = f"{scale.dtype} {tuple(scale.shape)} and the tensor {tuple(value.shape)}"
-        raise FeatxError(f"{name}{_SCALE} is {shapes}, not a float32 a channel: the file is damaged, copy it again")
+        raise FeatxError(
+            f"{name}{_SCALE} is {shapes}, not a float32 a channel: the file is damaged, copy it again"
+        )
     if not (torch.isfinite(scale).all() and (scale >= 0).all()):
-        raise FeatxError(f"{name}{_SCALE} has numbers that are no steps: the file is damaged, copy it again")
+        raise FeatxError(
+            f"{name}{_SCALE} has numbers that are no steps: the file is damaged, copy it again"
+        )
     return value.to(torch.float32) * _along(scale, value)
 
 

@@ -23,7 +23,9 @@ if TYPE_CHECKING:
 
 # .pickle (DavideA/c3d-pytorch) and .pth.tar are what torch.save was told to write there; they are read like .pth.
 SUFFIXES = (".safetensors", ".pth", ".pt", ".pickle", ".tar")
-METADATA_KEY = "featx"  # in a safetensors file's metadata: a JSON object, as save_checkpoint writes it
+METADATA_KEY = (
+    "featx"  # in a safetensors file's metadata: a JSON object, as save_checkpoint writes it
+)
 _PARALLEL = "module."
 
 
@@ -70,7 +72,9 @@ def _unreadable(path: Path, data: bytes, error: Exception) -> str:
     )
 
 
-def _numbers(path: Path, state: dict[object, torch.Tensor], storage: object) -> dict[str, torch.Tensor]:
+def _numbers(
+    path: Path, state: dict[object, torch.Tensor], storage: object
+) -> dict[str, torch.Tensor]:
     """Return a file's tensors under their plain names, in the numbers that a network takes."""
     named = {str(name).removeprefix(_PARALLEL): value for name, value in state.items()}
     try:
@@ -109,14 +113,22 @@ def read_state(path: Path, *, check: Callable[[str], None] | None = None) -> Sta
     for wrapper in ("state_dict", "model_state_dict", "model"):
         if isinstance(state, dict) and isinstance(state.get(wrapper), dict):
             state = state[wrapper]
-    if not isinstance(state, dict) or not state or not all(isinstance(v, torch.Tensor) for v in state.values()):
+    if (
+        not isinstance(state, dict)
+        or not state
+        or not all(isinstance(v, torch.Tensor) for v in state.values())
+    ):
         raise FeatxError(f"{path} is no state dict: it must map names to tensors")
     for name, value in state.items():
         if value.layout is not torch.strided or value.device.type != "cpu" or value.is_quantized:
             kind = "quantised" if value.is_quantized else f"{value.layout} on {value.device}"
-            raise FeatxError(f"{path} is no state dict of numbers: its {name} is {kind}; save it again as a plain state dict")
+            raise FeatxError(
+                f"{path} is no state dict of numbers: its {name} is {kind}; save it again as a plain state dict"
+            )
     if len({str(name).removeprefix(_PARALLEL) for name in state}) < len(state):
-        raise FeatxError(f"{path} names a tensor twice, with and without {_PARALLEL!r}: save one of them")
+        raise FeatxError(
+            f"{path} names a tensor twice, with and without {_PARALLEL!r}: save one of them"
+        )
     if not isinstance(described, dict):
         raise FeatxError(f"{path} has a damaged description: save it again with featx")
     return StateFile(

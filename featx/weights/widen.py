@@ -34,7 +34,13 @@ class Widened:
     sha256: str
 
 
-def widen(weights: str | os.PathLike[str], out: str | os.PathLike[str], *, architecture: str, seed: int = 0) -> Widened:
+def widen(
+    weights: str | os.PathLike[str],
+    out: str | os.PathLike[str],
+    *,
+    architecture: str,
+    seed: int = 0,
+) -> Widened:
     """Write a checkpoint of a wider network that computes what a narrow one's does, to be trained further.
 
     weights: a .safetensors file that featx wrote, of a network that differs from `architecture` in its layers' widths alone, by
@@ -66,7 +72,9 @@ def widen(weights: str | os.PathLike[str], out: str | os.PathLike[str], *, archi
     last = f"{wide.classifier}.weight"
     copies = wide.state_dict()[last].shape[1] // narrow.state_dict()[last].shape[1]
     side = told.transform.crop
-    noise = 64 * torch.randn(1, 3, told.clip.frames, side, side, generator=torch.Generator().manual_seed(0))
+    noise = 64 * torch.randn(
+        1, 3, told.clip.frames, side, side, generator=torch.Generator().manual_seed(0)
+    )
     with torch.inference_mode():
         before, after = narrow(noise), wide(noise)
     if not (after - before).abs().max() <= _TOLERANCE * before.abs().max():
@@ -79,11 +87,15 @@ def widen(weights: str | os.PathLike[str], out: str | os.PathLike[str], *, archi
     }
     with disk_full(target):
         target.parent.mkdir(parents=True, exist_ok=True)
-    digest = save_checkpoint(target, wide, architecture=architecture, transform=told.transform, clip=told.clip, info=info)
+    digest = save_checkpoint(
+        target, wide, architecture=architecture, transform=told.transform, clip=told.clip, info=info
+    )
     return Widened(path=os.fspath(out), narrow=told.architecture, copies=copies, sha256=digest)
 
 
-def widened(narrow: Mapping[str, torch.Tensor], wide: Mapping[str, torch.Tensor], *, seed: int) -> dict[str, torch.Tensor]:
+def widened(
+    narrow: Mapping[str, torch.Tensor], wide: Mapping[str, torch.Tensor], *, seed: int
+) -> dict[str, torch.Tensor]:
     """Return a narrow network's numbers in a wide one's shapes: channel c of w stands at c, c + w and so on.
 
     Raises ValueError where a shape is no whole multiple, or the tensors have other names.
@@ -101,7 +113,9 @@ def widened(narrow: Mapping[str, torch.Tensor], wide: Mapping[str, torch.Tensor]
             or value.shape[2:] != shape[2:]
             or any(w % v for v, w in zip(value.shape, shape, strict=True))
         ):
-            raise ValueError(f"{name} is {tuple(value.shape)} in one and {tuple(shape)} in the other")
+            raise ValueError(
+                f"{name} is {tuple(value.shape)} in one and {tuple(shape)} in the other"
+            )
         if value.dim() == 0:
             made[name] = value.clone()
             continue
@@ -110,7 +124,9 @@ def widened(narrow: Mapping[str, torch.Tensor], wide: Mapping[str, torch.Tensor]
             made[name] = outputs
             continue
         copies = shape[1] // value.shape[1]
-        shares = torch.empty(shape[0], copies, value.shape[1]).uniform_(*_SHARES, generator=generator)
+        shares = torch.empty(shape[0], copies, value.shape[1]).uniform_(
+            *_SHARES, generator=generator
+        )
         shares /= shares.sum(1, keepdim=True)
         parts = outputs[:, None] * shares.view(*shares.shape, *[1] * (value.dim() - 2))
         made[name] = parts.flatten(1, 2).to(value.dtype)

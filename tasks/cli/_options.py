@@ -21,21 +21,44 @@ detections_options = options(
                  help="What these weights are counted on otherwise; annotation_val beside the annotations."),
 )  # fmt: skip
 dataset_options = options(
-    click.option("--root", metavar="DIR", help="Where the dataset's official files lie; its folder in $FEATX_DATA."),
-    click.option("--partial", is_flag=True, help="Go on with the videos that are there, and say how many are not."),
-    click.option("--holdout", type=float, default=0.2, show_default=True, help="Test side's share of own data that has none."),
+    click.option(
+        "--root",
+        metavar="DIR",
+        help="Where the dataset's official files lie; its folder in $FEATX_DATA.",
+    ),
+    click.option(
+        "--partial",
+        is_flag=True,
+        help="Go on with the videos that are there, and say how many are not.",
+    ),
+    click.option(
+        "--holdout",
+        type=float,
+        default=0.2,
+        show_default=True,
+        help="Test side's share of own data that has none.",
+    ),
 )
 extraction_options = options(
-    click.option("--model", help="Whose features to find beside the dataset, or to extract; res3d."),
+    click.option(
+        "--model", help="Whose features to find beside the dataset, or to extract; res3d."
+    ),
     click.option("--weights", help="Whose, as for featx extract; the model's own."),
-    click.option("--device", default="auto", show_default=True, help="For extracting: auto, cpu, cuda or cuda:N."),
+    click.option(
+        "--device",
+        default="auto",
+        show_default=True,
+        help="For extracting: auto, cpu, cuda or cuda:N.",
+    ),
     click.option("--workers", type=int, help="For extracting: decoding processes; one a core."),
 )
 
 
 def thresholds_of(text: str) -> list[float]:
     """Return thresholds that are separated by commas; first:step:last is a row of them, both ends included."""
-    wrong = UsageError(f"--tiou {text!r}: give numbers with commas between them, such as 0.3,0.5,0.7, or 0.3:0.1:0.7")
+    wrong = UsageError(
+        f"--tiou {text!r}: give numbers with commas between them, such as 0.3,0.5,0.7, or 0.3:0.1:0.7"
+    )
     found = list[float]()
     for part in text.split(","):
         try:
@@ -45,7 +68,9 @@ def thresholds_of(text: str) -> list[float]:
         if len(numbers) == 1:
             found += numbers
             continue
-        if len(numbers) != 3 or not (0 <= numbers[0] <= numbers[2] <= 1 and 0.001 <= numbers[1] <= 1):
+        if len(numbers) != 3 or not (
+            0 <= numbers[0] <= numbers[2] <= 1 and 0.001 <= numbers[1] <= 1
+        ):
             raise wrong
         first, step, last = numbers
         # To nine decimals: 0.1 added twice to 0.3 is meant to be 0.5.

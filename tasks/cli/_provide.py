@@ -34,7 +34,9 @@ def provide(
     def find(**asked: Any) -> Provided:
         return dataset_features(dataset, root=root, holdout=holdout, **asked)
 
-    return _provide(find, features, model=model, weights=weights, layers=layers, device=device, workers=workers)
+    return _provide(
+        find, features, model=model, weights=weights, layers=layers, device=device, workers=workers
+    )
 
 
 def provide_aslan(
@@ -55,24 +57,38 @@ def provide_aslan(
     def find(**asked: Any) -> Provided:
         return aslan_features(root=root, view=view, partial=partial, **asked)
 
-    return _provide(find, features, model=model, weights=weights, layers=layers, device=device, workers=workers)
+    return _provide(
+        find, features, model=model, weights=weights, layers=layers, device=device, workers=workers
+    )
 
 
 def _provide(
-    find: Callable[..., Provided], features: Sequence[str], *, model: str | None, weights: str | None, **asked: Any
+    find: Callable[..., Provided],
+    features: Sequence[str],
+    *,
+    model: str | None,
+    weights: str | None,
+    **asked: Any,
 ) -> list[str]:
     """Return the feature files that are given, or what `find` finds or extracts, with a word about it."""
     lacking = [path for path in features if not Path(path).exists()]
     if features and not (lacking and len(features) == 1 and model is not None):
         if lacking:
-            raise UsageError(f"{lacking[0]} is not there: give a feature file, or name the --model to extract it with")
+            raise UsageError(
+                f"{lacking[0]} is not there: give a feature file, or name the --model to extract it with"
+            )
         if model is not None or weights is not None:
-            raise UsageError("--model and --weights say whose features to extract, and --features has them: leave one out")
+            raise UsageError(
+                "--model and --weights say whose features to extract, and --features has them: leave one out"
+            )
         return list(features)
     progress = Progress()
 
     def begin(report: Report) -> None:
-        click.echo(f"extracting features of {report.total} videos to {report.out}: stop and run again at will", err=True)
+        click.echo(
+            f"extracting features of {report.total} videos to {report.out}: stop and run again at will",
+            err=True,
+        )
         progress.start(report)
 
     try:

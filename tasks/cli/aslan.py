@@ -19,8 +19,15 @@ from featx.tasks.cli._options import extraction_options
     metavar="FILE",
     help="Features of the samples, several with several of these; found beside the dataset, or extracted there first.",
 )
-@click.option("--root", metavar="DIR", help="Where ASLAN's official files lie; aslan in $FEATX_DATA.")
-@click.option("--layers", default="res5b,pool5,prob", show_default=True, help="Of every feature file, 12 numbers a pair each.")
+@click.option(
+    "--root", metavar="DIR", help="Where ASLAN's official files lie; aslan in $FEATX_DATA."
+)
+@click.option(
+    "--layers",
+    default="res5b,pool5,prob",
+    show_default=True,
+    help="Of every feature file, 12 numbers a pair each.",
+)
 @click.option(
     "--view",
     type=click.IntRange(1, 2),
@@ -30,10 +37,20 @@ from featx.tasks.cli._options import extraction_options
 )
 @click.option("--C", "C", type=float, default=1.0, show_default=True, help="The SVM's.")
 @click.option("--measures", is_flag=True, help="Also each of the 12 measures alone.")
-@click.option("--partial", is_flag=True, help="Leave out pairs of samples that are not there, and say how many.")
-@click.option("--allow-trained-on", is_flag=True, help="Go on with a checkpoint that was trained on ASLAN's samples.")
+@click.option(
+    "--partial",
+    is_flag=True,
+    help="Leave out pairs of samples that are not there, and say how many.",
+)
+@click.option(
+    "--allow-trained-on",
+    is_flag=True,
+    help="Go on with a checkpoint that was trained on ASLAN's samples.",
+)
 @extraction_options
-@click.option("--plot", "picture", metavar="PICTURE", help="Draw the ROC curves to a .png, .svg or .pdf.")
+@click.option(
+    "--plot", "picture", metavar="PICTURE", help="Draw the ROC curves to a .png, .svg or .pdf."
+)
 @click.option("--pairs", metavar="CSV", help="Write every pair's score to this file.")
 @json_option
 def aslan(features: tuple[str, ...], root: str | None, layers: str, view: int, C: float, measures: bool, partial: bool,
@@ -64,7 +81,9 @@ def aslan(features: tuple[str, ...], root: str | None, layers: str, view: int, C
         check_target(Path(pairs), example="pairs.csv")
     names = [name.strip() for name in layers.split(",") if name.strip()]
     check_settings(names, C)
-    files = provide_aslan(features, root=root, view=view, partial=partial, layers=names, **extraction)
+    files = provide_aslan(
+        features, root=root, view=view, partial=partial, layers=names, **extraction
+    )
     with bar("step") as progress:
         found = run(
             files,

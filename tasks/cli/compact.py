@@ -14,24 +14,53 @@ from featx.tasks.cli._provide import provide
 
 
 @click.command()
-@click.option("--dataset", required=True, help="A name such as ucf101, or your own folder of class folders, or csv.")
+@click.option(
+    "--dataset",
+    required=True,
+    help="A name such as ucf101, or your own folder of class folders, or csv.",
+)
 @click.option("--features", multiple=True, metavar="FILE",
               help="A feature file, or another library's; again for more curves; the dataset's own.")  # fmt: skip
 @click.option("--layer", "layers", multiple=True,
               help="Once for all feature files, once for each, or several of one file; the file's first.")  # fmt: skip
-@click.option("--dims", default="10,50,100,200,300,500", show_default=True, help="Comma-separated numbers of dimensions.")
+@click.option(
+    "--dims",
+    default="10,50,100,200,300,500",
+    show_default=True,
+    help="Comma-separated numbers of dimensions.",
+)
 @click.option("--split", type=int, help="One of the dataset's splits; the mean over all of them.")
 @click.option("--C", "C", type=float, default=1.0, show_default=True, help="The SVM's.")
-@click.option("--normalise-again", is_flag=True, help="Bring projected rows to length 1 before the SVM.")
-@click.option("--paper/--no-paper", default=None, help="Show the paper's points beside these; only for ucf101.")
+@click.option(
+    "--normalise-again", is_flag=True, help="Bring projected rows to length 1 before the SVM."
+)
+@click.option(
+    "--paper/--no-paper",
+    default=None,
+    help="Show the paper's points beside these; only for ucf101.",
+)
 @dataset_options
-@click.option("--allow-trained-on", is_flag=True, help="Go on where a checkpoint was trained on the test videos.")
+@click.option(
+    "--allow-trained-on",
+    is_flag=True,
+    help="Go on where a checkpoint was trained on the test videos.",
+)
 @extraction_options
 @click.option(
-    "--plot", "plots", multiple=True, metavar="PICTURE", help="Draw the curves to a .png, .svg or .pdf; again for more."
+    "--plot",
+    "plots",
+    multiple=True,
+    metavar="PICTURE",
+    help="Draw the curves to a .png, .svg or .pdf; again for more.",
 )
-@click.option("--csv", "csv_file", metavar="FILE", help="Write the curves as comma-separated values.")
-@click.option("--save", metavar="FILE", help="Write the PCA of one layer, --split and number of --dims to this .npz.")
+@click.option(
+    "--csv", "csv_file", metavar="FILE", help="Write the curves as comma-separated values."
+)
+@click.option(
+    "--save",
+    metavar="FILE",
+    help="Write the PCA of one layer, --split and number of --dims to this .npz.",
+)
 @json_option
 def compact(dataset: str, features: tuple[str, ...], layers: tuple[str, ...], dims: str, split: int | None, C: float,
             normalise_again: bool, paper: bool | None, root: str | None, partial: bool, holdout: float, allow_trained_on: bool,
@@ -80,11 +109,16 @@ def compact(dataset: str, features: tuple[str, ...], layers: tuple[str, ...], di
         plot_curves(found, picture)
         click.echo(f"{picture}: the curves", err=as_json)
     if save is not None:
-        click.echo(f"{save}: the projection to {numbers[0]} dimensions, for featx extract --project", err=as_json)
+        click.echo(
+            f"{save}: the projection to {numbers[0]} dimensions, for featx extract --project",
+            err=as_json,
+        )
 
 
 def _numbers(text: str) -> list[int]:
     try:
         return [int(each) for each in text.split(",")]
     except ValueError:
-        raise UsageError(f"dims is {text!r}: give whole numbers separated by commas, such as 10,50,300") from None
+        raise UsageError(
+            f"dims is {text!r}: give whole numbers separated by commas, such as 10,50,300"
+        ) from None

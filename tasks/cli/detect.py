@@ -40,24 +40,54 @@ class _Detect(click.Group):
 
     def format_usage(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
         formatter.write_usage(ctx.command_path, "[OPTIONS] [VIDEOS]...")
-        formatter.write_usage(ctx.command_path, f"{'|'.join(sorted(self.commands))} [OPTIONS] ARGS...", prefix="       ")
+        formatter.write_usage(
+            ctx.command_path,
+            f"{'|'.join(sorted(self.commands))} [OPTIONS] ARGS...",
+            prefix="       ",
+        )
 
 
 @click.group(cls=_Detect, no_args_is_help=False)
 @click.argument("videos", nargs=-1)
-@click.option("--thumos14", is_flag=True, help="The dataset's own videos, evaluated by its protocol; thumos14 in $FEATX_DATA.")
-@click.option("--root", metavar="DIR", help="Where THUMOS'14 lies; or the folder that ids of VIDEOS are relative to.")
-@click.option("--subset", type=click.Choice(["val", "test"]), help="With --thumos14: which of its sides; test.")
-@click.option("--partial", is_flag=True, help="Go on with the videos that are there, and say how many are not.")
-@click.option("--networks", metavar="DIR", help="A folder of featx detect train; networks in the dataset's folder.")
-@click.option("--annotations", metavar="DIR|JSON", help="Ground truth of VIDEOS, to evaluate what is found.")
+@click.option(
+    "--thumos14",
+    is_flag=True,
+    help="The dataset's own videos, evaluated by its protocol; thumos14 in $FEATX_DATA.",
+)
+@click.option(
+    "--root",
+    metavar="DIR",
+    help="Where THUMOS'14 lies; or the folder that ids of VIDEOS are relative to.",
+)
+@click.option(
+    "--subset",
+    type=click.Choice(["val", "test"]),
+    help="With --thumos14: which of its sides; test.",
+)
+@click.option(
+    "--partial",
+    is_flag=True,
+    help="Go on with the videos that are there, and say how many are not.",
+)
+@click.option(
+    "--networks",
+    metavar="DIR",
+    help="A folder of featx detect train; networks in the dataset's folder.",
+)
+@click.option(
+    "--annotations", metavar="DIR|JSON", help="Ground truth of VIDEOS, to evaluate what is found."
+)
 @click.option("--out", multiple=True, metavar="FILE", default=["detections.json"],
               help="Where detections go: .json as ActivityNet's, .txt as the official, .csv; detections.json.")  # fmt: skip
 @click.option("--windows", "windows_file", metavar="FILE",
               help="Where the networks' word on every window is kept, and gone on from; by the dataset, or --out.")  # fmt: skip
 @click.option("--threshold", type=float, default=0.7, show_default=True,
               help="Least probability of an action for a window to be a proposal.")  # fmt: skip
-@click.option("--fps", type=RATE, help="Rate at which windows are taken, or own for each video's; the networks', 25.")
+@click.option(
+    "--fps",
+    type=RATE,
+    help="Rate at which windows are taken, or own for each video's; the networks', 25.",
+)
 @click.option("--prior", default="counted", show_default=True, metavar="FILE",
               help="Window lengths' weights by class: counted in training, a file (.mat, .npy, .csv), or none.")  # fmt: skip
 @click.option("--overlap", type=float, default=0.4, show_default=True,
@@ -66,10 +96,22 @@ class _Detect(click.Group):
               help="Thresholds of the evaluation, or 0.3:0.1:0.7; suppression is at 0.1 less each time.")  # fmt: skip
 @click.option("--bootstrap", type=click.IntRange(0), default=1000, show_default=True,
               help="Draws of videos for the 95 % interval of the mean; 0 for none.")  # fmt: skip
-@click.option("--plot", metavar="PICTURE", help="Draw precision-recall curves to a .png, .svg or .pdf.")
-@click.option("--html", metavar="PAGE", help="Write a page of the run: curves, worst false positives, time lines.")
+@click.option(
+    "--plot", metavar="PICTURE", help="Draw precision-recall curves to a .png, .svg or .pdf."
+)
+@click.option(
+    "--html",
+    metavar="PAGE",
+    help="Write a page of the run: curves, worst false positives, time lines.",
+)
 @machine_options
-@click.option("--timeout", type=float, default=120.0, show_default=True, help="Seconds until a silent decoder is given up.")
+@click.option(
+    "--timeout",
+    type=float,
+    default=120.0,
+    show_default=True,
+    help="Seconds until a silent decoder is given up.",
+)
 @json_option
 def detect(videos: tuple[str, ...], thumos14: bool, root: str | None, subset: str | None, partial: bool, networks: str | None,
            annotations: str | None, out: tuple[str, ...], windows_file: str | None, threshold: float, fps: Any, prior: str,
@@ -94,12 +136,22 @@ def detect(videos: tuple[str, ...], thumos14: bool, root: str | None, subset: st
     if not thumos14:
         for name, value in (("--subset", subset), ("--partial", partial or None)):
             if value is not None:
-                raise UsageError(f"{name} is about THUMOS'14's own videos: give --thumos14 too, or leave it out")
+                raise UsageError(
+                    f"{name} is about THUMOS'14's own videos: give --thumos14 too, or leave it out"
+                )
         if annotations is None and (plot or html):
-            raise UsageError("--plot and --html show how good detections are: give --annotations, or --thumos14")
+            raise UsageError(
+                "--plot and --html show how good detections are: give --annotations, or --thumos14"
+            )
     elif annotations is not None:
         raise UsageError("--thumos14 has annotations of its own: leave --annotations out")
-    from featx.tasks.localization import check_pictures, draw_pictures, read_annotations, run_json, run_text
+    from featx.tasks.localization import (
+        check_pictures,
+        draw_pictures,
+        read_annotations,
+        run_json,
+        run_text,
+    )
     from featx.tasks.localization import detect as run
 
     thresholds = thresholds_of(tiou)
@@ -115,11 +167,21 @@ def detect(videos: tuple[str, ...], thumos14: bool, root: str | None, subset: st
             annotations=read_annotations(annotations) if annotations is not None else None,
             out=out,
             windows_file=windows_file,
-            settings={"threshold": threshold, "fps": fps, "prior": prior, "overlap": overlap, "machine": machine},
+            settings={
+                "threshold": threshold,
+                "fps": fps,
+                "prior": prior,
+                "overlap": overlap,
+                "machine": machine,
+            },
             tious=thresholds,
             bootstrap=bootstrap,
             keep=[path for path in (plot, html) if path is not None],
-            hooks={"on_start": progress.start, "on_progress": progress, "on_publish": progress.publish},
+            hooks={
+                "on_start": progress.start,
+                "on_progress": progress,
+                "on_publish": progress.publish,
+            },
         )
     except KeyboardInterrupt:
         progress.close()

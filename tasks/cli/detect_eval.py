@@ -15,14 +15,23 @@ from featx.tasks.cli._options import detections_options, thresholds_of
 @detections_options
 @click.option("--tiou", "tious", default="0.1,0.2,0.3,0.4,0.5,0.6,0.7", show_default=True,
               help="Comma-separated thresholds, or first:step:last such as 0.3:0.1:0.7.")  # fmt: skip
-@click.option("--videos", metavar="FILE", help="The videos to compute over, a name a line; all that were annotated.")
+@click.option(
+    "--videos",
+    metavar="FILE",
+    help="The videos to compute over, a name a line; all that were annotated.",
+)
 @click.option("--rounded/--not-rounded", default=None,
               help="Round times to 0.1 s and scores to five digits first; done for the S-CNN authors' windows.")  # fmt: skip
 @click.option("--bootstrap", type=click.IntRange(min=0), default=1000, show_default=True,
               help="Draws of videos for the 95 % intervals; 0 leaves them out.")  # fmt: skip
-@click.option("--seed", type=click.IntRange(min=0), default=0, show_default=True, help="Of these draws.")
 @click.option(
-    "--plot", "picture", metavar="PICTURE", help="Draw the THUMOS'14 protocol's precision-recall curves to a .png, .svg or .pdf."
+    "--seed", type=click.IntRange(min=0), default=0, show_default=True, help="Of these draws."
+)
+@click.option(
+    "--plot",
+    "picture",
+    metavar="PICTURE",
+    help="Draw the THUMOS'14 protocol's precision-recall curves to a .png, .svg or .pdf.",
 )
 @json_option
 def evaluate(detections: str, annotations: str, subset: str | None, tious: str, videos: str | None, annotated_only: bool,
@@ -58,7 +67,9 @@ def evaluate(detections: str, annotations: str, subset: str | None, tious: str, 
     thresholds = thresholds_of(tious)
     if picture is not None:
         check_picture(picture)
-        keep_inputs(picture, [each for each in (detections, annotations, videos, prior) if each is not None])
+        keep_inputs(
+            picture, [each for each in (detections, annotations, videos, prior) if each is not None]
+        )
     found = evaluate_file(
         detections,
         annotations=annotations,

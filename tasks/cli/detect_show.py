@@ -13,9 +13,19 @@ from featx.tasks.cli._options import detections_options
 @click.command(name="show")
 @click.argument("detections", metavar="DETECTIONS")
 @detections_options
-@click.option("--videos", metavar="DIR", help="Where the videos lie, at any depth, for frames; without, there are none.")
-@click.option("--html", metavar="PAGE", help="Write a page, one file: mAP, curves, time lines, the worst mistakes.")
-@click.option("--timeline", metavar="PICTURE", help="Draw a video's time line to a .png, .svg or .pdf.")
+@click.option(
+    "--videos",
+    metavar="DIR",
+    help="Where the videos lie, at any depth, for frames; without, there are none.",
+)
+@click.option(
+    "--html",
+    metavar="PAGE",
+    help="Write a page, one file: mAP, curves, time lines, the worst mistakes.",
+)
+@click.option(
+    "--timeline", metavar="PICTURE", help="Draw a video's time line to a .png, .svg or .pdf."
+)
 @click.option("--video", metavar="NAME", help="The time line's.")
 @click.option("--tiou", type=click.FloatRange(0, 1, min_open=True, max_open=True), default=0.5, show_default=True,
               help="At which a detection counts as true or false.")  # fmt: skip
@@ -65,7 +75,10 @@ def show(detections: str, annotations: str, subset: str | None, videos: str | No
     if videos is None:
         click.echo("note: no frames are shown; give the videos' folder with --videos", err=True)
     elif shown.absent:
-        click.echo(f"note: {shown.absent} of {shown.of} videos are not in {videos}: no frames of them are shown", err=True)
+        click.echo(
+            f"note: {shown.absent} of {shown.of} videos are not in {videos}: no frames of them are shown",
+            err=True,
+        )
     for note in shown.notes:
         click.echo(f"note: {note}", err=True)
     for sentence in shown.unread:

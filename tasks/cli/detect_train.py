@@ -25,17 +25,69 @@ if TYPE_CHECKING:
 @click.command()
 @click.argument("out")
 @click.option("--model", required=True, help="A model, such as res3d or c3d.")
-@click.option("--weights", help="What it is fine-tuned from: a registered checkpoint, a file, or random; the model's own.")
-@click.option("--stage", type=click.Choice(["proposal", "classification", "localization"]), help="Train this network alone.")
-@click.option("--root", metavar="DIR", help="Where THUMOS'14's official files lie; thumos14 in $FEATX_DATA.")
-@click.option("--partial", is_flag=True, help="Go on with the videos that are there, and say how many are not.")
-@click.option("--frames", type=int, help="Frames shown of a window; what the weights take, 8 for res3d and 16 for c3d.")
-@click.option("--fps", type=RATE, default="25", show_default=True, help="Frames a second that windows are made of, or own.")
-@click.option("--lengths", default="16,32,64,128,256,512", show_default=True, help="Of windows, in such frames.")
-@click.option("--overlap", type=float, default=0.75, show_default=True, help="Of a window with the next one of its length.")
-@click.option("--positive", type=float, default=0.7, show_default=True, help="A window of an action has a tIoU above this.")
-@click.option("--best", type=float, default=0.5, show_default=True, help="So has an instance's best window above this.")
-@click.option("--background", type=float, default=0.3, show_default=True, help="Background is below this with every instance.")
+@click.option(
+    "--weights",
+    help="What it is fine-tuned from: a registered checkpoint, a file, or random; the model's own.",
+)
+@click.option(
+    "--stage",
+    type=click.Choice(["proposal", "classification", "localization"]),
+    help="Train this network alone.",
+)
+@click.option(
+    "--root", metavar="DIR", help="Where THUMOS'14's official files lie; thumos14 in $FEATX_DATA."
+)
+@click.option(
+    "--partial",
+    is_flag=True,
+    help="Go on with the videos that are there, and say how many are not.",
+)
+@click.option(
+    "--frames",
+    type=int,
+    help="Frames shown of a window; what the weights take, 8 for res3d and 16 for c3d.",
+)
+@click.option(
+    "--fps",
+    type=RATE,
+    default="25",
+    show_default=True,
+    help="Frames a second that windows are made of, or own.",
+)
+@click.option(
+    "--lengths",
+    default="16,32,64,128,256,512",
+    show_default=True,
+    help="Of windows, in such frames.",
+)
+@click.option(
+    "--overlap",
+    type=float,
+    default=0.75,
+    show_default=True,
+    help="Of a window with the next one of its length.",
+)
+@click.option(
+    "--positive",
+    type=float,
+    default=0.7,
+    show_default=True,
+    help="A window of an action has a tIoU above this.",
+)
+@click.option(
+    "--best",
+    type=float,
+    default=0.5,
+    show_default=True,
+    help="So has an instance's best window above this.",
+)
+@click.option(
+    "--background",
+    type=float,
+    default=0.3,
+    show_default=True,
+    help="Background is below this with every instance.",
+)
 @click.option("--set", "overrides", multiple=True, metavar="FIELD=VALUE",
               help="Replace a field of the recipes, as in featx train: duration=4; or of one: proposal.lr=0.01.")  # fmt: skip
 @training_options
@@ -70,7 +122,12 @@ def train(out: str, fps: float | str, lengths: str, positive: float, best: float
     shown = _Shown()
     try:
         report = train_networks(
-            asked, out, on_indexed=shown.indexed, on_stage=shown.stage, on_start=shown.start, on_progress=shown.progress
+            asked,
+            out,
+            on_indexed=shown.indexed,
+            on_stage=shown.stage,
+            on_start=shown.start,
+            on_progress=shown.progress,
         )
     except KeyboardInterrupt:
         shown.close()
@@ -103,7 +160,9 @@ class _Shown:
         self.close()
         rate = "their own frame rate" if clip.fps is None else f"{clip.fps:g} frames a second"
         lengths = ", ".join(str(each.span) for each in clip.at_scales)
-        _say(f"{stage}: {counts(samples)}; {clip.frames} frames of each window of {lengths} at {rate}")
+        _say(
+            f"{stage}: {counts(samples)}; {clip.frames} frames of each window of {lengths} at {rate}"
+        )
 
     def start(self, plan: Plan, trainer: Trainer) -> None:
         from featx.cli.terminal import TrainingProgress
@@ -145,9 +204,14 @@ def _text(report: NetworksReport) -> str:
     for each in report.networks:
         did = _counted(each.report.new, "update") if each.report.new else "nothing to do"
         epochs = _counted(each.report.epochs, "epoch")
-        rows.append(f"{each.checkpoint}: {did}, {each.report.steps:,} in all, {epochs}; {counts(each.samples)}")
+        rows.append(
+            f"{each.checkpoint}: {did}, {each.report.steps:,} in all, {epochs}; {counts(each.samples)}"
+        )
         rows += [f"note: {each.stage}: {note}" for note in each.report.notes]
-        rows += [f"replaced {_counted(n, 'time')} by another sample: {name}: {why}" for name, why, n in each.report.replaced]
+        rows += [
+            f"replaced {_counted(n, 'time')} by another sample: {name}: {why}"
+            for name, why, n in each.report.replaced
+        ]
     return "\n".join(_wrapped(row) for row in rows)
 
 
@@ -157,7 +221,9 @@ def _counted(n: int, what: str) -> str:
 
 def _wrapped(line: str) -> str:
     """Return a line as several of 100 columns; names stay whole."""
-    return textwrap.fill(line, 100, subsequent_indent="  ", break_long_words=False, break_on_hyphens=False)
+    return textwrap.fill(
+        line, 100, subsequent_indent="  ", break_long_words=False, break_on_hyphens=False
+    )
 
 
 def _say(line: str) -> None:

@@ -15,8 +15,12 @@ if TYPE_CHECKING:
     from featx.tasks.retrieval import Plan
 
 _index_options = options(
-    click.option("--layer", help="The layer to compare; the file's narrowest one that is not prob."),
-    click.option("--index", "index_folder", metavar="DIR", help="Where the index lies; FEATURES.index."),
+    click.option(
+        "--layer", help="The layer to compare; the file's narrowest one that is not prob."
+    ),
+    click.option(
+        "--index", "index_folder", metavar="DIR", help="Where the index lies; FEATURES.index."
+    ),
 )
 
 
@@ -26,7 +30,9 @@ _index_options = options(
 @click.option("--exact/--cells", default=None,
               help="Compare with every clip, or only with those in faiss's nearest cells; by the index's size.")  # fmt: skip
 @json_option
-def index(features: str, layer: str | None, index_folder: str | None, exact: bool | None, as_json: bool) -> None:
+def index(
+    features: str, layer: str | None, index_folder: str | None, exact: bool | None, as_json: bool
+) -> None:
     """Make an index of a feature file's clips for featx search, or add the videos that are new.
 
     Rows are L2-normalised and written beside the feature file. Up to 2 GiB of them a query is compared with every one;
@@ -42,24 +48,47 @@ def index(features: str, layer: str | None, index_folder: str | None, exact: boo
     from featx.tasks.retrieval import index_text, to_json
 
     with _Shown() as shown:
-        report = run(features, layer=layer, index=index_folder, exact=exact, on_start=shown.start, on_progress=shown)
+        report = run(
+            features,
+            layer=layer,
+            index=index_folder,
+            exact=exact,
+            on_start=shown.start,
+            on_progress=shown,
+        )
     click.echo(to_json(report) if as_json else index_text(report))
 
 
 @click.command()
 @click.argument("features")
 @click.argument("query")
-@click.option("--at", metavar="TIME", help="The clip at this time: 12.5, 12.5s or 1:02.5; the mean of the whole video's clips.")
-@click.option("--id", "by_id", is_flag=True, help="QUERY is a video's id, even if there is such a file.")
+@click.option(
+    "--at",
+    metavar="TIME",
+    help="The clip at this time: 12.5, 12.5s or 1:02.5; the mean of the whole video's clips.",
+)
+@click.option(
+    "--id", "by_id", is_flag=True, help="QUERY is a video's id, even if there is such a file."
+)
 @click.option("-k", "k", type=int, default=10, show_default=True, help="How many to find.")
-@click.option("--videos", is_flag=True, help="Find videos, by the mean of their clips, instead of clips.")
+@click.option(
+    "--videos", is_flag=True, help="Find videos, by the mean of their clips, instead of clips."
+)
 @click.option("--per-video", type=int, default=3, show_default=True,
               help="At most so many clips of a video, none that overlap; 0 for any.")  # fmt: skip
 @click.option("--own", is_flag=True, help="Do not leave out the query's own video.")
 @_index_options
 @click.option("--weights", help="The checkpoint's file, where it is not at its recorded place.")
-@click.option("--project", metavar="FILE", help="The projection's file, where it is not at its recorded place.")
-@click.option("--html", metavar="PAGE", help="Write a page with pictures of what was found, one file, to look through.")
+@click.option(
+    "--project",
+    metavar="FILE",
+    help="The projection's file, where it is not at its recorded place.",
+)
+@click.option(
+    "--html",
+    metavar="PAGE",
+    help="Write a page with pictures of what was found, one file, to look through.",
+)
 @json_option
 def search(features: str, query: str, at: str | None, by_id: bool, k: int, videos: bool, per_video: int, own: bool,
            layer: str | None, index_folder: str | None, weights: str | None, project: str | None,

@@ -15,11 +15,18 @@ from featx.tasks.cli._options import dataset_options, extraction_options
 
 
 @click.group(invoke_without_command=True, subcommand_metavar="[predict MODEL FEATURES...]")
-@click.option("--dataset", help="A name such as ucf101, or your own folder of class folders, or csv.")
+@click.option(
+    "--dataset", help="A name such as ucf101, or your own folder of class folders, or csv."
+)
 @click.option("--features", multiple=True, metavar="FILE",
               help="A feature file, or another library's .h5, .npz or .npy; again for more; {split} in it is the split's number. "
                    "The dataset's own, extracted first where there is none.")  # fmt: skip
-@click.option("--layer", "layers", multiple=True, help="Once for all feature files, or once for each; the file's first.")
+@click.option(
+    "--layer",
+    "layers",
+    multiple=True,
+    help="Once for all feature files, or once for each; the file's first.",
+)
 @click.option("--split", type=int, help="Of the dataset's splits; all of them, and their mean.")
 @click.option("--folds", type=int, metavar="K",
               help="Cross-validate over all videos in K parts that share no group; no official protocol.")  # fmt: skip
@@ -28,14 +35,31 @@ from featx.tasks.cli._options import dataset_options, extraction_options
 @click.option("--fusion", type=click.Choice(["concat", "scores"]), default="concat", show_default=True,
               help="Several features one after the other, or the mean of an SVM's scores on each.")  # fmt: skip
 @dataset_options
-@click.option("--allow-trained-on", is_flag=True, help="Go on with a checkpoint that was trained on test videos, and say so.")
+@click.option(
+    "--allow-trained-on",
+    is_flag=True,
+    help="Go on with a checkpoint that was trained on test videos, and say so.",
+)
 @extraction_options
-@click.option("--plot", "picture", metavar="PICTURE", help="Draw the confusion matrix to a .png, .svg or .pdf.")
-@click.option("--predictions", metavar="CSV", help="Write every test video's prediction to this file.")
-@click.option("--save", metavar="MODEL.npz", help="Write the fitted SVM; with several splits, {split} in the name.")
+@click.option(
+    "--plot",
+    "picture",
+    metavar="PICTURE",
+    help="Draw the confusion matrix to a .png, .svg or .pdf.",
+)
+@click.option(
+    "--predictions", metavar="CSV", help="Write every test video's prediction to this file."
+)
+@click.option(
+    "--save",
+    metavar="MODEL.npz",
+    help="Write the fitted SVM; with several splits, {split} in the name.",
+)
 @json_option
 @click.pass_context
-def svm(context: click.Context, /, dataset: str | None, features: tuple[str, ...], **options: Any) -> int | None:
+def svm(
+    context: click.Context, /, dataset: str | None, features: tuple[str, ...], **options: Any
+) -> int | None:
     """Say how well a linear SVM recognises a dataset's actions by clip features (Res3D paper, section 5.1).
 
     A video's features are the mean over its clips, L2-normalised. The SVM is trained and tested on every official
@@ -54,7 +78,11 @@ def svm(context: click.Context, /, dataset: str | None, features: tuple[str, ...
       featx svm predict svm.npz my-videos.h5
     """
     if context.invoked_subcommand is not None:
-        given = [name for name in context.params if context.get_parameter_source(name) is not ParameterSource.DEFAULT]
+        given = [
+            name
+            for name in context.params
+            if context.get_parameter_source(name) is not ParameterSource.DEFAULT
+        ]
         if given:
             names = {option.name: option.opts[0] for option in context.command.params}
             raise UsageError(
@@ -62,7 +90,9 @@ def svm(context: click.Context, /, dataset: str | None, features: tuple[str, ...
             )
         return None
     if dataset is None:
-        raise UsageError("no dataset: give --dataset, a name such as ucf101, or your own folder of class folders, or csv")
+        raise UsageError(
+            "no dataset: give --dataset, a name such as ucf101, or your own folder of class folders, or csv"
+        )
     return _train(dataset, features, **options)
 
 
@@ -82,14 +112,21 @@ def _train(dataset: str, features: tuple[str, ...], *, model: str | None, weight
         keep_inputs(predictions, [dataset, *features])
     if any("{split}" in path for path in features):
         if model is not None or weights is not None:
-            raise UsageError("--model and --weights say whose features to extract, and --features has them: leave one out")
+            raise UsageError(
+                "--model and --weights say whose features to extract, and --features has them: leave one out"
+            )
         files = list(features)
     else:
         if not features or model is not None:
-            check(dataset, **{name: value for name, value in settings.items() if name != "allow_trained_on"})
+            check(
+                dataset,
+                **{name: value for name, value in settings.items() if name != "allow_trained_on"},
+            )
         files = provide(dataset, features, root=settings["root"], holdout=settings["holdout"], layers=layers or None,
                         model=model, weights=weights, device=device, workers=workers)  # fmt: skip
-    found = run(dataset, files, layers=layers, on_step=lambda text: click.echo(text, err=True), **settings)
+    found = run(
+        dataset, files, layers=layers, on_step=lambda text: click.echo(text, err=True), **settings
+    )
     click.echo(json.dumps(to_json(found), indent=1) if as_json else as_text(found))
     for each in found.splits:
         if each.saved is not None:
@@ -130,7 +167,9 @@ def predict(model: str, features: tuple[str, ...], target: str | None, as_json: 
         check_target(Path(target), example="classes.csv")
         keep_inputs(target, [model, *features])
     found = run(model, features)
-    click.echo(json.dumps(prediction_to_json(found), indent=1) if as_json else prediction_lines(found))
+    click.echo(
+        json.dumps(prediction_to_json(found), indent=1) if as_json else prediction_lines(found)
+    )
     if target is not None:
         write_prediction(found, target)
         click.echo(f"{target}: every video's class", err=as_json)

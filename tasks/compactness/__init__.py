@@ -3,7 +3,16 @@
 from featx.tasks.compactness._arguments import check_request
 from featx.tasks.compactness._pca import Pca, fit_pca
 from featx.tasks.compactness._picture import plot_curves
-from featx.tasks.compactness._result import PAPER, CompactResult, Curve, Point, Printed, as_text, to_json, write_csv
+from featx.tasks.compactness._result import (
+    PAPER,
+    CompactResult,
+    Curve,
+    Point,
+    Printed,
+    as_text,
+    to_json,
+    write_csv,
+)
 from featx.tasks.compactness._run import DIMS, compact
 
 __all__ = [

@@ -24,19 +24,33 @@ def paired(files: Sequence[Path_], layers: Sequence[str]) -> list[tuple[Path_, s
         return [(files[0], layer) for layer in layers]
     own = [is_feature_file(path) for path in files]
     if len(layers) not in (0, 1, sum(own)):
-        raise UsageError(f"{len(layers)} layers of {sum(own)} feature files: give a layer for each, or one for all")
+        raise UsageError(
+            f"{len(layers)} layers of {sum(own)} feature files: give a layer for each, or one for all"
+        )
     left = iter(layers if len(layers) == sum(own) else list(layers) * sum(own))
-    return [(path, next(left, None) if its_own else None) for path, its_own in zip(files, own, strict=True)]
+    return [
+        (path, next(left, None) if its_own else None)
+        for path, its_own in zip(files, own, strict=True)
+    ]
 
 
 def checked_dims(dims: Sequence[int]) -> list[int]:
     """Return numbers of dimensions in order, each once."""
     if not dims or min(dims) < 1:
-        raise UsageError(f"dims is {', '.join(map(str, dims)) or 'empty'}: give whole numbers from 1")
+        raise UsageError(
+            f"dims is {', '.join(map(str, dims)) or 'empty'}: give whole numbers from 1"
+        )
     return sorted(set(dims))
 
 
-def check_request(splits: Sequence[Split], *, dims: Sequence[int], C: float, curves: int, save: Path_ | None = None) -> None:
+def check_request(
+    splits: Sequence[Split],
+    *,
+    dims: Sequence[int],
+    C: float,
+    curves: int,
+    save: Path_ | None = None,
+) -> None:
     """Raise UsageError for what no features can make right; curves: how many there are to be."""
     checked_dims(dims)
     check_C(C)
@@ -46,16 +60,28 @@ def check_request(splits: Sequence[Split], *, dims: Sequence[int], C: float, cur
     if path.suffix != SUFFIX:
         raise UsageError(f"cannot save a projection to {path}: give a name that ends in {SUFFIX}")
     if curves > 1 or len(set(dims)) > 1:
-        what = f"{curves} feature files or layers" if curves > 1 else f"{len(set(dims))} numbers of dimensions"
-        raise UsageError(f"a projection is of one layer to one number of dimensions, not of {what}: give one, such as --dims 300")
+        what = (
+            f"{curves} feature files or layers"
+            if curves > 1
+            else f"{len(set(dims))} numbers of dimensions"
+        )
+        raise UsageError(
+            f"a projection is of one layer to one number of dimensions, not of {what}: give one, such as --dims 300"
+        )
     if len(splits) > 1:
-        raise UsageError(f"{splits[0].test.name} has {len(splits)} splits and a projection is of one: say which with --split")
+        raise UsageError(
+            f"{splits[0].test.name} has {len(splits)} splits and a projection is of one: say which with --split"
+        )
     check_target(path, example=f"pca{dims[0]}{SUFFIX}")
 
 
 def check_savable(features: Features) -> None:
     """Raise UsageError for rows of which no projection can be saved, for nobody could tell what it fits."""
     if features.settings is None or features.layer is None:
-        raise UsageError(f"{features.path} does not say how its rows were made: save a projection of a feature file's rows")
+        raise UsageError(
+            f"{features.path} does not say how its rows were made: save a projection of a feature file's rows"
+        )
     if (features.settings.get("projection") or {}).get("layer") == features.layer:
-        raise UsageError(f"{features.path} has {features.layer} projected already: save a projection of the layer's own rows")
+        raise UsageError(
+            f"{features.path} has {features.layer} projected already: save a projection of the layer's own rows"
+        )

@@ -54,13 +54,19 @@ def fit_pca(rows: Rows, dims: int) -> Pca:
     size = len(products)
     wanted = max(1, min(dims, n - 1, width))
     values, vectors = eigh(
-        products, subset_by_index=(size - wanted, size - 1), driver="evr", overwrite_a=True, check_finite=False
+        products,
+        subset_by_index=(size - wanted, size - 1),
+        driver="evr",
+        overwrite_a=True,
+        check_finite=False,
     )
     values, vectors = values[::-1], vectors[:, ::-1]
     kept = (values > _LEAST * values[0]) & (values > 0)
     values, vectors = values[kept], vectors[:, kept]
     components = _from_inner(rows, mean, vectors / np.sqrt(values)) if n <= width else vectors.T
-    signs = np.sign(components[np.arange(len(components)), np.abs(components).argmax(axis=1)])[:, None]
+    signs = np.sign(components[np.arange(len(components)), np.abs(components).argmax(axis=1)])[
+        :, None
+    ]
     return Pca(
         mean=mean.astype(np.float32),
         components=np.ascontiguousarray(components * signs, np.float32),
@@ -94,5 +100,7 @@ def _from_inner(rows: Rows, mean: Numbers, shares: Numbers) -> Numbers:
     out = np.empty((shares.shape[1], rows.shape[1]))
     step = max(1, _AT_ONCE // len(rows))
     for start in range(0, rows.shape[1], step):
-        out[:, start : start + step] = shares.T @ (rows[:, start : start + step] - mean[start : start + step])
+        out[:, start : start + step] = shares.T @ (
+            rows[:, start : start + step] - mean[start : start + step]
+        )
     return out

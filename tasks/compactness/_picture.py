@@ -23,7 +23,9 @@ def plot_curves(found: CompactResult, path: str | os.PathLike[str]) -> None:
     kind = picture_kind(path)
     columns = len(found.curves) + len(found.paper)
     legend_rows = columns + bool(found.paper)
-    figure = Figure(figsize=(8.2 + 0.25 * columns, 4.6 + 0.24 * legend_rows), layout="constrained", dpi=110)
+    figure = Figure(
+        figsize=(8.2 + 0.25 * columns, 4.6 + 0.24 * legend_rows), layout="constrained", dpi=110
+    )
     grid = figure.add_gridspec(1, 2, width_ratios=(6, 0.8 + 0.5 * columns))
     low = figure.add_subplot(grid[0])
     full = figure.add_subplot(grid[1], sharey=low)
@@ -32,7 +34,9 @@ def plot_curves(found: CompactResult, path: str | os.PathLike[str]) -> None:
     _label(low, full, found)
     handles, names = low.get_legend_handles_labels()
     figure.legend(handles, names, loc="outside lower center", fontsize=9, frameon=False)
-    figure.suptitle("\n".join(drawable(line) for line in _title(found)), fontsize=10, parse_math=False)
+    figure.suptitle(
+        "\n".join(drawable(line) for line in _title(found)), fontsize=10, parse_math=False
+    )
     save_picture(figure, path, kind)
 
 
@@ -42,12 +46,36 @@ def _draw_measured(low: Axes, full: Axes, found: CompactResult) -> None:
         x = [point.dims for point in curve.points]
         values = [100 * point.value for point in curve.points]
         below, above = ([100 * point.interval[side] for point in curve.points] for side in (0, 1))
-        low.plot(x, values, color=colour, marker=marker, markersize=5, linewidth=1.6, label=drawable(curve.title))
+        low.plot(
+            x,
+            values,
+            color=colour,
+            marker=marker,
+            markersize=5,
+            linewidth=1.6,
+            label=drawable(curve.title),
+        )
         low.fill_between(x, below, above, color=colour, alpha=0.12, linewidth=0)
         value, (least, most) = 100 * curve.full.value, curve.full.interval
         bar = [[value - 100 * least], [100 * most - value]]
-        full.errorbar([place], [value], bar, color=colour, marker=marker, markersize=7, capsize=4, linewidth=1.2)
-        full.annotate(f"{value:.1f}", (place, value), xytext=(6, 4), textcoords="offset points", fontsize=8, color=colour)
+        full.errorbar(
+            [place],
+            [value],
+            bar,
+            color=colour,
+            marker=marker,
+            markersize=7,
+            capsize=4,
+            linewidth=1.2,
+        )
+        full.annotate(
+            f"{value:.1f}",
+            (place, value),
+            xytext=(6, 4),
+            textcoords="offset points",
+            fontsize=8,
+            color=colour,
+        )
 
 
 def _draw_paper(low: Axes, full: Axes, found: CompactResult) -> None:
@@ -66,11 +94,21 @@ def _draw_paper(low: Axes, full: Axes, found: CompactResult) -> None:
         full.plot([at], [each.full[1]], **style)
         marks = [(low, dims, value) for dims, value in each.points] + [(full, at, each.full[1])]
         for axes, where, value in marks:
-            axes.annotate(f"{value:.1f}", (where, value), xytext=(7, 4), textcoords="offset points", fontsize=8, color="0.3")
+            axes.annotate(
+                f"{value:.1f}",
+                (where, value),
+                xytext=(7, 4),
+                textcoords="offset points",
+                fontsize=8,
+                color="0.3",
+            )
 
 
 def _label(low: Axes, full: Axes, found: CompactResult) -> None:
-    ticks = sorted({p.dims for c in found.curves for p in c.points} | {d for each in found.paper for d, _ in each.points})
+    ticks = sorted(
+        {p.dims for c in found.curves for p in c.points}
+        | {d for each in found.paper for d, _ in each.points}
+    )
     low.set_xscale("log")
     low.set_xticks(ticks, _tick_labels(ticks))
     low.minorticks_off()
@@ -80,7 +118,11 @@ def _label(low: Axes, full: Axes, found: CompactResult) -> None:
     low.set_ylabel("accuracy of a linear SVM (%)")
     low.grid(alpha=0.3)
     widths = [curve.width for curve in found.curves] + [each.full[0] for each in found.paper]
-    full.set_xticks(range(len(widths)), [f"{width:,}" for width in widths], rotation=45 if len(widths) > 2 else 0)
+    full.set_xticks(
+        range(len(widths)),
+        [f"{width:,}" for width in widths],
+        rotation=45 if len(widths) > 2 else 0,
+    )
     full.set_xlim(-0.6, len(widths) - 0.2)
     full.set_xlabel("full size")
     full.tick_params(axis="y", labelleft=False)
@@ -99,4 +141,7 @@ def _tick_labels(ticks: list[int]) -> list[str]:
 
 def _title(found: CompactResult) -> list[str]:
     again = ", L2-normalised again" if found.normalise_again else ""
-    return [found.where, f"PCA of the training videos{again}, linear SVM with C {found.C:g}; bands and bars: 95 % intervals"]
+    return [
+        found.where,
+        f"PCA of the training videos{again}, linear SVM with C {found.C:g}; bands and bars: 95 % intervals",
+    ]

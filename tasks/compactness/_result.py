@@ -71,8 +71,15 @@ class Printed:
 # The text of section 5.1 and, at full size, table 9; the other points of figure 3 are only drawn. All: UCF101, mean of three
 # splits, weights trained on Sports-1M.
 PAPER = (
-    Printed(title="Res3D res5b", points=((10, 56.7), (300, 82.9)), full=(25088, 83.1), source="section 5.1, table 9"),
-    Printed(title="C3D fc6", points=((10, 52.8),), full=(4096, 82.2), source="section 5.1, table 9"),
+    Printed(
+        title="Res3D res5b",
+        points=((10, 56.7), (300, 82.9)),
+        full=(25088, 83.1),
+        source="section 5.1, table 9",
+    ),
+    Printed(
+        title="C3D fc6", points=((10, 52.8),), full=(4096, 82.2), source="section 5.1, table 9"
+    ),
 )
 PAPER_DATA = "all of UCF101, mean of three splits, trained on Sports-1M"
 
@@ -101,7 +108,11 @@ class CompactResult:
     @property
     def where(self) -> str:
         """The dataset, its splits and their videos, in words."""
-        which = f"split {self.splits[0]}" if len(self.splits) == 1 else f"mean of splits {', '.join(map(str, self.splits))}"
+        which = (
+            f"split {self.splits[0]}"
+            if len(self.splits) == 1
+            else f"mean of splits {', '.join(map(str, self.splits))}"
+        )
         gone = f" ({self.absent} of the lists are not there)" if self.absent else ""
         train, test = (" / ".join(str(each[side]) for each in self.videos) for side in (0, 1))
         return f"{self.dataset} {which}: {train} training and {test} test videos of {self.classes} classes{gone}"
@@ -116,15 +127,21 @@ def as_text(found: CompactResult) -> str:
         f" ({SOURCE})",
     ]
     for curve in found.curves:
-        rows = [_cells(point, str(point.dims)) for point in curve.points] + [_cells(curve.full, f"full, {curve.width}")]
+        rows = [_cells(point, str(point.dims)) for point in curve.points] + [
+            _cells(curve.full, f"full, {curve.width}")
+        ]
         lines += [
             "",
             f"{curve.title}: {curve.path}",
             table(rows, headers=("dimensions", "%", "95 % interval", "variance held, %")),
         ]
     for each in found.paper:
-        named = [(str(dims), value) for dims, value in each.points] + [(f"full, {each.full[0]}", each.full[1])]
-        printed = table([(name, f"{value:.1f}") for name, value in named], headers=("dimensions", "%"))
+        named = [(str(dims), value) for dims, value in each.points] + [
+            (f"full, {each.full[0]}", each.full[1])
+        ]
+        printed = table(
+            [(name, f"{value:.1f}") for name, value in named], headers=("dimensions", "%")
+        )
         lines += ["", f"the paper's {each.title} ({PAPER_DATA}; {each.source})", printed]
     lines += ["", f"intervals: bootstrap over test videos, percentiles of {DRAWS} resamples"]
     lines += [f"note: {note}" for note in found.notes]
@@ -184,13 +201,42 @@ def write_csv(found: CompactResult, path: str | os.PathLike[str]) -> None:
     rows: list[tuple[object, ...]] = []
     for curve in found.curves:
         for point in (*curve.points, curve.full):
-            numbers = (point.value, *point.interval, point.held, *(each.value for each in point.accuracies))
+            numbers = (
+                point.value,
+                *point.interval,
+                point.held,
+                *(each.value for each in point.accuracies),
+            )
             shown = ["" if number is None else f"{100 * number:.3f}" for number in numbers]
-            rows.append((curve.title, curve.path, curve.layer or "", point.dims, int(point is curve.full), *shown, found.where))
+            rows.append(
+                (
+                    curve.title,
+                    curve.path,
+                    curve.layer or "",
+                    point.dims,
+                    int(point is curve.full),
+                    *shown,
+                    found.where,
+                )
+            )
     for each in found.paper:
         empty: Sequence[str] = [""] * (3 + len(splits))
         for dims, value in (*each.points, each.full):
             name = f"the paper's {each.title}"
-            rows.append((name, "", "", dims, int(dims == each.full[0]), f"{value:.1f}", *empty, PAPER_DATA))
-    headers = ("curve", "features", "layer", "dims", "full", "accuracy", "low", "high", "variance_held", *splits, "data")
+            rows.append(
+                (name, "", "", dims, int(dims == each.full[0]), f"{value:.1f}", *empty, PAPER_DATA)
+            )
+    headers = (
+        "curve",
+        "features",
+        "layer",
+        "dims",
+        "full",
+        "accuracy",
+        "low",
+        "high",
+        "variance_held",
+        *splits,
+        "data",
+    )
     csv_file(path, headers, rows)

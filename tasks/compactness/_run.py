@@ -72,9 +72,19 @@ def compact(
         opened = [stack.enter_context(open_features(path, layer)) for path, layer in pairs]
         if save is not None:
             check_savable(opened[0])
-        notes = [note for each in splits for note in check_split(each, opened, allow_trained_on=allow_trained_on)]
+        notes = [
+            note
+            for each in splits
+            for note in check_split(each, opened, allow_trained_on=allow_trained_on)
+        ]
         run = _Run(
-            splits, numbers, C, normalise_again, on_progress, save is not None, len(opened) * len(splits) * (len(numbers) + 1)
+            splits,
+            numbers,
+            C,
+            normalise_again,
+            on_progress,
+            save is not None,
+            len(opened) * len(splits) * (len(numbers) + 1),
         )
         curves = [run.curve(each) for each in opened]
     if save is not None and run.pca is not None:
@@ -111,7 +121,12 @@ class _Run:
         self.missing: dict[str, list[str]] = {}
         self.trained = 0
         self.pca: Pca | None = None
-        items = {item.id: item for split in self.splits for side in (split.train, split.test) for item in side.items}
+        items = {
+            item.id: item
+            for split in self.splits
+            for side in (split.train, split.test)
+            for item in side.items
+        }
         self._items = list(items.values())
         self._place = {video: place for place, video in enumerate(items)}
         # An interval of the splits' mean draws a video with its answers in all of them.
@@ -120,18 +135,24 @@ class _Run:
 
     def curve(self, features: Features) -> Curve:
         """Return one layer's accuracies at all numbers of dimensions."""
-        rows = features.rows(self._items, dataset=self.splits[0].train.name)  # once: of three splits a video is in each
+        rows = features.rows(
+            self._items, dataset=self.splits[0].train.name
+        )  # once: of three splits a video is in each
         full: list[Accuracy] = []
         projected: dict[int, list[tuple[Accuracy, float]]] = {number: [] for number in self.dims}
         for split in self.splits:
-            train, test = (rows[[self._place[i.id] for i in side.items]] for side in (split.train, split.test))
+            train, test = (
+                rows[[self._place[i.id] for i in side.items]] for side in (split.train, split.test)
+            )
             self.pca = fit_pca(train, self.dims[-1])
             self._note_missing(features, split, len(train), len(self.pca.components))
             full.append(self._accuracy(split, train, test))
             low_train, low_test = self.pca.project(train), self.pca.project(test)
             for number in self.dims:
                 if number <= len(self.pca.components):
-                    accuracy = self._accuracy(split, *(self._cut(each, number) for each in (low_train, low_test)))
+                    accuracy = self._accuracy(
+                        split, *(self._cut(each, number) for each in (low_train, low_test))
+                    )
                     projected[number].append((accuracy, self.pca.explained(number)))
         return Curve(
             title=features.title,
@@ -139,7 +160,11 @@ class _Run:
             layer=features.layer,
             width=features.dims,
             points=tuple(
-                Point(dims=number, accuracies=tuple(a for a, _ in found), explained=tuple(held for _, held in found))
+                Point(
+                    dims=number,
+                    accuracies=tuple(a for a, _ in found),
+                    explained=tuple(held for _, held in found),
+                )
                 for number, found in projected.items()
                 if len(found) == len(self.splits)
             ),
@@ -155,11 +180,16 @@ class _Run:
         return cut
 
     def _accuracy(self, split: Split, train: Rows, test: Rows) -> Accuracy:
-        found = fit_svm(train, labels_of(split.train.items), C=self.C, n_classes=len(split.classes)).predict(test)
+        found = fit_svm(
+            train, labels_of(split.train.items), C=self.C, n_classes=len(split.classes)
+        ).predict(test)
         right, of = np.zeros((2, len(self._tested)), np.int64)
         places = [self._tested[item.id] for item in split.test.items]
         # A prediction of any of a video's labels counts as right.
-        right[places] = [answer in (item.label, *item.also) for answer, item in zip(found, split.test.items, strict=True)]
+        right[places] = [
+            answer in (item.label, *item.also)
+            for answer, item in zip(found, split.test.items, strict=True)
+        ]
         of[places] = 1
         self.trained += 1
         if self.on_progress is not None:
@@ -175,13 +205,18 @@ class _Run:
                 f" {features.dims} numbers of {n_train} training videos have {most or 'no'} principal components"
             )
             if self.saving:
-                raise FeatxError(f"{why}: give {f'--dims {most} or fewer' if most else 'features that tell videos apart'}")
+                raise FeatxError(
+                    f"{why}: give {f'--dims {most} or fewer' if most else 'features that tell videos apart'}"
+                )
             self.missing.setdefault(why, []).append(str(split.test.split))
 
     def missing_notes(self) -> list[str]:
         """Return which dimensions cannot be had of which splits."""
         one = len(self.splits) == 1
-        return [why if one else f"{why} (split {_listed(numbers)})" for why, numbers in self.missing.items()]
+        return [
+            why if one else f"{why} (split {_listed(numbers)})"
+            for why, numbers in self.missing.items()
+        ]
 
 
 def _listed(numbers: Sequence[object]) -> str:
@@ -190,7 +225,9 @@ def _listed(numbers: Sequence[object]) -> str:
 
 
 def _is_papers(split: Split) -> bool:
-    generated = any("generated" in note for side in (split.train, split.test) for note in side.notes)
+    generated = any(
+        "generated" in note for side in (split.train, split.test) for note in side.notes
+    )
     return split.official and split.test.name == PAPER_DATASET and not generated
 
 
@@ -219,6 +256,8 @@ def _told_apart(curves: Sequence[Curve]) -> list[Curve]:
     """Return the curves, those with the same title with their file's name in it."""
     titles = [curve.title for curve in curves]
     return [
-        replace(curve, title=f"{curve.title}, {Path(curve.path).name}") if titles.count(curve.title) > 1 else curve
+        replace(curve, title=f"{curve.title}, {Path(curve.path).name}")
+        if titles.count(curve.title) > 1
+        else curve
         for curve in curves
     ]

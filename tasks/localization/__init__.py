@@ -31,7 +31,12 @@ __all__ = [
 if TYPE_CHECKING:
     from featx.datasets.thumos14 import read_annotations
     from featx.tasks.localization._run import detect
-    from featx.tasks.localization._run_report import check_pictures, draw_pictures, run_json, run_text
+    from featx.tasks.localization._run_report import (
+        check_pictures,
+        draw_pictures,
+        run_json,
+        run_text,
+    )
     from featx.tasks.localization._train import train_networks
     from featx.tasks.localization.evaluation._evaluate_file import evaluate_file
 

@@ -15,8 +15,21 @@ from featx.errors import FeatxError, UsageError
 from featx.system.files import check_target
 from featx.tasks.localization._network_scores import window_scores
 from featx.tasks.localization._networks import read_networks
-from featx.tasks.localization._prior import Prior, counted_prior, read_prior, weighted, window_durations
-from featx.tasks.localization._scores import Searched, classes_of, lengths_of, rates_of, read_windows, searched
+from featx.tasks.localization._prior import (
+    Prior,
+    counted_prior,
+    read_prior,
+    weighted,
+    window_durations,
+)
+from featx.tasks.localization._scores import (
+    Searched,
+    classes_of,
+    lengths_of,
+    rates_of,
+    read_windows,
+    searched,
+)
 from featx.tasks.localization._suppression import overlap_for
 from featx.tasks.localization._types import Detections, Evaluation, Floats, Windows
 from featx.tasks.localization._windows import detections_of
@@ -82,7 +95,9 @@ def find_actions(
     """
     networks = read_networks(settings.networks)
     if settings.prior == "counted" and networks.instances is None:
-        raise UsageError(f"{settings.networks} has no instances.csv to count the prior on: give --prior FILE, or --prior none")
+        raise UsageError(
+            f"{settings.networks} has no instances.csv to count the prior on: give --prior FILE, or --prior none"
+        )
     check_target(Path(windows_file), example="windows.h5")
     told: Callable[[Any], None] = hooks.pop("on_start", lambda _: None)
 
@@ -93,7 +108,11 @@ def find_actions(
 
     gone = [path for path in paths.values() if not os.path.lexists(path)]
     if len(gone) == len(paths):
-        raise FeatxError(f"not one of {len(paths)} videos is there: {gone[0]}" if gone else "there are no videos to search")
+        raise FeatxError(
+            f"not one of {len(paths)} videos is there: {gone[0]}"
+            if gone
+            else "there are no videos to search"
+        )
     scores = window_scores(
         [path for path in paths.values() if path not in gone],
         windows_file,
@@ -106,14 +125,19 @@ def find_actions(
         on_start=on_start,
         **hooks,
     )
-    names, ids = tuple(paths), {name: scores.ids[path] for name, path in paths.items() if path in scores.ids}
+    names, ids = (
+        tuple(paths),
+        {name: scores.ids[path] for name, path in paths.items() if path in scores.ids},
+    )
     windows = read_windows(windows_file, names, ids)
     rates = rates_of(windows_file, names, ids)
     failures = (*((path, "it is not there") for path in gone), *scores.report.failures)
     if np.isnan(rates).all():
         reason = f"; {failures[0][0]}: {failures[0][1]}" if failures else ""
         raise FeatxError(f"not one of {len(paths)} videos could be read{reason}")
-    score, source = _weighed(windows, rates, lengths_of(windows_file), settings.prior, networks.instances)
+    score, source = _weighed(
+        windows, rates, lengths_of(windows_file), settings.prior, networks.instances
+    )
     windows = replace(windows, score=score)
     return Found(
         windows_file=os.fspath(windows_file),
@@ -129,7 +153,11 @@ def find_actions(
 
 
 def _weighed(
-    windows: Windows, rates: Floats, lengths: tuple[int, ...], prior: str, instances: Annotations | None
+    windows: Windows,
+    rates: Floats,
+    lengths: tuple[int, ...],
+    prior: str,
+    instances: Annotations | None,
 ) -> tuple[Floats, str]:
     """Return the scores times the prior, (N,), and where that is from; at several rates a length has several durations."""
     if prior == "none":
@@ -141,9 +169,13 @@ def _weighed(
     of_window = rates[windows.video] if len(windows) else np.zeros(0)
     for rate in np.unique(of_window):
         rows = of_window == rate
-        counted: Prior = counted_prior(instances, lengths=lengths, durations=window_durations(lengths, float(rate)))
+        counted: Prior = counted_prior(
+            instances, lengths=lengths, durations=window_durations(lengths, float(rate))
+        )
         names = ("video", "label", "length", "start", "end", "score", "action")
-        score[rows] = weighted(replace(windows, **{name: getattr(windows, name)[rows] for name in names}), counted)
+        score[rows] = weighted(
+            replace(windows, **{name: getattr(windows, name)[rows] for name in names}), counted
+        )
     return score, f"counted on {len(instances.instances)} instances of the training videos"
 
 
@@ -156,7 +188,11 @@ def _check_prior(prior: str, classes: tuple[str, ...], instances: Annotations | 
     else:
         lacking, source = set(classes) - set(instances.classes), instances.source
     if lacking:
-        remedy = "run `featx detect train` again" if prior == "counted" else "give one of the networks' classes"
+        remedy = (
+            "run `featx detect train` again"
+            if prior == "counted"
+            else "give one of the networks' classes"
+        )
         raise FeatxError(f"{source} has nothing of {', '.join(sorted(lacking)[:3])}: {remedy}")
 
 
@@ -172,7 +208,9 @@ def evaluate_found(
     The videos are those that were searched; raises as `evaluate` does.
     """
     check_request(tious, bootstrap)
-    by_tiou = {tiou: detections_of(found.windows, None, overlap=overlap_for(tiou)) for tiou in tious}
+    by_tiou = {
+        tiou: detections_of(found.windows, None, overlap=overlap_for(tiou)) for tiou in tious
+    }
     return tuple(
         evaluate(
             by_tiou.__getitem__,

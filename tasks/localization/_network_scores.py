@@ -58,10 +58,18 @@ def window_scores(
 
     model = architecture_of(proposal)
     if (other := architecture_of(localization)) != model:
-        raise UsageError(f"{proposal} is of {model} and {localization} of {other}: give networks of one architecture")
+        raise UsageError(
+            f"{proposal} is of {model} and {localization} of {other}: give networks of one architecture"
+        )
     cascade = Cascade(weights=localization, gate=gate, threshold=threshold, name=LOCALIZATION)
-    settings = Settings(model=model, weights=proposal, cascade=cascade, fps=fps, **dict(machine or {}))
-    hooks: dict[str, Any] = {"on_start": on_start, "on_progress": on_progress, "on_publish": on_publish}
+    settings = Settings(
+        model=model, weights=proposal, cascade=cascade, fps=fps, **dict(machine or {})
+    )
+    hooks: dict[str, Any] = {
+        "on_start": on_start,
+        "on_progress": on_progress,
+        "on_publish": on_publish,
+    }
     try:
         report = extract(videos, out, settings, root=root, **hooks)
     except OtherSettings as error:
@@ -86,15 +94,22 @@ def _unfinished(weights: str) -> list[str]:
     folder = Path(weights).parent
     if not (folder / "run.json").exists() or finished(folder) is not None:
         return []
-    return [f"{weights} is of a training that has not come to its end: the same training command goes on with it"]
+    return [
+        f"{weights} is of a training that has not come to its end: the same training command goes on with it"
+    ]
 
 
-def _ids_in(path: str | os.PathLike[str], videos: Sequence[str], root: str | None) -> dict[str, str]:
+def _ids_in(
+    path: str | os.PathLike[str], videos: Sequence[str], root: str | None
+) -> dict[str, str]:
     """Return the ids under which videos are in a feature file, as `extract` finds them there: by id, or else by path."""
     with FeatureStore(path) as store:
         sources = find_videos(videos, layers=store.layers, root=root).sources
         elsewhere = dict[str, str]()
         if not all(source.id in store for source in sources):
             elsewhere = {os.path.realpath(video.attr("path")): video.id for video in store}
-        found = {s.path: s.id if s.id in store else elsewhere.get(os.path.realpath(s.path)) for s in sources}
+        found = {
+            s.path: s.id if s.id in store else elsewhere.get(os.path.realpath(s.path))
+            for s in sources
+        }
     return {path: video_id for path, video_id in found.items() if video_id is not None}

@@ -34,7 +34,10 @@ def weights_of(folder: str | os.PathLike[str], stage: str) -> Path:
 
 def files_of(folder: str | os.PathLike[str]) -> list[Path]:
     """Return the files that detection reads of a folder."""
-    return [*(weights_of(folder, stage) for stage in ("proposal", "localization")), Path(folder) / _INSTANCES]
+    return [
+        *(weights_of(folder, stage) for stage in ("proposal", "localization")),
+        Path(folder) / _INSTANCES,
+    ]
 
 
 def read_networks(folder: str | os.PathLike[str]) -> Networks:
@@ -56,7 +59,9 @@ def write_instances(folder: str | os.PathLike[str], annotations: Annotations) ->
     rows = csv.writer(text, lineterminator="\n")
     rows.writerow(_COLUMNS)
     # repr, which gives the same float again: instances that are just half or twice as long as a window count.
-    rows.writerows([annotations.classes[i.label], repr(i.end - i.start)] for i in annotations.instances)
+    rows.writerows(
+        [annotations.classes[i.label], repr(i.end - i.start)] for i in annotations.instances
+    )
     write_atomically(Path(folder) / _INSTANCES, text.getvalue().encode())
 
 
@@ -67,7 +72,9 @@ def _read(path: Path) -> Annotations:
         if columns != _COLUMNS or not all(0 < seconds < math.inf for _, seconds in found):
             raise ValueError(f"columns {columns}")
     except (OSError, ValueError) as error:
-        raise FeatxError(f"{path} is damaged ({error}): run `featx detect train {path.parent}` again, which writes it") from error
+        raise FeatxError(
+            f"{path} is damaged ({error}): run `featx detect train {path.parent}` again, which writes it"
+        ) from error
     classes = tuple(dict.fromkeys(name for name, _ in found))
     places = {name: label for label, name in enumerate(classes)}
     return Annotations(

@@ -45,12 +45,16 @@ def length_prior(annotations: Annotations, durations: Sequence[float]) -> Floats
     An instance may count for several durations; each class is normalised to sum 1. A class of which no instance counts, or that
     has none, gets the same weight for every duration: nothing is known that would prefer one.
     """
-    spans = np.array([(i.label, i.end - i.start) for i in annotations.instances], np.float64).reshape(-1, 2)
+    spans = np.array(
+        [(i.label, i.end - i.start) for i in annotations.instances], np.float64
+    ).reshape(-1, 2)
     label, length = spans[:, 0].astype(np.int64), spans[:, 1]
     # As the authors compare: floating-point differences of the times as they were written, not rounded again.
     counts = np.stack(
         [
-            np.bincount(label[(length >= w / 2) & (length <= w * 2)], minlength=len(annotations.classes)).astype(np.float64)
+            np.bincount(
+                label[(length >= w / 2) & (length <= w * 2)], minlength=len(annotations.classes)
+            ).astype(np.float64)
             for w in durations
         ]
     )
@@ -58,7 +62,9 @@ def length_prior(annotations: Annotations, durations: Sequence[float]) -> Floats
     return np.where(total > 0, counts / np.maximum(total, 1), 1 / len(durations))
 
 
-def counted_prior(annotations: Annotations, *, lengths: Sequence[int], durations: Sequence[float]) -> Prior:
+def counted_prior(
+    annotations: Annotations, *, lengths: Sequence[int], durations: Sequence[float]
+) -> Prior:
     """Return the prior of window lengths in frames, whose durations are given in seconds, counted on annotations."""
     return Prior(
         lengths=tuple(lengths),
@@ -79,11 +85,15 @@ def weighted(windows: Windows, prior: Prior) -> Floats:
     rows = {length: row for row, length in enumerate(prior.lengths)}
     for name in (windows.classes[label] for label in np.unique(windows.label)):
         if name not in columns:
-            raise FeatxError(f"the prior {prior.source} has no class {name}: give one of the same classes")
+            raise FeatxError(
+                f"the prior {prior.source} has no class {name}: give one of the same classes"
+            )
     for length in np.unique(windows.length).tolist():
         if length not in rows:
             known = ", ".join(map(str, prior.lengths))
-            raise FeatxError(f"the prior {prior.source} has no windows of {length} frames, only {known}: give one that has")
+            raise FeatxError(
+                f"the prior {prior.source} has no windows of {length} frames, only {known}: give one that has"
+            )
     row = np.array([rows.get(length, -1) for length in range(max(prior.lengths) + 1)])
     column = np.array([columns.get(name, -1) for name in windows.classes])
     weights: Floats = prior.weights[row[windows.length], column[windows.label]]
@@ -99,7 +109,9 @@ def read_prior(path: str | os.PathLike[str], classes: tuple[str, ...]) -> Prior:
     source = Path(path)
     suffix = source.suffix.lower()
     if suffix not in (".mat", ".npy", ".csv"):
-        raise UsageError(f"cannot read a prior from {source}: give a .mat with the variable weight, a .npy or a .csv")
+        raise UsageError(
+            f"cannot read a prior from {source}: give a .mat with the variable weight, a .npy or a .csv"
+        )
     if not source.is_file():
         raise UsageError(f"there is no file {source}: give the prior's .mat, .npy or .csv")
     lengths: tuple[int, ...] | None = None
@@ -108,10 +120,14 @@ def read_prior(path: str | os.PathLike[str], classes: tuple[str, ...]) -> Prior:
     else:
         values = read_matrix(source, "weight") if suffix == ".mat" else _from_npy(source)
     if values.ndim != 2 or 0 in values.shape or values.shape[1] != len(classes):
-        raise FeatxError(f"{source} has numbers of shape {values.shape}: give a row a window length and {len(classes)} columns")
+        raise FeatxError(
+            f"{source} has numbers of shape {values.shape}: give a row a window length and {len(classes)} columns"
+        )
     if not np.isfinite(values).all() or (values < 0).any():
         row, column = np.argwhere(~np.isfinite(values) | (values < 0))[0]
-        raise FeatxError(f"{source}: {values[row, column]:g} for {classes[column]} in row {row + 1} is no weight: mend it")
+        raise FeatxError(
+            f"{source}: {values[row, column]:g} for {classes[column]} in row {row + 1} is no weight: mend it"
+        )
     return Prior(
         lengths=lengths or tuple(16 << row for row in range(len(values))),
         classes=classes,
@@ -124,22 +140,36 @@ def _from_npy(path: Path) -> Floats:
     try:
         values = np.load(path, allow_pickle=False)
     except DAMAGED as error:
-        raise FeatxError(f"{path} cannot be read as a .npy of numbers ({error}): write it again") from error
+        raise FeatxError(
+            f"{path} cannot be read as a .npy of numbers ({error}): write it again"
+        ) from error
     if not isinstance(values, np.ndarray) or values.dtype.kind not in "fiu":
         raise FeatxError(f"{path} has no real numbers: give a .npy of window lengths x classes")
     return values.astype(np.float64)
 
 
-def _from_csv(path: Path, classes: tuple[str, ...]) -> tuple[tuple[int, ...] | None, tuple[str, ...], Floats]:
+def _from_csv(
+    path: Path, classes: tuple[str, ...]
+) -> tuple[tuple[int, ...] | None, tuple[str, ...], Floats]:
     try:
         rows = [row for row in csv.reader(io.StringIO(path.read_text(encoding="utf-8-sig"))) if row]
         if not rows or rows[0][0].strip() != "length":
-            return None, classes, np.array([[float(cell) for cell in row] for row in rows], np.float64)
+            return (
+                None,
+                classes,
+                np.array([[float(cell) for cell in row] for row in rows], np.float64),
+            )
         names = tuple(name.strip() for name in rows[0][1:])
         lengths = tuple(int(row[0]) for row in rows[1:])
         values = np.array([[float(cell) for cell in row[1:]] for row in rows[1:]], np.float64)
     except (OSError, ValueError, csv.Error) as error:
-        raise FeatxError(f"{path} is no table of weights ({error}): give a row a window length and a column a class") from error
-    if len(set(names)) < len(names) or len(set(lengths)) < len(lengths) or any(length < 1 for length in lengths):
+        raise FeatxError(
+            f"{path} is no table of weights ({error}): give a row a window length and a column a class"
+        ) from error
+    if (
+        len(set(names)) < len(names)
+        or len(set(lengths)) < len(lengths)
+        or any(length < 1 for length in lengths)
+    ):
         raise FeatxError(f"{path} has a length or a class twice, or a length below 1: mend it")
     return lengths, names, values

@@ -83,14 +83,24 @@ def detect(
         check_target(Path(path), example="detections.json")
     if (subset is None) == (not inputs):
         raise UsageError(
-            "give videos, or --thumos14 for the dataset's own" if subset is None else "give videos or --thumos14, not both"
+            "give videos, or --thumos14 for the dataset's own"
+            if subset is None
+            else "give videos or --thumos14, not both"
         )
-    chosen = _dataset(subset, root, partial, networks) if subset is not None else _own(inputs, annotations, root, out)
-    asked = DetectSettings(networks=networks or chosen.networks or _no_networks(), **dict(settings or {}))
+    chosen = (
+        _dataset(subset, root, partial, networks)
+        if subset is not None
+        else _own(inputs, annotations, root, out)
+    )
+    asked = DetectSettings(
+        networks=networks or chosen.networks or _no_networks(), **dict(settings or {})
+    )
     place = windows_file or chosen.windows
     _check_outputs((*out, *keep, place), _inputs(chosen, asked))
     if chosen.annotations is not None:
-        truth_of(chosen.annotations, evaluated_videos(chosen.annotations, tuple(chosen.paths))[1])  # which says what is missing
+        truth_of(
+            chosen.annotations, evaluated_videos(chosen.annotations, tuple(chosen.paths))[1]
+        )  # which says what is missing
     Path(place).parent.mkdir(parents=True, exist_ok=True)
     found = find_actions(chosen.paths, place, asked, root=chosen.root, **dict(hooks or {}))
     for path in out:
@@ -154,7 +164,9 @@ def _check_outputs(outputs: Sequence[str], inputs: Sequence[str | Path]) -> None
         raise UsageError(f"{twice[0]} is the name of two outputs: give each its own")
 
 
-def _dataset(subset: Literal["val", "test"], root: str | None, partial: bool, networks: str | None) -> _Videos:
+def _dataset(
+    subset: Literal["val", "test"], root: str | None, partial: bool, networks: str | None
+) -> _Videos:
     base = thumos14.folder(root)
     truth = thumos14.load_annotations(subset, root=root)
     paths, absent = thumos14.untrimmed_videos(truth.videos, subset, root=root)
@@ -169,7 +181,9 @@ def _dataset(subset: Literal["val", "test"], root: str | None, partial: bool, ne
     return _Videos(
         paths=paths,
         annotations=truth,
-        root=os.path.commonpath([os.path.abspath(path) for path in (*paths.values(), str(base / "any"))]),
+        root=os.path.commonpath(
+            [os.path.abspath(path) for path in (*paths.values(), str(base / "any"))]
+        ),
         windows=str(base / "features" / f"{name}-{subset}.windows.h5"),
         networks=str(base / NETWORKS),
         absent=absent,
@@ -177,16 +191,24 @@ def _dataset(subset: Literal["val", "test"], root: str | None, partial: bool, ne
     )
 
 
-def _own(inputs: Sequence[str], annotations: Annotations | None, root: str | None, out: Sequence[str]) -> _Videos:
+def _own(
+    inputs: Sequence[str], annotations: Annotations | None, root: str | None, out: Sequence[str]
+) -> _Videos:
     by_id = videos_by_id(inputs, root=root)
     if not out:
         raise UsageError("there is nowhere to write what is found: give --out FILE")
     if annotations is None:
-        return _Videos(paths=by_id, annotations=None, root=root, windows=_beside(out[0]), networks=None)
+        return _Videos(
+            paths=by_id, annotations=None, root=root, windows=_beside(out[0]), networks=None
+        )
     names = {PurePosixPath(name).name: path for name, path in by_id.items()}
     if len(names) < len(by_id):
-        raise UsageError("two of the videos have the same file name, by which they are found in the annotations: give them apart")
-    return _Videos(paths=names, annotations=annotations, root=root, windows=_beside(out[0]), networks=None)
+        raise UsageError(
+            "two of the videos have the same file name, by which they are found in the annotations: give them apart"
+        )
+    return _Videos(
+        paths=names, annotations=annotations, root=root, windows=_beside(out[0]), networks=None
+    )
 
 
 def _beside(path: str) -> str:
@@ -194,4 +216,6 @@ def _beside(path: str) -> str:
 
 
 def _no_networks() -> str:
-    raise UsageError("there are no networks to detect with: give --networks DIR, a folder that `featx detect train DIR` made")
+    raise UsageError(
+        "there are no networks to detect with: give --networks DIR, a folder that `featx detect train DIR` made"
+    )

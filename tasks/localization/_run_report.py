@@ -14,7 +14,12 @@ from featx.tasks.localization._run import Run
 from featx.tasks.localization._suppression import overlap_for
 from featx.tasks.localization.evaluation._curves import plot_curves
 from featx.tasks.localization.evaluation._evaluate import counted
-from featx.tasks.localization.evaluation._report import evaluation_json, evaluation_text, summary_text, wrapped
+from featx.tasks.localization.evaluation._report import (
+    evaluation_json,
+    evaluation_text,
+    summary_text,
+    wrapped,
+)
 from featx.tasks.localization.pictures._page import write_page
 
 # Detections that the text shows, the surest.
@@ -39,8 +44,13 @@ def run_text(run: Run) -> str:
         return "\n".join([*map(wrapped, lines), *surest])
     first = run.evaluations[0]
     of = f"{counted(len(first.videos), 'video')}, {counted(int(first.instances.sum()), 'instance')}"
-    lines.append(f"evaluated on {first.annotations}: {of}; suppressed at each tIoU - 0.1{_written(run)}")
-    tables = [summary_text(run.evaluations), *(f"\n{evaluation_text(each)}" for each in run.evaluations)]
+    lines.append(
+        f"evaluated on {first.annotations}: {of}; suppressed at each tIoU - 0.1{_written(run)}"
+    )
+    tables = [
+        summary_text(run.evaluations),
+        *(f"\n{evaluation_text(each)}" for each in run.evaluations),
+    ]
     return "\n".join([*map(wrapped, lines), "", *tables])
 
 
@@ -49,7 +59,10 @@ def rests_on(run: Run) -> list[str]:
     found, searched = run.found, run.found.searched
     networks = searched.networks.items()
     return [
-        *(f"{stage} network: {each['name']}, sha256 {str(each['sha256'])[:12]}" for stage, each in networks),
+        *(
+            f"{stage} network: {each['name']}, sha256 {str(each['sha256'])[:12]}"
+            for stage, each in networks
+        ),
         f"proposals: windows of an action by {searched.threshold:g} or more; window lengths' weights: {found.prior}",
         *(f"note: {note}" for note in run.notes),
     ]
@@ -57,8 +70,16 @@ def rests_on(run: Run) -> list[str]:
 
 def _written(run: Run) -> str:
     """Return at which tIoU `featx detect eval` of what is written gives the same figures: it was suppressed once."""
-    same = [at.tiou for at in run.evaluations[0].thresholds if abs(overlap_for(at.tiou) - run.found.overlap) < 1e-9]
-    where = f"these figures at tIoU {', '.join(f'{tiou:g}' for tiou in same)} alone" if same else "other figures"
+    same = [
+        at.tiou
+        for at in run.evaluations[0].thresholds
+        if abs(overlap_for(at.tiou) - run.found.overlap) < 1e-9
+    ]
+    where = (
+        f"these figures at tIoU {', '.join(f'{tiou:g}' for tiou in same)} alone"
+        if same
+        else "other figures"
+    )
     return f", where `featx detect eval` of the written file gives {where}" if run.written else ""
 
 
@@ -93,7 +114,11 @@ def check_pictures(plot: str | None, html: str | None) -> None:
 
 
 def draw_pictures(
-    run: Run, *, plot: str | None, html: str | None, on_progress: Callable[[int, int | None], None] = lambda *_: None
+    run: Run,
+    *,
+    plot: str | None,
+    html: str | None,
+    on_progress: Callable[[int, int | None], None] = lambda *_: None,
 ) -> Iterator[str]:
     """Draw the curves and the page of a run that was evaluated, and yield what was written and what was left out."""
     if plot is not None and run.evaluations:

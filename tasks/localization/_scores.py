@@ -21,7 +21,9 @@ BACKGROUND = "background"
 _ACTION = 1
 
 
-def read_windows(path: str | os.PathLike[str], videos: Sequence[str], ids: Mapping[str, str]) -> Windows:
+def read_windows(
+    path: str | os.PathLike[str], videos: Sequence[str], ids: Mapping[str, str]
+) -> Windows:
     """Return the windows of a feature file that `featx.extraction.provide.window_scores` wrote, those of background left out.
 
     videos: what those that were searched are called. ids: theirs in the file; a video that could not be read has none, and no
@@ -32,10 +34,18 @@ def read_windows(path: str | os.PathLike[str], videos: Sequence[str], ids: Mappi
     with FeatureStore(path) as store:
         classes = classes_of(path, store.settings)
         spec = ClipSpec(**store.settings["clip"])
-        parts = [_of_video(store[ids[name]], number, spec) for number, name in enumerate(videos) if name in ids]
+        parts = [
+            _of_video(store[ids[name]], number, spec)
+            for number, name in enumerate(videos)
+            if name in ids
+        ]
 
     def column(name: str, kind: type[np.int64] | type[np.float64]) -> Any:
-        return np.concatenate([part[name] for part in parts]).astype(kind) if parts else np.zeros(0, kind)
+        return (
+            np.concatenate([part[name] for part in parts]).astype(kind)
+            if parts
+            else np.zeros(0, kind)
+        )
 
     whole = {name: column(name, np.int64) for name in ("video", "label", "length")}
     whole |= {name: column(name, np.float64) for name in ("start", "end", "score", "action")}
@@ -66,7 +76,10 @@ def searched(path: str | os.PathLike[str], ids: Iterable[str]) -> Searched:
         windows=sum(len(seen) for seen in rows),
         proposals=sum(int(np.count_nonzero(seen)) for seen in rows),
         threshold=cascade["threshold"],
-        networks={stage: {name: each.get(name) for name in ("name", "sha256", "source")} for stage, each in weights.items()},
+        networks={
+            stage: {name: each.get(name) for name in ("name", "sha256", "source")}
+            for stage, each in weights.items()
+        },
     )
 
 
@@ -74,7 +87,10 @@ def rates_of(path: str | os.PathLike[str], videos: Sequence[str], ids: Mapping[s
     """Return the sampled frames a second of each video, (V,): the windows' rate, or each video's own; NaN if it was not read."""
     with FeatureStore(path) as store:
         fixed = store.settings["clip"]["fps"]
-        rates = [float(fixed or store[ids[name]].attr("fps")) if name in ids else np.nan for name in videos]
+        rates = [
+            float(fixed or store[ids[name]].attr("fps")) if name in ids else np.nan
+            for name in videos
+        ]
     return np.asarray(rates, np.float64)
 
 
@@ -89,7 +105,9 @@ def classes_of(path: str | os.PathLike[str], settings: Mapping[str, Any]) -> tup
     cascade = settings.get(CASCADE)
     labels = [] if cascade is None else cascade["labels"]
     if cascade is None or cascade["name"] != LOCALIZATION or not labels or labels[0] != BACKGROUND:
-        raise UsageError(f"{os.fspath(path)} has no probabilities of windows: give a file that featx detect wrote")
+        raise UsageError(
+            f"{os.fspath(path)} has no probabilities of windows: give a file that featx detect wrote"
+        )
     return tuple(labels[1:])
 
 
@@ -113,7 +131,9 @@ def _of_video(video: Video, number: int, spec: ClipSpec) -> dict[str, Any]:
     }
 
 
-def _seconds(video: Video, kept: Ints, first: Ints, length: Ints, spec: ClipSpec) -> tuple[Floats, Floats]:
+def _seconds(
+    video: Video, kept: Ints, first: Ints, length: Ints, spec: ClipSpec
+) -> tuple[Floats, Floats]:
     """Return when windows begin and end, from the video's first frame on: annotations count from it, streams need not.
 
     At a fixed rate that is when their frames are due, as in training, and not when the source's frames on screen then began.

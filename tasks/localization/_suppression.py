@@ -16,7 +16,9 @@ def overlap_for(tiou: float) -> float:
     return max(0.0, round(tiou - 0.1, _DECIMALS))
 
 
-def suppress(*, start: Floats, end: Floats, score: Floats, video: Ints, label: Ints, overlap: float) -> npt.NDArray[np.int64]:
+def suppress(
+    *, start: Floats, end: Floats, score: Floats, video: Ints, label: Ints, overlap: float
+) -> npt.NDArray[np.int64]:
     """Return the rows that are left, ascending: of each video and label, a row goes if a surer one that stays overlaps it.
 
     start, end, score, video, label: (N,). Overlap is intersection over union, and has to be greater than `overlap`. Of equal
@@ -55,7 +57,11 @@ def _greedy(start: Floats, end: Floats, overlap: float) -> Bools:
             continue
         kept[row] = True
         near = slice(first[p], last[p])
-        shared = np.maximum(0.0, np.minimum(finish[near], finish[p]) - np.maximum(begin[near], begin[p]))
+        shared = np.maximum(
+            0.0, np.minimum(finish[near], finish[p]) - np.maximum(begin[near], begin[p])
+        )
         union = (length[near] + length[p]) - shared
-        left[near] &= np.divide(shared, union, out=np.zeros_like(shared), where=union > 0) <= overlap
+        left[near] &= (
+            np.divide(shared, union, out=np.zeros_like(shared), where=union > 0) <= overlap
+        )
     return kept

@@ -29,7 +29,18 @@ from featx.tasks.localization._training_sets import (
     slid,
     training_set,
 )
-from featx.training import Plan, Progress, TrainReport, TrainSettings, clock_frames, finished, make_plan, preset, recipe, train
+from featx.training import (
+    Plan,
+    Progress,
+    TrainReport,
+    TrainSettings,
+    clock_frames,
+    finished,
+    make_plan,
+    preset,
+    recipe,
+    train,
+)
 from featx.video.reader import VideoError
 from featx.video.seek import index_video
 
@@ -144,10 +155,14 @@ def train_networks(
     stages = STAGES if settings.stage is None else (settings.stage,)
     only_last = stages == ("localization",)
     start = preset(settings.model, str(_classification(out)) if only_last else settings.weights)
-    recipes = {stage: f"scnn-c3d-{stage}" if start.family == "c3d" else f"scnn-{stage}" for stage in STAGES}
+    recipes = {
+        stage: f"scnn-c3d-{stage}" if start.family == "c3d" else f"scnn-{stage}" for stage in STAGES
+    }
     overrides = {stage: _overrides(settings.overrides, stage) for stage in STAGES}
     for stage in STAGES:
-        recipe(recipes[stage], overrides[stage])  # a mistake in the last one's is told before the first one's hours
+        recipe(
+            recipes[stage], overrides[stage]
+        )  # a mistake in the last one's is told before the first one's hours
     run = TrainSettings(
         model=settings.model, dataset=thumos14.NAME, weights=start.weights, root=settings.root, partial=settings.partial,
         validate="none", seed=settings.seed, crop=settings.crop, precision=settings.precision, device=settings.device,
@@ -155,7 +170,13 @@ def train_networks(
     )  # fmt: skip
     frames = settings.frames or start.clip.frames
     clip = window_spec(frames, lengths=settings.lengths, overlap=settings.overlap, fps=settings.fps)
-    material = gather(clip, root=settings.root, partial=settings.partial, matching=settings.matching, on_indexed=on_indexed)
+    material = gather(
+        clip,
+        root=settings.root,
+        partial=settings.partial,
+        matching=settings.matching,
+        on_indexed=on_indexed,
+    )
     notes, networks = list(material.notes), []
 
     def started(plan: Plan, trainer: Trainer) -> None:
@@ -165,7 +186,12 @@ def train_networks(
 
     for stage in stages:
         data, samples = training_set(
-            stage, material.annotations.classes, material.trimmed, material.videos, matching=settings.matching, seed=settings.seed
+            stage,
+            material.annotations.classes,
+            material.trimmed,
+            material.videos,
+            matching=settings.matching,
+            seed=settings.seed,
         )
         data = material.told(data)
         notes += [f"{stage}: {note}" for note in notes_on(stage, samples)]
@@ -187,7 +213,12 @@ def train_networks(
             )
         )
     return NetworksReport(
-        out=str(out), model=settings.model, clip=clip, networks=tuple(networks), notes=tuple(notes), unread=material.unread
+        out=str(out),
+        model=settings.model,
+        clip=clip,
+        networks=tuple(networks),
+        notes=tuple(notes),
+        unread=material.unread,
     )
 
 
@@ -221,9 +252,20 @@ def gather(
         except VideoError as error:
             unread.append((name, str(error)))
             continue
-        videos.append((slid, match(slid, instances.get(name, ()), ambiguous.get(name, ()), matching or Matching())))
+        videos.append(
+            (
+                slid,
+                match(
+                    slid, instances.get(name, ()), ambiguous.get(name, ()), matching or Matching()
+                ),
+            )
+        )
     on_indexed(len(paths), len(paths))
-    notes = [f"{len(absent)} annotated validation videos are not in {base}, and are left out"] if absent else []
+    notes = (
+        [f"{len(absent)} annotated validation videos are not in {base}, and are left out"]
+        if absent
+        else []
+    )
     if generated := thumos14.is_generated(root):
         notes.append("generated videos, not the official ones")
     return Material(
@@ -237,7 +279,9 @@ def slide(name: str, path: str, clip: ClipSpec) -> Slid:
     times = index_video(path).times
     rate = clip.fps
     sampled = len(times) - 1 if rate is None else len(clock_frames(times, rate))
-    return slid(name, path, clip, times - times[0] if rate is None else np.arange(sampled + 1) / rate)
+    return slid(
+        name, path, clip, times - times[0] if rate is None else np.arange(sampled + 1) / rate
+    )
 
 
 def to_json(report: NetworksReport) -> dict[str, Any]:
@@ -245,7 +289,9 @@ def to_json(report: NetworksReport) -> dict[str, Any]:
     told = {**asdict(report), "clip": report.clip.to_dict()}
     for each in told["networks"]:
         samples = each["samples"]
-        samples["classes"] = {n: {"trimmed": t, "windows": w} for n, (t, w) in samples["classes"].items()}
+        samples["classes"] = {
+            n: {"trimmed": t, "windows": w} for n, (t, w) in samples["classes"].items()
+        }
     return told
 
 
@@ -259,7 +305,11 @@ def _by_video(instances: Sequence[Instance]) -> dict[str, list[Instance]]:
 def _overrides(given: Mapping[str, str], stage: Stage) -> dict[str, str]:
     """Return the fields that hold for a stage: those of all, and its own instead."""
     of_all = {name: value for name, value in given.items() if name.partition(".")[0] not in STAGES}
-    own = {name.partition(".")[2]: value for name, value in given.items() if name.partition(".")[0] == stage}
+    own = {
+        name.partition(".")[2]: value
+        for name, value in given.items()
+        if name.partition(".")[0] == stage
+    }
     return {**of_all, **own}
 
 
@@ -277,7 +327,9 @@ def _check(settings: NetworkSettings, out: Path) -> None:
 
 def _check_alike(asked: TrainSettings, out: Path, stage: Stage, data: Dataset) -> None:
     """Raise UsageError where the networks in `out` look at other windows than a new one would: they are of use together only."""
-    others = [place for other in STAGES if other != stage and (place := out / other / "run.json").exists()]
+    others = [
+        place for other in STAGES if other != stage and (place := out / other / "run.json").exists()
+    ]
     if (out / stage / "run.json").exists() or not others:
         return
     # By way of JSON, where tuples are lists.
@@ -285,7 +337,9 @@ def _check_alike(asked: TrainSettings, out: Path, stage: Stage, data: Dataset) -
     for place in others:
         try:
             theirs = json.loads(place.read_text(encoding="utf-8"))
-            differing = [name for name in ("model", "clip", "transform") if theirs[name] != mine[name]]
+            differing = [
+                name for name in ("model", "clip", "transform") if theirs[name] != mine[name]
+            ]
         except (ValueError, LookupError, TypeError) as error:
             raise FeatxError(f"{place} is damaged: give a new folder") from error
         if differing:

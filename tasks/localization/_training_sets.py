@@ -92,15 +92,25 @@ def slid(video: str, path: str, clip: ClipSpec, at: Floats) -> Slid:
     They are in the order of `featx.clips.placed`.
     """
     frames = len(at) - 1
-    found = [(scale.span, starts(frames, scale)) for scale in clip.at_scales if scale.span <= frames]
-    start = np.concatenate([np.zeros(0, np.int64), *(np.array(each, np.int64) for _, each in found)])
-    length = np.repeat(np.array([span for span, _ in found], np.int64), [len(each) for _, each in found])
+    found = [
+        (scale.span, starts(frames, scale)) for scale in clip.at_scales if scale.span <= frames
+    ]
+    start = np.concatenate(
+        [np.zeros(0, np.int64), *(np.array(each, np.int64) for _, each in found)]
+    )
+    length = np.repeat(
+        np.array([span for span, _ in found], np.int64), [len(each) for _, each in found]
+    )
     order = np.lexsort((length, start + length))
     start, length = start[order], length[order]
-    return Slid(video=video, path=path, start=start, length=length, begin=at[start], end=at[start + length])
+    return Slid(
+        video=video, path=path, start=start, length=length, begin=at[start], end=at[start + length]
+    )
 
 
-def match(slid: Slid, instances: Iterable[Instance], ambiguous: Iterable[Instance], matching: Matching) -> Matched:
+def match(
+    slid: Slid, instances: Iterable[Instance], ambiguous: Iterable[Instance], matching: Matching
+) -> Matched:
     """Return which of a video's windows are samples of what, by the video's own instances.
 
     A window that shares any time with an ambiguous stretch is no background: it may show an action.
@@ -108,8 +118,12 @@ def match(slid: Slid, instances: Iterable[Instance], ambiguous: Iterable[Instanc
     most = np.zeros(len(slid.start))
     by_class: dict[int, tuple[Floats, Bools]] = {}
     for instance in instances:
-        found = tiou_of(slid.begin, slid.end, np.array([instance.start]), np.array([instance.end]))[:, 0]
-        best, taken = by_class.setdefault(instance.label, (np.zeros(len(found)), np.zeros(len(found), np.bool_)))
+        found = tiou_of(slid.begin, slid.end, np.array([instance.start]), np.array([instance.end]))[
+            :, 0
+        ]
+        best, taken = by_class.setdefault(
+            instance.label, (np.zeros(len(found)), np.zeros(len(found), np.bool_))
+        )
         np.maximum(best, found, out=best)
         np.maximum(most, found, out=most)
         taken |= found > matching.positive
@@ -117,12 +131,16 @@ def match(slid: Slid, instances: Iterable[Instance], ambiguous: Iterable[Instanc
             taken[found.argmax()] = True
     free = most < matching.background
     for stretch in ambiguous:
-        free &= np.minimum(slid.end, stretch.end) - np.maximum(slid.begin, stretch.start) <= _FRAME_TIME
+        free &= (
+            np.minimum(slid.end, stretch.end) - np.maximum(slid.begin, stretch.start) <= _FRAME_TIME
+        )
     rows = {label: np.flatnonzero(taken) for label, (_, taken) in sorted(by_class.items())}
     return Matched(
         row=np.concatenate([np.zeros(0, np.int64), *rows.values()]),
         label=np.repeat(np.array(list(rows), np.int64), [len(r) for r in rows.values()]),
-        overlap=np.concatenate([np.zeros(0), *(by_class[label][0][row] for label, row in rows.items())]),
+        overlap=np.concatenate(
+            [np.zeros(0), *(by_class[label][0][row] for label, row in rows.items())]
+        ),
         background=np.flatnonzero(free),
     )
 
@@ -153,12 +171,18 @@ def training_set(
     share = 1 if stage == "proposal" else len(classes)
     background, candidates = _drawn(videos, round((len(whole) + len(actions)) / share), seed)
     if not background:
-        raise FeatxError(f"no window stays below a tIoU of {matching.background:g} with every instance: there is no background")
+        raise FeatxError(
+            f"no window stays below a tIoU of {matching.background:g} with every instance: there is no background"
+        )
     samples = Samples(
         trimmed=len(whole), windows=len(actions), background=len(background), candidates=candidates, classes=made
     )  # fmt: skip
     told: dict[str, Any] = {"stage": stage, "tiou": asdict(matching), "seed": seed}
-    told |= {"trimmed": samples.trimmed, "windows": samples.windows, "background": samples.background}
+    told |= {
+        "trimmed": samples.trimmed,
+        "windows": samples.windows,
+        "background": samples.background,
+    }
     dataset = Dataset(
         name="thumos14",
         split=1,
@@ -182,7 +206,9 @@ def notes_on(stage: Stage, samples: Samples) -> list[str]:
     actions = samples.trimmed + samples.windows
     wanted = actions if stage == "proposal" else round(actions / len(samples.classes))
     if samples.background < wanted:
-        notes.append(f"{samples.background} windows are background, all there are; {wanted} would balance the classes")
+        notes.append(
+            f"{samples.background} windows are background, all there are; {wanted} would balance the classes"
+        )
     return notes
 
 
@@ -190,7 +216,10 @@ def _counted(
     classes: Sequence[str], trimmed: Sequence[Item], videos: Sequence[tuple[Slid, Matched]]
 ) -> dict[str, tuple[int, int]]:
     whole = np.bincount([item.label for item in trimmed], minlength=len(classes))
-    windows = sum((np.bincount(m.label, minlength=len(classes)) for _, m in videos), np.zeros(len(classes), np.int64))
+    windows = sum(
+        (np.bincount(m.label, minlength=len(classes)) for _, m in videos),
+        np.zeros(len(classes), np.int64),
+    )
     return {name: (int(whole[k]), int(windows[k])) for k, name in enumerate(classes)}
 
 
@@ -199,13 +228,20 @@ def _trimmed(item: Item, stage: Stage) -> Item:
     return Item(id=item.id, path=item.path, label=label, group=item.group)
 
 
-def _windows_of(videos: Sequence[tuple[Slid, Matched]], classes: Sequence[str], *, one: bool) -> list[Item]:
+def _windows_of(
+    videos: Sequence[tuple[Slid, Matched]], classes: Sequence[str], *, one: bool
+) -> list[Item]:
     """Return the windows of actions; one: of one class, each window once, with its best overlap."""
     items = []
     for slid, matched in videos:
         if not one:
-            triples = zip(matched.row.tolist(), matched.label.tolist(), matched.overlap.tolist(), strict=True)
-            items += [_window(slid, row, label + 1, overlap, classes[label]) for row, label, overlap in triples]
+            triples = zip(
+                matched.row.tolist(), matched.label.tolist(), matched.overlap.tolist(), strict=True
+            )
+            items += [
+                _window(slid, row, label + 1, overlap, classes[label])
+                for row, label, overlap in triples
+            ]
             continue
         best: dict[int, float] = {}
         for row, overlap in zip(matched.row.tolist(), matched.overlap.tolist(), strict=True):
@@ -214,16 +250,22 @@ def _windows_of(videos: Sequence[tuple[Slid, Matched]], classes: Sequence[str], 
     return items
 
 
-def _drawn(videos: Sequence[tuple[Slid, Matched]], wanted: int, seed: int) -> tuple[list[Item], int]:
+def _drawn(
+    videos: Sequence[tuple[Slid, Matched]], wanted: int, seed: int
+) -> tuple[list[Item], int]:
     """Return so many windows of background, all where there are fewer, and how many there are."""
     sizes = [len(matched.background) for _, matched in videos]
     total = sum(sizes)
-    chosen = np.sort(np.random.default_rng(seed).choice(total, size=min(max(1, wanted), total), replace=False))
+    chosen = np.sort(
+        np.random.default_rng(seed).choice(total, size=min(max(1, wanted), total), replace=False)
+    )
     firsts = np.cumsum([0, *sizes])
     items = []
     for (slid, matched), first, end in zip(videos, firsts, firsts[1:], strict=False):
         mine = chosen[np.searchsorted(chosen, first) : np.searchsorted(chosen, end)] - first
-        items += [_window(slid, row, 0, 1.0, BACKGROUND) for row in matched.background[mine].tolist()]
+        items += [
+            _window(slid, row, 0, 1.0, BACKGROUND) for row in matched.background[mine].tolist()
+        ]
     return items, total
 
 

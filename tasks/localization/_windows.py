@@ -11,7 +11,9 @@ from featx.tasks.localization._suppression import suppress
 from featx.tasks.localization._types import Detections, Floats, Windows
 
 
-def detections_of(windows: Windows, prior: Prior | None, *, overlap: float | None, rounded: bool = False) -> Detections:
+def detections_of(
+    windows: Windows, prior: Prior | None, *, overlap: float | None, rounded: bool = False
+) -> Detections:
     """Return windows as detections, surest first: scores times the prior, then suppression (Shou et al. 2016, section 3.4).
 
     prior: None leaves the scores. overlap: above which a surer detection of the same video and class suppresses another; None
@@ -21,7 +23,12 @@ def detections_of(windows: Windows, prior: Prior | None, *, overlap: float | Non
     rows = np.arange(len(windows))
     if overlap is not None:
         rows = suppress(
-            start=windows.start, end=windows.end, score=score, video=windows.video, label=windows.label, overlap=overlap
+            start=windows.start,
+            end=windows.end,
+            score=score,
+            video=windows.video,
+            label=windows.label,
+            overlap=overlap,
         )
     # Equal scores stay in the authors' order, which the evaluation goes by: videos, classes, and the later window first.
     rows = rows[np.lexsort((-rows, windows.label[rows], windows.video[rows], -score[rows]))]

@@ -79,11 +79,18 @@ def fit_classifier(
         chosen = tunings[-1].best if C is None else C
         machines.append(fit_in(coordinates, labels, C=chosen, n_classes=len(classes)))
         del parts, coordinates  # before the next are read
-    return Classifier(dims=tuple(dims), fusion=fusion, machines=tuple(machines), tunings=tuple(tunings))
+    return Classifier(
+        dims=tuple(dims), fusion=fusion, machines=tuple(machines), tunings=tuple(tunings)
+    )
 
 
 def choose_C(
-    rows: Floats, labels: Ints, groups: Sequence[Hashable], *, classes: Sequence[str], grid: Sequence[float] = GRID
+    rows: Floats,
+    labels: Ints,
+    groups: Sequence[Hashable],
+    *,
+    classes: Sequence[str],
+    grid: Sequence[float] = GRID,
 ) -> Tuning:
     """Return the cross-validated accuracy of each C: at most FOLDS folds, stratified, groups kept together.
 
@@ -95,7 +102,9 @@ def choose_C(
         narrow = rows[train]
         for place, C in enumerate(grid):
             coef, intercept = fit_narrow(narrow, labels[train], C=C, n_classes=len(classes))
-            right[place] += int(((rows[test] @ coef.T + intercept).argmax(axis=1) == labels[test]).sum())
+            right[place] += int(
+                ((rows[test] @ coef.T + intercept).argmax(axis=1) == labels[test]).sum()
+            )
     accuracies = tuple(float(each) / len(labels) for each in right)
     return Tuning(grid=tuple(grid), accuracies=accuracies, folds=len(folds))
 
@@ -108,7 +117,9 @@ def divide(
 
     numbers = {group: number for number, group in enumerate(dict.fromkeys(groups))}
     places = np.asarray([numbers[group] for group in groups])
-    of_class = Counter(label for label, _ in set(zip(labels.tolist(), places.tolist(), strict=True)))
+    of_class = Counter(
+        label for label, _ in set(zip(labels.tolist(), places.tolist(), strict=True))
+    )
     fewest = min(range(len(classes)), key=lambda label: of_class[label])
     if of_class[fewest] < 2:
         raise FeatxError(
@@ -119,5 +130,7 @@ def divide(
     parts = [(train, test) for train, test in folder.split(places, labels, places) if len(test)]
     # Groups of several classes may leave a fold's training side without one of them.
     if len(parts) < 2 or any(len(np.unique(labels[train])) < len(classes) for train, _ in parts):
-        raise FeatxError("the training videos' groups cannot be divided into folds to choose C by: give C as a number")
+        raise FeatxError(
+            "the training videos' groups cannot be divided into folds to choose C by: give C as a number"
+        )
     return parts

@@ -101,7 +101,16 @@ def read_model(path: str | os.PathLike[str]) -> Model:
             model = _model(arrays, about)
     except OSError as error:
         raise UsageError(f"cannot read the model {path}: {error.strerror or error}") from error
-    except (ValueError, LookupError, TypeError, EOFError, MemoryError, AttributeError, zipfile.BadZipFile, zlib.error) as error:
+    except (
+        ValueError,
+        LookupError,
+        TypeError,
+        EOFError,
+        MemoryError,
+        AttributeError,
+        zipfile.BadZipFile,
+        zlib.error,
+    ) as error:
         raise UsageError(wrong) from error
     if (why := _damage(model)) is not None:
         raise UsageError(f"{path} is damaged: {why}; write it again with featx svm --save")
@@ -113,10 +122,13 @@ def _model(arrays: Any, about: dict[str, Any]) -> Model:
     fusion = str(about["fusion"])
     count = len(origins) if fusion == "scores" else 1
     machines = tuple(
-        LinearSVM(arrays[f"coef{place}"], arrays["intercept"][place], float(arrays["C"][place])) for place in range(count)
+        LinearSVM(arrays[f"coef{place}"], arrays["intercept"][place], float(arrays["C"][place]))
+        for place in range(count)
     )
     return Model(
-        classifier=Classifier(dims=tuple(each.dims for each in origins), fusion=fusion, machines=machines),
+        classifier=Classifier(
+            dims=tuple(each.dims for each in origins), fusion=fusion, machines=machines
+        ),
         classes=tuple(str(each) for each in arrays["classes"]),
         origins=origins,
         trained_on=dict(about["trained_on"]),
@@ -129,18 +141,25 @@ def _damage(model: Model) -> str | None:
     classifier, size = model.classifier, len(model.classes)
     if classifier.fusion not in FUSIONS or not model.origins:
         return f"fusion is {classifier.fusion!r} of {len(model.origins)} features"
-    if not all(isinstance(each.settings, dict | None) and isinstance(each.dims, int) for each in model.origins):
+    if not all(
+        isinstance(each.settings, dict | None) and isinstance(each.dims, int)
+        for each in model.origins
+    ):
         return "it does not say how its features were made"
-    if not isinstance(model.accuracy.get("value"), float) or not {"title", "videos"} <= set(model.trained_on):
+    if not isinstance(model.accuracy.get("value"), float) or not {"title", "videos"} <= set(
+        model.trained_on
+    ):
         return "it does not say what it was trained on"
     if size < 2:
         return f"it has {size} classes"
     widths = classifier.dims if classifier.fusion == "scores" else (sum(classifier.dims),)
     for machine, width in zip(classifier.machines, widths, strict=True):
-        if machine.coef.shape != (size, width) or machine.intercept.shape != (size,) or machine.coef.dtype != np.float32:
-            return (
-                f"coef is {machine.coef.dtype} {machine.coef.shape} and intercept {machine.intercept.shape}, for {size} classes"
-            )
+        if (
+            machine.coef.shape != (size, width)
+            or machine.intercept.shape != (size,)
+            or machine.coef.dtype != np.float32
+        ):
+            return f"coef is {machine.coef.dtype} {machine.coef.shape} and intercept {machine.intercept.shape}, for {size} classes"
         if not (np.isfinite(machine.coef).all() and np.isfinite(machine.intercept).all()):
             return "it has numbers that are not finite"
     return None

@@ -25,14 +25,23 @@ def is_whole(split: Split) -> bool:
     wanted = VIDEOS.get(split.test.name, {}).get(split.test.split)
     sides = (split.train, split.test)
     generated = any("generated" in note for side in sides for note in side.notes)
-    return split.official and split.folds is None and not generated and wanted == tuple(len(side.items) for side in sides)
+    return (
+        split.official
+        and split.folds is None
+        and not generated
+        and wanted == tuple(len(side.items) for side in sides)
+    )
 
 
 def printed(splits: Sequence[Split], results: Sequence[SplitResult]) -> str | None:
     """Return the paper's figure in words, or None where it is of another measurement."""
     name, origins = splits[0].test.name, results[0].origins
     wanted = VIDEOS.get(name, {})
-    if not all(each.official for each in results) or {each.split for each in results} != set(wanted) or len(origins) != 1:
+    if (
+        not all(each.official for each in results)
+        or {each.split for each in results} != set(wanted)
+        or len(origins) != 1
+    ):
         return None
     model = str(((origins[0].settings or {}).get("model") or {}).get("name"))
     figure = TABLE9.get((model, str(origins[0].layer)), {}).get(name)

@@ -43,17 +43,25 @@ class Prediction:
         return np.asarray(ordered[:, -1] - ordered[:, -2])
 
 
-def predict(model: str | os.PathLike[str], features: str | os.PathLike[str] | Sequence[str | os.PathLike[str]]) -> Prediction:
+def predict(
+    model: str | os.PathLike[str],
+    features: str | os.PathLike[str] | Sequence[str | os.PathLike[str]],
+) -> Prediction:
     """Return what a saved SVM takes the videos of feature files for.
 
     features: as many files as the SVM was trained on, in that order; the first one's videos are asked about.
     Raises UsageError for features that were made otherwise than the SVM's own, FeatxError for videos that a file lacks.
     """
     fitted = read_model(model)
-    paths = [os.fspath(each) for each in ([features] if isinstance(features, str | os.PathLike) else features)]
+    paths = [
+        os.fspath(each)
+        for each in ([features] if isinstance(features, str | os.PathLike) else features)
+    ]
     if len(paths) != len(fitted.origins):
         wanted = ", ".join(each.title for each in fitted.origins)
-        raise UsageError(f"{len(paths)} feature files for an SVM on {len(fitted.origins)} features: give those of {wanted}")
+        raise UsageError(
+            f"{len(paths)} feature files for an SVM on {len(fitted.origins)} features: give those of {wanted}"
+        )
     with contextlib.ExitStack() as stack:
         sources: list[Features] = []
         notes: list[str] = []
@@ -70,7 +78,9 @@ def predict(model: str | os.PathLike[str], features: str | os.PathLike[str] | Se
             block = slice(start, start + _BLOCK)
             for place, (source, names) in enumerate(zip(sources, known, strict=True)):
                 scores[block] += fitted.classifier.scores(place, source.rows_by_id(names[block]))
-    return Prediction(model=fitted, ids=tuple(ids), scores=scores, notes=tuple(dict.fromkeys(notes)))
+    return Prediction(
+        model=fitted, ids=tuple(ids), scores=scores, notes=tuple(dict.fromkeys(notes))
+    )
 
 
 def _known(source: Features, ids: Sequence[str]) -> Sequence[str]:
@@ -81,16 +91,22 @@ def _known(source: Features, ids: Sequence[str]) -> Sequence[str]:
     return [found[each] for each in ids]
 
 
-def _fitting(path: str, origin: Origin, model: str, stack: contextlib.ExitStack) -> tuple[Features, list[str]]:
+def _fitting(
+    path: str, origin: Origin, model: str, stack: contextlib.ExitStack
+) -> tuple[Features, list[str]]:
     """Open a file's features; UsageError where they were made otherwise than those the SVM was trained on; notes."""
     source = stack.enter_context(open_features(path))
     if (source.settings is None) != (origin.settings is None):
         kind = "another library's rows" if origin.settings is None else "a feature file"
-        raise UsageError(f"{model} was trained on {kind}, {origin.title}, and {path} is none: give those")
+        raise UsageError(
+            f"{model} was trained on {kind}, {origin.title}, and {path} is none: give those"
+        )
     if source.settings is not None:
         changed = row_differences(origin.settings or {}, source.settings)
         if changed:
-            raise UsageError(f"{model} was trained on other features than {path} has: {changed}; extract with the SVM's settings")
+            raise UsageError(
+                f"{model} was trained on other features than {path} has: {changed}; extract with the SVM's settings"
+            )
         if origin.layer not in source.settings["layers"]:
             there = ",".join(source.settings["layers"])
             raise UsageError(
@@ -98,8 +114,14 @@ def _fitting(path: str, origin: Origin, model: str, stack: contextlib.ExitStack)
             )
         source = stack.enter_context(open_features(path, origin.layer))
     if source.dims != origin.dims:
-        raise UsageError(f"{model} takes {origin.dims} numbers of {origin.title} and {path} has {source.dims}: give its own")
+        raise UsageError(
+            f"{model} takes {origin.dims} numbers of {origin.title} and {path} has {source.dims}: give its own"
+        )
     if source.settings is None or origin.settings is None:
-        return source, [f"nothing in {path} but their width says that its rows were made as those of {origin.path}"]
+        return source, [
+            f"nothing in {path} but their width says that its rows were made as those of {origin.path}"
+        ]
     noted = differences(origin.settings, source.settings, names=_NOTED)
-    return source, [f"{path} was made otherwise than what {model} was trained on: {noted}"] if noted else []
+    return source, [
+        f"{path} was made otherwise than what {model} was trained on: {noted}"
+    ] if noted else []

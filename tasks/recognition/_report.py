@@ -25,7 +25,10 @@ def as_text(found: SvmResult) -> str:
         *([_divided(found)] if found.folds is not None else []),
         f"one class against the rest, squared hinge; C {_told_C(found)}",
         "",
-        table(_accuracy_rows(found), headers=("accuracy", "%", "95 % interval", "right", "trained on", "classes", "C")),
+        table(
+            _accuracy_rows(found),
+            headers=("accuracy", "%", "95 % interval", "right", "trained on", "classes", "C"),
+        ),
         *([_spread(found)] if found.pooled is not None else []),
         f"intervals: bootstrap over videos, percentiles of {DRAWS} resamples",
         *(_features_line(each) for each in _origins(found)),
@@ -52,11 +55,15 @@ def _divided(found: SvmResult) -> str:
 
 def _accuracy_rows(found: SvmResult) -> list[tuple[str, ...]]:
     part = _part(found)
-    rows: list[tuple[str, ...]] = [(f"{part} {each.split}", *each.accuracy.as_cells(), *_counts(each)) for each in found.splits]
+    rows: list[tuple[str, ...]] = [
+        (f"{part} {each.split}", *each.accuracy.as_cells(), *_counts(each)) for each in found.splits
+    ]
     blank = [""] * (len(rows[0]) - 4)
     # Folds may have a video or two each: a mean over them has no interval of its own worth the name, all videos have.
     if len(found.splits) > 1 and found.folds is None:
-        rows.append(("mean", f"{100 * found.mean:.1f}", _told_interval(*found.interval), "", *blank))
+        rows.append(
+            ("mean", f"{100 * found.mean:.1f}", _told_interval(*found.interval), "", *blank)
+        )
     if found.pooled is not None:
         rows.append(("all videos", *found.pooled.as_cells(), _right(found.pooled), *blank))
     return rows
@@ -79,11 +86,22 @@ def _right(accuracy: Accuracy) -> str:
 
 
 def _counts(each: SplitResult) -> tuple[str, str, str, str]:
-    return _right(each.accuracy), f"{each.trained} videos", str(len(each.classes)), ", ".join(f"{C:g}" for C in each.C)
+    return (
+        _right(each.accuracy),
+        f"{each.trained} videos",
+        str(len(each.classes)),
+        ", ".join(f"{C:g}" for C in each.C),
+    )
 
 
 def _joined(origins: Sequence[Origin], fusion: str) -> str:
-    how = "" if len(origins) == 1 else ", one after the other" if fusion == "concat" else ", the mean of an SVM's scores on each"
+    how = (
+        ""
+        if len(origins) == 1
+        else ", one after the other"
+        if fusion == "concat"
+        else ", the mean of an SVM's scores on each"
+    )
     return " + ".join(each.title for each in origins) + how
 
 
@@ -94,7 +112,9 @@ def _told_C(found: SvmResult) -> str:
 
 
 def _origins(found: SvmResult) -> list[Origin]:
-    return list({(each.path, each.layer): each for split in found.splits for each in split.origins}.values())
+    return list(
+        {(each.path, each.layer): each for split in found.splits for each in split.origins}.values()
+    )
 
 
 def _features_line(origin: Origin) -> str:
@@ -107,11 +127,15 @@ def _tuning_lines(found: SvmResult) -> list[str]:
     lines = []
     for each in found.splits:
         for machine, tuning in enumerate(each.classifier.tunings):
-            cells = ", ".join(f"{C:g}: {100 * a:.1f}" for C, a in zip(tuning.grid, tuning.accuracies, strict=True))
+            cells = ", ".join(
+                f"{C:g}: {100 * a:.1f}" for C, a in zip(tuning.grid, tuning.accuracies, strict=True)
+            )
             of = f", {each.origins[machine].title}" if len(each.classifier.tunings) > 1 else ""
             if tuning.best in (tuning.grid[0], tuning.grid[-1]):
                 cells += f"; {tuning.best:g} is at the end of the grid, a better one may lie beyond"
-            lines.append(f"{_part(found)} {each.split}{of}: % over {tuning.folds} folds of the training set by C: {cells}")
+            lines.append(
+                f"{_part(found)} {each.split}{of}: % over {tuning.folds} folds of the training set by C: {cells}"
+            )
     return lines
 
 
@@ -140,7 +164,8 @@ def to_json(found: SvmResult) -> dict[str, Any]:
         "interval": f"95 %, bootstrap over videos, percentiles of {DRAWS} resamples, seed 0",
         "paper": found.paper,
         "classes": [
-            {"name": name, "videos": int(of), "right": int(r)} for name, r, of in zip(found.classes, right, videos, strict=True)
+            {"name": name, "videos": int(of), "right": int(r)}
+            for name, r, of in zip(found.classes, right, videos, strict=True)
         ],
         "confusion": found.confusion.tolist(),
         "notes": list(found.notes),
@@ -168,15 +193,33 @@ def write_csv(found: SvmResult, path: str | os.PathLike[str]) -> None:
     lines = []
     for each in found.splits:
         for place, video in enumerate(each.ids):
-            label, predicted, row = int(each.labels[place]), int(each.predictions[place]), each.scores[place]
+            label, predicted, row = (
+                int(each.labels[place]),
+                int(each.predictions[place]),
+                each.scores[place],
+            )
             shown = (f"{row[predicted]:.6f}", f"{row[label]:.6f}")
-            lines.append((each.split, video, each.classes[label], each.classes[predicted], int(each.right[place]), *shown))
-    csv_file(path, (_part(found), "id", "label", "predicted", "right", "score", "label_score"), lines)
+            lines.append(
+                (
+                    each.split,
+                    video,
+                    each.classes[label],
+                    each.classes[predicted],
+                    int(each.right[place]),
+                    *shown,
+                )
+            )
+    csv_file(
+        path, (_part(found), "id", "label", "predicted", "right", "score", "label_score"), lines
+    )
 
 
 def plot(found: SvmResult, path: str | os.PathLike[str]) -> None:
     """Draw the confusion matrix over all splits or folds."""
-    title = [f"{found.dataset}, {_splits(found)}", *(each.title for each in found.splits[0].origins)]
+    title = [
+        f"{found.dataset}, {_splits(found)}",
+        *(each.title for each in found.splits[0].origins),
+    ]
     plot_confusion(path, found.confusion, found.classes, title=title)
 
 
@@ -201,8 +244,12 @@ def prediction_lines(found: Prediction) -> str:
         table(rows[:MOST_VIDEOS], headers=("video", "class", "score", "second", "margin")),
     ]
     if len(rows) > MOST_VIDEOS:
-        lines.append(f"... and {len(rows) - MOST_VIDEOS} more videos: --csv or --json lists them all")
-    lines += ["scores above 0 are on the class's side of its border; the margin is to the second class's score"]
+        lines.append(
+            f"... and {len(rows) - MOST_VIDEOS} more videos: --csv or --json lists them all"
+        )
+    lines += [
+        "scores above 0 are on the class's side of its border; the margin is to the second class's score"
+    ]
     return "\n".join([*lines, *(f"note: {note}" for note in found.notes)])
 
 
@@ -210,7 +257,9 @@ def _rows(found: Prediction) -> list[tuple[str, str, float, str, float]]:
     names = found.model.classes
     return [
         (video, names[first], float(scores[first]), names[second], float(margin))
-        for video, scores, (first, second), margin in zip(found.ids, found.scores, found.best, found.margins, strict=True)
+        for video, scores, (first, second), margin in zip(
+            found.ids, found.scores, found.best, found.margins, strict=True
+        )
     ]
 
 
@@ -221,8 +270,17 @@ def prediction_to_json(found: Prediction) -> dict[str, Any]:
         "trained_on": found.model.trained_on,
         "accuracy": found.model.accuracy,
         "videos": [
-            {"id": video, "class": name, "score": score, "second": second, "margin": margin, "scores": scores.tolist()}
-            for (video, name, score, second, margin), scores in zip(_rows(found), found.scores, strict=True)
+            {
+                "id": video,
+                "class": name,
+                "score": score,
+                "second": second,
+                "margin": margin,
+                "scores": scores.tolist(),
+            }
+            for (video, name, score, second, margin), scores in zip(
+                _rows(found), found.scores, strict=True
+            )
         ],
         "notes": list(found.notes),
     }
@@ -230,5 +288,8 @@ def prediction_to_json(found: Prediction) -> dict[str, Any]:
 
 def write_prediction(found: Prediction, path: str | os.PathLike[str]) -> None:
     """Write what every video is taken for as a line of comma-separated values."""
-    lines = [(video, name, f"{score:.6f}", second, f"{margin:.6f}") for video, name, score, second, margin in _rows(found)]
+    lines = [
+        (video, name, f"{score:.6f}", second, f"{margin:.6f}")
+        for video, name, score, second, margin in _rows(found)
+    ]
     csv_file(path, ("id", "class", "score", "second", "margin"), lines)

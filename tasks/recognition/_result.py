@@ -101,7 +101,10 @@ class SvmResult:
     @cached_property
     def interval(self) -> tuple[float, float]:
         """The 95 % interval of `mean`: a video is drawn with its answers in all splits (`featx.report.mean_interval`)."""
-        places = {i: place for place, i in enumerate(dict.fromkeys(i for each in self.splits for i in each.ids))}
+        places = {
+            i: place
+            for place, i in enumerate(dict.fromkeys(i for each in self.splits for i in each.ids))
+        }
         accuracies = []
         for each in self.splits:
             right, of = np.zeros(len(places), np.int64), np.zeros(len(places), np.int64)
@@ -117,7 +120,9 @@ class SvmResult:
         once = len({video for each in self.splits for video in each.ids}) == count
         if not once or any(each.trained + len(each.ids) != count for each in self.splits):
             return None
-        return Accuracy(np.concatenate([each.right for each in self.splits]), np.ones(count, np.int64))
+        return Accuracy(
+            np.concatenate([each.right for each in self.splits]), np.ones(count, np.int64)
+        )
 
     @property
     def spread(self) -> tuple[float, float, float]:

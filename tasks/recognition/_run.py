@@ -63,24 +63,38 @@ def svm(
     (`featx.tasks._splits.check_split`).
     """
     number = _number(C)
-    paths = [os.fspath(each) for each in ([features] if isinstance(features, str | os.PathLike) else features)]
+    paths = [
+        os.fspath(each)
+        for each in ([features] if isinstance(features, str | os.PathLike) else features)
+    ]
     if not paths:
         raise UsageError("no features: give a feature file")
     if folds is not None and any(PLACEHOLDER in path for path in paths):
-        raise UsageError(f"{PLACEHOLDER} in a feature file's path is a split's number, and folds are none: name one file for all")
+        raise UsageError(
+            f"{PLACEHOLDER} in a feature file's path is a split's number, and folds are none: name one file for all"
+        )
     splits, targets = check(dataset, C=C, fusion=fusion, split=split, folds=folds, root=root, partial=partial,
                             holdout=holdout, save=save)  # fmt: skip
     for each, target in zip(splits, targets, strict=True):
         if target is not None:
             keep_inputs(target, [dataset, *(_expanded(path, each) for path in paths)])
     with contextlib.ExitStack() as stack:
-        opened = _open(paths, [layers] if isinstance(layers, str) else list(layers or ()), splits, stack)
-        notes = [_checked(each, sources, allow=allow_trained_on) for each, sources in zip(splits, opened, strict=True)]
+        opened = _open(
+            paths, [layers] if isinstance(layers, str) else list(layers or ()), splits, stack
+        )
+        notes = [
+            _checked(each, sources, allow=allow_trained_on)
+            for each, sources in zip(splits, opened, strict=True)
+        ]
         results = []
         for each, sources, told, target in zip(splits, opened, notes, targets, strict=True):
             if on_step:
-                on_step(f"{each.title}: {len(each.train.items)} videos to train on, {len(each.test.items)} to test")
-            results.append(_fitted(each, sources, C=number, fusion=fusion, notes=told, target=target))
+                on_step(
+                    f"{each.title}: {len(each.train.items)} videos to train on, {len(each.test.items)} to test"
+                )
+            results.append(
+                _fitted(each, sources, C=number, fusion=fusion, notes=told, target=target)
+            )
     told_of_all = dict.fromkeys(note for told in notes for note in told)
     return SvmResult(
         dataset=splits[0].test.name,
@@ -120,15 +134,21 @@ def check(
     return splits, targets
 
 
-def _check_folds(folds: int, *, split: int | None, holdout: float, save: str | os.PathLike[str] | None) -> None:
+def _check_folds(
+    folds: int, *, split: int | None, holdout: float, save: str | os.PathLike[str] | None
+) -> None:
     if split is not None:
         raise UsageError(
             f"--split {split} is one of the dataset's own splits, and --folds {folds} divides it anew: leave one out"
         )
     if holdout != HOLDOUT:
-        raise UsageError(f"--holdout {holdout:g} is for a test side, and --folds {folds} tests every video: leave one out")
+        raise UsageError(
+            f"--holdout {holdout:g} is for a test side, and --folds {folds} tests every video: leave one out"
+        )
     if save is not None:
-        raise UsageError(f"the {folds} SVMs of a cross-validation are there to be counted, not kept: leave --save or --folds out")
+        raise UsageError(
+            f"the {folds} SVMs of a cross-validation are there to be counted, not kept: leave --save or --folds out"
+        )
 
 
 def _number(C: float | str) -> float | None:
@@ -150,7 +170,9 @@ def _targets(save: str | os.PathLike[str] | None, splits: Sequence[Split]) -> li
     if len(splits) > 1 and PLACEHOLDER not in os.fspath(save):
         name = Path(save)
         better = name.with_name(f"{name.stem}-{PLACEHOLDER}{name.suffix}")
-        raise UsageError(f"{len(splits)} splits give as many models, and {name} names one: give --split, or save to {better}")
+        raise UsageError(
+            f"{len(splits)} splits give as many models, and {name} names one: give --split, or save to {better}"
+        )
     targets: list[Path | None] = []
     for each in splits:
         target = Path(_expanded(os.fspath(save), each))
@@ -166,7 +188,10 @@ def _expanded(path: str, split: Split) -> str:
 
 
 def _open(
-    paths: Sequence[str], layers: Sequence[str], splits: Sequence[Split], stack: contextlib.ExitStack
+    paths: Sequence[str],
+    layers: Sequence[str],
+    splits: Sequence[Split],
+    stack: contextlib.ExitStack,
 ) -> list[list[Features]]:
     """Return each split's features, opened; a file that several splits share is opened once."""
     opened: dict[tuple[str, str | None], Features] = {}
@@ -207,7 +232,13 @@ def _checked(split: Split, sources: Sequence[Features], *, allow: bool) -> list[
 
 
 def _fitted(
-    split: Split, sources: Sequence[Features], *, C: float | None, fusion: str, notes: Sequence[str], target: Path | None
+    split: Split,
+    sources: Sequence[Features],
+    *,
+    C: float | None,
+    fusion: str,
+    notes: Sequence[str],
+    target: Path | None,
 ) -> SplitResult:
     name, train, test = split.test.name, split.train.items, split.test.items
 
@@ -235,7 +266,10 @@ def _fitted(
         also=tuple(item.also for item in test),
         scores=scores,
         classifier=classifier,
-        origins=tuple(Origin(path=str(s.path), layer=s.layer, dims=s.dims, title=s.title, settings=s.settings) for s in sources),
+        origins=tuple(
+            Origin(path=str(s.path), layer=s.layer, dims=s.dims, title=s.title, settings=s.settings)
+            for s in sources
+        ),
         absent=(split.train.absent, split.test.absent),
         official=is_whole(split),
         notes=tuple(notes),
@@ -248,4 +282,8 @@ def _fitted(
 
 def _group(item: Item, split: Split) -> Hashable:
     """Return what stays together where C is chosen: as it does in the split itself."""
-    return group_of(item) if split.folds is not None or item.group is None else (item.label, item.group)
+    return (
+        group_of(item)
+        if split.folds is not None or item.group is None
+        else (item.label, item.group)
+    )

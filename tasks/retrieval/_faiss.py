@@ -30,7 +30,9 @@ SEED = 0
 def load() -> Any:
     """Import faiss."""
     with warnings.catch_warnings():
-        warnings.simplefilter("ignore", DeprecationWarning)  # SWIG's, when Python 3.12 imports what it made
+        warnings.simplefilter(
+            "ignore", DeprecationWarning
+        )  # SWIG's, when Python 3.12 imports what it made
         import faiss
     return faiss
 
@@ -47,7 +49,9 @@ def one_thread() -> Iterator[Any]:
         faiss.omp_set_num_threads(before)
 
 
-def exact(stored: Stored, queries: Rows, k: int, without: Sequence[tuple[int, int]] = ()) -> tuple[Floats, Ints]:
+def exact(
+    stored: Stored, queries: Rows, k: int, without: Sequence[tuple[int, int]] = ()
+) -> tuple[Floats, Ints]:
     """Return the cosines, (Q, k) float64, and numbers, (Q, k) int64, of the rows nearest to each query, best first.
 
     queries: (Q, D), of length 1. without: stretches of rows to leave out. Fewer columns where there are fewer rows.
@@ -56,18 +60,28 @@ def exact(stored: Stored, queries: Rows, k: int, without: Sequence[tuple[int, in
     scores = np.empty((len(queries), 0), np.float64)
     numbers = np.empty((len(queries), 0), np.int64)
     for first, rows in stored.blocks(without):
-        found, where = faiss.knn(queries, np.ascontiguousarray(rows), min(k, len(rows)), metric=faiss.METRIC_INNER_PRODUCT)
+        found, where = faiss.knn(
+            queries,
+            np.ascontiguousarray(rows),
+            min(k, len(rows)),
+            metric=faiss.METRIC_INNER_PRODUCT,
+        )
         scores = np.concatenate([scores, found], axis=1)
         numbers = np.concatenate([numbers, where + first], axis=1)
         order = np.argsort(-scores, axis=1, kind="stable")[:, :k]
-        scores, numbers = np.take_along_axis(scores, order, 1), np.take_along_axis(numbers, order, 1)
+        scores, numbers = (
+            np.take_along_axis(scores, order, 1),
+            np.take_along_axis(numbers, order, 1),
+        )
     return scores, numbers
 
 
 def n_cells(n: int, dims: int) -> int:
     """Return how many cells for n rows: about 2 sqrt(n), a power of two, and no more than there are rows to train on."""
     trained = min(n, TRAINING_BYTES // (dims * 4))
-    return int(max(1, 2 ** math.floor(math.log2(max(1.0, min(2.83 * math.sqrt(n), trained / TRAINING))))))
+    return int(
+        max(1, 2 ** math.floor(math.log2(max(1.0, min(2.83 * math.sqrt(n), trained / TRAINING)))))
+    )
 
 
 def train(stored: Stored) -> Any:
@@ -75,7 +89,9 @@ def train(stored: Stored) -> Any:
     faiss = load()
     n, dims = len(stored), stored.dims
     cells = n_cells(n, dims)
-    sample = np.sort(np.random.default_rng(SEED).choice(n, min(n, max(TRAINING * cells, 1000)), replace=False))
+    sample = np.sort(
+        np.random.default_rng(SEED).choice(n, min(n, max(TRAINING * cells, 1000)), replace=False)
+    )
     index = faiss.index_factory(dims, f"IVF{cells},SQ8", faiss.METRIC_INNER_PRODUCT)
     index.cp.niter = ITERATIONS
     index.train(stored.take(sample))
@@ -102,7 +118,9 @@ def cells_search(
         for each in held[1:]:
             either = faiss.IDSelectorOr(either, each)
             held = [*held, either]
-        parameters = faiss.SearchParametersIVF(nprobe=probes, sel=(kept := faiss.IDSelectorNot(either)))
+        parameters = faiss.SearchParametersIVF(
+            nprobe=probes, sel=(kept := faiss.IDSelectorNot(either))
+        )
         held.append(kept)
     scores, numbers = index.search(queries, k, params=parameters)
     return scores.astype(np.float64), numbers

@@ -31,7 +31,9 @@ from featx.tasks.retrieval._videos import Table, joined, unpacked
 
 FORMAT, FORMAT_VERSION = "featx-index", 1
 MANIFEST = "manifest.json"
-_OURS = re.compile(r"(?:rows|means)-\d+\.f32|videos-\d+\.npz|cells-\d+\.faiss|manifest\.json\.tmp", re.ASCII)
+_OURS = re.compile(
+    r"(?:rows|means)-\d+\.f32|videos-\d+\.npz|cells-\d+\.faiss|manifest\.json\.tmp", re.ASCII
+)
 
 
 # What a file that is not what was written makes Python raise.
@@ -113,7 +115,9 @@ class Opened:
     def __init__(self, folder: Path, manifest: Manifest) -> None:
         self.folder, self.manifest = folder, manifest
         segments = manifest.segments
-        self.table: Table = joined([unpacked(_checked(folder / s.table, s.sha256[s.table])) for s in segments])
+        self.table: Table = joined(
+            [unpacked(_checked(folder / s.table, s.sha256[s.table])) for s in segments]
+        )
         if len(self.table.videos) != manifest.videos or len(self.table.frames) != manifest.clips:
             raise ValueError("its tables and its manifest differ")
         self.rows = Stored([(folder / s.rows, s.clips) for s in segments], manifest.dims)
@@ -135,7 +139,9 @@ class Opened:
         except (OSError, RuntimeError) as error:
             raise Damaged(f"{path} cannot be read: {str(error).splitlines()[0]}") from error
         if (index.ntotal, index.d) != (len(self.rows), self.rows.dims):
-            raise Damaged(f"{path} has {index.ntotal} rows of {index.d} numbers, not {len(self.rows)} of {self.rows.dims}")
+            raise Damaged(
+                f"{path} has {index.ntotal} rows of {index.d} numbers, not {len(self.rows)} of {self.rows.dims}"
+            )
         return index
 
     def verify(self) -> None:
@@ -158,7 +164,9 @@ def open_index(folder: Path) -> Opened | None:
             if last:
                 raise Damaged(f"{error.filename} is not there") from error
         except (OSError, *_UNSOUND) as error:
-            raise Damaged(f"{folder}: {(str(error) or type(error).__name__).splitlines()[0]}") from error
+            raise Damaged(
+                f"{folder}: {(str(error) or type(error).__name__).splitlines()[0]}"
+            ) from error
     return None
 
 
@@ -188,7 +196,11 @@ def sweep(folder: Path) -> None:
 
 def free_number(folder: Path) -> int:
     """Return a number that no file of an index has in its name."""
-    used = [int(re.sub(r"\D", "", path.stem) or 0) for path in folder.iterdir() if _OURS.fullmatch(path.name)]
+    used = [
+        int(re.sub(r"\D", "", path.stem) or 0)
+        for path in folder.iterdir()
+        if _OURS.fullmatch(path.name)
+    ]
     return max(used, default=0) + 1
 
 

@@ -95,7 +95,9 @@ def index(
         folder = folder_of(path, chosen, index)
         with closing(lock(folder)):
             old, why, ids = _usable(folder, store, stamp)
-            update = _Update(store, folder, old, ids, exact, Manifest(stamp, store.settings, chosen, dims))
+            update = _Update(
+                store, folder, old, ids, exact, Manifest(stamp, store.settings, chosen, dims)
+            )
             plan = update.plan(why)
             try:
                 manifest = update.run(plan, on_start, on_progress)
@@ -143,12 +145,16 @@ def _other_rows(opened: Opened, store: FeatureStore) -> str:
         if data.shape != (video.clips, opened.manifest.dims):
             return f"{video.id!r} has other rows now"
         known = opened.rows.take(firsts[number : number + 1])
-        if not np.allclose(unit(data[:1]), known, rtol=0, atol=1e-6):  # a few roundings of float32 up to 1
+        if not np.allclose(
+            unit(data[:1]), known, rtol=0, atol=1e-6
+        ):  # a few roundings of float32 up to 1
             return f"{video.id!r} has other rows now"
     return ""
 
 
-def _usable(folder: Path, store: FeatureStore, stamp: dict[str, int]) -> tuple[Opened | None, str, list[str]]:
+def _usable(
+    folder: Path, store: FeatureStore, stamp: dict[str, int]
+) -> tuple[Opened | None, str, list[str]]:
     """Return the index that is there, if it can be added to, why not, and which videos are to be added, by id."""
     try:
         old = open_index(folder)
@@ -171,7 +177,13 @@ class _Update:
     """
 
     def __init__(
-        self, store: FeatureStore, folder: Path, old: Opened | None, ids: list[str], exact: bool | None, empty: Manifest
+        self,
+        store: FeatureStore,
+        folder: Path,
+        old: Opened | None,
+        ids: list[str],
+        exact: bool | None,
+        empty: Manifest,
     ) -> None:
         self._store, self._folder, self._old, self._empty = store, folder, old, empty
         self._before = old.manifest if old else empty
@@ -228,9 +240,15 @@ class _Update:
 
     def _with_cells(self, manifest: Manifest, number: int) -> Manifest:
         """Write faiss's index of all rows, and return the manifest with it and with its recall."""
-        stored = Stored([(self._folder / s.rows, s.clips) for s in manifest.segments], manifest.dims)
+        stored = Stored(
+            [(self._folder / s.rows, s.clips) for s in manifest.segments], manifest.dims
+        )
         before = self._before.cells
-        if self._old is not None and before is not None and len(stored) <= OUTGROWN * before.trained:
+        if (
+            self._old is not None
+            and before is not None
+            and len(stored) <= OUTGROWN * before.trained
+        ):
             cells, trained = self._old.cells, before.trained
         else:
             cells, trained = _faiss.train(stored), len(stored)
@@ -240,8 +258,12 @@ class _Update:
             try:
                 _faiss.write(cells, path)
             except RuntimeError as error:  # faiss has no other
-                raise FeatxError(f"cannot write {path}: {str(error).splitlines()[0]}; is the disk full?") from error
+                raise FeatxError(
+                    f"cannot write {path}: {str(error).splitlines()[0]}; is the disk full?"
+                ) from error
             sha256 = synced_sha256(path)
         probes, recall = measured(stored, cells, Opened(self._folder, manifest).table.firsts)
-        entry = Cells(file=path.name, sha256=sha256, cells=int(cells.nlist), probes=probes, trained=trained)
+        entry = Cells(
+            file=path.name, sha256=sha256, cells=int(cells.nlist), probes=probes, trained=trained
+        )
         return replace(manifest, cells=entry, recall=recall)

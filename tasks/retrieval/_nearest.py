@@ -32,7 +32,9 @@ class Nearest:
     def __init__(self, stored: Stored, cells: Any = None, *, probes: int = 0) -> None:
         self._stored, self._cells, self._probes = stored, cells, probes
 
-    def __call__(self, query: Rows, fetch: int, without: Sequence[tuple[int, int]] = ()) -> tuple[Floats, Ints, bool]:
+    def __call__(
+        self, query: Rows, fetch: int, without: Sequence[tuple[int, int]] = ()
+    ) -> tuple[Floats, Ints, bool]:
         """Return the cosines and numbers of `fetch` rows, best first, and whether there are no others.
 
         query: (D,), of length 1. without: stretches of rows to leave out.
@@ -41,7 +43,11 @@ class Nearest:
         fetch = min(fetch, there)
         if fetch < 1:
             return np.empty(0), np.empty(0, np.int64), True
-        numbers = self._exact(query, fetch, without) if self._cells is None else self._in_cells(query, fetch, without)
+        numbers = (
+            self._exact(query, fetch, without)
+            if self._cells is None
+            else self._in_cells(query, fetch, without)
+        )
         cosines = self._stored.cosines(numbers, query.astype(np.float64))
         order = np.argsort(-cosines, kind="stable")
         return cosines[order], numbers[order], len(numbers) >= there
@@ -55,7 +61,9 @@ class Nearest:
         probes = self._probes
         with _faiss.one_thread():
             while True:
-                numbers = _faiss.cells_search(self._cells, query[None], fetch, probes=probes, without=without)[1][0]
+                numbers = _faiss.cells_search(
+                    self._cells, query[None], fetch, probes=probes, without=without
+                )[1][0]
                 numbers = numbers[numbers >= 0]
                 if len(numbers) == fetch or probes >= self._cells.nlist:
                     return np.asarray(numbers, np.int64)
@@ -68,7 +76,9 @@ def measured(stored: Stored, cells: Any, firsts: Ints) -> tuple[int, Recall]:
     firsts: (V + 1,) the first row of each video. The queries are clips of the file, the same ones every time, and each one's
     own video is left out, as in a search. A row as near as the last of the true ones counts as one of them.
     """
-    queries = np.sort(np.random.default_rng(SEED).choice(len(stored), min(QUERIES, len(stored)), replace=False))
+    queries = np.sort(
+        np.random.default_rng(SEED).choice(len(stored), min(QUERIES, len(stored)), replace=False)
+    )
     rows = stored.take(queries)
     own = _own(queries, firsts)
     least = _least_true(stored, rows, own)
@@ -101,7 +111,9 @@ def _own(queries: Ints, firsts: Ints) -> list[tuple[int, int] | None]:
     return [(int(firsts[v]), int(firsts[v + 1])) for v in videos]
 
 
-def _least_true(stored: Stored, rows: Rows, own: Sequence[tuple[int, int] | None]) -> list[tuple[float, int]]:
+def _least_true(
+    stored: Stored, rows: Rows, own: Sequence[tuple[int, int] | None]
+) -> list[tuple[float, int]]:
     """Return for each query the cosine of the last of the AT rows nearest to it, and how many of them there are."""
     best = np.full((len(rows), AT), -np.inf, np.float32)
     for first, block in stored.blocks():
@@ -111,4 +123,7 @@ def _least_true(stored: Stored, rows: Rows, own: Sequence[tuple[int, int] | None
                 cosines[place, max(0, stretch[0] - first) : max(0, stretch[1] - first)] = -np.inf
         both = np.concatenate([best, cosines], axis=1)
         best = np.partition(both, both.shape[1] - AT, axis=1)[:, -AT:]
-    return [(float(row[np.isfinite(row)].min(initial=np.inf)), int(np.isfinite(row).sum())) for row in best]
+    return [
+        (float(row[np.isfinite(row)].min(initial=np.inf)), int(np.isfinite(row).sum()))
+        for row in best
+    ]

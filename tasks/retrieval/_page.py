@@ -51,8 +51,16 @@ def html_of(result: SearchResult, lacking: list[str]) -> str:
         class_="query",
     )
     cards = [_card(hit, lacking) for hit in result.hits]
-    found = element("ol", *cards, class_="hits") if cards else element("p", "Nothing was found: there is no other video.")
-    return page(f"{what} most like {query.name}", [*head, shown, element("h2", f"{len(cards)} found"), found], style=_STYLE)
+    found = (
+        element("ol", *cards, class_="hits")
+        if cards
+        else element("p", "Nothing was found: there is no other video.")
+    )
+    return page(
+        f"{what} most like {query.name}",
+        [*head, shown, element("h2", f"{len(cards)} found"), found],
+        style=_STYLE,
+    )
 
 
 def _called(query: Question) -> str:
@@ -68,11 +76,17 @@ def _of_query(query: Question) -> str:
 def _summary(result: SearchResult) -> Markup:
     settings = result.settings
     weights = settings["weights"]
-    source = f"random weights, seed {weights['seed']}" if weights["name"] == "random" else str(weights["name"])
+    source = (
+        f"random weights, seed {weights['seed']}"
+        if weights["name"] == "random"
+        else str(weights["name"])
+    )
     how = "compared with all of them" if result.exact else "by cells of faiss"
     if result.recall is not None:
         how += f", recall@{result.recall.at} {result.recall.value:.3f} on {result.recall.queries} of its own clips"
-    left = f"; left out, as the query itself: {', '.join(result.left_out)}" if result.left_out else ""
+    left = (
+        f"; left out, as the query itself: {', '.join(result.left_out)}" if result.left_out else ""
+    )
     return element(
         "p",
         f"By the cosine of {result.layer} of {settings['model']['name']} ({source}), among {result.clips:,} clips of "
@@ -84,7 +98,9 @@ def _summary(result: SearchResult) -> Markup:
 def _card(hit: Hit, lacking: list[str]) -> Markup:
     return element(
         "li",
-        _strip(hit.path, hit.frames, hit.fingerprint, f"{hit.video}, {stretch(hit.times)}", lacking),
+        _strip(
+            hit.path, hit.frames, hit.fingerprint, f"{hit.video}, {stretch(hit.times)}", lacking
+        ),
         element(
             "div",
             element("span", f"{hit.rank}.", class_="rank"),
@@ -105,7 +121,10 @@ def _strip(path: str, frames: tuple[int, int], known: str, name: str, lacking: l
     except FeatxError as error:
         lacking.append(f"no picture of {path}: {error}")
         return element("div", f"no picture: {error}", class_="gone")
-    each = [picture(jpeg, alt=f"frame {n} of {len(pictures)}: {name}") for n, jpeg in enumerate(pictures, start=1)]
+    each = [
+        picture(jpeg, alt=f"frame {n} of {len(pictures)}: {name}")
+        for n, jpeg in enumerate(pictures, start=1)
+    ]
     return element("div", *each, class_="strip")
 
 

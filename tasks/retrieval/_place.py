@@ -52,7 +52,9 @@ def free_memory() -> float:
     """Return how many bytes of memory are free; infinity where the system does not tell."""
     try:
         lines = Path("/proc/meminfo").read_text().splitlines()
-        return next(float(line.split()[1]) * 1024 for line in lines if line.startswith("MemAvailable"))
+        return next(
+            float(line.split()[1]) * 1024 for line in lines if line.startswith("MemAvailable")
+        )
     except (OSError, StopIteration, ValueError):
         return float("inf")
 
@@ -77,7 +79,9 @@ def chosen_layer(store: FeatureStore, layer: str | None) -> tuple[str, int]:
     return chosen, widths[chosen]
 
 
-def folder_of(path: str | os.PathLike[str], layer: str, index: str | os.PathLike[str] | None) -> Path:
+def folder_of(
+    path: str | os.PathLike[str], layer: str, index: str | os.PathLike[str] | None
+) -> Path:
     """Return the folder of a layer's index: beside the feature file, or in the folder `index`."""
     real = Path(os.path.realpath(path))
     return (Path(index) if index is not None else real.with_name(f"{real.name}.index")) / layer

@@ -49,7 +49,13 @@ class Computing:
 
 
 def asked(
-    store: FeatureStore, opened: Opened, query: str, *, by_id: bool, at: float | None, computing: Computing
+    store: FeatureStore,
+    opened: Opened,
+    query: str,
+    *,
+    by_id: bool,
+    at: float | None,
+    computing: Computing,
 ) -> tuple[Question, Rows, list[str]]:
     """Return what is searched for, its row, (D,) of length 1, and notes.
 
@@ -71,25 +77,43 @@ def asked(
         close = nearest(query, ids) if len(ids) < MOST_COMPARED else ""
         if not close.startswith("; did you mean"):
             close = f": give a video file, or an id such as {opened.table.videos[0].id!r}"
-        what = "no video" if by_id else "a folder, and no video" if os.path.isdir(query) else "no such file, and no video"
+        what = (
+            "no video"
+            if by_id
+            else "a folder, and no video"
+            if os.path.isdir(query)
+            else "no such file, and no video"
+        )
         raise UsageError(f"{what} {query!r} in {store.path}{close}")
     return _stored(opened, number, at, file=query if content else None)
 
 
 def _same_file(opened: Opened, path: str, fingerprint: str) -> int | None:
     """Return which indexed video a file is, by its content; of copies the one at its path."""
-    same = [n for n, video in enumerate(opened.table.videos) if fingerprint and video.fingerprint == fingerprint]
+    same = [
+        n
+        for n, video in enumerate(opened.table.videos)
+        if fingerprint and video.fingerprint == fingerprint
+    ]
     real = os.path.realpath(path)
-    return min(same, key=lambda n: os.path.realpath(opened.table.videos[n].path) != real, default=None)
+    return min(
+        same, key=lambda n: os.path.realpath(opened.table.videos[n].path) != real, default=None
+    )
 
 
-def _stored(opened: Opened, number: int, at: float | None, *, file: str | None) -> tuple[Question, Rows, list[str]]:
+def _stored(
+    opened: Opened, number: int, at: float | None, *, file: str | None
+) -> tuple[Question, Rows, list[str]]:
     from featx.extraction.query import clip_at
 
     table = opened.table
     video = table.videos[number]
     start, end = table.rows_of([number])[0]
-    notes = [] if file is None else [f"{file} is in the feature file, as {video.id!r}: its rows are taken from there"]
+    notes = (
+        []
+        if file is None
+        else [f"{file} is in the feature file, as {video.id!r}: its rows are taken from there"]
+    )
     if at is None:
         row = opened.means.take(np.asarray([number]))[0]
         frames, times, clips = (0, video.frames), (video.begin, video.end), end - start
@@ -113,7 +137,12 @@ def _stored(opened: Opened, number: int, at: float | None, *, file: str | None) 
 
 
 def _computed(
-    store: FeatureStore, opened: Opened, path: str, fingerprint: str, at: float | None, computing: Computing
+    store: FeatureStore,
+    opened: Opened,
+    path: str,
+    fingerprint: str,
+    at: float | None,
+    computing: Computing,
 ) -> tuple[Question, Rows, list[str]]:
     from featx.extraction.query import query_features
 
@@ -150,7 +179,9 @@ def _beside(at: float, times: tuple[float, float]) -> list[str]:
 def _sound(row: Rows, question: Question) -> Rows:
     if not np.isfinite(row).all() or not row.any():
         kind = "all zero" if np.isfinite(row).all() else "not finite"
-        raise FeatxError(f"the features of {question.name!r} are {kind}: nothing can be said to be like it")
+        raise FeatxError(
+            f"the features of {question.name!r} are {kind}: nothing can be said to be like it"
+        )
     return row
 
 

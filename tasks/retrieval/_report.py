@@ -36,9 +36,7 @@ def index_text(report: IndexReport) -> str:
     }
     found = f"exhaustive search: every clip is compared; {report.bytes / 1e6:,.1f} MB"
     if report.recall is not None:
-        found = (
-            f"{report.probes:,} of {report.cells:,} cells are looked into: {_recall(report.recall)}; {report.bytes / 1e6:,.1f} MB"
-        )
+        found = f"{report.probes:,} of {report.cells:,} cells are looked into: {_recall(report.recall)}; {report.bytes / 1e6:,.1f} MB"
     return (
         f"{report.index}: {did[report.done]} in {report.seconds:.1f} s; {report.layer} of {report.clips:,} clips"
         f" of {report.videos:,} videos; {found}"
@@ -48,19 +46,40 @@ def index_text(report: IndexReport) -> str:
 def search_text(result: SearchResult) -> str:
     """Return what was found as a table, under a line that says what was asked, and over one that says on what it rests."""
     query = result.query
-    of = f"clip {stretch(query.times)}" if query.at is not None else f"the mean of {query.clips} clips, {stretch(query.times)}"
+    of = (
+        f"clip {stretch(query.times)}"
+        if query.at is not None
+        else f"the mean of {query.clips} clips, {stretch(query.times)}"
+    )
     lines = [f"query: {query.name}, {of}"]
     if result.left_out:
         lines.append(f"left out, as the query itself: {', '.join(result.left_out)}")
-    rows = [(hit.rank, f"{hit.cosine:.4f}", hit.video, stretch(hit.times), hit.path) for hit in result.hits]
-    lines += ["", table(rows, ["rank", "cosine", "video", "from-to", "path"]) if rows else "nothing found: no other video", ""]
+    rows = [
+        (hit.rank, f"{hit.cosine:.4f}", hit.video, stretch(hit.times), hit.path)
+        for hit in result.hits
+    ]
+    lines += [
+        "",
+        table(rows, ["rank", "cosine", "video", "from-to", "path"])
+        if rows
+        else "nothing found: no other video",
+        "",
+    ]
     kind = "videos' means" if result.whole_videos else "clips"
     limit = ""
     if not result.whole_videos and result.per_video:
         limit = f", at most {result.per_video} of a video, none that overlap"
     n = result.videos if result.whole_videos else result.clips
-    how = "compared with all" if result.exact else _recall(result.recall) if result.recall else "in cells"
-    lines.append(f"cosine of {result.layer} among {n:,} {kind}{limit}; {how}; {result.seconds:.2f} s")
+    how = (
+        "compared with all"
+        if result.exact
+        else _recall(result.recall)
+        if result.recall
+        else "in cells"
+    )
+    lines.append(
+        f"cosine of {result.layer} among {n:,} {kind}{limit}; {how}; {result.seconds:.2f} s"
+    )
     return "\n".join(lines)
 
 

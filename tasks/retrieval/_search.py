@@ -103,7 +103,9 @@ def search(
     if not 1 <= k <= MOST:
         raise UsageError(f"k is {k}: give a whole number from 1 to {MOST}")
     if per_video < 0:
-        raise UsageError(f"the clips of a video are {per_video} at the most: give 0, for any number, or more")
+        raise UsageError(
+            f"the clips of a video are {per_video} at the most: give 0, for any number, or more"
+        )
     time = None if at is None else seconds_of(at)
     if html is not None:
         from featx.report.page import check_page
@@ -112,10 +114,16 @@ def search(
     opened, indexed = _opened(path, layer, index, on_index, on_progress, videos=videos)
     with FeatureStore(path) as store:
         computing = Computing(weights=weights, project=project, on_progress=on_query)
-        question, row, notes = asked(store, opened, os.fspath(query), by_id=by_id, at=time, computing=computing)
+        question, row, notes = asked(
+            store, opened, os.fspath(query), by_id=by_id, at=time, computing=computing
+        )
         settings = store.settings
     excluded = [] if own else _own_videos(opened.table, question)
-    hits = _videos_like(opened, row, k, excluded) if videos else _clips_like(opened, row, k, excluded, per_video)
+    hits = (
+        _videos_like(opened, row, k, excluded)
+        if videos
+        else _clips_like(opened, row, k, excluded, per_video)
+    )
     exhaustive = videos or opened.manifest.cells is None
     result = SearchResult(
         features=os.fspath(path),
@@ -168,7 +176,9 @@ def _opened(
         if opened is not None:
             known = opened.manifest.features == stamp
             # Where it cannot be noted that a file, a copy it may be, has the rows of the index, it is found out every time.
-            if known or (not os.access(folder, os.W_OK) and difference(opened, store, stamp) == ("", [])):
+            if known or (
+                not os.access(folder, os.W_OK) and difference(opened, store, stamp) == ("", [])
+            ):
                 return opened, None
     report = make_index(path, layer=chosen, index=index, on_start=on_index, on_progress=on_progress)
     opened = open_index(folder)
@@ -182,11 +192,14 @@ def _own_videos(table: Table, question: Question) -> list[int]:
     return [
         number
         for number, video in enumerate(table.videos)
-        if video.id == question.video or (question.fingerprint and video.fingerprint == question.fingerprint)
+        if video.id == question.video
+        or (question.fingerprint and video.fingerprint == question.fingerprint)
     ]
 
 
-def _clips_like(opened: Opened, row: Rows, k: int, excluded: Sequence[int], per_video: int) -> list[Hit]:
+def _clips_like(
+    opened: Opened, row: Rows, k: int, excluded: Sequence[int], per_video: int
+) -> list[Hit]:
     cells = opened.manifest.cells
     near = Nearest(opened.rows, opened.cells, probes=cells.probes if cells else 0)
     table = opened.table
@@ -196,7 +209,9 @@ def _clips_like(opened: Opened, row: Rows, k: int, excluded: Sequence[int], per_
         cosines, numbers, all_ = near(row, fetch, without)
         hits = _chosen(table, cosines, numbers, k, per_video)
         # Not before everything as near as the last of them has been seen: of equals the first by name goes first.
-        if all_ or (len(hits) == k and (cells is not None or cosines[-1] < hits[-1].cosine - ROUNDING)):
+        if all_ or (
+            len(hits) == k and (cells is not None or cosines[-1] < hits[-1].cosine - ROUNDING)
+        ):
             return hits
         fetch *= 4
 
@@ -214,7 +229,9 @@ def _chosen(table: Table, cosines: Floats, numbers: Ints, k: int, per_video: int
     for cosine, number, clip in found:
         times = pair(table.times[firsts[number] + clip])
         before = taken.setdefault(number, [])
-        if per_video and (len(before) >= per_video or any(a < times[1] and times[0] < b for a, b in before)):
+        if per_video and (
+            len(before) >= per_video or any(a < times[1] and times[0] < b for a, b in before)
+        ):
             continue
         before.append(times)
         frames = pair_of_ints(table.frames[firsts[number] + clip])
@@ -231,12 +248,23 @@ def _videos_like(opened: Opened, row: Rows, k: int, excluded: Sequence[int]) -> 
     without = [(n, n + 1) for n in sorted(excluded)]
     while True:
         cosines, numbers, all_ = near(row, fetch, without)
-        found = sorted(zip(cosines.tolist(), numbers.tolist(), strict=True), key=lambda x: (-x[0], table.videos[x[1]].id))[:k]
+        found = sorted(
+            zip(cosines.tolist(), numbers.tolist(), strict=True),
+            key=lambda x: (-x[0], table.videos[x[1]].id),
+        )[:k]
         if all_ or cosines[-1] < found[-1][0] - ROUNDING:
             break
         fetch *= 4
     return [
-        _hit(table, rank, cosine, n, None, (0, table.videos[n].frames), (table.videos[n].begin, table.videos[n].end))
+        _hit(
+            table,
+            rank,
+            cosine,
+            n,
+            None,
+            (0, table.videos[n].frames),
+            (table.videos[n].begin, table.videos[n].end),
+        )
         for rank, (cosine, n) in enumerate(found, start=1)
     ]
 

@@ -26,10 +26,18 @@ def write_segment(
     on_progress: Callable[[int, int], None],
 ) -> Segment:
     """Write the rows, means and table of these videos, synced; on_progress is called with (videos written, in all)."""
-    rows_name, means_name, table_name = f"rows-{number}.f32", f"means-{number}.f32", f"videos-{number}.npz"
+    rows_name, means_name, table_name = (
+        f"rows-{number}.f32",
+        f"means-{number}.f32",
+        f"videos-{number}.npz",
+    )
     videos = table.videos
     digest = hashlib.sha256()
-    with disk_full(folder), (folder / rows_name).open("wb") as rows_file, (folder / means_name).open("wb") as means_file:
+    with (
+        disk_full(folder),
+        (folder / rows_name).open("wb") as rows_file,
+        (folder / means_name).open("wb") as means_file,
+    ):
         for done, video in enumerate(videos):
             on_progress(done, len(videos))
             total = np.zeros(dims, np.float64)

@@ -50,12 +50,16 @@ class Table:
     def __post_init__(self) -> None:
         n = sum(video.clips for video in self.videos)
         if self.frames.shape != (n, 2) or self.times.shape != (n, 2):
-            raise ValueError(f"{n} clips of videos, frames {self.frames.shape}, times {self.times.shape}")
+            raise ValueError(
+                f"{n} clips of videos, frames {self.frames.shape}, times {self.times.shape}"
+            )
 
     @property
     def firsts(self) -> Ints:
         """(V + 1,) int64: the first row of each video, and the number of rows."""
-        return np.concatenate([[0], np.cumsum([video.clips for video in self.videos], dtype=np.int64)])
+        return np.concatenate(
+            [[0], np.cumsum([video.clips for video in self.videos], dtype=np.int64)]
+        )
 
     def rows_of(self, numbers: Iterable[int]) -> list[tuple[int, int]]:
         """Return the rows of the videos of these numbers, [start, end) each."""
@@ -110,7 +114,9 @@ def packed(table: Table) -> bytes:
     """Return a table as the bytes of a file."""
     content = io.BytesIO()
     videos = json.dumps([asdict(video) for video in table.videos]).encode()
-    np.savez(content, videos=np.frombuffer(videos, np.uint8), frames=table.frames, times=table.times)
+    np.savez(
+        content, videos=np.frombuffer(videos, np.uint8), frames=table.frames, times=table.times
+    )
     return content.getvalue()
 
 
@@ -146,5 +152,9 @@ def changes(store: FeatureStore, table: Table) -> Changes:
     return Changes(
         new=[i for i in store.ids if i not in known],
         gone=[i for i in known if i not in store],
-        changed=[i for i in store.ids if i in known and digest_of((video := store[i]).attrs, video.clip_frames) != known[i]],
+        changed=[
+            i
+            for i in store.ids
+            if i in known and digest_of((video := store[i]).attrs, video.clip_frames) != known[i]
+        ],
     )

@@ -123,7 +123,9 @@ MEASURES: tuple[Measure, ...] = (
 )
 
 
-def measure_pairs(rows: Rows, pairs: Ints, *, on_progress: Callable[[int], None] | None = None) -> Floats:
+def measure_pairs(
+    rows: Rows, pairs: Ints, *, on_progress: Callable[[int], None] | None = None
+) -> Floats:
     """Return every measure of every pair, (P, 12) float64.
 
     rows: (N, D), a vector a sample. pairs: (P, 2), places of the two vectors among the rows. on_progress: called with the

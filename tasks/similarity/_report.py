@@ -12,7 +12,12 @@ from featx.tasks.similarity._measures import MEASURES
 from featx.tasks.similarity._run import ALL, Similarity
 
 # Res3D paper, table 11: accuracy and AUC in per cent.
-PRINTED = (("2D-Resnet", 77.2, 85.0), ("AlexNet", 67.5, 73.8), ("C3D", 78.3, 86.5), ("Res3D", 78.8, 86.6))
+PRINTED = (
+    ("2D-Resnet", 77.2, 85.0),
+    ("AlexNet", 67.5, 73.8),
+    ("C3D", 78.3, 86.5),
+    ("Res3D", 78.8, 86.6),
+)
 
 
 def as_text(found: Similarity) -> str:
@@ -33,14 +38,30 @@ def as_text(found: Similarity) -> str:
     ]
     if found.by_measure is not None:
         columns = [*found.names, ALL]
-        grid = [(m.formula, *(_both(found.by_measure[m.name, name]) for name in columns)) for m in MEASURES]
-        grid.append(("all measures", *(_both(found.by_features.get(name, whole)) for name in columns)))
-        lines += ["", "each measure alone, accuracy (AUC):", table(grid, headers=("measure", *columns))]
-    folds = [(f.number, f.pairs, f.right, f"{100 * f.accuracy:.1f}", f"{100 * f.auc:.1f}") for f in whole.folds]
+        grid = [
+            (m.formula, *(_both(found.by_measure[m.name, name]) for name in columns))
+            for m in MEASURES
+        ]
+        grid.append(
+            ("all measures", *(_both(found.by_features.get(name, whole)) for name in columns))
+        )
+        lines += [
+            "",
+            "each measure alone, accuracy (AUC):",
+            table(grid, headers=("measure", *columns)),
+        ]
+    folds = [
+        (f.number, f.pairs, f.right, f"{100 * f.accuracy:.1f}", f"{100 * f.auc:.1f}")
+        for f in whole.folds
+    ]
     lines += ["", table(folds, headers=("test fold", "pairs", "right", "accuracy %", "AUC %"))]
     if found.comparable:
         printed = [(name, f"{accuracy:.1f}", f"{auc:.1f}") for name, accuracy, auc in PRINTED]
-        lines += ["", "printed in the Res3D paper, table 11:", table(printed, headers=("features", "accuracy %", "AUC %"))]
+        lines += [
+            "",
+            "printed in the Res3D paper, table 11:",
+            table(printed, headers=("features", "accuracy %", "AUC %")),
+        ]
     return "\n".join([*lines, *(f"note: {note}" for note in found.notes)])
 
 
@@ -50,7 +71,11 @@ def to_json(found: Similarity) -> dict[str, Any]:
     if found.by_measure is not None:
         by_measure = [
             {"measure": m.name, "formula": m.formula}
-            | {"features": {name: _numbers(found.by_measure[m.name, name]) for name in (*found.names, ALL)}}
+            | {
+                "features": {
+                    name: _numbers(found.by_measure[m.name, name]) for name in (*found.names, ALL)
+                }
+            }
             for m in MEASURES
         ]
     return {
@@ -65,7 +90,13 @@ def to_json(found: Similarity) -> dict[str, Any]:
         "C": found.C,
         **_numbers(found.whole),
         "folds": [
-            {"fold": f.number, "pairs": f.pairs, "right": f.right, "accuracy": f.accuracy, "auc": f.auc}
+            {
+                "fold": f.number,
+                "pairs": f.pairs,
+                "right": f.right,
+                "accuracy": f.accuracy,
+                "auc": f.auc,
+            }
             for f in found.whole.folds
         ],
         "by_features": {name: _numbers(outcome) for name, outcome in found.by_features.items()},
@@ -82,16 +113,34 @@ def write_pairs(found: Similarity, path: str | os.PathLike[str]) -> None:
         ids = (f"{sample:04d}" for sample in pairs.ids[place])
         label, predicted = int(pairs.same[place]), int(whole.predicted[place])
         score = f"{whole.scores[place]:.6g}"
-        rows.append((pairs.fold[place], *ids, *pairs.actions[place], label, predicted, int(label == predicted), score))
-    write_csv(path, ("fold", "id1", "id2", "action1", "action2", "label", "predicted", "right", "score"), rows)
+        rows.append(
+            (
+                pairs.fold[place],
+                *ids,
+                *pairs.actions[place],
+                label,
+                predicted,
+                int(label == predicted),
+                score,
+            )
+        )
+    write_csv(
+        path,
+        ("fold", "id1", "id2", "action1", "action2", "label", "predicted", "right", "score"),
+        rows,
+    )
 
 
 def plot(found: Similarity, path: str | os.PathLike[str]) -> None:
     """Draw the test folds' ROC curves and their mean."""
     whole = found.whole
     mean = "mean" if whole.folds[1:] else found.pairs.title
-    sources = {title.partition(" of ")[2] for title in found.features}  # the same network's layers are told of together
-    names = ", ".join(found.names) + (f" of {sources.pop()}" if len(sources) == 1 and "" not in sources else "")
+    sources = {
+        title.partition(" of ")[2] for title in found.features
+    }  # the same network's layers are told of together
+    names = ", ".join(found.names) + (
+        f" of {sources.pop()}" if len(sources) == 1 and "" not in sources else ""
+    )
     title = [
         f"{found.pairs.title}: {drawable(names, most=62)}",
         f"accuracy {_percent(whole)} % on {_counted(int(whole.tested.sum()), 'pair')}"

@@ -108,7 +108,12 @@ def aslan(
     if measures:
         by_measure = {}
         for column, measure in enumerate(MEASURES):
-            by_measure.update({(measure.name, n): score(b[:, column : column + 1]) for n, b in zip(names, blocks, strict=True)})
+            by_measure.update(
+                {
+                    (measure.name, n): score(b[:, column : column + 1])
+                    for n, b in zip(names, blocks, strict=True)
+                }
+            )
             by_measure[measure.name, ALL] = score(whole[:, column :: len(MEASURES)])
     return Similarity(
         pairs=pairs,
@@ -148,10 +153,13 @@ def _names(opened: Sequence[Features]) -> tuple[str, ...]:
     """Return a short name for each: the layer, with the file where several have it, or another library's file."""
     short = [each.layer or each.path.name for each in opened]
     names = [
-        f"{n} of {each.path.name}" if short.count(n) > 1 and each.layer else n for n, each in zip(short, opened, strict=True)
+        f"{n} of {each.path.name}" if short.count(n) > 1 and each.layer else n
+        for n, each in zip(short, opened, strict=True)
     ]
     if len({*names, ALL}) <= len(names):
-        raise UsageError(f"features are {', '.join(names)}: give each once, and in files of different names")
+        raise UsageError(
+            f"features are {', '.join(names)}: give each once, and in files of different names"
+        )
     return tuple(names)
 
 
@@ -162,14 +170,18 @@ def _trained_on(features: Features, *, allow: bool) -> list[str]:
         return []
     what = f"the checkpoint of {features.title} was trained on {NAME}'s samples"
     if not allow:
-        raise UsageError(f"{what}, whose actions must not be seen before: give features of another, or --allow-trained-on")
+        raise UsageError(
+            f"{what}, whose actions must not be seen before: give features of another, or --allow-trained-on"
+        )
     return [f"{what}: the accuracy is no measurement of actions that it has not seen"]
 
 
 # ---------------------------------------------------------------- samples to pairs' numbers
 
 
-def _usable(pairs: Pairs, opened: Sequence[Features], *, partial: bool) -> tuple[Pairs, dict[int, int], list[str]]:
+def _usable(
+    pairs: Pairs, opened: Sequence[Features], *, partial: bool
+) -> tuple[Pairs, dict[int, int], list[str]]:
     """Return the pairs whose samples have all features, how many of each fold were dropped, and what to tell."""
     without: set[str] = set()
     for each in opened:
@@ -180,7 +192,9 @@ def _usable(pairs: Pairs, opened: Sequence[Features], *, partial: bool) -> tuple
         if missing and not partial:
             _refuse(pairs, each, missing)
     folds = sorted(set(pairs.fold.tolist()))
-    keep = np.asarray([not ({f"{a:04d}", f"{b:04d}"} & without) for a, b in pairs.ids.tolist()], bool)
+    keep = np.asarray(
+        [not ({f"{a:04d}", f"{b:04d}"} & without) for a, b in pairs.ids.tolist()], bool
+    )
     dropped = {fold: int((~keep & (pairs.fold == fold)).sum()) for fold in folds}
     if keep.all():
         return pairs, dropped, []
@@ -212,10 +226,14 @@ def _refuse(pairs: Pairs, features: Features, missing: Sequence[str]) -> None:
     features.find(pairs.samples_in(features.ids), dataset=NAME)  # says which, and why
 
 
-def _block(features: Features, pairs: Pairs, on_progress: Callable[[float], None]) -> tuple[Floats, int]:
+def _block(
+    features: Features, pairs: Pairs, on_progress: Callable[[float], None]
+) -> tuple[Floats, int]:
     """Return one feature's 12 numbers of every pair, (P, 12), and how many entries of its rows are below 0."""
     items = pairs.samples_in(features.ids)
-    features.find(items, dataset=NAME)  # two videos that could be one sample are told of now, not when they are read
+    features.find(
+        items, dataset=NAME
+    )  # two videos that could be one sample are told of now, not when they are read
     rows = np.empty((len(items), features.dims), np.float32)
     for start in range(0, len(items), _READ_AT_ONCE):
         part = items[start : start + _READ_AT_ONCE]
@@ -223,10 +241,14 @@ def _block(features: Features, pairs: Pairs, on_progress: Callable[[float], None
         on_progress(0.5 * (start + len(part)) / len(items))
     places = {int(item.id): place for place, item in enumerate(items)}
     of = np.asarray([[places[a], places[b]] for a, b in pairs.ids.tolist()], np.int64)
-    return measure_pairs(rows, of, on_progress=lambda done: on_progress(0.5 + 0.5 * done / len(of))), negatives(rows)
+    return measure_pairs(
+        rows, of, on_progress=lambda done: on_progress(0.5 + 0.5 * done / len(of))
+    ), negatives(rows)
 
 
-def _part_of(on_progress: Callable[[int, int], None] | None, number: int, of: int) -> Callable[[float], None]:
+def _part_of(
+    on_progress: Callable[[int, int], None] | None, number: int, of: int
+) -> Callable[[float], None]:
     """Return what takes the share of one feature's work that is done, and tells the share of all, in thousandths."""
 
     def progress(share: float) -> None:

@@ -29,10 +29,28 @@ def test_figures_agree(tmp_path: Path) -> None:
         encode(tmp_path / f"{i}.mp4", 20, seed=i)
     told: list[str] = []
     (found,) = bench_training(
-        [NAME], [tmp_path], overrides=FAST, device="cpu", seconds=0.2, rounds=2, workers=1, progress=told.append
+        [NAME],
+        [tmp_path],
+        overrides=FAST,
+        device="cpu",
+        seconds=0.2,
+        rounds=2,
+        workers=1,
+        progress=told.append,
     )
-    assert (found.model, found.recipe, found.batch, found.passes, found.videos) == (NAME, "tran2017-ucf101", 4, 1, 3)
-    assert (found.precision, found.device, found.matmul, found.of_matmul) == ("float32", "cpu", None, None)
+    assert (found.model, found.recipe, found.batch, found.passes, found.videos) == (
+        NAME,
+        "tran2017-ucf101",
+        4,
+        1,
+        3,
+    )
+    assert (found.precision, found.device, found.matmul, found.of_matmul) == (
+        "float32",
+        "cpu",
+        None,
+        None,
+    )
     low, high = found.fraction_range
     assert 0 < low <= found.fraction <= high
     assert found.ceiling < min(found.decode, found.step)
@@ -40,7 +58,9 @@ def test_figures_agree(tmp_path: Path) -> None:
     # Two rounds: a median is their mean, and the fraction is the mean of the rounds' own.
     assert found.fraction == pytest.approx((low + high) / 2)
     assert told == [
-        f"{NAME} {n}/2: {what}" for n in (1, 2) for what in ("input pipeline alone", "training step alone", "together")
+        f"{NAME} {n}/2: {what}"
+        for n in (1, 2)
+        for what in ("input pipeline alone", "training step alone", "together")
     ]
     assert to_json([found])[0]["fraction"] == found.fraction
 
@@ -67,21 +87,36 @@ def test_generated_clips_are_measured_without_videos() -> None:
     told: list[str] = []
     overrides = {"batch": "4"}
     (found,) = bench_training(
-        [NAME], dataset="generated", overrides=overrides, device="cpu", seconds=0.05, rounds=1, progress=told.append
+        [NAME],
+        dataset="generated",
+        overrides=overrides,
+        device="cpu",
+        seconds=0.05,
+        rounds=1,
+        progress=told.append,
     )
-    assert (found.recipe, found.videos, found.workers, found.batch) == ("generated-motion", None, None, 4)
+    assert (found.recipe, found.videos, found.workers, found.batch) == (
+        "generated-motion",
+        None,
+        None,
+        4,
+    )
     # The generator works where the network does: neither hides behind the other.
     assert found.ceiling == pytest.approx(1 / (1 / found.decode + 1 / found.step))
     assert found.binding == ("generator" if found.decode < found.step else "training step")
     assert (found.matmul, found.of_matmul, found.together_of_matmul) == (None, None, None)
-    assert told == [f"{NAME} 1/1: {what}" for what in ("generator alone", "training step alone", "together")]
+    assert told == [
+        f"{NAME} 1/1: {what}" for what in ("generator alone", "training step alone", "together")
+    ]
 
 
 def test_unreadable_videos_and_empty_measurements_are_refused(tmp_path: Path) -> None:
     encode(tmp_path / "a.mp4", 20)
     (tmp_path / "bad.mp4").write_bytes(b"")
     with pytest.raises(UsageError, match=r"bad\.mp4 cannot be read"):
-        bench_training([NAME], [tmp_path], overrides=FAST, device="cpu", seconds=0.1, rounds=1, workers=1)
+        bench_training(
+            [NAME], [tmp_path], overrides=FAST, device="cpu", seconds=0.1, rounds=1, workers=1
+        )
     with pytest.raises(UsageError, match="0 rounds"):
         bench_training([NAME], [tmp_path], rounds=0)
     with pytest.raises(UsageError, match="in float32"):
@@ -95,8 +130,14 @@ def test_unreadable_videos_and_empty_measurements_are_refused(tmp_path: Path) ->
         (["--recipe", "tran2017-ucf101"], "--recipe is for training: leave it out without --train"),
         (["--dataset", "generated"], "--dataset is for training: leave it out without --train"),
         (["--train", "--dataset", "generated", "--workers", "2"], "--workers is for videos"),
-        (["--train", "--dataset", "generated", "videos"], "'videos' is given to be measured on: leave one of them out"),
-        (["--train", "--dataset", "generated", "--recipe", "semi-cnn"], "give --set augmentation=none"),
+        (
+            ["--train", "--dataset", "generated", "videos"],
+            "'videos' is given to be measured on: leave one of them out",
+        ),
+        (
+            ["--train", "--dataset", "generated", "--recipe", "semi-cnn"],
+            "give --set augmentation=none",
+        ),
         (["--train", "--recipe", "tran2017"], "unknown recipe 'tran2017'"),
     ],
 )

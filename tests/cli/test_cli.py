@@ -15,7 +15,9 @@ from featx.store.file import FeatureStore
 
 
 @pytest.fixture(scope="module")
-def extracted(videos: Path, tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, subprocess.CompletedProcess[str]]:
+def extracted(
+    videos: Path, tmp_path_factory: pytest.TempPathFactory
+) -> tuple[Path, subprocess.CompletedProcess[str]]:
     out = tmp_path_factory.mktemp("cli") / "out.h5"
     return out, featx("extract", "--model", "res3d", *SMALL, videos, out)
 
@@ -23,11 +25,16 @@ def extracted(videos: Path, tmp_path_factory: pytest.TempPathFactory) -> tuple[P
 def test_extract_says_what_it_did(extracted, videos: Path) -> None:
     out, done = extracted
     assert done.returncode == 0
-    assert done.stderr.startswith("weights random, seed 0: features of an untrained network\nres3d, layers pool5")
+    assert done.stderr.startswith(
+        "weights random, seed 0: features of an untrained network\nres3d, layers pool5"
+    )
     assert f"{out}: 6 videos; 9 clips computed in " in done.stdout
     assert " binds)" in done.stdout
     again = featx("extract", "--model", "res3d", *SMALL, videos, out)
-    assert (again.returncode, again.stdout.strip()) == (0, f"{out}: nothing to do, all 6 videos are there")
+    assert (again.returncode, again.stdout.strip()) == (
+        0,
+        f"{out}: nothing to do, all 6 videos are there",
+    )
 
 
 def test_without_weights_those_that_ship_are_taken_and_named(
@@ -37,7 +44,9 @@ def test_without_weights_those_that_ship_are_taken_and_named(
     out = tmp_path / "out.h5"
     done = featx("extract", "--model", "res3d_half", "--layers", "pool5", videos / "a", out)
     assert done.returncode == 0
-    assert done.stderr.startswith("weights res3d_half-motion: trained on generated motion; licence: CC0-1.0")
+    assert done.stderr.startswith(
+        "weights res3d_half-motion: trained on generated motion; licence: CC0-1.0"
+    )
     with FeatureStore(out) as store:
         assert store.settings["weights"]["name"] == "res3d_half-motion"
         assert store.settings["weights"]["trained_on"]["dataset"] == "generated"
@@ -48,7 +57,16 @@ def test_without_weights_those_that_ship_are_taken_and_named(
 def test_extract_for_machines(videos: Path, tmp_path: Path) -> None:
     (tmp_path / "bad.mp4").write_bytes(b"")
     done = featx(
-        "extract", "--json", "--model", "res3d", *SMALL, videos / "a", tmp_path / "bad.mp4", "--root", "/", tmp_path / "o.h5"
+        "extract",
+        "--json",
+        "--model",
+        "res3d",
+        *SMALL,
+        videos / "a",
+        tmp_path / "bad.mp4",
+        "--root",
+        "/",
+        tmp_path / "o.h5",
     )
     assert done.returncode == 1
     report = json.loads(done.stdout)
@@ -59,7 +77,12 @@ def test_extract_for_machines(videos: Path, tmp_path: Path) -> None:
 def test_info_for_people_and_for_machines(extracted, tmp_path: Path) -> None:
     out, _ = extracted
     text = featx("info", out).stdout
-    for words in ("res3d", "features of an untrained network", "pool5  512x1x1x1", "6, 9 clips, 180 frames"):
+    for words in (
+        "res3d",
+        "features of an untrained network",
+        "pool5  512x1x1x1",
+        "6, 9 clips, 180 frames",
+    ):
         assert words in text
     picture = tmp_path / "p.png"
     done = featx("info", out, "--json", "--plot", picture, "--video", "b/v5", "--layer", "pool5")
@@ -86,13 +109,22 @@ def test_verify_and_merge(extracted, tmp_path: Path) -> None:
     ("args", "words"),
     [
         (["extrakt"], "unknown command 'extrakt'; did you mean extract or export or train?"),
-        (["extract", "--model", "sr18", "nowhere", "out.h5"], "take untrained ones with --weights random"),
-        (["extract", "--model", "res3d", "--weights", "random", "nowhere", "out.h5"], "no such file, folder or pattern: nowhere"),
+        (
+            ["extract", "--model", "sr18", "nowhere", "out.h5"],
+            "take untrained ones with --weights random",
+        ),
+        (
+            ["extract", "--model", "res3d", "--weights", "random", "nowhere", "out.h5"],
+            "no such file, folder or pattern: nowhere",
+        ),
         (
             ["extract", "--model", "res3d", "--weights", "random", "--layers", ",", ".", "out.h5"],
             "give names separated by commas",
         ),
-        (["extract", "--model", "res3d", "--weights", "random", ".", "out.h5"], "no videos found in ."),
+        (
+            ["extract", "--model", "res3d", "--weights", "random", ".", "out.h5"],
+            "no videos found in .",
+        ),
         (["info", "nowhere.h5"], "no such file: nowhere.h5"),
         (["verify", "text.h5"], "text.h5 is not a feature file"),
         (["info", "text.h5", "--layer", "pool5"], "give --plot PICTURE too"),
@@ -102,7 +134,9 @@ def test_verify_and_merge(extracted, tmp_path: Path) -> None:
         (["bench", "--model", "res3", "text.h5"], "unknown model 'res3'"),
     ],
 )
-def test_wrong_use_gets_one_sentence_and_status_2(args: list[str], words: str, tmp_path: Path) -> None:
+def test_wrong_use_gets_one_sentence_and_status_2(
+    args: list[str], words: str, tmp_path: Path
+) -> None:
     (tmp_path / "text.h5").write_text("text")
     done = featx(*args, cwd=tmp_path)
     assert done.returncode == 2
@@ -118,9 +152,22 @@ def test_debug_shows_the_traceback(tmp_path: Path) -> None:
 
 
 def test_synth_then_bench(tmp_path: Path) -> None:
-    made = featx("synth", tmp_path / "v", "--per-class", "1", "--seconds", "2", "--classes", "move_left,grow", "--size", "96x64")
+    made = featx(
+        "synth",
+        tmp_path / "v",
+        "--per-class",
+        "1",
+        "--seconds",
+        "2",
+        "--classes",
+        "move_left,grow",
+        "--size",
+        "96x64",
+    )
     assert (made.returncode, made.stdout.strip()) == (0, f"{tmp_path / 'v'}: 2 videos of 2 classes")
-    done = featx("bench", "--json", "--seconds", "0.5", "--rounds", "1", "--layers", "pool5", tmp_path / "v")
+    done = featx(
+        "bench", "--json", "--seconds", "0.5", "--rounds", "1", "--layers", "pool5", tmp_path / "v"
+    )
     assert done.returncode == 0, done.stderr
     (row,) = json.loads(done.stdout)
     assert row["model"] == "res3d"
@@ -172,7 +219,10 @@ def test_a_third_partys_command_is_found(monkeypatch: pytest.MonkeyPatch) -> Non
     assert CliRunner().invoke(cli.cli, ["theirs"]).output == "from outside\n"
 
 
-@pytest.mark.parametrize(("load", "words"), [(_breaks, "no module named third"), (lambda: 3, "is int, not a click command")])
+@pytest.mark.parametrize(
+    ("load", "words"),
+    [(_breaks, "no module named third"), (lambda: 3, "is int, not a click command")],
+)
 def test_a_plug_in_that_does_not_load_says_so_and_harms_no_other(
     monkeypatch: pytest.MonkeyPatch, load: object, words: str
 ) -> None:
@@ -204,7 +254,9 @@ def test_options_of_extract_are_the_fields_of_settings() -> None:
 
     options = {p.name for p in cli.features.extract.params}
     # A second network is for a task to set, as featx detect does.
-    assert options - {"inputs", "out", "root", "as_json"} == {f.name for f in fields(Settings)} - {"cascade"}
+    assert options - {"inputs", "out", "root", "as_json"} == {f.name for f in fields(Settings)} - {
+        "cascade"
+    }
 
 
 def test_three_lines_of_python_do_what_the_command_does(videos: Path, tmp_path: Path) -> None:
@@ -215,7 +267,9 @@ import featx
 report = featx.extract([{str(videos)!r}], {out!r}, featx.Settings(model="res3d", weights="random", layers=["pool5"]))
 print(report.clips, featx.FeatureStore({out!r}).video_level("pool5").shape, "res3d" in featx.list_models())
 """
-    done = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, check=True)
+    done = subprocess.run(
+        [sys.executable, "-c", script], capture_output=True, text=True, check=True
+    )
     assert done.stdout.startswith("9 (6, 512) True")
 
 
@@ -225,14 +279,22 @@ def test_an_output_does_not_take_the_place_of_what_nobody_meant_to_lose(tmp_path
     from conftest import encode
     from feature_files import write_features
 
-    features = write_features(tmp_path / "f.h5", {"a/1": {"pool5": [[1.0, 0]]}, "b/1": {"pool5": [[0, 1.0]]}})
+    features = write_features(
+        tmp_path / "f.h5", {"a/1": {"pool5": [[1.0, 0]]}, "b/1": {"pool5": [[0, 1.0]]}}
+    )
     file, why = {
         "features": (
             features,
             "is an HDF5 file, features perhaps, and would be lost: choose another output, such as compact.csv",
         ),
-        "video": (encode(tmp_path / "v.avi", 4, codec="mpeg4"), "is no text, a video perhaps, and would be lost: choose another"),
-        "protected": (tmp_path / "old.csv", "is write-protected: choose another output, such as compact.csv"),
+        "video": (
+            encode(tmp_path / "v.avi", 4, codec="mpeg4"),
+            "is no text, a video perhaps, and would be lost: choose another",
+        ),
+        "protected": (
+            tmp_path / "old.csv",
+            "is write-protected: choose another output, such as compact.csv",
+        ),
     }[kind]
     if kind == "protected":
         file.write_text("my,results\n")
@@ -247,14 +309,20 @@ def test_an_output_does_not_take_the_place_of_what_nobody_meant_to_lose(tmp_path
 def test_options_of_svm_before_predict_are_not_ignored():
     done = featx("svm", "--dataset", "hmdb51", "predict", "svm.npz", "f.h5")
     assert done.returncode == 2
-    assert "--dataset stands before predict, which has options of its own: leave it out" in done.stderr
+    assert (
+        "--dataset stands before predict, which has options of its own: leave it out" in done.stderr
+    )
 
 
 @pytest.mark.parametrize("command", ["compact", "svm", "eval"])
 def test_a_table_of_results_does_not_take_the_place_of_the_dataset(tmp_path, command):
     own = tmp_path / "own.csv"
     own.write_text("path,label,split\na.avi,a,train\n")
-    more = {"compact": ("--csv", own), "svm": ("--predictions", own), "eval": ("--checkpoint", "random", "--predictions", own)}
+    more = {
+        "compact": ("--csv", own),
+        "svm": ("--predictions", own),
+        "eval": ("--checkpoint", "random", "--predictions", own),
+    }
     done = featx(command, "--dataset", own, *more[command])
     assert done.returncode == 2
     assert "own.csv is what is read here, and would be lost: choose another output" in done.stderr

@@ -27,7 +27,9 @@ def inner():
 
 
 @inner.command()
-@click.option("--number", default=3, show_default=True, help="How many " + "and how many more " * 10)
+@click.option(
+    "--number", default=3, show_default=True, help="How many " + "and how many more " * 10
+)
 def leaf(number):
     """Do it."""
 
@@ -39,7 +41,12 @@ def secret():
 
 def test_readme_is_up_to_date():
     """In a process of its own: click keeps a command's help option from whoever has called it first, a test without its group."""
-    tool = [sys.executable, str(ROOT / "tools" / "cli_reference.py"), "--check", str(ROOT / "README.md")]
+    tool = [
+        sys.executable,
+        str(ROOT / "tools" / "cli_reference.py"),
+        "--check",
+        str(ROOT / "README.md"),
+    ]
     assert subprocess.run(tool, check=False).returncode == 0, "run `make docs`"
 
 

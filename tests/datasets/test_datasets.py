@@ -12,7 +12,9 @@ from featx.datasets import data_folder, dataset_names, load_dataset
 from featx.errors import FeatxError, UsageError
 
 REAL = Path(__file__).parents[3] / "shared" / "data"
-needs_lists = pytest.mark.skipif(not (REAL / "ucf101").exists(), reason="../shared/data with the official lists is not there")
+needs_lists = pytest.mark.skipif(
+    not (REAL / "ucf101").exists(), reason="../shared/data with the official lists is not there"
+)
 
 
 def touch(root, *names):
@@ -38,7 +40,12 @@ def labels(dataset):
 # ---------------------------------------------------------------- UCF101
 
 
-CLIPS = [f"{c}/v_{c}_g{g:02d}_c{k:02d}.avi" for c in ("Archery", "Biking", "Diving") for g in (1, 2, 8) for k in (1, 2)]
+CLIPS = [
+    f"{c}/v_{c}_g{g:02d}_c{k:02d}.avi"
+    for c in ("Archery", "Biking", "Diving")
+    for g in (1, 2, 8)
+    for k in (1, 2)
+]
 
 
 def ucf101(root, *, train=None, test=None, videos=CLIPS):
@@ -63,7 +70,9 @@ def test_ucf101_is_read_in_the_lists_order_with_its_groups(tmp_path):
     assert train.classes == test.classes == ("Archery", "Biking", "Diving")
     assert labels(train) == [c.split("/")[0] for c in CLIPS if "_g01_" not in c]
     assert [item.group for item in train.items[:3]] == ["g02", "g02", "g08"]
-    assert {item.path for item in train.items} == {str(root / "UCF-101" / c) for c in CLIPS if "_g01_" not in c}
+    assert {item.path for item in train.items} == {
+        str(root / "UCF-101" / c) for c in CLIPS if "_g01_" not in c
+    }
     assert (train.title, train.absent) == ("ucf101 split 1, train", 0)
 
 
@@ -77,7 +86,9 @@ def test_the_folder_of_datasets_is_the_environment_s(tmp_path, monkeypatch):
 
 def test_a_clip_may_lie_elsewhere_in_another_container_but_not_twice(tmp_path):
     root = ucf101(tmp_path, videos=[f"all/{c.split('/')[1][:-4]}.MP4" for c in CLIPS])
-    assert load_dataset("ucf101", root=root).items[0].path == str(root / "UCF-101/all/v_Archery_g02_c01.MP4")
+    assert load_dataset("ucf101", root=root).items[0].path == str(
+        root / "UCF-101/all/v_Archery_g02_c01.MP4"
+    )
     touch(root / "UCF-101", "v_Archery_g02_c01.avi")
     with pytest.raises(FeatxError, match=r"are both the video v_Archery_g02_c01: keep one"):
         load_dataset("ucf101", root=root)
@@ -89,7 +100,10 @@ def test_a_group_on_both_sides_is_an_error(tmp_path):
         load_dataset("ucf101", root=root)
 
 
-@pytest.mark.parametrize("line", ["Archery/v_Archery_g01_c01.avi 2", "Rowing/v_Rowing_g01_c01.avi", "Archery/v_Archery.avi"])
+@pytest.mark.parametrize(
+    "line",
+    ["Archery/v_Archery_g01_c01.avi 2", "Rowing/v_Rowing_g01_c01.avi", "Archery/v_Archery.avi"],
+)
 def test_a_list_that_is_not_ucf101s_is_an_error_with_its_line(tmp_path, line):
     root = ucf101(tmp_path)
     with (root / "ucfTrainTestlist/testlist01.txt").open("a") as file:
@@ -124,7 +138,10 @@ def test_absent_videos_are_an_error_with_count_examples_and_remedy(tmp_path):
     with pytest.raises(FeatxError) as raised:
         load_dataset("ucf101", root=root)
     text = str(raised.value)
-    assert "10 videos (Archery/v_Archery_g08_c01.avi, Archery/v_Archery_g08_c02.avi, Biking/v_Biking_g02_c01.avi …) of 12" in text
+    assert (
+        "10 videos (Archery/v_Archery_g08_c01.avi, Archery/v_Archery_g08_c02.avi, Biking/v_Biking_g02_c01.avi …) of 12"
+        in text
+    )
     assert "--partial" in text
 
 
@@ -137,7 +154,9 @@ def test_partial_keeps_the_classes_that_both_sides_have(tmp_path):
         "Diving/v_Diving_g08_c01.avi",
     }
     root = ucf101(tmp_path, videos=[c for c in CLIPS if c not in lacking])
-    train, test = (load_dataset("ucf101", root=root, subset=s, partial=True) for s in ("train", "test"))
+    train, test = (
+        load_dataset("ucf101", root=root, subset=s, partial=True) for s in ("train", "test")
+    )
     assert train.classes == test.classes == ("Archery", "Diving")
     assert labels(train) == ["Archery"] * 4 + ["Diving"] * 3
     assert labels(test) == ["Archery"] * 2 + ["Diving"]
@@ -194,7 +213,9 @@ def test_hmdb51_takes_ones_and_twos_and_leaves_zeros(tmp_path):
     )
     touch(tmp_path / "hmdb51_org", "kick/A_kick_f_cm_np1_ba_med_1.avi", "kick/B!_(1)_kick_f_cm_np1_ba_med_0.avi",
           "C_kick_ball_f_nm_np1_fr_goo_0.avi", "kick_ball/kick_ball_D_kick_ball_f_nm_np1_fr_goo_0.avi")  # fmt: skip
-    train, test = (load_dataset("hmdb51", root=tmp_path, split=2, subset=s) for s in ("train", "test"))
+    train, test = (
+        load_dataset("hmdb51", root=tmp_path, split=2, subset=s) for s in ("train", "test")
+    )
     assert train.classes == test.classes == ("kick", "kick_ball")
     assert sorted(zip(labels(train), ids(train), [i.group for i in train.items], strict=True)) == [
         ("kick", "kick/A_kick_f_cm_np1_ba_med_1", "kick/A"),
@@ -209,41 +230,62 @@ def test_hmdb51_takes_ones_and_twos_and_leaves_zeros(tmp_path):
 @needs_lists
 def test_ucf101_official_counts_and_groups(tmp_path):
     lists = REAL / "ucf101/ucfTrainTestlist"
-    names = {line.split()[0] for path in lists.glob("t*list01.txt") for line in path.read_text().split("\n") if line.strip()}
+    names = {
+        line.split()[0]
+        for path in lists.glob("t*list01.txt")
+        for line in path.read_text().split("\n")
+        if line.strip()
+    }
     touch(tmp_path / "UCF-101", *names)
     (tmp_path / "ucfTrainTestlist").symlink_to(lists)
     assert len(names) == 13320
     for split, counts in enumerate([(9537, 3783), (9586, 3734), (9624, 3696)], start=1):
-        train, test = (load_dataset("ucf101", root=tmp_path, split=split, subset=s) for s in ("train", "test"))
+        train, test = (
+            load_dataset("ucf101", root=tmp_path, split=split, subset=s) for s in ("train", "test")
+        )
         assert (len(train.items), len(test.items)) == counts
         assert len(train.classes) == 101
         # Stronger than what the reader checks, class by class: a test side is seven group numbers of every class.
-        assert {i.group for i in test.items} == {f"g{g:02d}" for g in range(7 * split - 6, 7 * split + 1)}
+        assert {i.group for i in test.items} == {
+            f"g{g:02d}" for g in range(7 * split - 6, 7 * split + 1)
+        }
         assert not {i.group for i in train.items} & {i.group for i in test.items}
 
 
 @needs_lists
 def test_hmdb51_official_counts_and_groups(tmp_path):
     lists = REAL / "hmdb51/testTrainMulti_7030_splits"
-    names = {line.split()[0] for path in lists.glob("*_split1.txt") for line in path.read_text().split("\n") if line.strip()}
+    names = {
+        line.split()[0]
+        for path in lists.glob("*_split1.txt")
+        for line in path.read_text().split("\n")
+        if line.strip()
+    }
     touch(tmp_path / "videos", *names)
     (tmp_path / "testTrainMulti_7030_splits").symlink_to(lists)
     assert len(names) == 6766
     for split in (1, 2, 3):
-        train, test = (load_dataset("hmdb51", root=tmp_path, split=split, subset=s) for s in ("train", "test"))
+        train, test = (
+            load_dataset("hmdb51", root=tmp_path, split=split, subset=s) for s in ("train", "test")
+        )
         assert (len(train.items), len(test.items), len(train.classes)) == (3570, 1530, 51)
         assert not {i.group for i in train.items} & {i.group for i in test.items}
 
 
 @needs_lists
 def test_the_real_ucf101_clips_that_are_here():
-    train, test = (load_dataset("ucf101", root=REAL / "ucf101", subset=s, partial=True) for s in ("train", "test"))
+    train, test = (
+        load_dataset("ucf101", root=REAL / "ucf101", subset=s, partial=True)
+        for s in ("train", "test")
+    )
     assert (len(train.classes), len(train.items), len(test.items)) == (11, 196, 75)
     assert (train.absent, test.absent) == (9537 - 196, 3783 - 75)
     assert {i.group for i in test.items} == {f"g{g:02d}" for g in range(1, 8)}
 
 
-@pytest.mark.skipif(not (REAL / "weizmann").exists(), reason="../shared/data with the Weizmann clips is not there")
+@pytest.mark.skipif(
+    not (REAL / "weizmann").exists(), reason="../shared/data with the Weizmann clips is not there"
+)
 def test_a_real_folder_of_class_folders():
     train, test = (load_dataset(REAL / "weizmann", subset=s) for s in ("train", "test"))
     assert len(train.classes) == 10
@@ -258,7 +300,11 @@ KINETICS = "label,youtube_id,time_start,time_end,split\n"
 
 @pytest.mark.parametrize(
     ("lists", "folder"),
-    [("{}.csv", ""), ("annotations/{}.csv", "{side}/{label}/"), ("kinetics400/kinetics-400_{}.csv", "videos/{side}/{label}/")],
+    [
+        ("{}.csv", ""),
+        ("annotations/{}.csv", "{side}/{label}/"),
+        ("kinetics400/kinetics-400_{}.csv", "videos/{side}/{label}/"),
+    ],
 )
 def test_kinetics_as_its_distributors_lay_it_out(tmp_path, lists, folder):
     rows = {
@@ -311,7 +357,10 @@ def test_sports1m_trains_the_first_label_and_keeps_the_others(tmp_path, packed):
     touch(tmp_path / "videos", "UDqivjS-lpI.webm", "-_0.mp4", "sub/aaa.mp4")
     train = load_dataset("sports1m", root=tmp_path)
     assert train.classes == ("boomerang", "kung fu", "pökelcross")
-    assert [(i.id, i.label, i.also) for i in train.items] == [("UDqivjS-lpI", 2, (0,)), ("-_0", 0, ())]
+    assert [(i.id, i.label, i.also) for i in train.items] == [
+        ("UDqivjS-lpI", 2, (0,)),
+        ("-_0", 0, ()),
+    ]
     assert train.notes[0].startswith("1 of 2 listed videos have several labels")
     # Only kung fu is left to test: no class is on both sides.
     with pytest.raises(FeatxError, match="0 classes on both sides"):
@@ -320,8 +369,14 @@ def test_sports1m_trains_the_first_label_and_keeps_the_others(tmp_path, packed):
 
 def test_a_further_label_is_renumbered_with_the_classes(tmp_path):
     write(tmp_path / "labels.txt", "a\nb\nc\n")
-    write(tmp_path / "train_partition.txt", "http://www.youtube.com/watch?v=x 2,0,1\nhttp://www.youtube.com/watch?v=y 1\n")
-    write(tmp_path / "test_partition.txt", "http://www.youtube.com/watch?v=z 2\nhttp://www.youtube.com/watch?v=w 1\n")
+    write(
+        tmp_path / "train_partition.txt",
+        "http://www.youtube.com/watch?v=x 2,0,1\nhttp://www.youtube.com/watch?v=y 1\n",
+    )
+    write(
+        tmp_path / "test_partition.txt",
+        "http://www.youtube.com/watch?v=z 2\nhttp://www.youtube.com/watch?v=w 1\n",
+    )
     touch(tmp_path / "videos", *(f"{v}.mp4" for v in "xyzw"))
     train = load_dataset("sports1m", root=tmp_path, partial=True)
     assert train.classes == ("b", "c")
@@ -330,7 +385,10 @@ def test_a_further_label_is_renumbered_with_the_classes(tmp_path):
 
 def test_a_sports1m_line_with_a_label_too_many_is_an_error(tmp_path):
     write(tmp_path / "labels.txt", "a\nb\n")
-    write(tmp_path / "train_partition.txt", "http://www.youtube.com/watch?v=x 0\nhttp://www.youtube.com/watch?v=y 2\n")
+    write(
+        tmp_path / "train_partition.txt",
+        "http://www.youtube.com/watch?v=x 0\nhttp://www.youtube.com/watch?v=y 2\n",
+    )
     touch(tmp_path / "videos", "x.mp4")
     with pytest.raises(FeatxError, match=r"line 2: .* numbers below 2"):
         load_dataset("sports1m", root=tmp_path)
@@ -338,7 +396,10 @@ def test_a_sports1m_line_with_a_label_too_many_is_an_error(tmp_path):
 
 def activitynet(root):
     def video(subset, *segments):
-        return {"subset": subset, "annotations": [{"label": label, "segment": [a, b]} for label, a, b in segments]}
+        return {
+            "subset": subset,
+            "annotations": [{"label": label, "segment": [a, b]} for label, a, b in segments],
+        }
 
     database = {
         "-abc": video("training", ("Surfing", 1.5, 20), ("Archery", 30, 31.25)),
@@ -346,7 +407,10 @@ def activitynet(root):
         "xyz": video("validation", ("Surfing", 0.5, 2)),
         "tst": video("testing"),
     }
-    write(root / "activity_net.v1-3.min.json", json.dumps({"database": database, "taxonomy": [], "version": "VERSION 1.3"}))
+    write(
+        root / "activity_net.v1-3.min.json",
+        json.dumps({"database": database, "taxonomy": [], "version": "VERSION 1.3"}),
+    )
     touch(root / "videos", "v_-abc.mp4", "v_d.mkv", "val/v_xyz.webm")
     return root
 
@@ -372,7 +436,15 @@ def test_activitynet_s_withheld_test_labels_and_a_damaged_file_are_errors(tmp_pa
 
 
 def test_a_folder_with_its_own_sides(tmp_path):
-    touch(tmp_path, "train/b/1.mp4", "train/b/2.mp4", "train/b/notes.txt", "train/a/1.avi", "val/a/3.mkv", "val/b/x/4.mp4")
+    touch(
+        tmp_path,
+        "train/b/1.mp4",
+        "train/b/2.mp4",
+        "train/b/notes.txt",
+        "train/a/1.avi",
+        "val/a/3.mkv",
+        "val/b/x/4.mp4",
+    )
     train, val = (load_dataset(tmp_path, subset=s) for s in ("train", "val"))
     assert (ids(train), labels(train)) == (["train/a/1", "train/b/1", "train/b/2"], ["a", "b", "b"])
     assert (ids(val), labels(val)) == (["val/a/3", "val/b/x/4"], ["a", "b"])
@@ -387,11 +459,22 @@ def test_a_class_without_test_videos_is_said(tmp_path):
 
 
 def test_a_plain_folder_holds_the_last_groups_out(tmp_path):
-    touch(tmp_path, *(f"{c}/{c}_g{g:02d}_c{k:02d}.mp4" for c in "ab" for g in (1, 2, 3, 4, 5) for k in (1, 2)), "b/single.mp4")
+    touch(
+        tmp_path,
+        *(f"{c}/{c}_g{g:02d}_c{k:02d}.mp4" for c in "ab" for g in (1, 2, 3, 4, 5) for k in (1, 2)),
+        "b/single.mp4",
+    )
     train, test = (load_dataset(tmp_path, subset=s, holdout=0.4) for s in ("train", "test"))
     # Two of five groups, both clips of each; "b" has a sixth, the lone file, whose name is its group.
-    assert [i.split("/")[1] for i in ids(test) if i[0] == "a"] == ["a_g04_c01", "a_g04_c02", "a_g05_c01", "a_g05_c02"]
-    assert {i.group for i in test.items if i.label == 0}.isdisjoint({i.group for i in train.items if i.label == 0})
+    assert [i.split("/")[1] for i in ids(test) if i[0] == "a"] == [
+        "a_g04_c01",
+        "a_g04_c02",
+        "a_g05_c01",
+        "a_g05_c02",
+    ]
+    assert {i.group for i in test.items if i.label == 0}.isdisjoint(
+        {i.group for i in train.items if i.label == 0}
+    )
     assert len(ids(train)) + len(ids(test)) == 21
     assert not set(ids(train)) & set(ids(test))
     assert f"last 40% of each class's groups, {len(test.items)} videos" in test.notes[0]
@@ -428,7 +511,9 @@ def test_a_csv_whose_videos_are_not_all_there(tmp_path):
     touch(tmp_path, "1.mp4", "2.mp4", "3.mp4", "4.mp4")
     rows = "".join(f"{n}.mp4,{'ab'[n % 2]}\n" for n in range(1, 7))
     write(tmp_path / "my.csv", "path,label\n" + rows)
-    with pytest.raises(FeatxError, match=r"2 videos \(.*5\.mp4, .*6\.mp4\) of 2 that my's list has"):
+    with pytest.raises(
+        FeatxError, match=r"2 videos \(.*5\.mp4, .*6\.mp4\) of 2 that my's list has"
+    ):
         load_dataset(tmp_path / "my.csv", subset="test")
     partial = load_dataset(tmp_path / "my.csv", partial=True)
     assert (len(partial.items), partial.absent) == (4, 0)
@@ -437,10 +522,16 @@ def test_a_csv_whose_videos_are_not_all_there(tmp_path):
 @pytest.mark.parametrize(
     ("text", "says"),
     [
-        ("file,class\na.mp4,x\n", "has the columns file, class: its first line has to name path and label"),
+        (
+            "file,class\na.mp4,x\n",
+            "has the columns file, class: its first line has to name path and label",
+        ),
         ("path,label\na.mp4,\n", "line 2 lacks its path or its label"),
         ("path,label,split\na.mp4,x,dev\n", "line 2 has the split 'dev'"),
-        ("path,label,start,end\na.mp4,x,0,2\nb.mp4,y,3,3\n", "line 3 ends at 3.0 s, not after its start at 3.0 s"),
+        (
+            "path,label,start,end\na.mp4,x,0,2\nb.mp4,y,3,3\n",
+            "line 3 ends at 3.0 s, not after its start at 3.0 s",
+        ),
         ("path,label,start\na.mp4,x,soon\n", "line 2, start is 'soon': give seconds"),
         ("path,label\n", "has no lines below its header"),
         ("path,label,split\na.mp4,x,train\nb.mp4,y,train\n", "has train videos only"),

@@ -23,13 +23,18 @@ def item(item_id, path=None):
     ],
 )
 def test_an_id_relative_to_whatever_folder_is_found(known):
-    assert match_ids([item("a/v_1", "/data/UCF-101/a/v_1.avi")], [known, "a/v_2", "b/v_11"]) == {"a/v_1": known}
+    assert match_ids([item("a/v_1", "/data/UCF-101/a/v_1.avi")], [known, "a/v_2", "b/v_11"]) == {
+        "a/v_1": known
+    }
 
 
 def test_a_video_of_another_folder_is_another_video():
     """Own data: 001.avi of one class is not 001.avi of another."""
     assert match_ids([item("a/001")], ["b/001"]) == {}
-    assert match_ids([item("a/001"), item("b/001")], ["b/001", "a/001"]) == {"a/001": "a/001", "b/001": "b/001"}
+    assert match_ids([item("a/001"), item("b/001")], ["b/001", "a/001"]) == {
+        "a/001": "a/001",
+        "b/001": "b/001",
+    }
 
 
 def test_names_that_are_unique_by_protocol_are_enough():

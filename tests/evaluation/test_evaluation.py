@@ -29,7 +29,9 @@ CLASSES = ("kick", "push", "run", "sit", "stand", "wave", "yawn")
 SIDE, FRAMES, STEP = 16, 4, 2
 SPAN = FRAMES * STEP
 # flip is on, as in no protocol: the protocol, not the checkpoint, says what is averaged.
-TRANSFORM = Transform(resize=(20, 28), crop=SIDE, mean=(110.0, 100.0, 90.0), std=(50.0, 55.0, 60.0), flip=True)
+TRANSFORM = Transform(
+    resize=(20, 28), crop=SIDE, mean=(110.0, 100.0, 90.0), std=(50.0, 55.0, 60.0), flip=True
+)
 CLIP = ClipSpec(frames=FRAMES, step=STEP, stride=3, tail="pad")
 SETTINGS = Settings(model="mc3_18", precision="float32", device="cpu", workers=2)
 
@@ -42,7 +44,9 @@ def loaded(items: tuple[Item, ...]) -> LoadedModel:
         model.fc.weight.mul_(30)
         model.fc.bias.copy_(-torch.from_numpy(literal(items[0], model, [5], ten=False)[0]).log())
     info = {"name": "small", "sha256": None, "source": "a test", "licence": None, "seed": 1}
-    return LoadedModel(model=model, transform=TRANSFORM, clip=CLIP, weights_info=info, labels=CLASSES)
+    return LoadedModel(
+        model=model, transform=TRANSFORM, clip=CLIP, weights_info=info, labels=CLASSES
+    )
 
 
 @pytest.fixture(scope="module")
@@ -58,7 +62,9 @@ def dataset(items: tuple[Item, ...], classes: tuple[str, ...] = CLASSES, **rest:
     return Dataset(name="mine", split=1, subset="test", classes=classes, items=items, **rest)
 
 
-def literal(item: Item, model: torch.nn.Module, starts: list[int], *, ten: bool, part: slice = slice(None)) -> np.ndarray:
+def literal(
+    item: Item, model: torch.nn.Module, starts: list[int], *, ten: bool, part: slice = slice(None)
+) -> np.ndarray:
     """Each clip's probabilities, (clips, C), with no code of featx but the decoder."""
     frames = [f.image() for f in open_video(item.path, frame_size=lambda h, w: (20, 28))][part]
     corners = [(2, 6)] + [(0, 0), (0, 12), (4, 0), (4, 12)] * ten
@@ -66,9 +72,14 @@ def literal(item: Item, model: torch.nn.Module, starts: list[int], *, ten: bool,
     for start in sorted(set(starts)):
         views = []
         for top, left in corners:
-            shown = [frames[(start + STEP * t) % len(frames)][top : top + SIDE, left : left + SIDE] for t in range(FRAMES)]
+            shown = [
+                frames[(start + STEP * t) % len(frames)][top : top + SIDE, left : left + SIDE]
+                for t in range(FRAMES)
+            ]
             views += [np.stack(shown), np.stack(shown)[:, :, ::-1]] if ten else [np.stack(shown)]
-        x = (torch.from_numpy(np.stack(views).astype(np.float32)) - torch.tensor(TRANSFORM.mean)) / torch.tensor(TRANSFORM.std)
+        x = (
+            torch.from_numpy(np.stack(views).astype(np.float32)) - torch.tensor(TRANSFORM.mean)
+        ) / torch.tensor(TRANSFORM.std)
         with torch.no_grad():
             rows.append(model(x.permute(0, 4, 1, 2, 3)).softmax(1).mean(0).numpy())
     by_start = dict(zip(sorted(set(starts)), rows, strict=True))
@@ -90,7 +101,9 @@ PLACES = {
 
 
 @pytest.mark.parametrize("name", PROTOCOLS)
-def test_probabilities_are_those_of_the_plain_computation(loaded: LoadedModel, items: tuple[Item, ...], name: str) -> None:
+def test_probabilities_are_those_of_the_plain_computation(
+    loaded: LoadedModel, items: tuple[Item, ...], name: str
+) -> None:
     chosen = tuple(items[video] for video in PLACES[name])
     before = {n: p.clone() for n, p in loaded.model.state_dict().items()}
     loaded.model.train()  # as in the middle of training
@@ -111,7 +124,9 @@ def test_probabilities_are_those_of_the_plain_computation(loaded: LoadedModel, i
     assert (found.ids, found.dataset) == (tuple(item.id for item in chosen), "mine split 1, test")
 
 
-def test_the_clips_of_a_labelled_part_lie_inside_it(loaded: LoadedModel, items: tuple[Item, ...]) -> None:
+def test_the_clips_of_a_labelled_part_lie_inside_it(
+    loaded: LoadedModel, items: tuple[Item, ...]
+) -> None:
     """25 frames a second: the part from 0.4 to 1.2 s is frames 10 to 29."""
     parts = (
         replace(items[0], id="part", start=0.4, end=1.2),
@@ -122,7 +137,9 @@ def test_the_clips_of_a_labelled_part_lie_inside_it(loaded: LoadedModel, items: 
     for place, part, starts in ((0, slice(10, 30), [0, 8]), (1, slice(20, None), [0, 8])):
         rows = literal(items[0], loaded.model, starts, ten=False, part=part)
         np.testing.assert_allclose(found.probabilities[place], rows.mean(axis=0), atol=2e-5)
-    assert [(name, "from 1.64 to 9 s" in why) for name, _, why in found.failures] == [("gone", True)]
+    assert [(name, "from 1.64 to 9 s" in why) for name, _, why in found.failures] == [
+        ("gone", True)
+    ]
 
 
 def test_a_video_that_cannot_be_read_is_listed_and_counts_as_wrong(
@@ -132,7 +149,12 @@ def test_a_video_that_cannot_be_read_is_listed_and_counts_as_wrong(
     bad.write_bytes(b"nothing")
     good = evaluate(SETTINGS, dataset(items[:1]), protocol="clip", loaded=loaded)
     right = replace(items[0], label=int(good.predictions[0]))
-    found = evaluate(SETTINGS, dataset((Item(id="bad", path=str(bad), label=0), right), absent=4), protocol="clip", loaded=loaded)
+    found = evaluate(
+        SETTINGS,
+        dataset((Item(id="bad", path=str(bad), label=0), right), absent=4),
+        protocol="clip",
+        loaded=loaded,
+    )
     assert [(name, path) for name, path, _ in found.failures] == [("bad", str(bad))]
     assert found.predictions.tolist() == [-1, right.label]
     assert found.top1.value == 0.5
@@ -153,10 +175,14 @@ def test_classes_are_found_by_name(loaded: LoadedModel, items: tuple[Item, ...])
     assert found.classes == CLASSES
     assert found.labels.tolist() == [6, 6]
     assert any("knows 7 classes, the dataset has 2" in note for note in found.notes)
-    with pytest.raises(UsageError, match="does not know class 'jump' and 1 more of mine split 1, test"):
+    with pytest.raises(
+        UsageError, match="does not know class 'jump' and 1 more of mine split 1, test"
+    ):
         evaluate(SETTINGS, dataset(items, ("jump", "kick", "hop")), loaded=loaded)
     unnamed = replace(loaded, labels=None)
-    with pytest.raises(UsageError, match="7 classes and no names for them, mine split 1, test has 2"):
+    with pytest.raises(
+        UsageError, match="7 classes and no names for them, mine split 1, test has 2"
+    ):
         evaluate(SETTINGS, two, loaded=unnamed)
 
 
@@ -170,17 +196,26 @@ def test_classes_are_found_by_name(loaded: LoadedModel, items: tuple[Item, ...])
         ({"classifier": False}, "has no classifier"),
     ],
 )
-def test_wrong_use_gets_one_sentence(loaded: LoadedModel, items: tuple[Item, ...], changed: dict, words: str) -> None:
+def test_wrong_use_gets_one_sentence(
+    loaded: LoadedModel, items: tuple[Item, ...], changed: dict, words: str
+) -> None:
     if not changed.get("classifier", True):
         model = create_model("mc3_18", num_classes=len(CLASSES), seed=1)
         model.has_classifier = False
         loaded = replace(loaded, model=model)
     videos = dataset(changed.get("items", items))
     with pytest.raises(UsageError, match=words):
-        evaluate(changed.get("settings", SETTINGS), videos, protocol=changed.get("protocol", "clip"), loaded=loaded)
+        evaluate(
+            changed.get("settings", SETTINGS),
+            videos,
+            protocol=changed.get("protocol", "clip"),
+            loaded=loaded,
+        )
 
 
-def test_a_network_whose_answers_are_not_finite_is_no_network_of_class_0(loaded: LoadedModel, items: tuple[Item, ...]) -> None:
+def test_a_network_whose_answers_are_not_finite_is_no_network_of_class_0(
+    loaded: LoadedModel, items: tuple[Item, ...]
+) -> None:
     model = create_model("mc3_18", num_classes=len(CLASSES), seed=1)
     with torch.no_grad():
         model.get_submodule(model.classifier).weight.fill_(math.nan)
@@ -209,10 +244,22 @@ def test_rows_of_an_attempt_that_was_given_up_are_left_out_and_order_is_no_matte
     np.testing.assert_allclose(means[0], rows.mean(axis=0), rtol=1e-6)
 
 
-def made(rows: list[list[float]], labels: list[int], *, clips: list[int], right: list[int], **rest: object) -> Evaluation:
+def made(
+    rows: list[list[float]],
+    labels: list[int],
+    *,
+    clips: list[int],
+    right: list[int],
+    **rest: object,
+) -> Evaluation:
     n, size = np.shape(rows)
     names = tuple(f"v{i}" for i in range(n))
-    recorded = {"model": {"name": "res3d"}, "weights": {"name": "small"}, "precision": "float32", "device": "cpu"}
+    recorded = {
+        "model": {"name": "res3d"},
+        "weights": {"name": "small"},
+        "precision": "float32",
+        "device": "cpu",
+    }
     values: dict = {
         "protocol": PROTOCOLS["tran2017"],
         "dataset": "mine split 1, test",
@@ -232,7 +279,12 @@ def made(rows: list[list[float]], labels: list[int], *, clips: list[int], right:
 def test_accuracies_are_counted_over_all_videos() -> None:
     nan = [math.nan] * 6
     found = made(
-        [[0.5, 0.3, 0.1, 0.05, 0.03, 0.02], [0.5, 0.3, 0.1, 0.05, 0.03, 0.02], [0.1, 0.1, 0.2, 0.2, 0.2, 0.2], nan],
+        [
+            [0.5, 0.3, 0.1, 0.05, 0.03, 0.02],
+            [0.5, 0.3, 0.1, 0.05, 0.03, 0.02],
+            [0.1, 0.1, 0.2, 0.2, 0.2, 0.2],
+            nan,
+        ],
         [0, 5, 3, 0],
         clips=[10, 10, 10, 0],
         right=[9, 0, 4, 0],
@@ -286,7 +338,10 @@ def test_a_confusion_matrix_is_drawn(tmp_path: Path, size: int) -> None:
     rows = rng.dirichlet(np.ones(size), 3 * size)
     labels = rng.integers(0, size, 3 * size)
     found = made(rows.tolist(), labels.tolist(), clips=[1] * len(rows), right=[0] * len(rows))
-    plot_confusion(replace(found, classes=("a $name$ \n of its own " + "long " * 20, *found.classes[1:])), tmp_path / "c.png")
+    plot_confusion(
+        replace(found, classes=("a $name$ \n of its own " + "long " * 20, *found.classes[1:])),
+        tmp_path / "c.png",
+    )
     picture = (tmp_path / "c.png").read_bytes()
     assert picture.startswith(b"\x89PNG")
     width, height = (int.from_bytes(picture[i : i + 4], "big") for i in (16, 20))
@@ -294,18 +349,44 @@ def test_a_confusion_matrix_is_drawn(tmp_path: Path, size: int) -> None:
     assert min(width, height) > (101 * 7 / 72 * 110 if size == 101 else 250)
 
 
-def test_the_command_says_on_what_the_figures_rest(loaded: LoadedModel, items: tuple[Item, ...], tmp_path: Path) -> None:
+def test_the_command_says_on_what_the_figures_rest(
+    loaded: LoadedModel, items: tuple[Item, ...], tmp_path: Path
+) -> None:
     """A checkpoint file and a csv, through a process of its own; the figures are those of the function."""
     checkpoint = tmp_path / "small.safetensors"
     info = {"name": "small", "source": "a test", "licence": None, "labels": CLASSES}
-    save_checkpoint(checkpoint, loaded.model, architecture="mc3_18", transform=TRANSFORM, clip=CLIP, info=info)
-    lines = ["path,label,split", *(f"{item.path},{CLASSES[item.label]},test" for item in items), f"{items[0].path},kick,train"]
+    save_checkpoint(
+        checkpoint, loaded.model, architecture="mc3_18", transform=TRANSFORM, clip=CLIP, info=info
+    )
+    lines = [
+        "path,label,split",
+        *(f"{item.path},{CLASSES[item.label]},test" for item in items),
+        f"{items[0].path},kick,train",
+    ]
     bad = tmp_path / "bad.mp4"
     bad.write_bytes(b"nothing")
     (tmp_path / "my.csv").write_text("\n".join([*lines, f"{bad},kick,test"]) + "\n")
     done = featx(
-        *("eval", "--checkpoint", checkpoint, "--dataset", tmp_path / "my.csv", "--protocol", "clip", "--protocol", "hara"),
-        *("--precision", "float32", "--plot", tmp_path / "c.png", "--predictions", tmp_path / "p.csv", "--json"),
+        *(
+            "eval",
+            "--checkpoint",
+            checkpoint,
+            "--dataset",
+            tmp_path / "my.csv",
+            "--protocol",
+            "clip",
+            "--protocol",
+            "hara",
+        ),
+        *(
+            "--precision",
+            "float32",
+            "--plot",
+            tmp_path / "c.png",
+            "--predictions",
+            tmp_path / "p.csv",
+            "--json",
+        ),
     )
     assert done.returncode == 1, done.stderr
     assert "bad.mp4" in done.stderr
@@ -326,7 +407,9 @@ def test_the_command_says_on_what_the_figures_rest(loaded: LoadedModel, items: t
     for place, path in enumerate(found.paths):
         row = by_path[path]
         assert row["predicted"] == CLASSES[found.predictions[place]]
-        assert float(row["label_probability"]) == pytest.approx(found.probabilities[place, found.labels[place]], abs=2e-5)
+        assert float(row["label_probability"]) == pytest.approx(
+            found.probabilities[place, found.labels[place]], abs=2e-5
+        )
     assert by_path[str(bad)]["failure"]
     assert by_path[str(bad)]["right"] == "0"
 
@@ -336,11 +419,37 @@ def test_the_command_says_on_what_the_figures_rest(loaded: LoadedModel, items: t
     [
         (["--checkpoint", "none.safetensors", "--dataset", "ucf101"], "no file none.safetensors"),
         (["--checkpoint", "random", "--dataset", "ucf101"], "name one with --model"),
-        (["--checkpoint", "random", "--model", "res3d", "--dataset", "ucf101", "--plot", "c.jpg"], "ends in .png"),
-        (["--checkpoint", "random", "--model", "res3d", "--dataset", "ucf101", "--predictions", "."], "is a folder"),
+        (
+            [
+                "--checkpoint",
+                "random",
+                "--model",
+                "res3d",
+                "--dataset",
+                "ucf101",
+                "--plot",
+                "c.jpg",
+            ],
+            "ends in .png",
+        ),
+        (
+            [
+                "--checkpoint",
+                "random",
+                "--model",
+                "res3d",
+                "--dataset",
+                "ucf101",
+                "--predictions",
+                ".",
+            ],
+            "is a folder",
+        ),
     ],
 )
-def test_wrong_usage_of_the_command_is_one_sentence(tmp_path: Path, options: list[str], words: str) -> None:
+def test_wrong_usage_of_the_command_is_one_sentence(
+    tmp_path: Path, options: list[str], words: str
+) -> None:
     done = featx("eval", *options, cwd=tmp_path)
     assert done.returncode == 2
     assert words in done.stderr

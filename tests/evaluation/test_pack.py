@@ -52,7 +52,9 @@ def _tiny() -> Iterator[None]:
 def original(_tiny: None, tmp_path_factory: pytest.TempPathFactory) -> Path:
     path = tmp_path_factory.mktemp("original") / "best.safetensors"
     model = create_model(NAME, num_classes=3, seed=4)
-    save_checkpoint(path, model, architecture=NAME, transform=ENTRY.transform, clip=ENTRY.clip, info=INFO)
+    save_checkpoint(
+        path, model, architecture=NAME, transform=ENTRY.transform, clip=ENTRY.clip, info=INFO
+    )
     return path
 
 
@@ -72,7 +74,15 @@ def small(original: Path, two: Path) -> Path:
 
 
 def save(path: Path, storage: Any, model: Any, info: dict[str, Any] = INFO) -> str:
-    return save_checkpoint(path, model, architecture=NAME, transform=ENTRY.transform, clip=ENTRY.clip, info=info, storage=storage)
+    return save_checkpoint(
+        path,
+        model,
+        architecture=NAME,
+        transform=ENTRY.transform,
+        clip=ENTRY.clip,
+        info=info,
+        storage=storage,
+    )
 
 
 # ---- the arithmetic
@@ -80,7 +90,10 @@ def save(path: Path, storage: Any, model: Any, info: dict[str, Any] = INFO) -> s
 
 def some_state() -> dict[str, torch.Tensor]:
     draw = torch.Generator().manual_seed(0)
-    kernel = torch.randn(6, 5, 3, 3, 3, generator=draw) * torch.logspace(-6, 3, 6)[:, None, None, None, None]
+    kernel = (
+        torch.randn(6, 5, 3, 3, 3, generator=draw)
+        * torch.logspace(-6, 3, 6)[:, None, None, None, None]
+    )
     kernel[2] = 0
     return {
         "conv.weight": kernel,
@@ -97,7 +110,9 @@ def test_small_kernels_of_an_int8_file_are_float16(monkeypatch: pytest.MonkeyPat
     assert stored["conv.weight"].dtype is torch.int8
     assert stored["fc.weight"].dtype is torch.float16
     back = unpacked(stored, "int8")
-    assert {value.dtype for name, value in back.items() if name.endswith("weight")} == {torch.float32}
+    assert {value.dtype for name, value in back.items() if name.endswith("weight")} == {
+        torch.float32
+    }
     torch.testing.assert_close(back["fc.weight"], state["fc.weight"], rtol=2**-11, atol=0)
 
 
@@ -135,7 +150,10 @@ def test_float16_rounds_once() -> None:
 
 
 def test_what_float16_cannot_hold_is_refused() -> None:
-    with pytest.raises(FeatxError, match=r"^fc.weight has numbers up to 100000, which float16 cannot hold: take int8$"):
+    with pytest.raises(
+        FeatxError,
+        match=r"^fc.weight has numbers up to 100000, which float16 cannot hold: take int8$",
+    ):
         packed({"fc.weight": torch.full((2, 2), 1e5)}, "float16")
 
 
@@ -149,7 +167,9 @@ def test_cosines_of_rows_with_nothing_in_them() -> None:
 
 
 @pytest.mark.parametrize(("storage", "share"), [("int8", 0.4), ("float16", 0.6)])
-def test_a_packed_file_loads_as_float32(original: Path, tmp_path: Path, storage: Any, share: float) -> None:
+def test_a_packed_file_loads_as_float32(
+    original: Path, tmp_path: Path, storage: Any, share: float
+) -> None:
     model = load_model(NAME, original).model
     digest = save(tmp_path / "a.safetensors", storage, model)
     assert digest == save(tmp_path / "b.safetensors", storage, model)
@@ -171,7 +191,9 @@ def test_packing_again_what_was_loaded_changes_nothing(small: Path) -> None:
     state = load_model(NAME, small).model.state_dict()
     again = unpacked(packed(state, "int8"), "int8")
     # A channel's largest is 127 steps again; the step may come out in another last bit.
-    assert all(torch.allclose(again[name], value, rtol=1e-6, atol=0) for name, value in state.items())
+    assert all(
+        torch.allclose(again[name], value, rtol=1e-6, atol=0) for name, value in state.items()
+    )
 
 
 def rewritten(small: Path, path: Path, change: Any, **description: Any) -> Path:
@@ -191,20 +213,40 @@ KERNEL = "conv1.conv.weight"
 @pytest.mark.parametrize(
     ("change", "complaint"),
     [
-        (lambda s: s.pop(f"{KERNEL}.scale"), f"its {KERNEL} is int8 and has no {KERNEL}.scale: the file is damaged"),
-        (lambda s: s.pop(KERNEL), f"its {KERNEL}.scale belongs to no int8 tensor: the file is damaged"),
+        (
+            lambda s: s.pop(f"{KERNEL}.scale"),
+            f"its {KERNEL} is int8 and has no {KERNEL}.scale: the file is damaged",
+        ),
+        (
+            lambda s: s.pop(KERNEL),
+            f"its {KERNEL}.scale belongs to no int8 tensor: the file is damaged",
+        ),
         (
             lambda s: s.update({f"{KERNEL}.scale": torch.ones(3)}),
             r"its .*\.scale is torch.float32 \(3,\) and the tensor \(5, 3, ",
         ),
-        (lambda s: s[f"{KERNEL}.scale"].fill_(torch.nan), r"its .*\.scale has numbers that are no steps"),
+        (
+            lambda s: s[f"{KERNEL}.scale"].fill_(torch.nan),
+            r"its .*\.scale has numbers that are no steps",
+        ),
         (lambda s: s[f"{KERNEL}.scale"].mul_(-1), r"its .*\.scale has numbers that are no steps"),
-        (lambda s: s.update({f"{KERNEL}.scale": s[f"{KERNEL}.scale"].half()}), "is torch.float16 .*, not a float32 a channel"),
-        (lambda s: s.update({KERNEL: s[KERNEL].float()}), f"its {KERNEL}.scale belongs to no int8 tensor"),
-        (lambda s: s.update({KERNEL: s[KERNEL][:, :2].contiguous()}), f"does not fit {NAME}: {KERNEL} is"),
+        (
+            lambda s: s.update({f"{KERNEL}.scale": s[f"{KERNEL}.scale"].half()}),
+            "is torch.float16 .*, not a float32 a channel",
+        ),
+        (
+            lambda s: s.update({KERNEL: s[KERNEL].float()}),
+            f"its {KERNEL}.scale belongs to no int8 tensor",
+        ),
+        (
+            lambda s: s.update({KERNEL: s[KERNEL][:, :2].contiguous()}),
+            f"does not fit {NAME}: {KERNEL} is",
+        ),
     ],
 )
-def test_an_inconsistent_file_is_one_sentence(small: Path, tmp_path: Path, change: Any, complaint: str) -> None:
+def test_an_inconsistent_file_is_one_sentence(
+    small: Path, tmp_path: Path, change: Any, complaint: str
+) -> None:
     path = rewritten(small, tmp_path / "odd.safetensors", change)
     with pytest.raises(FeatxError, match=complaint) as caught:
         load_model(NAME, path)
@@ -215,12 +257,19 @@ def test_an_inconsistent_file_is_one_sentence(small: Path, tmp_path: Path, chang
 @pytest.mark.parametrize("storage", ["int4", None, 8, ["int8"]])
 def test_an_unknown_storage_is_named(small: Path, tmp_path: Path, storage: Any) -> None:
     path = rewritten(small, tmp_path / "new.safetensors", lambda s: None, storage=storage)
-    with pytest.raises(FeatxError, match=r"its storage .* is not one of float32, float16, int8: a newer featx wrote it"):
+    with pytest.raises(
+        FeatxError,
+        match=r"its storage .* is not one of float32, float16, int8: a newer featx wrote it",
+    ):
         load_model(NAME, path)
 
 
-@pytest.mark.parametrize("info", [{"trained_on": "ucf101"}, {"metrics": [1]}, {"name": 3}, {"labels": 3}])
-def test_info_of_another_kind_is_a_damaged_description(small: Path, tmp_path: Path, info: dict[str, Any]) -> None:
+@pytest.mark.parametrize(
+    "info", [{"trained_on": "ucf101"}, {"metrics": [1]}, {"name": 3}, {"labels": 3}]
+)
+def test_info_of_another_kind_is_a_damaged_description(
+    small: Path, tmp_path: Path, info: dict[str, Any]
+) -> None:
     path = rewritten(small, tmp_path / "odd.safetensors", lambda s: None, info={**INFO, **info})
     with pytest.raises(FeatxError, match=r"has a damaged description \(its "):
         load_model(NAME, path)
@@ -230,12 +279,21 @@ def test_info_of_another_kind_is_a_damaged_description(small: Path, tmp_path: Pa
 
 
 def rows_of(weights: Path, videos: Path, out: Path) -> dict[str, np.ndarray]:
-    extract([videos], out, Settings(model=NAME, weights=str(weights), precision="float32", device="cpu", workers=1))
+    extract(
+        [videos],
+        out,
+        Settings(model=NAME, weights=str(weights), precision="float32", device="cpu", workers=1),
+    )
     with FeatureStore(out) as store:
-        return {layer: np.concatenate([video[layer] for video in store]).astype(np.float64) for layer in store.layers}
+        return {
+            layer: np.concatenate([video[layer] for video in store]).astype(np.float64)
+            for layer in store.layers
+        }
 
 
-def test_what_is_measured_is_what_extraction_gives(original: Path, small: Path, two: Path, tmp_path: Path) -> None:
+def test_what_is_measured_is_what_extraction_gives(
+    original: Path, small: Path, two: Path, tmp_path: Path
+) -> None:
     before, after = (rows_of(path, two, tmp_path / f"{path.stem}.h5") for path in (original, small))
     measured = describe(small).metrics["packed"]
     assert (measured["storage"], measured["videos"]) == ("int8", 2)
@@ -250,20 +308,36 @@ def test_what_is_measured_is_what_extraction_gives(original: Path, small: Path, 
     assert 0.999 <= measured["cosine"]["res5a"]["least"] < 1
 
 
-def test_the_file_says_what_the_original_said_and_what_it_was_made_of(original: Path, small: Path) -> None:
+def test_the_file_says_what_the_original_said_and_what_it_was_made_of(
+    original: Path, small: Path
+) -> None:
     made, before = describe(small), describe(original)
-    kept = ("architecture", "num_classes", "transform", "clip", "licence", "trained_on", "training", "labels")
+    kept = (
+        "architecture",
+        "num_classes",
+        "transform",
+        "clip",
+        "licence",
+        "trained_on",
+        "training",
+        "labels",
+    )
     assert all(getattr(made, name) == getattr(before, name) for name in kept)
     assert made.name == "motions-small"
-    assert made.source == f"a test's; stored as int8, from best.safetensors (sha256 {before.sha256})"
+    assert (
+        made.source == f"a test's; stored as int8, from best.safetensors (sha256 {before.sha256})"
+    )
     assert made.metrics["top1"] == 0.5
 
 
-def test_features_too_far_off_leave_everything_as_it_was(original: Path, two: Path, tmp_path: Path) -> None:
+def test_features_too_far_off_leave_everything_as_it_was(
+    original: Path, two: Path, tmp_path: Path
+) -> None:
     out = tmp_path / "out.safetensors"
     out.write_bytes(b"old")
     with pytest.raises(
-        FeatxError, match=r"is not written: stored as int8, \w+ of one of 5 clips has .* less than 1: take float16"
+        FeatxError,
+        match=r"is not written: stored as int8, \w+ of one of 5 clips has .* less than 1: take float16",
     ):
         pack(original, out, [two], least=1.0)
     (tmp_path / "bad.mp4").write_bytes(b"no video")
@@ -277,7 +351,9 @@ def test_without_a_classifier_the_other_layers_are_compared(two: Path, tmp_path:
     model = create_model(NAME, seed=1)
     model.has_classifier = False
     save(tmp_path / "bare.safetensors", "float32", model, {"source": None})
-    made = pack(tmp_path / "bare.safetensors", tmp_path / "new" / "half.safetensors", [two], to="float16")
+    made = pack(
+        tmp_path / "bare.safetensors", tmp_path / "new" / "half.safetensors", [two], to="float16"
+    )
     assert sorted(made.layers) == ["pool5", "res5a"]
     assert made.layers["res5a"].least > 0.999999  # 11 bits
     found = describe(made.path)
@@ -292,16 +368,37 @@ def test_without_a_classifier_the_other_layers_are_compared(two: Path, tmp_path:
         ("best.safetensors", "a.pth", {}, r"must end in \.safetensors"),
         ("best.safetensors", ".", {}, r"must end in \.safetensors"),
         ("best.safetensors", "a.safetensors", {"to": "int4"}, "to is 'int4': give int8 or float16"),
-        ("best.safetensors", "a.safetensors", {"to": "float32"}, "to is 'float32': give int8 or float16"),
+        (
+            "best.safetensors",
+            "a.safetensors",
+            {"to": "float32"},
+            "to is 'float32': give int8 or float16",
+        ),
         ("best.safetensors", "a.safetensors", {"least": 1.5}, "least is 1.5: give a cosine"),
-        ("small.safetensors", "a.safetensors", {}, "is stored as int8 already: pack the file that it was made of"),
-        ("best.pth", "a.safetensors", {}, r"no checkpoint of featx's own: its name must end in \.safetensors"),
+        (
+            "small.safetensors",
+            "a.safetensors",
+            {},
+            "is stored as int8 already: pack the file that it was made of",
+        ),
+        (
+            "best.pth",
+            "a.safetensors",
+            {},
+            r"no checkpoint of featx's own: its name must end in \.safetensors",
+        ),
         ("none.safetensors", "a.safetensors", {}, "there is no file"),
         ("bare.safetensors", "a.safetensors", {}, "says nothing of itself"),
     ],
 )
 def test_what_cannot_be_packed(
-    original: Path, small: Path, two: Path, given: str, out: str, how: dict[str, Any], complaint: str
+    original: Path,
+    small: Path,
+    two: Path,
+    given: str,
+    out: str,
+    how: dict[str, Any],
+    complaint: str,
 ) -> None:
     safetensors.torch.save_file({"a": torch.zeros(1)}, original.parent / "bare.safetensors")
     before = original.read_bytes()
@@ -320,7 +417,9 @@ def shipped(small: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Che
     (tmp_path / "weights").mkdir()
     (tmp_path / "weights" / small.name).write_bytes(small.read_bytes())
     row = describe(small)
-    fetched = replace(row, name="motions-real", file=None, url="http://127.0.0.1:9/real.safetensors")
+    fetched = replace(
+        row, name="motions-real", file=None, url="http://127.0.0.1:9/real.safetensors"
+    )
     (tmp_path / "weights" / "manifest.json").write_text(
         f'{{"format": 1, "checkpoints": [{row_text(fetched)}, {row_text(row)}]}}', encoding="utf-8"
     )
@@ -350,7 +449,9 @@ def test_what_ships_is_taken_and_brings_what_it_was_trained_on(shipped: Checkpoi
 
 def test_what_was_fetched_goes_before_what_ships(shipped: Checkpoint, tmp_path: Path) -> None:
     (tmp_path / "cache").mkdir()
-    manifest.path_of("motions-real").write_bytes((tmp_path / "weights" / "small.safetensors").read_bytes())
+    manifest.path_of("motions-real").write_bytes(
+        (tmp_path / "weights" / "small.safetensors").read_bytes()
+    )
     assert load_model(NAME, None).weights_info["name"] == "motions-real"
 
 
@@ -358,26 +459,45 @@ def test_a_shipped_file_that_is_missing_or_another(shipped: Checkpoint, tmp_path
     path = tmp_path / "weights" / "small.safetensors"
     path.write_bytes(path.read_bytes()[:-1] + b"?")
     for use in (manifest.verify, manifest.fetch, lambda name: load_model(NAME, name)):
-        with pytest.raises(FeatxError, match=r"is not motions-small: its sha256 is .*; delete it and install featx again"):
+        with pytest.raises(
+            FeatxError,
+            match=r"is not motions-small: its sha256 is .*; delete it and install featx again",
+        ):
             use("motions-small")
     path.unlink()
     for use in (manifest.verify, lambda name: load_model(NAME, name)):
-        with pytest.raises(FeatxError, match=r"motions-small is not here .*: install featx again, which brings it"):
+        with pytest.raises(
+            FeatxError, match=r"motions-small is not here .*: install featx again, which brings it"
+        ):
             use("motions-small")
 
 
-def test_extract_says_which_weights_it_took_by_itself(shipped: Checkpoint, two: Path, tmp_path: Path) -> None:
-    done = CliRunner().invoke(cli, ["extract", "--model", NAME, str(two), str(tmp_path / "out.h5"), "--workers", "1"])
+def test_extract_says_which_weights_it_took_by_itself(
+    shipped: Checkpoint, two: Path, tmp_path: Path
+) -> None:
+    done = CliRunner().invoke(
+        cli, ["extract", "--model", NAME, str(two), str(tmp_path / "out.h5"), "--workers", "1"]
+    )
     assert done.exit_code == 0, done.output
     line = "motions-small: trained on generated motion; licence: CC0-1.0"
     assert f"weights {line}\n" in done.stderr
-    assert f"weights   {line}\n" in CliRunner().invoke(cli, ["info", str(tmp_path / "out.h5")]).output
+    assert (
+        f"weights   {line}\n" in CliRunner().invoke(cli, ["info", str(tmp_path / "out.h5")]).output
+    )
     with FeatureStore(tmp_path / "out.h5") as store:
-        assert store.settings["weights"]["trained_on"] == {"dataset": "generated", "clips": 1000, "generator": 1}
+        assert store.settings["weights"]["trained_on"] == {
+            "dataset": "generated",
+            "clips": 1000,
+            "generator": 1,
+        }
 
 
 def test_what_no_network_takes_is_not_described_as_one(original: Path, tmp_path: Path) -> None:
-    path = rewritten(original, tmp_path / "odd.safetensors", lambda s: s.update({KERNEL: s[KERNEL][:, :2].contiguous()}))
+    path = rewritten(
+        original,
+        tmp_path / "odd.safetensors",
+        lambda s: s.update({KERNEL: s[KERNEL][:, :2].contiguous()}),
+    )
     with pytest.raises(FeatxError, match=f"does not fit {NAME}: {KERNEL} is"):
         describe(path)
     path = rewritten(original, tmp_path / "odd.safetensors", lambda s: s[KERNEL].fill_(torch.nan))
@@ -396,7 +516,16 @@ def test_a_name_from_a_file_cannot_talk_to_the_terminal() -> None:
 
 def test_the_command_line(shipped: Checkpoint, original: Path, two: Path, tmp_path: Path) -> None:
     out = tmp_path / "made.safetensors"
-    asked = ["weights", "pack", str(original), str(out), str(two), "--name", "motions-small", "--json"]
+    asked = [
+        "weights",
+        "pack",
+        str(original),
+        str(out),
+        str(two),
+        "--name",
+        "motions-small",
+        "--json",
+    ]
     made = json.loads(CliRunner().invoke(cli, asked).stdout)
     assert (made["sha256"], made["clips"]) == (shipped.sha256, 5)
     row = json.loads(CliRunner().invoke(cli, ["weights", "describe", str(out), "--json"]).output)
@@ -404,7 +533,10 @@ def test_the_command_line(shipped: Checkpoint, original: Path, two: Path, tmp_pa
     text = CliRunner().invoke(cli, ["weights", "describe", str(out)]).output
     assert "trained on  clips: 1000; dataset: generated" in text
     listed = CliRunner().invoke(cli, ["weights", "list"]).output.splitlines()
-    assert [line.split()[:3] for line in listed[2:]] == [["motions-real", NAME, "to"], ["motions-small", NAME, "here"]]
+    assert [line.split()[:3] for line in listed[2:]] == [
+        ["motions-real", NAME, "to"],
+        ["motions-small", NAME, "here"],
+    ]
 
 
 @pytest.mark.parametrize(
@@ -412,9 +544,15 @@ def test_the_command_line(shipped: Checkpoint, original: Path, two: Path, tmp_pa
     [
         ({"name": "random", "seed": 3}, "random, seed 3: features of an untrained network"),
         ({"name": "a", "source": "theirs", "licence": "MIT"}, "a: theirs; licence: MIT"),
-        ({"name": "a", "source": None}, "a: it is not told what they were trained on; licence: not told"),
         (
-            {"name": "a", "trained_on": {"dataset": "ucf101", "split": 1, "subset": "train", "videos": 9537}},
+            {"name": "a", "source": None},
+            "a: it is not told what they were trained on; licence: not told",
+        ),
+        (
+            {
+                "name": "a",
+                "trained_on": {"dataset": "ucf101", "split": 1, "subset": "train", "videos": 9537},
+            },
             "a: trained on ucf101 split 1, train (9,537 videos); licence: not told",
         ),
     ],

@@ -32,7 +32,9 @@ def file_of(tmp_path, spec=RES3D, *, name="f.h5", videos=None, **settings):
 
 def files_of(folder):
     """Return a folder's files by name, with what is in them."""
-    return {str(p.relative_to(folder)): p.read_bytes() for p in sorted(folder.rglob("*")) if p.is_file()}
+    return {
+        str(p.relative_to(folder)): p.read_bytes() for p in sorted(folder.rglob("*")) if p.is_file()
+    }
 
 
 @pytest.mark.parametrize("to", TARGETS)
@@ -47,7 +49,11 @@ def test_evenly_spread_clips_have_no_stride(tmp_path, to):
 
 
 def test_clips_at_several_scales_have_no_single_stride(tmp_path):
-    write_features(tmp_path / "f.h5", {"v": {"pool5": np.zeros((2, 3))}}, clip={**RES3D.to_dict(), "scales": [1, 2, 4]})
+    write_features(
+        tmp_path / "f.h5",
+        {"v": {"pool5": np.zeros((2, 3))}},
+        clip={**RES3D.to_dict(), "scales": [1, 2, 4]},
+    )
     with pytest.raises(UsageError, match=r"3 scales .* extract them again with --stride alone"):
         export(tmp_path / "f.h5", tmp_path / "out", to="mmaction")
 
@@ -55,7 +61,9 @@ def test_clips_at_several_scales_have_no_single_stride(tmp_path):
 @pytest.mark.parametrize("to", TARGETS)
 def test_two_videos_of_one_name_are_named(tmp_path, to):
     videos = {"a/video_test_1": times_of(60, 25), "b/video_test_1": times_of(60, 25)}
-    with pytest.raises(UsageError, match=r"'a/video_test_1' and 'b/video_test_1' would both be '(v_)?video_test_1'"):
+    with pytest.raises(
+        UsageError, match=r"'a/video_test_1' and 'b/video_test_1' would both be '(v_)?video_test_1'"
+    ):
         export(file_of(tmp_path, videos=videos), tmp_path / "out", to=to)
 
 
@@ -67,14 +75,18 @@ def test_the_prefix_can_make_two_names_one(tmp_path):
 
 
 def test_gtad_knows_sides_by_names(tmp_path):
-    features = file_of(tmp_path, videos={"v_Biking_g01_c01": times_of(60, 25), "video_test_1": times_of(60, 25)})
+    features = file_of(
+        tmp_path, videos={"v_Biking_g01_c01": times_of(60, 25), "video_test_1": times_of(60, 25)}
+    )
     with pytest.raises(UsageError, match=r"1 of 2 have neither \(v_Biking_g01_c01\).*--to opentad"):
         export(features, tmp_path / "out", to="gtad")
 
 
 def test_the_layer_is_the_usual_one_or_asked_for(tmp_path):
     def layers(*names):
-        write_features(tmp_path / "f.h5", {"v": {name: np.full((2, 3), i) for i, name in enumerate(names)}})
+        write_features(
+            tmp_path / "f.h5", {"v": {name: np.full((2, 3), i) for i, name in enumerate(names)}}
+        )
         return tmp_path / "f.h5"
 
     assert export(layers("prob"), tmp_path / "1", to="opentad").layer == "prob"
@@ -100,10 +112,14 @@ def test_the_layer_is_the_usual_one_or_asked_for(tmp_path):
 def test_a_stream_that_begins_late_is_counted_from_its_first_frame(tmp_path, to, spec):
     shown = []
     for begin in (0.0, 1.5):
-        features = file_of(tmp_path, spec, name=f"{begin:g}.h5", videos={"v": times_of(100, 25, begin=begin)})
+        features = file_of(
+            tmp_path, spec, name=f"{begin:g}.h5", videos={"v": times_of(100, 25, begin=begin)}
+        )
         made = export(features, tmp_path / f"{begin:g}", to=to)
         file = tmp_path / f"{begin:g}" / "features" / ("v.npy" if to == "opentad" else "v_v.csv")
-        shown.append(np.load(file) if to == "opentad" else np.loadtxt(file, delimiter=",", skiprows=1))
+        shown.append(
+            np.load(file) if to == "opentad" else np.loadtxt(file, delimiter=",", skiprows=1)
+        )
         assert not any("lie up to" in note for note in made.notes)
     # The first number of a row is its clip's middle by the stream's own times.
     np.testing.assert_allclose(shown[1], shown[0] + [1.5, 0, 0], atol=1e-5)
@@ -112,7 +128,9 @@ def test_a_stream_that_begins_late_is_counted_from_its_first_frame(tmp_path, to,
 def test_frames_far_from_the_stride_are_refused_and_near_ones_told(tmp_path):
     even = times_of(100, 25)
     late = np.where(np.arange(101) > 30, even + 0.06, even)  # a gap of a frame and a half
-    told = export(file_of(tmp_path, videos={"even": even, "late": late}), tmp_path / "out", to="opentad").notes
+    told = export(
+        file_of(tmp_path, videos={"even": even, "late": late}), tmp_path / "out", to="opentad"
+    ).notes
     assert len(told) == 2
     assert "in 1 video whose" in told[0]
     assert "late" in told[0]
@@ -138,7 +156,10 @@ def test_what_is_missing_or_damaged_is_told(tmp_path):
     assert report.failures == [("/videos/bad.mp4", "not a video")]
     about = json.loads((tmp_path / "out/featx_export.json").read_text(encoding="utf-8"))
     assert about["videos"]["short"]["looped"] is True
-    assert about["videos"]["hurt"] | {"rows": 3, "damaged_frames": 4, "id": "a/hurt"} == about["videos"]["hurt"]
+    assert (
+        about["videos"]["hurt"] | {"rows": 3, "damaged_frames": 4, "id": "a/hurt"}
+        == about["videos"]["hurt"]
+    )
 
 
 def test_an_empty_file_and_other_annotations_are_refused(tmp_path):
@@ -152,16 +173,26 @@ def test_an_empty_file_and_other_annotations_are_refused(tmp_path):
         export(file_of(tmp_path), tmp_path / "out", to="opentad", annotations=[other, other])
     (tmp_path / "a.json").write_text(json.dumps({"database": {"video_test_1": {
         "subset": "mine", "annotations": [{"label": "x", "segment": [0, 1]}]}}}))  # fmt: skip
-    with pytest.raises(UsageError, match=r"subset 'mine': name subsets training, validation and testing"):
+    with pytest.raises(
+        UsageError, match=r"subset 'mine': name subsets training, validation and testing"
+    ):
         export(file_of(tmp_path), tmp_path / "out", to="opentad", annotations=[tmp_path / "a.json"])
 
 
 def test_lengths_that_differ_from_the_annotations_are_told(tmp_path):
     (tmp_path / "a.json").write_text(json.dumps({"database": {"video_test_1": {
         "subset": "testing", "duration": 9.0, "annotations": [{"label": "x", "segment": [0, 1]}]}}}))  # fmt: skip
-    notes = export(file_of(tmp_path), tmp_path / "out", to="opentad", annotations=[tmp_path / "a.json"]).notes
-    assert any("not as long as the annotations say: a/video_test_1: 4.0 s and 9.0 s" in note for note in notes)
-    assert any("1 video with features and without annotations: b/video_validation_2" in note for note in notes)
+    notes = export(
+        file_of(tmp_path), tmp_path / "out", to="opentad", annotations=[tmp_path / "a.json"]
+    ).notes
+    assert any(
+        "not as long as the annotations say: a/video_test_1: 4.0 s and 9.0 s" in note
+        for note in notes
+    )
+    assert any(
+        "1 video with features and without annotations: b/video_validation_2" in note
+        for note in notes
+    )
 
 
 @pytest.mark.parametrize("to", TARGETS)
@@ -178,7 +209,9 @@ def test_interrupted_the_same_call_continues(tmp_path, to):
     with pytest.raises(KeyboardInterrupt):
         export(features, out, to=to, on_progress=stop)
     assert not list(out.rglob("*.tmp"))
-    (out / f"features/{next(n for n in whole if n.startswith('features/'))[9:]}.tmp").write_bytes(b"torn by a kill")
+    (out / f"features/{next(n for n in whole if n.startswith('features/'))[9:]}.tmp").write_bytes(
+        b"torn by a kill"
+    )
     export(features, out, to=to)
     assert files_of(out) == whole
     again = export(features, out, to=to)
@@ -237,8 +270,14 @@ def test_a_manifest_cannot_have_files_elsewhere_removed(tmp_path):
     (tmp_path / "precious").write_text("x")
     out.mkdir()
     (out / "features").mkdir()
-    (out / "features/video_test_1.npy").symlink_to(tmp_path / "precious")  # what stands there is replaced, not followed
-    tampered = {"format": "featx-export", "files": ["../precious", str(tmp_path / "precious")], "made_from": ""}
+    (out / "features/video_test_1.npy").symlink_to(
+        tmp_path / "precious"
+    )  # what stands there is replaced, not followed
+    tampered = {
+        "format": "featx-export",
+        "files": ["../precious", str(tmp_path / "precious")],
+        "made_from": "",
+    }
     (out / "featx_export.json").write_text(json.dumps(tampered))
     export(features, out, to="opentad", overwrite=True)
     assert (tmp_path / "precious").read_text() == "x"
@@ -248,7 +287,10 @@ def test_a_manifest_cannot_have_files_elsewhere_removed(tmp_path):
 def test_a_folder_takes_one_export_at_a_time(tmp_path):
     features, out = file_of(tmp_path), tmp_path / "out"
     export(features, out, to="opentad")
-    with lock_folder(out / ".featx_export", name=str(out)), pytest.raises(UsageError, match="is being written by process"):
+    with (
+        lock_folder(out / ".featx_export", name=str(out)),
+        pytest.raises(UsageError, match="is being written by process"),
+    ):
         export(features, out, to="opentad")
 
 
@@ -266,7 +308,9 @@ def test_the_command_line_knows_every_layout():
 def test_the_command(tmp_path):
     features = file_of(tmp_path)
     val = annotated(tmp_path / "val", "val", [("Diving", "video_validation_2", 1, 2)])
-    done = featx("export", features, "--to", "opentad", tmp_path / "out", "--annotations", val, "--json")
+    done = featx(
+        "export", features, "--to", "opentad", tmp_path / "out", "--annotations", val, "--json"
+    )
     assert done.returncode == 0, done.stderr
     report = json.loads(done.stdout)
     assert (report["videos"], report["rows"], report["config"]["feature_stride"]) == (2, 9, 16)
@@ -282,7 +326,10 @@ def test_ctrl_c_keeps_what_is_whole(tmp_path):
     features = extracted(tmp_path / "f.h5", videos, ClipSpec(frames=1, stride=1))
     out = tmp_path / "out"
     run = subprocess.Popen(
-        command("export", features, "--to", "mmaction", out), stderr=subprocess.PIPE, text=True, env=dict(os.environ)
+        command("export", features, "--to", "mmaction", out),
+        stderr=subprocess.PIPE,
+        text=True,
+        env=dict(os.environ),
     )
     begun = time.monotonic()
     while not list(out.glob("features/*.csv")) and run.poll() is None:

@@ -56,7 +56,9 @@ def by_hand(model: Backbone, x: torch.Tensor) -> dict[str, torch.Tensor]:
             conv1, conv2, projection = block.conv1, block.conv2, block.projection
             y = conv2.bn(conv2.conv(torch.relu(conv1.bn(conv1.conv(x)))))
             out[f"{name}.conv2"] = y
-            x = out[name] = torch.relu(y + (x if projection is None else projection.bn(projection.conv(x))))
+            x = out[name] = torch.relu(
+                y + (x if projection is None else projection.bn(projection.conv(x)))
+            )
         out["pool5"] = x.mean(dim=(2, 3, 4), keepdim=True)
         out["fc"] = model.get_submodule("fc")(out["pool5"].flatten(1))
         out["prob"] = torch.softmax(out["fc"], dim=1)
@@ -99,14 +101,18 @@ def test_float32_is_unfolded_and_the_callers_model_is_untouched(res3d: Backbone)
 
 def test_in_place_relu_does_not_rewrite_what_was_taken(res3d: Backbone) -> None:
     for precision in ("float32", "bf16"):
-        taken = FeatureExtractor(res3d, ["conv1.bn", "conv1"], precision=precision, device="cpu")(clips(1))
+        taken = FeatureExtractor(res3d, ["conv1.bn", "conv1"], precision=precision, device="cpu")(
+            clips(1)
+        )
         assert (taken["conv1.bn"] < 0).any(), precision
         assert torch.equal(taken["conv1.bn"].relu(), taken["conv1"]), precision
 
 
 def test_nothing_runs_after_the_last_wanted_layer(res3d: Backbone) -> None:
     # Wanted in another order than that of the network: what counts is what has been taken.
-    extractor = FeatureExtractor(res3d, ["res3a", "conv1", "res2b"], precision="float32", device="cpu")
+    extractor = FeatureExtractor(
+        res3d, ["res3a", "conv1", "res2b"], precision="float32", device="cpu"
+    )
     ran: list[str] = []
     for name, module in extractor._model.named_modules():
         if not list(module.children()):
@@ -118,12 +124,20 @@ def test_nothing_runs_after_the_last_wanted_layer(res3d: Backbone) -> None:
 
 
 def test_shapes(res3d: Backbone) -> None:
-    extractor = FeatureExtractor(res3d, ["res5b", "pool5", "prob"], precision="float32", device="cpu")
+    extractor = FeatureExtractor(
+        res3d, ["res5b", "pool5", "prob"], precision="float32", device="cpu"
+    )
     assert extractor.shapes == {}
     taken = extractor(clips(3))
     assert extractor.shapes == {"res5b": (512, 1, 2, 2), "pool5": (512, 1, 1, 1), "prob": (7,)}
-    assert {name: tuple(value.shape) for name, value in taken.items()} == {"res5b": (3, 2048), "pool5": (3, 512), "prob": (3, 7)}
-    ahead = FeatureExtractor(res3d, ["res4a"], precision="bf16", device="cpu", input_shape=(3, 4, 48, 32))
+    assert {name: tuple(value.shape) for name, value in taken.items()} == {
+        "res5b": (3, 2048),
+        "pool5": (3, 512),
+        "prob": (3, 7),
+    }
+    ahead = FeatureExtractor(
+        res3d, ["res4a"], precision="bf16", device="cpu", input_shape=(3, 4, 48, 32)
+    )
     assert ahead.shapes == {"res4a": (256, 1, 6, 4)}
 
 
@@ -139,7 +153,9 @@ def test_prob_is_a_distribution(res3d: Backbone) -> None:
 
 @pytest.mark.parametrize("precision", ["float32", "bf16"])
 def test_a_row_depends_on_its_clip_alone(res3d: Backbone, precision: str) -> None:
-    extractor = FeatureExtractor(res3d, ["res5b", "pool5", "prob"], precision=precision, device="cpu")
+    extractor = FeatureExtractor(
+        res3d, ["res5b", "pool5", "prob"], precision=precision, device="cpu"
+    )
     x = clips(5)
     first = extractor(x)
     again = extractor(x)
@@ -155,7 +171,9 @@ def test_a_row_depends_on_its_clip_alone(res3d: Backbone, precision: str) -> Non
 
 
 def test_threads_share_an_extractor(res3d: Backbone) -> None:
-    extractor = FeatureExtractor(res3d, ["conv1.bn", "res3b", "prob"], precision="float32", device="cpu")
+    extractor = FeatureExtractor(
+        res3d, ["conv1.bn", "res3b", "prob"], precision="float32", device="cpu"
+    )
     batches = [clips(1 + seed % 2, seed=seed) for seed in range(12)]
     alone = [extractor(x) for x in batches]
     with ThreadPoolExecutor(4) as pool:
@@ -175,7 +193,9 @@ def test_folding_is_the_same_function(res3d: Backbone) -> None:
     fold_batch_norm(folded)
     assert not any(isinstance(m, nn.BatchNorm3d) for m in folded.modules())
     with torch.no_grad():
-        torch.testing.assert_close(folded(clips(2).double()), plain(clips(2).double()), rtol=1e-10, atol=1e-10)
+        torch.testing.assert_close(
+            folded(clips(2).double()), plain(clips(2).double()), rtol=1e-10, atol=1e-10
+        )
     plain, folded = plain.float(), copy.deepcopy(res3d).eval()
     fold_batch_norm(folded)
     with torch.no_grad():
@@ -222,11 +242,20 @@ def test_bf16_is_close_to_float32(res3d: Backbone) -> None:
 
 
 def test_convolutions_and_norms_can_be_tapped_in_bf16(res3d: Backbone) -> None:
-    names = ["res3a.conv1.conv", "res3a.conv1.bn", "res4a.projection.bn", "res4a.conv2.conv", "res5b"]
+    names = [
+        "res3a.conv1.conv",
+        "res3a.conv1.bn",
+        "res4a.projection.bn",
+        "res4a.conv2.conv",
+        "res5b",
+    ]
     exact = FeatureExtractor(res3d, names, precision="float32", device="cpu")(clips(2))
     fast = FeatureExtractor(res3d, names, precision="bf16", device="cpu")
     left = {name for name, m in fast._model.named_modules() if isinstance(m, nn.BatchNorm3d)}
-    assert left == {"res3a.conv1.bn", "res4a.conv2.bn"}  # those whose convolution is wanted as it is
+    assert left == {
+        "res3a.conv1.bn",
+        "res4a.conv2.bn",
+    }  # those whose convolution is wanted as it is
     taken = fast(clips(2))
     for name in names:
         # A folded convolution in place of the plain one would be far off: scales are 0.4 to 2, shifts 0.2 and more.
@@ -238,7 +267,10 @@ def test_convolutions_and_norms_can_be_tapped_in_bf16(res3d: Backbone) -> None:
 def test_bf16_is_close_to_float32_whatever_the_length(res3d: Backbone, frames: int) -> None:
     # oneDNN's AMX kernels get the first convolution wrong for a clip of one frame, by factors or NaN.
     x = clips(2)[:, :, :frames]
-    taken = [FeatureExtractor(res3d, ["conv1", "res5b"], precision=p, device="cpu")(x) for p in ("float32", "bf16")]
+    taken = [
+        FeatureExtractor(res3d, ["conv1", "res5b"], precision=p, device="cpu")(x)
+        for p in ("float32", "bf16")
+    ]
     for name in ("conv1", "res5b"):
         assert torch.cosine_similarity(taken[0][name], taken[1][name]).min() > 0.999, name
 
@@ -252,7 +284,9 @@ def test_c3d_runs_in_both_precisions() -> None:
     model = create_model("c3d", num_classes=3, seed=0)
     x = 50 * torch.randn(1, 3, 1, 97, 97, generator=torch.Generator().manual_seed(1))
     names = ["fc6.linear", "fc6", "pool5"]
-    taken = [FeatureExtractor(model, names, precision=p, device="cpu")(x) for p in ("float32", "bf16")]
+    taken = [
+        FeatureExtractor(model, names, precision=p, device="cpu")(x) for p in ("float32", "bf16")
+    ]
     for name in names:
         assert torch.cosine_similarity(taken[0][name], taken[1][name]).min() > 0.999, name
     for got in taken:
@@ -270,7 +304,9 @@ def test_unknown_layers_name_the_nearest(res3d: Backbone) -> None:
 
     with pytest.raises(UsageError, match=r"no layer 'res5c'; did you mean .*res5b"):
         ask("pool5", "res5c")
-    with pytest.raises(UsageError, match=r"no layer 'res5b.conv1.cnv'; did you mean .*res5b\.conv1\.conv"):
+    with pytest.raises(
+        UsageError, match=r"no layer 'res5b.conv1.cnv'; did you mean .*res5b\.conv1\.conv"
+    ):
         ask("res5b.conv1.cnv")
     with pytest.raises(UsageError, match="give a list of one or more"):
         ask()
@@ -306,7 +342,10 @@ class Pair(nn.Module):
         return x, x
 
 
-@pytest.mark.parametrize(("layer", "complaint"), [("twice", "more than once"), ("never", "no part"), ("pair", "one tensor")])
+@pytest.mark.parametrize(
+    ("layer", "complaint"),
+    [("twice", "more than once"), ("never", "no part"), ("pair", "one tensor")],
+)
 def test_modules_that_are_no_features(layer: str, complaint: str) -> None:
     extractor = FeatureExtractor(Odd(), [layer, "head"], precision="float32", device="cpu")
     with pytest.raises(UsageError, match=complaint):
@@ -323,7 +362,9 @@ def test_precision() -> None:
 
 def test_auto_precision_asks_the_processor(monkeypatch: pytest.MonkeyPatch) -> None:
     for native, wanted in ((True, "bf16"), (False, "float32")):
-        monkeypatch.setattr("featx.extraction.backends.eager._has_native_bf16", lambda device, native=native: native)
+        monkeypatch.setattr(
+            "featx.extraction.backends.eager._has_native_bf16", lambda device, native=native: native
+        )
         assert resolve_precision("auto", CPU) == wanted
 
 
@@ -366,7 +407,11 @@ def test_cuda_settings_are_exact_inside_and_restored_after() -> None:
     new = hasattr(cudnn, "conv")
 
     def state() -> tuple[Any, ...]:
-        tf32 = (cudnn.conv.fp32_precision, matmul.fp32_precision) if new else (cudnn.allow_tf32, matmul.allow_tf32)
+        tf32 = (
+            (cudnn.conv.fp32_precision, matmul.fp32_precision)
+            if new
+            else (cudnn.allow_tf32, matmul.allow_tf32)
+        )
         return cudnn.benchmark, cudnn.deterministic, *tf32
 
     before = state()

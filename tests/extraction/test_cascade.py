@@ -39,12 +39,18 @@ def network(classes: int, seed: int) -> Backbone:
     """A tiny network whose probabilities differ from clip to clip, which those of freshly drawn weights hardly do."""
     model = create_model(NAME, num_classes=classes, seed=seed)
     with torch.no_grad():
-        model.get_submodule(model.classifier).weight.normal_(0, 0.02, generator=torch.Generator().manual_seed(seed))
+        model.get_submodule(model.classifier).weight.normal_(
+            0, 0.02, generator=torch.Generator().manual_seed(seed)
+        )
     return model
 
 
 def saved(path: Path, classes: int, *, seed: int, labels: list[str], **changes: Any) -> str:
-    values: dict[str, Any] = {"transform": ENTRY.transform, "clip": window_spec(4, lengths=LENGTHS), **changes}
+    values: dict[str, Any] = {
+        "transform": ENTRY.transform,
+        "clip": window_spec(4, lengths=LENGTHS),
+        **changes,
+    }
     info = {"name": path.stem, "source": "a test", "licence": None, "labels": labels}
     save_checkpoint(path, network(classes, seed), architecture=NAME, info=info, **values)
     return str(path)
@@ -55,11 +61,25 @@ def settings(tmp_path: Path) -> Settings:
     first = saved(tmp_path / "first.safetensors", 2, seed=1, labels=["background", "action"])
     second = saved(tmp_path / "second.safetensors", 3, seed=2, labels=["background", "a", "b"])
     cascade = Cascade(weights=second, gate="action", threshold=0.5, name="localization")
-    return Settings(model=NAME, weights=first, cascade=cascade, device="cpu", precision="float32", workers=1, batch_size=8)
+    return Settings(
+        model=NAME,
+        weights=first,
+        cascade=cascade,
+        device="cpu",
+        precision="float32",
+        workers=1,
+        batch_size=8,
+    )
 
 
 def extractor(classes: int, seed: int) -> FeatureExtractor:
-    return FeatureExtractor(network(classes, seed), [PROB], precision="float32", device="cpu", input_shape=(3, 4, 28, 28))
+    return FeatureExtractor(
+        network(classes, seed),
+        [PROB],
+        precision="float32",
+        device="cpu",
+        input_shape=(3, 4, 28, 28),
+    )
 
 
 def test_the_second_network_sees_the_clips_that_the_first_lets_through_and_no_others() -> None:
@@ -82,7 +102,9 @@ def test_the_second_networks_row_does_not_depend_on_which_other_clips_pass() -> 
     gate = first(x)[PROB][:, 1]
     every = CascadeExtractor(first, second, name="two", place=1, threshold=0.0)(x)["two"]
     best = int(gate.argmax())
-    one = CascadeExtractor(first, second, name="two", place=1, threshold=float(gate.max()))(x)["two"]
+    one = CascadeExtractor(first, second, name="two", place=1, threshold=float(gate.max()))(x)[
+        "two"
+    ]
     assert torch.equal(one[best], every[best])
 
 
@@ -91,7 +113,9 @@ def changed(settings: Settings, threshold: float) -> Settings:
     return replace(settings, cascade=replace(settings.cascade, threshold=threshold))
 
 
-def test_a_file_of_both_networks_says_so_and_is_verified(settings: Settings, tmp_path: Path) -> None:
+def test_a_file_of_both_networks_says_so_and_is_verified(
+    settings: Settings, tmp_path: Path
+) -> None:
     video = str(encode(tmp_path / "video.mp4", 70))
     extract(video, tmp_path / "all.h5", changed(settings, 0.0))
     with FeatureStore(tmp_path / "all.h5") as store:
@@ -122,7 +146,13 @@ def test_networks_that_do_not_fit_together_are_refused(settings: Settings, tmp_p
         extract(video, tmp_path / "out.h5", replace(settings, **changes))
 
     labels = ["background", "a", "b"]
-    other_clips = saved(tmp_path / "other.safetensors", 3, seed=2, labels=labels, clip=window_spec(4, lengths=(4, 8)))
+    other_clips = saved(
+        tmp_path / "other.safetensors",
+        3,
+        seed=2,
+        labels=labels,
+        clip=window_spec(4, lengths=(4, 8)),
+    )
     for cascade, told in (
         (Cascade(weights=other_clips, gate="action", threshold=0.5), "trained alike"),
         (Cascade(weights=str(settings.weights), gate="dance", threshold=0.5), "no class 'dance'"),
@@ -143,6 +173,8 @@ def test_the_share_of_windows_that_both_networks_see_is_measured(tmp_path: Path)
     (found,) = bench_detection([NAME], video, settings=asked, share=0.3, seconds=0.1, rounds=1)
     # The threshold is of all of the video's windows, which are fewer than are drawn for it: what differs is one window or two.
     assert found.share == pytest.approx(0.3, abs=0.02)
-    assert found.ceiling == pytest.approx(1 / (1 / found.decode + (1 + found.share) / found.backbone))
+    assert found.ceiling == pytest.approx(
+        1 / (1 / found.decode + (1 + found.share) / found.backbone)
+    )
     with pytest.raises(UsageError, match="share is 2"):
         bench_detection([NAME], video, settings=asked, share=2, seconds=0.1, rounds=1)

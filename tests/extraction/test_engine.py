@@ -61,7 +61,9 @@ class Memory:
 
     def done(self, key: int, summary: Summary, batch_size: int) -> None:
         self.batch_sizes.add(batch_size)
-        assert len(self.kept.get(key, {})) == len(summary.clip_frames), "the end before the last row"
+        assert len(self.kept.get(key, {})) == len(summary.clip_frames), (
+            "the end before the last row"
+        )
         self.summaries[key] = summary
 
     def failed(self, key: int, reason: str) -> None:
@@ -88,18 +90,26 @@ def paths(tmp_path_factory: pytest.TempPathFactory) -> list[Path]:
     return [encode(folder / f"{i}.mp4", 30 + 5 * i, seed=i) for i in range(5)]
 
 
-def test_every_row_reaches_the_sink_once_and_before_its_videos_end(paths: list[Path], tmp_path: Path) -> None:
+def test_every_row_reaches_the_sink_once_and_before_its_videos_end(
+    paths: list[Path], tmp_path: Path
+) -> None:
     (tmp_path / "bad.mp4").write_bytes(b"bad")
     sink, model = Memory(), MeanColour()
     stats = run([*paths, tmp_path / "bad.mp4"], model, sink)
     assert {k: len(v) for k, v in sink.kept.items()} == {k: (30 + 5 * k) // 4 for k in range(5)}
     assert sink.summaries.keys() == set(range(5))
     assert list(sink.reasons) == [5]
-    assert (stats.videos, stats.failed, stats.clips) == (5, 1, sum((30 + 5 * k) // 4 for k in range(5)))
+    assert (stats.videos, stats.failed, stats.clips) == (
+        5,
+        1,
+        sum((30 + 5 * k) // 4 for k in range(5)),
+    )
     assert set(model.sizes) == {8}, "every batch has the same shape, the last one too"
     assert len(sink.threads) == 1
     levels = np.array([sink.kept[0][c].mean() for c in range(7)])
-    assert (np.diff(levels) > 20).all(), "each clip of four frames is 28 gray levels above the one before"
+    assert (np.diff(levels) > 20).all(), (
+        "each clip of four frames is 28 gray levels above the one before"
+    )
 
 
 def test_out_of_device_memory_halves_the_batch_and_goes_on(paths: list[Path]) -> None:

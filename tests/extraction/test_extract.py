@@ -33,7 +33,9 @@ def test_rows_are_the_models_output_for_the_frames_they_name(videos: Path, tmp_p
     from featx.video.reader import open_video
 
     out = tmp_path / "out.h5"
-    settings = replace(SETTINGS, layers=["res5b", "pool5", "prob", "res2a.conv1"], precision="float32", stride=8)
+    settings = replace(
+        SETTINGS, layers=["res5b", "pool5", "prob", "res2a.conv1"], precision="float32", stride=8
+    )
     report = extract([videos], out, settings)
     assert (report.total, report.new, report.failures) == (6, 6, [])
     model = create_model("res3d", seed=0).eval()
@@ -42,18 +44,25 @@ def test_rows_are_the_models_output_for_the_frames_they_name(videos: Path, tmp_p
         video = store["b/v5"]
         assert video.clip_frames.tolist() == [[0, 16], [8, 24], [16, 32], [24, 40]]
         np.testing.assert_allclose(video.clip_times, video.clip_frames / 25)
-        frames = [f.image() for f in open_video(videos / "b" / "v5.mp4", frame_size=lambda h, w: (128, 171))]
+        frames = [
+            f.image()
+            for f in open_video(videos / "b" / "v5.mp4", frame_size=lambda h, w: (128, 171))
+        ]
         clip = np.stack([frames[8 + 2 * i][8:120, 29:141] for i in range(8)])
         x = (torch.from_numpy(clip).float() - 128).permute(3, 0, 1, 2)[None]
         seen: dict[str, torch.Tensor] = {}
         for name in ("res5b", "res2a.conv1"):
-            model.get_submodule(name).register_forward_hook(lambda m, i, o, name=name: seen.update({name: o.clone()}))
+            model.get_submodule(name).register_forward_hook(
+                lambda m, i, o, name=name: seen.update({name: o.clone()})
+            )
         with torch.no_grad():
             seen["prob"] = model(x).softmax(1)
         seen["pool5"] = seen["res5b"].mean((2, 3, 4))
         for name, expected in seen.items():
             row = video[name][1]
-            np.testing.assert_allclose(row, expected.flatten().numpy(), rtol=1e-3, atol=1e-4 * float(expected.abs().max()))
+            np.testing.assert_allclose(
+                row, expected.flatten().numpy(), rtol=1e-3, atol=1e-4 * float(expected.abs().max())
+            )
         assert video.dataset("res5b").attrs["shape"].tolist() == [512, 1, 7, 7]
 
 
@@ -61,16 +70,29 @@ def test_the_file_says_what_is_in_it(videos: Path, tmp_path: Path) -> None:
     extract([videos / "a"], tmp_path / "out.h5", replace(SETTINGS, seed=3, batch_size=2))
     with h5py.File(tmp_path / "out.h5") as file:
         recorded = {
-            name: json.loads(file.attrs[name]) for name in ("model", "weights", "layers", "clip", "transform", "batch_size")
+            name: json.loads(file.attrs[name])
+            for name in ("model", "weights", "layers", "clip", "transform", "batch_size")
         }
         assert recorded["model"] == {"name": "res3d", "num_classes": 487}
         assert (recorded["weights"]["name"], recorded["weights"]["seed"]) == ("random", 3)
         assert recorded["layers"] == ["pool5"]
-        assert recorded["clip"] == {"frames": 8, "step": 2, "stride": 16, "fps": None, "tail": "drop"}
+        assert recorded["clip"] == {
+            "frames": 8,
+            "step": 2,
+            "stride": 16,
+            "fps": None,
+            "tail": "drop",
+        }
         assert recorded["transform"]["crop"] == 112
         assert recorded["batch_size"] == 2
         attrs = dict(file["v2"].attrs)
-        assert (attrs["frames"], attrs["fps"], attrs["width"], attrs["height"], attrs["damaged_frames"]) == (28, 25.0, 80, 64, 0)
+        assert (
+            attrs["frames"],
+            attrs["fps"],
+            attrs["width"],
+            attrs["height"],
+            attrs["damaged_frames"],
+        ) == (28, 25.0, 80, 64, 0)
         assert attrs["duration_s"] == pytest.approx(28 / 25)
         assert bool(attrs["complete"])
         assert not attrs["looped"]
@@ -104,7 +126,11 @@ def test_clips_evenly_spread_are_recorded_and_made_again_the_same(tmp_path: Path
     with FeatureStore(out) as store, FeatureStore(tmp_path / "every.h5") as every:
         assert store.settings["clip"]["count"] == 4
         assert "count" not in every.settings["clip"]
-        assert store["a"].clip_frames.tolist() == every["a"].clip_frames.tolist() == [[s, s + 16] for s in (0, 9, 18, 27)]
+        assert (
+            store["a"].clip_frames.tolist()
+            == every["a"].clip_frames.tolist()
+            == [[s, s + 16] for s in (0, 9, 18, 27)]
+        )
         np.testing.assert_array_equal(store["a"]["pool5"], every["a"]["pool5"])
         assert "4 clips evenly spread" in as_text(summarise(store))
     found = verify(out)
@@ -121,7 +147,12 @@ def test_another_crop_is_cut_from_frames_resized_in_proportion_and_recorded(tmp_
     settings = replace(SETTINGS, crop=56, precision="float32")
     extract([path], out, settings)
     frames = [f.image() for f in open_video(path, frame_size=lambda h, w: (64, 86))][:16:2]
-    x = torch.from_numpy(np.stack([f[4:60, 15:71] for f in frames])).float().permute(3, 0, 1, 2)[None] - 128
+    x = (
+        torch.from_numpy(np.stack([f[4:60, 15:71] for f in frames]))
+        .float()
+        .permute(3, 0, 1, 2)[None]
+        - 128
+    )
     seen: dict[str, torch.Tensor] = {}
     model = create_model("res3d", seed=0).eval()
     model.get_submodule("res5b").register_forward_hook(lambda m, i, o: seen.update(res5b=o))
@@ -129,8 +160,13 @@ def test_another_crop_is_cut_from_frames_resized_in_proportion_and_recorded(tmp_
         model(x)
     expected = seen["res5b"].mean((2, 3, 4))[0].numpy()
     with FeatureStore(out) as store:
-        np.testing.assert_allclose(store["a"]["pool5"][0], expected, rtol=1e-3, atol=1e-4 * np.abs(expected).max())
-        assert (store.settings["transform"]["crop"], store.settings["transform"]["resize"]) == (56, [64, 86])
+        np.testing.assert_allclose(
+            store["a"]["pool5"][0], expected, rtol=1e-3, atol=1e-4 * np.abs(expected).max()
+        )
+        assert (store.settings["transform"]["crop"], store.settings["transform"]["resize"]) == (
+            56,
+            [64, 86],
+        )
     assert verify(out).deviation == 0
     with pytest.raises(UsageError, match=r"transform\.crop"):
         extract([path], out, replace(settings, crop=None))
@@ -140,7 +176,11 @@ def test_views_are_averaged(tmp_path: Path) -> None:
     path = encode(tmp_path / "a.mp4", 16, size=(128, 172))
     rows = {}
     for name, options in {"plain": {}, "flip": {"flip": True}, "ten": {"crops": "ten"}}.items():
-        extract([path], tmp_path / f"{name}.h5", replace(SETTINGS, precision="float32", batch_size=1, **options))
+        extract(
+            [path],
+            tmp_path / f"{name}.h5",
+            replace(SETTINGS, precision="float32", batch_size=1, **options),
+        )
         with FeatureStore(tmp_path / f"{name}.h5") as store:
             rows[name] = store[0]["pool5"]
     from featx.extraction.backends.eager import FeatureExtractor
@@ -148,17 +188,27 @@ def test_views_are_averaged(tmp_path: Path) -> None:
     from featx.transforms import TRAN2017
     from featx.video.reader import open_video
 
-    extractor = FeatureExtractor(create_model("res3d", seed=0), ["pool5"], precision="float32", device="cpu")
+    extractor = FeatureExtractor(
+        create_model("res3d", seed=0), ["pool5"], precision="float32", device="cpu"
+    )
     frames = [f.image() for f in open_video(path, frame_size=TRAN2017.frame_size)][:16:2]
-    corners = {"plain": [(8, 29)], "flip": [(8, 29)], "ten": [(8, 29), (0, 0), (0, 59), (16, 0), (16, 59)]}
+    corners = {
+        "plain": [(8, 29)],
+        "flip": [(8, 29)],
+        "ten": [(8, 29), (0, 0), (0, 59), (16, 0), (16, 59)],
+    }
     for name, places in corners.items():
         views = []
         for top, left in places:
-            crop = torch.from_numpy(np.stack([f[top : top + 112, left : left + 112] for f in frames]))
+            crop = torch.from_numpy(
+                np.stack([f[top : top + 112, left : left + 112] for f in frames])
+            )
             x = (crop.float() - 128).permute(3, 0, 1, 2)[None]
             views += [x] if name == "plain" else [x, x.flip(4)]
         expected = torch.cat([extractor(x)["pool5"] for x in views]).mean(0).numpy()
-        np.testing.assert_allclose(rows[name][0], expected, rtol=1e-3, atol=1e-4 * np.abs(expected).max())
+        np.testing.assert_allclose(
+            rows[name][0], expected, rtol=1e-3, atol=1e-4 * np.abs(expected).max()
+        )
 
 
 def test_a_rerun_does_nothing_and_new_videos_are_added(tmp_path: Path) -> None:
@@ -218,7 +268,9 @@ def test_another_video_under_the_same_id_is_refused(tmp_path: Path) -> None:
         extract([tmp_path / "v"], tmp_path / "out.h5", SETTINGS)
 
 
-def test_a_second_run_on_the_same_file_stops_with_who_holds_it(videos: Path, tmp_path: Path) -> None:
+def test_a_second_run_on_the_same_file_stops_with_who_holds_it(
+    videos: Path, tmp_path: Path
+) -> None:
     journal = Journal(tmp_path / "out.h5")
     out = featx("extract", "--model", "res3d", *SMALL, videos, tmp_path / "out.h5")
     assert (out.returncode, f"process {os.getpid()}" in out.stderr) == (2, True)
@@ -244,7 +296,9 @@ def test_a_second_run_on_the_same_file_stops_with_who_holds_it(videos: Path, tmp
         ({"timeout": 0.0}, "timeout is 0"),
     ],
 )
-def test_wrong_settings_get_one_sentence_and_touch_nothing(videos: Path, tmp_path: Path, changed: dict, words: str) -> None:
+def test_wrong_settings_get_one_sentence_and_touch_nothing(
+    videos: Path, tmp_path: Path, changed: dict, words: str
+) -> None:
     if changed.get("device") == "cuda" and torch.cuda.is_available():
         pytest.skip("there is a GPU here")
     with pytest.raises(UsageError, match=words) as error:
@@ -253,7 +307,9 @@ def test_wrong_settings_get_one_sentence_and_touch_nothing(videos: Path, tmp_pat
     assert list(tmp_path.iterdir()) == []
 
 
-def test_outputs_that_cannot_be_written_are_refused_before_any_work(videos: Path, tmp_path: Path) -> None:
+def test_outputs_that_cannot_be_written_are_refused_before_any_work(
+    videos: Path, tmp_path: Path
+) -> None:
     (tmp_path / "text").write_text("precious")
     for out, words in [
         (tmp_path, "is a folder"),
@@ -266,7 +322,9 @@ def test_outputs_that_cannot_be_written_are_refused_before_any_work(videos: Path
 
 
 def _start(*args: object) -> subprocess.Popen[str]:
-    return subprocess.Popen(command(*args), stderr=subprocess.PIPE, stdout=subprocess.DEVNULL, text=True)
+    return subprocess.Popen(
+        command(*args), stderr=subprocess.PIPE, stdout=subprocess.DEVNULL, text=True
+    )
 
 
 def _wait_for_part(out: Path, process: subprocess.Popen[str], *, more_than: int = 0) -> None:
@@ -281,7 +339,9 @@ def _wait_for_part(out: Path, process: subprocess.Popen[str], *, more_than: int 
 TWICE = [signal.SIGINT, signal.SIGINT]
 
 
-@pytest.mark.parametrize("signals", [[signal.SIGINT], [signal.SIGTERM], TWICE, [signal.SIGTERM, signal.SIGINT]], ids=str)
+@pytest.mark.parametrize(
+    "signals", [[signal.SIGINT], [signal.SIGTERM], TWICE, [signal.SIGTERM, signal.SIGINT]], ids=str
+)
 def test_interrupted_it_says_how_to_go_on(tmp_path: Path, signals: list[signal.Signals]) -> None:
     encode(tmp_path / "v" / "a.mp4", 4000)
     out = tmp_path / "out.h5"
@@ -320,7 +380,9 @@ def test_killed_at_random_instants_the_reruns_end_in_the_same_content(tmp_path: 
     args = ("extract", "--model", "res3d", *SMALL, tmp_path / "v")
     assert featx(*args, tmp_path / "whole.h5").returncode == 1
     out = tmp_path / "out.h5"
-    assert kill_again_and_again(*args, out, times=5) > 0  # how often depends on the machine; on two cores about three times
+    assert (
+        kill_again_and_again(*args, out, times=5) > 0
+    )  # how often depends on the machine; on two cores about three times
     assert featx(*args, out).returncode == 1
     same_content(tmp_path / "whole.h5", out)
     assert not (tmp_path / "out.h5.parts").exists()
@@ -331,9 +393,16 @@ class Killed(BaseException):
 
 
 @pytest.mark.parametrize(
-    "place", ["featx.extraction.extract.publish", "featx.extraction.extract.Journal.remove", "shutil.rmtree"]
+    "place",
+    [
+        "featx.extraction.extract.publish",
+        "featx.extraction.extract.Journal.remove",
+        "shutil.rmtree",
+    ],
 )
-def test_killed_while_publishing_or_cleaning_up(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, place: str) -> None:
+def test_killed_while_publishing_or_cleaning_up(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, place: str
+) -> None:
     for i in range(3):
         encode(tmp_path / "v" / f"{i}.mp4", 40, seed=i)
     extract([tmp_path / "v"], tmp_path / "whole.h5", SETTINGS)
@@ -377,7 +446,9 @@ def test_a_long_video_goes_on_where_it_was(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("changed", [{"later": 1}, {"by": "torch 1.0, an abacus"}], ids=str)
-def test_half_a_video_from_another_file_or_machine_is_begun_anew(tmp_path: Path, changed: dict) -> None:
+def test_half_a_video_from_another_file_or_machine_is_begun_anew(
+    tmp_path: Path, changed: dict
+) -> None:
     path = encode(tmp_path / "v" / "a.mp4", 64)
     whole = extract([path], tmp_path / "whole.h5", SETTINGS)
     journal = Journal(tmp_path / "out.h5")
@@ -389,7 +460,9 @@ def test_half_a_video_from_another_file_or_machine_is_begun_anew(tmp_path: Path,
     same_content(tmp_path / "whole.h5", tmp_path / "out.h5")
 
 
-def test_a_finished_video_that_was_replaced_by_one_of_the_same_size_is_noticed(tmp_path: Path) -> None:
+def test_a_finished_video_that_was_replaced_by_one_of_the_same_size_is_noticed(
+    tmp_path: Path,
+) -> None:
     path = encode(tmp_path / "v" / "a.mp4", 40)
     extract([path], tmp_path / "out.h5", SETTINGS)
     os.utime(path)  # touched, not changed
@@ -413,7 +486,9 @@ def test_a_video_keeps_its_one_place_when_others_come(tmp_path: Path) -> None:
         assert "a" in store
 
 
-def test_a_folder_that_would_stand_where_a_layer_does_is_refused_before_any_work(tmp_path: Path) -> None:
+def test_a_folder_that_would_stand_where_a_layer_does_is_refused_before_any_work(
+    tmp_path: Path,
+) -> None:
     encode(tmp_path / "v" / "a" / "pool5" / "x.mp4", 20)
     extract([tmp_path / "v"], tmp_path / "out.h5", SETTINGS)
     encode(tmp_path / "v" / "a.mp4", 20)
@@ -429,7 +504,9 @@ def test_a_failure_goes_when_the_video_is_mended_however_its_path_is_spelled(
     assert len(extract([tmp_path / "v"], tmp_path / "out.h5", SETTINGS).failures) == 1
     before = (tmp_path / "out.h5").stat()
     assert len(extract([tmp_path / "v"], tmp_path / "out.h5", SETTINGS).failures) == 1
-    assert (tmp_path / "out.h5").stat().st_ino == before.st_ino, "nothing new: the file is left as it is"
+    assert (tmp_path / "out.h5").stat().st_ino == before.st_ino, (
+        "nothing new: the file is left as it is"
+    )
     encode(tmp_path / "v" / "bad.mp4", 20)
     monkeypatch.chdir(tmp_path / "v")
     assert extract(".", "../out.h5", SETTINGS).failures == []

@@ -38,7 +38,9 @@ def network() -> Any:
         yield
 
 
-def projection_of(width: int, dims: int, *, layer: str = "res5a", settings: dict | None = None, seed: int = 0) -> Projection:
+def projection_of(
+    width: int, dims: int, *, layer: str = "res5a", settings: dict | None = None, seed: int = 0
+) -> Projection:
     rng = np.random.default_rng(seed)
     components = np.linalg.qr(rng.normal(size=(width, dims)))[0].T
     return Projection(
@@ -94,11 +96,19 @@ def test_what_is_written_is_read_and_gives_the_same_bytes(tmp_path: Path) -> Non
     found = read_projection(path)
     np.testing.assert_array_equal(found.components, projection.components)
     np.testing.assert_array_equal(found.mean, projection.mean)
-    assert (found.layer, found.dims, found.width, found.explained, found.fitted_on) == ("res5a", 3, 7, 0.75, FITTED_ON)
+    assert (found.layer, found.dims, found.width, found.explained, found.fitted_on) == (
+        "res5a",
+        3,
+        7,
+        0.75,
+        FITTED_ON,
+    )
     assert found.settings == SETTINGS_OF_HAND_MADE
     assert found.file == str(path)
     assert saved(tmp_path / "b.npz", projection).read_bytes() == path.read_bytes()
-    with pytest.raises(UsageError, match=r"has sha256 .*, not 000000000000…: give the file that made the rows"):
+    with pytest.raises(
+        UsageError, match=r"has sha256 .*, not 000000000000…: give the file that made the rows"
+    ):
         read_projection(path, sha256="0" * 64)
 
 
@@ -109,7 +119,9 @@ def test_rows_are_brought_to_length_1_then_centred_then_projected() -> None:
     unit = [row / max(1e-30, np.sqrt(sum(float(x) ** 2 for x in row))) for row in rows]
     expected = [[sum((u - m) * c for u, m, c in zip(row, projection.mean, axis, strict=True)) for axis in projection.components]
                 for row in unit]  # fmt: skip
-    np.testing.assert_allclose(projection(rows), expected, atol=1e-6)  # numbers below 1 in float32, of which 7 are summed
+    np.testing.assert_allclose(
+        projection(rows), expected, atol=1e-6
+    )  # numbers below 1 in float32, of which 7 are summed
     np.testing.assert_allclose(projection(100 * rows), projection(rows), atol=1e-6)
     with pytest.raises(UsageError, match="rows are 6 wide and the projection takes 7"):
         projection(rows[:, :6])
@@ -119,7 +131,12 @@ def _arrays(**changed: Any) -> bytes:
     projection = projection_of(7, 3)
     about = {"format": "featx-projection", "format_version": 1, "layer": "res5a", "settings": {}, "fitted_on": FITTED_ON,
              "explained": 0.5, **changed.pop("about", {})}  # fmt: skip
-    arrays = {"mean": projection.mean, "components": projection.components, "about": json.dumps(about), **changed}
+    arrays = {
+        "mean": projection.mean,
+        "components": projection.components,
+        "about": json.dumps(about),
+        **changed,
+    }
     content = io.BytesIO()
     np.savez(content, **{name: value for name, value in arrays.items() if value is not None})
     return content.getvalue()
@@ -139,14 +156,25 @@ NOT_ONE = "is not a projection's file: give one that featx compact --save wrote"
         (_arrays(mean=np.array([None])), NOT_ONE),
         (_arrays(about={"format": "x"}), NOT_ONE),
         (_arrays(about={"format_version": 2}), "has format version 2, this featx reads 1"),
-        (_arrays(about={"layer": 3, "explained": None}), "is damaged: it does not say layer, explained"),
-        (_arrays(about={"fitted_on": {"dataset": "x"}}), "is damaged: it does not say split, subset, videos"),
-        (_arrays(mean=np.zeros(6, np.float32)), r"mean is float32 \(6,\) and components float32 \(3, 7\)"),
+        (
+            _arrays(about={"layer": 3, "explained": None}),
+            "is damaged: it does not say layer, explained",
+        ),
+        (
+            _arrays(about={"fitted_on": {"dataset": "x"}}),
+            "is damaged: it does not say split, subset, videos",
+        ),
+        (
+            _arrays(mean=np.zeros(6, np.float32)),
+            r"mean is float32 \(6,\) and components float32 \(3, 7\)",
+        ),
         (_arrays(mean=np.zeros(7)), r"mean is float64 \(7,\)"),
         (_arrays(mean=np.full(7, np.nan, np.float32)), "numbers that are not finite"),
     ],
 )
-def test_a_file_that_is_none_or_damaged_is_refused_in_a_sentence(tmp_path: Path, content: bytes, words: str) -> None:
+def test_a_file_that_is_none_or_damaged_is_refused_in_a_sentence(
+    tmp_path: Path, content: bytes, words: str
+) -> None:
     path = tmp_path / "a.npz"
     path.write_bytes(content)
     with pytest.raises(UsageError, match=words):
@@ -168,24 +196,32 @@ def test_a_row_does_not_depend_on_its_place_or_its_neighbours() -> None:
         order = torch.tensor([5, 2, 7, 0, 1, 6, 3, 4])
         assert torch.equal(extractor.finish({"pool5": rows[order]})["pool5"], found[order])
         for i in range(8):
-            assert torch.equal(extractor.finish({"pool5": rows[i : i + 1].clone()})["pool5"][0], found[i])
+            assert torch.equal(
+                extractor.finish({"pool5": rows[i : i + 1].clone()})["pool5"][0], found[i]
+            )
 
 
-def test_projected_rows_are_stored_and_the_file_says_so(plain: Path, small: Path, projected: Path) -> None:
+def test_projected_rows_are_stored_and_the_file_says_so(
+    plain: Path, small: Path, projected: Path
+) -> None:
     projection = read_projection(small)
     with FeatureStore(plain) as raw, FeatureStore(projected) as store:
         assert store.ids == raw.ids
         for video in store:
             assert video.dataset("res5a").shape == (len(video), 6)
             # Products of float32 numbers below 1, a thousand a sum, in two libraries' orders.
-            np.testing.assert_allclose(video["res5a"], projection(raw[video.id]["res5a"]), atol=1e-5)
+            np.testing.assert_allclose(
+                video["res5a"], projection(raw[video.id]["res5a"]), atol=1e-5
+            )
             np.testing.assert_array_equal(video["pool5"], raw[video.id]["pool5"])
         said = store.settings["projection"]
         assert said == {"layer": "res5a", "dims": 6, "from": projection.width, "length_1_first": True, "fitted_on": FITTED_ON,
                         "explained": 0.75, "file": str(small), "sha256": projection.sha256}  # fmt: skip
         assert store[0].dataset("res5a").attrs["shape"].tolist() == [6]
         text = as_text(summarise(store))
-    assert f"res5a, each row brought to length 1, to 6 of {projection.width} dimensions by PCA" in text
+    assert (
+        f"res5a, each row brought to length 1, to 6 of {projection.width} dimensions by PCA" in text
+    )
     assert "fitted on 40 videos of ucf101 split 1, train, of whose variance they hold 75.0%" in text
     with h5py.File(plain) as before, h5py.File(projected) as after:
         # A featx that knows no projection must not take these rows for the layer's own; it reads the other file as ever.
@@ -193,22 +229,32 @@ def test_projected_rows_are_stored_and_the_file_says_so(plain: Path, small: Path
         assert "projection" not in before.attrs
 
 
-def test_a_clip_s_views_are_averaged_before_it_is_projected(clips: Path, small: Path, tmp_path: Path) -> None:
+def test_a_clip_s_views_are_averaged_before_it_is_projected(
+    clips: Path, small: Path, tmp_path: Path
+) -> None:
     settings = replace(SETTINGS, crops="ten")
     extract([clips / "0.mp4"], tmp_path / "raw.h5", settings)
     with FeatureStore(tmp_path / "raw.h5") as raw:
         projection = replace(read_projection(small), settings=raw.settings)
-        extract([clips / "0.mp4"], tmp_path / "out.h5", replace(settings, project=saved(tmp_path / "ten.npz", projection)))
+        extract(
+            [clips / "0.mp4"],
+            tmp_path / "out.h5",
+            replace(settings, project=saved(tmp_path / "ten.npz", projection)),
+        )
         with FeatureStore(tmp_path / "out.h5") as store:
             np.testing.assert_allclose(store[0]["res5a"], projection(raw[0]["res5a"]), atol=1e-5)
 
 
-def test_interrupted_and_spread_over_runs_the_content_is_the_same(clips: Path, small: Path, tmp_path: Path) -> None:
+def test_interrupted_and_spread_over_runs_the_content_is_the_same(
+    clips: Path, small: Path, tmp_path: Path
+) -> None:
     settings = replace(SETTINGS, project=small, batch_size=2)
     extract([clips], tmp_path / "whole.h5", settings)
 
     def stop(stats: Any) -> None:
-        if stats.decoded_clips >= 10:  # of 13; there is room for three batches, so that two at least have been computed
+        if (
+            stats.decoded_clips >= 10
+        ):  # of 13; there is room for three batches, so that two at least have been computed
             raise KeyboardInterrupt
 
     out = tmp_path / "out.h5"
@@ -216,7 +262,8 @@ def test_interrupted_and_spread_over_runs_the_content_is_the_same(clips: Path, s
         extract([clips], out, settings, on_progress=stop)
     assert not out.exists()
     with pytest.raises(
-        UsageError, match=r"begun with other settings: projection is 6 dimensions of res5a, sha256 .* there and not"
+        UsageError,
+        match=r"begun with other settings: projection is 6 dimensions of res5a, sha256 .* there and not",
     ):
         extract([clips], out, replace(SETTINGS, batch_size=2))
     again = extract([clips], out, settings)
@@ -224,7 +271,9 @@ def test_interrupted_and_spread_over_runs_the_content_is_the_same(clips: Path, s
     assert 0 < again.clips <= 9
     same_content(tmp_path / "whole.h5", out)
     for half in ("20", "1"):  # each clip at other places in its batch
-        extract([clips / f"{i}.mp4" for i in half], tmp_path / f"{half}.h5", settings, root=str(clips))
+        extract(
+            [clips / f"{i}.mp4" for i in half], tmp_path / f"{half}.h5", settings, root=str(clips)
+        )
     merge([tmp_path / "20.h5", tmp_path / "1.h5"], tmp_path / "merged.h5")
     same_content(tmp_path / "whole.h5", tmp_path / "merged.h5")
 
@@ -235,7 +284,10 @@ def test_another_projection_or_none_on_the_same_file_is_refused(
     out = tmp_path / "out.h5"
     out.write_bytes(projected.read_bytes())
     other = saved(tmp_path / "other.npz", replace(read_projection(small), explained=0.5))
-    with pytest.raises(UsageError, match=r"projection is 6 dimensions of res5a, sha256 .* there and 6 dimensions of res5a"):
+    with pytest.raises(
+        UsageError,
+        match=r"projection is 6 dimensions of res5a, sha256 .* there and 6 dimensions of res5a",
+    ):
         extract([clips / "1.mp4"], out, replace(SETTINGS, project=other))
     with pytest.raises(UsageError, match="projection is not set there and 6 dimensions of res5a"):
         extract([clips], plain, replace(SETTINGS, project=small))
@@ -243,13 +295,18 @@ def test_another_projection_or_none_on_the_same_file_is_refused(
         merge([plain, out], tmp_path / "merged.h5")
     moved = tmp_path / "moved.npz"
     moved.write_bytes(small.read_bytes())
-    assert extract([clips], out, replace(SETTINGS, project=moved)).failures == [], "the same content under another name"
+    assert extract([clips], out, replace(SETTINGS, project=moved)).failures == [], (
+        "the same content under another name"
+    )
 
 
 def test_a_projection_of_other_rows_is_refused(clips: Path, small: Path, tmp_path: Path) -> None:
     settings = replace(SETTINGS, project=small)
     for changed, words in [
-        ({"seed": 1}, "was fitted on other rows: weights.seed is 0 there and 1 here; use those, or fit another"),
+        (
+            {"seed": 1},
+            "was fitted on other rows: weights.seed is 0 there and 1 here; use those, or fit another",
+        ),
         ({"layers": ["pool5"]}, "is of layer res5a and the layers are pool5"),
         ({"frames": 8}, "clip.frames is 4 there and 8 here"),
         ({"crops": "ten"}, "transform.crops is center there and ten here"),
@@ -264,7 +321,9 @@ def test_a_projection_of_other_rows_is_refused(clips: Path, small: Path, tmp_pat
     assert not (tmp_path / "out.h5.parts").exists()
 
 
-def test_where_clips_lie_and_precision_are_told_not_refused(clips: Path, small: Path, tmp_path: Path) -> None:
+def test_where_clips_lie_and_precision_are_told_not_refused(
+    clips: Path, small: Path, tmp_path: Path
+) -> None:
     projection = read_projection(small)
     other = "bf16" if projection.settings["precision"] == "float32" else "float32"
     settings = replace(SETTINGS, project=small, stride=13, precision=other)
@@ -282,10 +341,13 @@ def test_verify_makes_projected_rows_again(clips: Path, small: Path, tmp_path: P
     assert found.clips > 8
     with h5py.File(tmp_path / "out.h5", "a") as file:
         file["1/res5a"][0] = file["1/res5a"][0][::-1]
-    assert any("res5a of clip 0 of '1'" in problem for problem in verify(tmp_path / "out.h5").problems)
+    assert any(
+        "res5a of clip 0 of '1'" in problem for problem in verify(tmp_path / "out.h5").problems
+    )
     here.rename(tmp_path / "there.npz")
     with pytest.raises(
-        UsageError, match=r"the projection .*here\.npz is not there: put it back, or give its file with --project"
+        UsageError,
+        match=r"the projection .*here\.npz is not there: put it back, or give its file with --project",
     ):
         verify(tmp_path / "out.h5")
     assert verify(tmp_path / "out.h5", project=tmp_path / "there.npz").clips == found.clips
@@ -294,7 +356,9 @@ def test_verify_makes_projected_rows_again(clips: Path, small: Path, tmp_path: P
         verify(tmp_path / "out.h5", project=other)
 
 
-def test_verify_of_rows_that_were_not_projected_takes_no_projection(tmp_path: Path, small: Path, plain: Path) -> None:
+def test_verify_of_rows_that_were_not_projected_takes_no_projection(
+    tmp_path: Path, small: Path, plain: Path
+) -> None:
     with pytest.raises(UsageError, match="the rows were not projected: leave it out"):
         verify(plain, project=small)
 
@@ -305,17 +369,37 @@ def test_the_commands_take_it(clips: Path, small: Path, tmp_path: Path) -> None:
     from featx.cli import features
 
     out = tmp_path / "out.h5"
-    options = ["--model", NAME, "--weights", "random", "--layers", "res5a", "--workers", "1", "--project", str(small)]
+    options = [
+        "--model",
+        NAME,
+        "--weights",
+        "random",
+        "--layers",
+        "res5a",
+        "--workers",
+        "1",
+        "--project",
+        str(small),
+    ]
     done = CliRunner().invoke(features.extract, [*options, str(clips), str(out), "--json"])
     assert done.exit_code == 0, done.output
     assert json.loads(done.stdout)["settings"]["projection"]["dims"] == 6
     assert "to 6 of" in CliRunner().invoke(features.info, [str(out)]).stdout
-    assert CliRunner().invoke(features.verify, [str(out), "--project", str(small), "--clips", "4"]).exit_code == 0
-    done = CliRunner().invoke(features.extract, [*options, "--seed", "1", str(clips), str(tmp_path / "other.h5")])
+    assert (
+        CliRunner()
+        .invoke(features.verify, [str(out), "--project", str(small), "--clips", "4"])
+        .exit_code
+        == 0
+    )
+    done = CliRunner().invoke(
+        features.extract, [*options, "--seed", "1", str(clips), str(tmp_path / "other.h5")]
+    )
     assert isinstance(done.exception, UsageError)
 
 
 def test_hand_made_files_without_the_setting_are_read(tmp_path: Path) -> None:
-    with FeatureStore(write_features(tmp_path / "old.h5", {"a": {"pool5": np.ones((2, 3))}})) as store:
+    with FeatureStore(
+        write_features(tmp_path / "old.h5", {"a": {"pool5": np.ones((2, 3))}})
+    ) as store:
         assert "projection" not in store.settings
         assert "by PCA" not in str(store.settings)

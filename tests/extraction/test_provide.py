@@ -23,14 +23,24 @@ def _tiny():
 @pytest.fixture(scope="module")
 def hmdb51(tmp_path_factory):
     return write_dataset(
-        "hmdb51", tmp_path_factory.mktemp("data"), classes=["grow", "shrink"], per_class=6, seconds=0.4, size=(32, 40)
+        "hmdb51",
+        tmp_path_factory.mktemp("data"),
+        classes=["grow", "shrink"],
+        per_class=6,
+        seconds=0.4,
+        size=(32, 40),
     ).root
 
 
 def test_features_are_extracted_once_from_all_videos_and_then_found(hmdb51):
     calls = []
     first = dataset_features(
-        "hmdb51", root=hmdb51, model=NAME, weights="random", on_start=lambda r: calls.append(r.total), workers=1
+        "hmdb51",
+        root=hmdb51,
+        model=NAME,
+        weights="random",
+        on_start=lambda r: calls.append(r.total),
+        workers=1,
     )
     assert first.path == hmdb51 / "features" / f"{NAME}-random.h5"
     assert calls == [12]
@@ -40,7 +50,9 @@ def test_features_are_extracted_once_from_all_videos_and_then_found(hmdb51):
         assert store.layers == ["res5a", "pool5", "prob"]
     # Whoever asks for these, for this model's, or for none by name, gets the same file, and nothing is extracted.
     for asked in ({"model": NAME, "weights": "random"}, {"model": NAME}, {}, {"layers": ["pool5"]}):
-        again = dataset_features("hmdb51", root=hmdb51, **asked, on_start=lambda r: calls.append(r.total))
+        again = dataset_features(
+            "hmdb51", root=hmdb51, **asked, on_start=lambda r: calls.append(r.total)
+        )
         assert (again.path, again.report) == (first.path, None)
     assert calls == [12]
     with pytest.raises(UsageError, match=r"has res5a, pool5, prob, not fc6: choose another layer"):
@@ -54,10 +66,19 @@ def test_of_several_files_one_must_be_chosen(hmdb51, tmp_path):
     folder = tmp_path / "hmdb51" / "features"
     folder.mkdir()
     for name in ("one", "two"):
-        write_features(folder / f"{name}.h5", {"a": {"pool5": [[1.0]]}}, model={"name": name, "num_classes": None})
-    with pytest.raises(UsageError, match=r"several feature files that fit \(one\.h5, two\.h5\): say which with --features"):
+        write_features(
+            folder / f"{name}.h5",
+            {"a": {"pool5": [[1.0]]}},
+            model={"name": name, "num_classes": None},
+        )
+    with pytest.raises(
+        UsageError,
+        match=r"several feature files that fit \(one\.h5, two\.h5\): say which with --features",
+    ):
         dataset_features("hmdb51", root=tmp_path / "hmdb51")
-    assert dataset_features("hmdb51", root=tmp_path / "hmdb51", model="two").path == folder / "two.h5"
+    assert (
+        dataset_features("hmdb51", root=tmp_path / "hmdb51", model="two").path == folder / "two.h5"
+    )
 
 
 def test_beside_own_data_is_outside_of_its_class_folders(tmp_path):
@@ -88,25 +109,43 @@ def test_another_checkpoint_of_the_same_name_has_features_of_its_own(hmdb51, tmp
     for path in (mine, other):
         path.parent.mkdir()
         path.write_text(path.parent.name)
-    weights = {"name": "res3d", "sha256": hashlib.sha256(b"a").hexdigest(), "seed": None, "file": str(mine)}
+    weights = {
+        "name": "res3d",
+        "sha256": hashlib.sha256(b"a").hexdigest(),
+        "seed": None,
+        "file": str(mine),
+    }
     (tmp_path / "hmdb51" / "features").mkdir()
-    there = write_features(tmp_path / "hmdb51" / "features" / "res3d-last.h5", {"a": {"pool5": [[1.0]]}}, weights=weights)
+    there = write_features(
+        tmp_path / "hmdb51" / "features" / "res3d-last.h5",
+        {"a": {"pool5": [[1.0]]}},
+        weights=weights,
+    )
 
     def find(path, **more):
         return dataset_features("hmdb51", root=tmp_path / "hmdb51", weights=str(path), **more).path
 
     assert find(mine) == find(mine, model="res3d") == there
     with pytest.raises(
-        UsageError, match=r"res3d-last\.h5 has features by other weights, .*a/last.* not by .*b/last.*: extract to"
+        UsageError,
+        match=r"res3d-last\.h5 has features by other weights, .*a/last.* not by .*b/last.*: extract to",
     ):
         find(other)
-    with pytest.raises(UsageError, match=r"has features of res3d, not of c3d: extract to another file"):
-        dataset_features("hmdb51", root=tmp_path / "hmdb51", model="c3d", weights=str(mine), out=there)
+    with pytest.raises(
+        UsageError, match=r"has features of res3d, not of c3d: extract to another file"
+    ):
+        dataset_features(
+            "hmdb51", root=tmp_path / "hmdb51", model="c3d", weights=str(mine), out=there
+        )
     mine.rename(tmp_path / "moved")
     assert find(mine) == there, "the checkpoint is gone, and its recorded place is as given"
 
 
 def test_where_nothing_can_be_written_nothing_is_extracted(hmdb51, tmp_path):
     (tmp_path / "file").touch()
-    with pytest.raises(UsageError, match=r"cannot write .*file/x\.h5: .*file is not a folder that you may write to"):
-        dataset_features("hmdb51", root=hmdb51, model=NAME, weights="random", out=tmp_path / "file" / "x.h5")
+    with pytest.raises(
+        UsageError, match=r"cannot write .*file/x\.h5: .*file is not a folder that you may write to"
+    ):
+        dataset_features(
+            "hmdb51", root=hmdb51, model=NAME, weights="random", out=tmp_path / "file" / "x.h5"
+        )

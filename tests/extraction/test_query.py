@@ -33,7 +33,11 @@ def made(tmp_path_factory: pytest.TempPathFactory) -> Path:
     for i in range(3):
         encode(folder / "videos" / f"v{i}.mp4", 40, seed=i)
     layers = ["pool5", "prob"]
-    extract([folder / "videos"], folder / "out.h5", Settings(model=NAME, weights="random", layers=layers, workers=1))
+    extract(
+        [folder / "videos"],
+        folder / "out.h5",
+        Settings(model=NAME, weights="random", layers=layers, workers=1),
+    )
     return folder / "out.h5"
 
 
@@ -58,7 +62,9 @@ def test_a_files_own_video_comes_out_as_it_is_stored(made: Path) -> None:
         np.testing.assert_array_equal(one.rows, video["pool5"][2:3])
 
 
-def test_a_video_that_is_not_in_the_file_is_computed_and_searched(made: Path, tmp_path: Path) -> None:
+def test_a_video_that_is_not_in_the_file_is_computed_and_searched(
+    made: Path, tmp_path: Path
+) -> None:
     """torch computes the query and faiss searches, each with an OpenMP of its own, in one process."""
     copy = other_bytes(made.parent / "videos" / "v2.mp4", tmp_path / "copy.mp4")
     result = search(made, copy, at="0.7s", k=3, per_video=1)
@@ -67,11 +73,15 @@ def test_a_video_that_is_not_in_the_file_is_computed_and_searched(made: Path, tm
     assert result.hits[0].cosine == pytest.approx(1.0, abs=1e-6)
     whole = search(made, copy, videos=True)
     stored = search(made, "v2", videos=True, own=True)
-    assert [(h.video, h.cosine) for h in whole.hits] == [(h.video, pytest.approx(h.cosine, abs=1e-7)) for h in stored.hits]
+    assert [(h.video, h.cosine) for h in whole.hits] == [
+        (h.video, pytest.approx(h.cosine, abs=1e-7)) for h in stored.hits
+    ]
     assert whole.query.clips == 5
 
 
-def test_a_file_of_the_feature_files_own_is_not_computed_again(made: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_file_of_the_feature_files_own_is_not_computed_again(
+    made: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.setattr("featx.extraction.query.query_features", None)
     result = search(made, made.parent / "videos" / "v0.mp4", at=0.1)
     assert (result.query.video, result.query.computed, result.left_out) == ("v0", False, ["v0"])
@@ -82,16 +92,32 @@ def test_a_file_of_the_feature_files_own_is_not_computed_again(made: Path, monke
 
 def test_a_time_that_no_clip_shows_is_said(made: Path) -> None:
     """40 frames at 25 a second: 1.6 s; the last of the clips of 8 frames ends with them."""
-    assert search(made, "v0", at=1.6).notes == ["no clip shows 0:01.6: the nearest is 0:01.3-0:01.6"]
+    assert search(made, "v0", at=1.6).notes == [
+        "no clip shows 0:01.6: the nearest is 0:01.3-0:01.6"
+    ]
     with pytest.raises(UsageError, match=r"there is nothing at 1.7 s: the video is 1.6 s long"):
         search(made, "v0", at=1.7)
-    with FeatureStore(made) as store, pytest.raises(UsageError, match=r"there is nothing at 1.7 s: the video is 1.6 s long"):
+    with (
+        FeatureStore(made) as store,
+        pytest.raises(UsageError, match=r"there is nothing at 1.7 s: the video is 1.6 s long"),
+    ):
         query_features(store, store["v0"].attr("path"), "pool5", at=1.7)
 
 
 @pytest.mark.parametrize(
     ("at", "clip"),
-    [(0.0, 0), (0.99, 0), (1.0, 1), (2.5, 2), (3.4, 3), (3.6, 3), (5.0, 3), (5.5, 4), (7.0, 4), (8.0, 4)],
+    [
+        (0.0, 0),
+        (0.99, 0),
+        (1.0, 1),
+        (2.5, 2),
+        (3.4, 3),
+        (3.6, 3),
+        (5.0, 3),
+        (5.5, 4),
+        (7.0, 4),
+        (8.0, 4),
+    ],
 )
 def test_which_clip_shows_a_time(at: float, clip: int) -> None:
     """Two clips end to end, two that overlap, a hole from 4.5 to 6, and a tail that no clip shows."""
@@ -107,7 +133,10 @@ def test_times_are_the_videos_own() -> None:
 def test_what_cannot_be_read_is_one_sentence(made: Path, tmp_path: Path) -> None:
     (tmp_path / "empty.mp4").write_bytes(b"")
     (tmp_path / "text.mp4").write_text("no video " * 1000)
-    for name, at, why in (("empty.mp4", None, "the file is empty"), ("text.mp4", 0.5, "cannot be read as video")):
+    for name, at, why in (
+        ("empty.mp4", None, "the file is empty"),
+        ("text.mp4", 0.5, "cannot be read as video"),
+    ):
         with pytest.raises(FeatxError, match=f"the query .*{name} cannot be read: {why}") as error:
             search(made, tmp_path / name, at=at)
         assert not isinstance(error.value, UsageError)
@@ -127,13 +156,28 @@ def test_rows_of_another_kind_are_not_compared(made: Path, tmp_path: Path) -> No
     copy = other_bytes(made.parent / "videos" / "v0.mp4", tmp_path / "copy.mp4")
     with h5py.File(made) as file:
         weights, decoder = file.attrs["weights"], file.attrs["decoder"]
-    gone = changed(made, tmp_path / "gone.h5", weights=weights.replace('"random"', '"x", "file": "/x.safetensors"', 1))
-    with pytest.raises(UsageError, match=r"checkpoint /x.safetensors is not there: give its file with --weights"):
+    gone = changed(
+        made,
+        tmp_path / "gone.h5",
+        weights=weights.replace('"random"', '"x", "file": "/x.safetensors"', 1),
+    )
+    with pytest.raises(
+        UsageError, match=r"checkpoint /x.safetensors is not there: give its file with --weights"
+    ):
         search(gone, copy)
-    other = changed(made, tmp_path / "other.h5", weights=weights.replace('"source": ', '"sha": 1, "source": ', 1))
-    with pytest.raises(UsageError, match=r"the query's rows would not be as those of .*other.h5: weights.sha is 1 there"):
+    other = changed(
+        made,
+        tmp_path / "other.h5",
+        weights=weights.replace('"source": ', '"sha": 1, "source": ', 1),
+    )
+    with pytest.raises(
+        UsageError,
+        match=r"the query's rows would not be as those of .*other.h5: weights.sha is 1 there",
+    ):
         search(other, copy)
-    older = changed(made, tmp_path / "older.h5", decoder=decoder.replace('"pyav": "', '"pyav": "0.', 1))
+    older = changed(
+        made, tmp_path / "older.h5", decoder=decoder.replace('"pyav": "', '"pyav": "0.', 1)
+    )
     with FeatureStore(older) as store:
         (note,) = query_features(store, copy, "pool5").notes
     assert "made with other settings than the file's: decoder.pyav is 0." in note

@@ -22,7 +22,12 @@ def out(tmp_path: Path) -> Path:
 def test_a_good_file_comes_out_the_same_to_the_bit(out: Path) -> None:
     found = verify(out)
     assert (found.problems, found.notes, found.unread) == ([], [], [])
-    assert (found.videos, found.clips, found.deviation, found.cosine) == (3, 9, 0.0, pytest.approx(1.0))
+    assert (found.videos, found.clips, found.deviation, found.cosine) == (
+        3,
+        9,
+        0.0,
+        pytest.approx(1.0),
+    )
 
 
 def test_a_row_of_another_clip_is_found(out: Path) -> None:

@@ -22,7 +22,12 @@ from featx.video.reader import open_video
 
 def literal_windows(n_frames: int, lengths: list[int]) -> list[tuple[int, int]]:
     """S-CNN's windows as the data's read-me has them: stride L/4, those that run past the end dropped."""
-    return [(start, length) for length in lengths for start in range(0, n_frames, length // 4) if start + length <= n_frames]
+    return [
+        (start, length)
+        for length in lengths
+        for start in range(0, n_frames, length // 4)
+        if start + length <= n_frames
+    ]
 
 
 @pytest.mark.parametrize("frames", [8, 16])
@@ -45,9 +50,16 @@ def test_a_video_shorter_than_the_shortest_window_is_looped() -> None:
 
 @pytest.mark.parametrize("n_frames", [1, 9, 16, 17, 100, 700])
 @pytest.mark.parametrize(
-    "spec", [window_spec(8), ClipSpec(frames=3, step=2, stride=5, scales=(2, 3, 7)), ClipSpec(frames=3, stride=2)]
+    "spec",
+    [
+        window_spec(8),
+        ClipSpec(frames=3, step=2, stride=5, scales=(2, 3, 7)),
+        ClipSpec(frames=3, stride=2),
+    ],
 )
-def test_a_clips_number_says_where_it_lies_without_the_videos_length(n_frames: int, spec: ClipSpec) -> None:
+def test_a_clips_number_says_where_it_lies_without_the_videos_length(
+    n_frames: int, spec: ClipSpec
+) -> None:
     every = placed(n_frames, spec)
     assert numbered(len(every), spec) == every
     assert numbered(0, spec) == []
@@ -109,7 +121,9 @@ def clip(tmp_path_factory: pytest.TempPathFactory) -> str:
         window_spec(4, lengths=(80, 160), fps=None),
     ],
 )
-def test_frames_of_every_window_are_those_that_a_whole_decode_gives(clip: str, spec: ClipSpec) -> None:
+def test_frames_of_every_window_are_those_that_a_whole_decode_gives(
+    clip: str, spec: ClipSpec
+) -> None:
     frames = [frame.image()[:8, :8].tobytes() for frame in open_video(clip)]
     assert len(set(frames)) == 75
     step = 1 if spec.fps is None else round(25 / spec.fps)
@@ -152,8 +166,16 @@ def test_of_long_windows_no_more_frames_are_held_than_they_show(clip: str) -> No
     assert most <= 2 * (4 + 64 // 16)
 
 
-def test_extraction_at_scales_is_recorded_verified_and_another_than_without(clip: str, tmp_path: Path) -> None:
-    asked: dict[str, Any] = {"model": "res2d", "weights": "random", "layers": ["pool5"], "device": "cpu", "workers": 1}
+def test_extraction_at_scales_is_recorded_verified_and_another_than_without(
+    clip: str, tmp_path: Path
+) -> None:
+    asked: dict[str, Any] = {
+        "model": "res2d",
+        "weights": "random",
+        "layers": ["pool5"],
+        "device": "cpu",
+        "workers": 1,
+    }
     one, several = tmp_path / "one.h5", tmp_path / "several.h5"
     extract(clip, one, Settings(**asked))
     extract(clip, several, Settings(**asked, scales=(1, 4)))
@@ -175,8 +197,16 @@ def test_windows_that_are_shorter_than_a_frame_are_in_order(tmp_path: Path) -> N
     # At one frame a second, windows of 0.64 and of 1.28 s end with the same frame, and not in the order of their ticks.
     path = encode(tmp_path / "slow.mp4", 12, fps=1)
     out = tmp_path / "slow.h5"
-    asked: dict[str, Any] = {"model": "res2d", "weights": "random", "layers": ["pool5"], "device": "cpu", "workers": 1}
-    extract(str(path), out, Settings(**asked, fps=25.0, frames=1, step=16, stride=4, scales=(1, 2, 4)))
+    asked: dict[str, Any] = {
+        "model": "res2d",
+        "weights": "random",
+        "layers": ["pool5"],
+        "device": "cpu",
+        "workers": 1,
+    }
+    extract(
+        str(path), out, Settings(**asked, fps=25.0, frames=1, step=16, stride=4, scales=(1, 2, 4))
+    )
     with FeatureStore(out) as store:
         assert (np.diff(store[0].clip_frames[:, 1]) < 0).any()
     assert verify(out, clips=2).ok

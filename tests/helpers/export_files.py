@@ -34,13 +34,24 @@ def extracted(
     rows, places, about = {}, {}, {}
     for number, (video_id, times) in enumerate(sorted(videos.items())):
         n = len(times) - 1
-        sampled = np.arange(n) if spec.fps is None else np.asarray(resample(times[:-1].tolist(), float(times[-1]), spec.fps))
+        sampled = (
+            np.arange(n)
+            if spec.fps is None
+            else np.asarray(resample(times[:-1].tolist(), float(times[-1]), spec.fps))
+        )
         bounds = np.append(sampled, n)
         first = starts(len(sampled), spec)
-        clips = np.asarray([(bounds[s], max(bounds[clip_end(s, len(sampled), spec)], bounds[s] + 1)) for s in first])
+        clips = np.asarray(
+            [
+                (bounds[s], max(bounds[clip_end(s, len(sampled), spec)], bounds[s] + 1))
+                for s in first
+            ]
+        )
         middles = times[clips].mean(axis=1)
         numbers = np.full(len(first), number)
-        rows[video_id] = {"pool5": np.stack([middles, numbers, np.arange(len(first))], axis=1).astype(np.float32)}
+        rows[video_id] = {
+            "pool5": np.stack([middles, numbers, np.arange(len(first))], axis=1).astype(np.float32)
+        }
         places[video_id] = clips, times[clips]
         duration = float(times[-1] - times[0])
         about[video_id] = {"frames": n, "fps": n / duration, "duration_s": duration, "looped": len(sampled) < spec.span,
@@ -58,6 +69,8 @@ def annotated(folder: Path, side: str, instances: Sequence[tuple[str, str, float
     """Write THUMOS'14's annotations of a side: rows of class, video, start and end in seconds."""
     folder.mkdir(parents=True, exist_ok=True)
     for name in {row[0] for row in instances}:
-        lines = [f"{video}  {start} {end}" for label, video, start, end in instances if label == name]
+        lines = [
+            f"{video}  {start} {end}" for label, video, start, end in instances if label == name
+        ]
         (folder / f"{name}_{side}.txt").write_text("\n".join(lines) + "\n", encoding="utf-8")
     return folder

@@ -13,7 +13,13 @@ from featx.store.file import SETTINGS, _Writer
 
 SETTINGS_OF_HAND_MADE: dict[str, Any] = {
     "model": {"name": "res3d", "num_classes": 487},
-    "weights": {"name": "hand-made", "sha256": "0" * 64, "source": None, "licence": None, "seed": None},
+    "weights": {
+        "name": "hand-made",
+        "sha256": "0" * 64,
+        "source": None,
+        "licence": None,
+        "seed": None,
+    },
     "layers": ["pool5"],
     "clip": {"frames": 8, "step": 2, "stride": 16, "fps": None, "tail": "drop"},
     "transform": {"resize": [128, 171], "crop": 112, "crops": "center", "flip": False},
@@ -34,7 +40,9 @@ def write_features(
 ) -> Path:
     """Write a feature file. videos: id -> layer -> (T, D); attrs: id -> further attributes; settings: other than usual."""
     layers = list(next(iter(videos.values()))) if videos else ["pool5"]
-    with _Writer(path, dict.fromkeys(SETTINGS) | SETTINGS_OF_HAND_MADE | {"layers": layers} | settings) as writer:
+    with _Writer(
+        path, dict.fromkeys(SETTINGS) | SETTINGS_OF_HAND_MADE | {"layers": layers} | settings
+    ) as writer:
         for video_id in sorted(videos):
             group = writer.file.require_group(video_id)
             n = 0
@@ -56,7 +64,10 @@ def write_features(
 
 
 def write_dataset(
-    path: Path, rows: Sequence[tuple[str, str, str]], *, header: Sequence[str] = ("path", "label", "split")
+    path: Path,
+    rows: Sequence[tuple[str, str, str]],
+    *,
+    header: Sequence[str] = ("path", "label", "split"),
 ) -> Path:
     """Write a csv dataset and an empty file for each of its videos: rows of path, label, split (and what `header` adds)."""
     path.parent.mkdir(parents=True, exist_ok=True)
@@ -71,8 +82,12 @@ def write_dataset(
     return path
 
 
-def clustered(labels: Sequence[int], dims: int, *, seed: int = 0, spread: float = 1.0) -> np.ndarray:
+def clustered(
+    labels: Sequence[int], dims: int, *, seed: int = 0, spread: float = 1.0
+) -> np.ndarray:
     """Return (N, dims) non-negative rows around a centre a class, as after a ReLU."""
     rng = np.random.default_rng(seed)
     centres = rng.normal(size=(max(labels) + 1, dims))
-    return np.maximum(0, centres[np.asarray(labels)] + spread * rng.normal(size=(len(labels), dims))).astype(np.float32)
+    return np.maximum(
+        0, centres[np.asarray(labels)] + spread * rng.normal(size=(len(labels), dims))
+    ).astype(np.float32)

@@ -21,7 +21,15 @@ class Maker:
         self.state: State = {}
         self._generator = None if seed is None else torch.Generator().manual_seed(seed)
 
-    def _put(self, name: str, shape: Sequence[int], scale: float = 1.0, offset: float = 0.0, *, uniform: bool = False) -> None:
+    def _put(
+        self,
+        name: str,
+        shape: Sequence[int],
+        scale: float = 1.0,
+        offset: float = 0.0,
+        *,
+        uniform: bool = False,
+    ) -> None:
         if self._generator is None:
             self.state[name] = torch.zeros(1).expand(*shape)
         else:
@@ -49,7 +57,13 @@ class Maker:
         self._put(f"{name}.bias", (outputs,), 0.1)
 
 
-def conv(s: State, name: str, x: torch.Tensor, stride: int | Sequence[int] = 1, padding: int | Sequence[int] = 0) -> torch.Tensor:
+def conv(
+    s: State,
+    name: str,
+    x: torch.Tensor,
+    stride: int | Sequence[int] = 1,
+    padding: int | Sequence[int] = 0,
+) -> torch.Tensor:
     """Convolve as the kernel's dimensions say, in 2D or 3D."""
     weight = s[f"{name}.weight"]
     convolve = F.conv2d if weight.dim() == 4 else F.conv3d
@@ -57,7 +71,14 @@ def conv(s: State, name: str, x: torch.Tensor, stride: int | Sequence[int] = 1, 
 
 
 def norm(s: State, name: str, x: torch.Tensor) -> torch.Tensor:
-    return F.batch_norm(x, s[f"{name}.running_mean"], s[f"{name}.running_var"], s[f"{name}.weight"], s[f"{name}.bias"], eps=1e-5)
+    return F.batch_norm(
+        x,
+        s[f"{name}.running_mean"],
+        s[f"{name}.running_var"],
+        s[f"{name}.weight"],
+        s[f"{name}.bias"],
+        eps=1e-5,
+    )
 
 
 def linear(s: State, name: str, x: torch.Tensor) -> torch.Tensor:
@@ -71,7 +92,11 @@ def trainable(s: State) -> int:
 
 # ---------------------------------------------------------------- torchvision.models.video
 
-VIDEO = {"r3d_18": (3, 3, 3, 3), "mc3_18": (3, 1, 1, 1), "r2plus1d_18": None}  # temporal kernels of layer1 ... layer4
+VIDEO = {
+    "r3d_18": (3, 3, 3, 3),
+    "mc3_18": (3, 1, 1, 1),
+    "r2plus1d_18": None,
+}  # temporal kernels of layer1 ... layer4
 
 
 def video_state(kind: str, classes: int = 400, seed: int | None = 3) -> State:
@@ -100,7 +125,9 @@ def video_state(kind: str, classes: int = 400, seed: int | None = 3) -> State:
     for layer, width in enumerate((64, 128, 256, 512), start=1):
         for block in range(2):
             at, time = f"layer{layer}.{block}", None if times is None else times[layer - 1]
-            middle = (inputs * width * 27) // (inputs * 9 + 3 * width)  # of both of the block's units
+            middle = (inputs * width * 27) // (
+                inputs * 9 + 3 * width
+            )  # of both of the block's units
             unit(f"{at}.conv1", width, inputs, middle, time)
             unit(f"{at}.conv2", width, width, middle, time)
             if inputs != width:
@@ -116,11 +143,15 @@ def video_forward(s: State, x: torch.Tensor) -> torch.Tensor:
 
     def unit(at: str, x: torch.Tensor, stride: int) -> torch.Tensor:
         if f"{at}.0.0.weight" in s:
-            x = F.relu(norm(s, f"{at}.0.1", conv(s, f"{at}.0.0", x, (1, stride, stride), (0, 1, 1))))
+            x = F.relu(
+                norm(s, f"{at}.0.1", conv(s, f"{at}.0.0", x, (1, stride, stride), (0, 1, 1)))
+            )
             x = conv(s, f"{at}.0.3", x, (stride, 1, 1), (1, 0, 0))
         else:
             time = s[f"{at}.0.weight"].shape[2]
-            x = conv(s, f"{at}.0", x, (stride if time == 3 else 1, stride, stride), (time // 2, 1, 1))
+            x = conv(
+                s, f"{at}.0", x, (stride if time == 3 else 1, stride, stride), (time // 2, 1, 1)
+            )
         return norm(s, f"{at}.1", x)
 
     if "stem.3.weight" in s:
@@ -134,7 +165,11 @@ def video_forward(s: State, x: torch.Tensor) -> torch.Tensor:
             y = unit(f"{at}.conv2", F.relu(unit(f"{at}.conv1", x, stride)), 1)
             if stride == 2:
                 flat = f"{at}.conv1.0.weight" in s and s[f"{at}.conv1.0.weight"].shape[2] == 1
-                x = norm(s, f"{at}.downsample.1", conv(s, f"{at}.downsample.0", x, (1, 2, 2) if flat else 2))
+                x = norm(
+                    s,
+                    f"{at}.downsample.1",
+                    conv(s, f"{at}.downsample.0", x, (1, 2, 2) if flat else 2),
+                )
             x = F.relu(x + y)
     return linear(s, "fc", x.mean(dim=(2, 3, 4)))
 
@@ -150,7 +185,9 @@ RESNETS = {
 }
 
 
-def resnet_state(depth: int, *, dims: int, projected: bool, classes: int, seed: int | None = 5) -> State:
+def resnet_state(
+    depth: int, *, dims: int, projected: bool, classes: int, seed: int | None = 5
+) -> State:
     """A ResNet of 2 or 3 dimensions; `projected`: its shortcuts have weights (type B), or none (type A)."""
     m = Maker(seed)
     blocks, bottleneck = RESNETS[depth]
@@ -162,8 +199,12 @@ def resnet_state(depth: int, *, dims: int, projected: bool, classes: int, seed: 
         outputs = 4 * width if bottleneck else width
         for block in range(count):
             at = f"layer{layer}.{block}"
-            shapes = [(width, inputs, 1), (width, width, 3), (outputs, width, 1)] if bottleneck else []
-            for i, (o, n, k) in enumerate(shapes or [(width, inputs, 3), (width, width, 3)], start=1):
+            shapes = (
+                [(width, inputs, 1), (width, width, 3), (outputs, width, 1)] if bottleneck else []
+            )
+            for i, (o, n, k) in enumerate(
+                shapes or [(width, inputs, 3), (width, width, 3)], start=1
+            ):
                 m.conv(f"{at}.conv{i}", o, n, *[k] * dims)
                 m.norm(f"{at}.bn{i}", o)
             if projected and block == 0 and (layer > 1 or inputs != outputs):
@@ -174,7 +215,9 @@ def resnet_state(depth: int, *, dims: int, projected: bool, classes: int, seed: 
     return m.state
 
 
-def resnet_trunk(s: State, x: torch.Tensor, depth: int, upto: tuple[int, int] | None = None) -> torch.Tensor:
+def resnet_trunk(
+    s: State, x: torch.Tensor, depth: int, upto: tuple[int, int] | None = None
+) -> torch.Tensor:
     """x: (N, 3, [T,] H, W) -> what the last block, or block `upto` (layer, number), gives."""
     blocks, bottleneck = RESNETS[depth]
     three_d = x.dim() == 5
@@ -195,7 +238,9 @@ def resnet_trunk(s: State, x: torch.Tensor, depth: int, upto: tuple[int, int] | 
                 x = norm(s, f"{at}.downsample.1", conv(s, f"{at}.downsample.0", x, stride))
             elif x.shape != y.shape:
                 x = F.avg_pool3d(x, 1, stride)
-                x = torch.cat([x, torch.zeros(x.shape[0], y.shape[1] - x.shape[1], *x.shape[2:])], dim=1)
+                x = torch.cat(
+                    [x, torch.zeros(x.shape[0], y.shape[1] - x.shape[1], *x.shape[2:])], dim=1
+                )
             x = F.relu(x + y)
             if upto == (layer, block):
                 return x
@@ -238,7 +283,15 @@ def c3d_state(classes: int | None, seed: int | None = 7) -> State:
     """C3D under the names that DavideA/c3d-pytorch gives its layers, fc8 left out for None."""
     m = Maker(seed)
     for name, (outputs, inputs) in C3D.items():
-        m.conv({"conv1a": "conv1", "conv2a": "conv2"}.get(name, name), outputs, inputs, 3, 3, 3, bias=True)
+        m.conv(
+            {"conv1a": "conv1", "conv2a": "conv2"}.get(name, name),
+            outputs,
+            inputs,
+            3,
+            3,
+            3,
+            bias=True,
+        )
     m.linear("fc6", 4096, 8192)
     m.linear("fc7", 4096, 4096)
     if classes is not None:
@@ -267,13 +320,17 @@ def c3d_forward(s: State, x: torch.Tensor, *, padded: bool) -> dict[str, torch.T
 
     def pool(x: torch.Tensor, number: int) -> torch.Tensor:
         if padded:
-            return F.max_pool3d(x, (1 if number == 1 else 2, 2, 2), padding=(0, 1, 1) if number == 5 else 0)
+            return F.max_pool3d(
+                x, (1 if number == 1 else 2, 2, 2), padding=(0, 1, 1) if number == 5 else 0
+            )
         t, h, w = x.shape[2:]
         # Caffe rounds up: what is missing at the end counts as nothing.
         x = F.pad(x, (0, w % 2, 0, h % 2, 0, t % 2 if number > 1 else 0), value=-torch.inf)
         return F.max_pool3d(x, (1 if number == 1 else 2, 2, 2))
 
-    for number, names in enumerate((["conv1"], ["conv2"], ["conv3a", "conv3b"], ["conv4a", "conv4b"], ["conv5a", "conv5b"]), 1):
+    for number, names in enumerate(
+        (["conv1"], ["conv2"], ["conv3a", "conv3b"], ["conv4a", "conv4b"], ["conv5a", "conv5b"]), 1
+    ):
         for name in names:
             x = F.relu(conv(s, name, x, 1, 1))
         x = pool(x, number)
@@ -286,7 +343,26 @@ def c3d_forward(s: State, x: torch.Tensor, *, padded: bool) -> dict[str, torch.T
 
 # ---------------------------------------------------------------- ImageNet: VGG-16, DenseNets
 
-VGG16 = (64, 64, 0, 128, 128, 0, 256, 256, 256, 0, 512, 512, 512, 0, 512, 512, 512, 0)  # 0: a pooling
+VGG16 = (
+    64,
+    64,
+    0,
+    128,
+    128,
+    0,
+    256,
+    256,
+    256,
+    0,
+    512,
+    512,
+    512,
+    0,
+    512,
+    512,
+    512,
+    0,
+)  # 0: a pooling
 
 
 def vgg_state(widths: Sequence[int] = VGG16, seed: int | None = 9) -> State:
@@ -353,7 +429,9 @@ def densenet_lower(s: State, x: torch.Tensor) -> torch.Tensor:
         for layer in range(1, 7):
             at = f"features.denseblock{block}.denselayer{layer}"
             y = conv(s, f"{at}.conv1", F.relu(norm(s, f"{at}.norm1", x)))
-            x = torch.cat([x, conv(s, f"{at}.conv2", F.relu(norm(s, f"{at}.norm2", y)), 1, 1)], dim=1)
+            x = torch.cat(
+                [x, conv(s, f"{at}.conv2", F.relu(norm(s, f"{at}.norm2", y)), 1, 1)], dim=1
+            )
         return x
 
     x = F.max_pool2d(F.relu(norm(s, "features.norm0", conv(s, "features.conv0", x, 2, 3))), 3, 2, 1)

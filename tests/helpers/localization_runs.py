@@ -49,7 +49,9 @@ def detections(rows: Sequence[Found], classes: tuple[str, ...] = ("jump", "run")
     )
 
 
-def random_run(seed: int, *, videos: int = 4, classes: tuple[str, ...] = ("jump", "run")) -> tuple[Annotations, Detections]:
+def random_run(
+    seed: int, *, videos: int = 4, classes: tuple[str, ...] = ("jump", "run")
+) -> tuple[Annotations, Detections]:
     """Ground truth and detections that overlap it in all manners, equal tIoUs among them."""
     rng = np.random.default_rng(seed)
     instances, found = [], []
@@ -61,10 +63,20 @@ def random_run(seed: int, *, videos: int = 4, classes: tuple[str, ...] = ("jump"
             for _ in range(rng.integers(0, 4)):
                 shift, other = rng.integers(-2, 3, 2)
                 label = name if rng.random() < 0.8 else str(rng.choice(classes))
-                found.append((f"v{n}", label, max(0.0, start + shift), max(start + 1, end + other) + 1.0, float(rng.random())))
+                found.append(
+                    (
+                        f"v{n}",
+                        label,
+                        max(0.0, start + shift),
+                        max(start + 1, end + other) + 1.0,
+                        float(rng.random()),
+                    )
+                )
     return truth(instances, classes=classes, ambiguous=[("v0", 20, 24)]), detections(found, classes)
 
 
-def judged_at(annotations: Annotations, found: Detections, tiou: float = 0.5, protocol: Protocol = "thumos14") -> Judged:
+def judged_at(
+    annotations: Annotations, found: Detections, tiou: float = 0.5, protocol: Protocol = "thumos14"
+) -> Judged:
     evaluation = evaluate(found, annotations, tious=(tiou,), protocol=protocol)
     return judge(evaluation, evaluation.thresholds[0], annotations)

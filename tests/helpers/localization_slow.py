@@ -11,12 +11,16 @@ from featx.tasks.localization._types import Detections, Windows
 
 THUMOS = SHARED / "thumos14"
 SCNN = THUMOS / "scnn_c3d"
-published = pytest.mark.skipif(not SCNN.is_dir(), reason=f"the S-CNN authors' files are not in {SCNN}")
+published = pytest.mark.skipif(
+    not SCNN.is_dir(), reason=f"the S-CNN authors' files are not in {SCNN}"
+)
 
 Row = tuple[str, float, float, float]  # video, start, end, score
 
 
-def thumos_flags(rows: list[Row], truth: list[Instance], ambiguous: list[Instance], tiou: float) -> list[tuple[float, bool]]:
+def thumos_flags(
+    rows: list[Row], truth: list[Instance], ambiguous: list[Instance], tiou: float
+) -> list[tuple[float, bool]]:
     """One class's (score, true positive) in the order of evaluation, as TH14eventdetpr collects them video by video."""
     collected: list[tuple[float, bool]] = []
     for video in sorted({r[0] for r in rows} | {i.video for i in truth}):
@@ -115,7 +119,9 @@ def ap_of(found: Detections, annotations: Annotations, tiou: float, protocol: st
         if not truth:
             values.append(float("nan"))
         elif protocol == "thumos14":
-            values.append(thumos_ap(thumos_flags(rows, truth, list(annotations.ambiguous), tiou), len(truth)))
+            values.append(
+                thumos_ap(thumos_flags(rows, truth, list(annotations.ambiguous), tiou), len(truth))
+            )
         else:
             values.append(activitynet_ap(activitynet_flags(rows, truth, tiou), len(truth)))
     return values
@@ -123,14 +129,22 @@ def ap_of(found: Detections, annotations: Annotations, tiou: float, protocol: st
 
 def rows_of(found: Detections, name: str) -> list[Row]:
     return [
-        (found.videos[found.video[n]], float(found.start[n]), float(found.end[n]), float(found.score[n]))
+        (
+            found.videos[found.video[n]],
+            float(found.start[n]),
+            float(found.end[n]),
+            float(found.score[n]),
+        )
         for n in range(len(found))
         if found.classes[found.label[n]] == name
     ]
 
 
 def annotations_of(
-    instances: list[Instance], *, classes: tuple[str, ...] = ("Jump", "Run", "Swim"), videos: tuple[str, ...] | None = None
+    instances: list[Instance],
+    *,
+    classes: tuple[str, ...] = ("Jump", "Run", "Swim"),
+    videos: tuple[str, ...] | None = None,
 ) -> Annotations:
     """Ground truth of instances; label -1 is ambiguous."""
     there = sorted({i.video for i in instances})
@@ -144,7 +158,9 @@ def annotations_of(
     )
 
 
-def detections_of(rows: list[tuple[str, str, float, float, float]], classes: tuple[str, ...]) -> Detections:
+def detections_of(
+    rows: list[tuple[str, str, float, float, float]], classes: tuple[str, ...]
+) -> Detections:
     """Detections of (video, class, start, end, score)."""
     videos = tuple(dict.fromkeys(row[0] for row in rows))
     return Detections(
@@ -158,7 +174,9 @@ def detections_of(rows: list[tuple[str, str, float, float, float]], classes: tup
     )
 
 
-def random_case(seed: int, *, ties: bool, n_videos: int = 5, n_detections: int = 160) -> tuple[Detections, Annotations]:
+def random_case(
+    seed: int, *, ties: bool, n_videos: int = 5, n_detections: int = 160
+) -> tuple[Detections, Annotations]:
     """Crowded videos: instances that overlap, ambiguous stretches, and with `ties` times and scores of one decimal."""
     rng = np.random.default_rng(seed)
     videos = [f"v{n}" for n in rng.permutation(n_videos)]
@@ -168,11 +186,15 @@ def random_case(seed: int, *, ties: bool, n_videos: int = 5, n_detections: int =
         start = rng.uniform(0, 20, n)
         end = start + rng.uniform(0.5, 6, n)
         decimals = 1 if ties else 12
-        return [(round(s, decimals), round(e, decimals)) for s, e in zip(start.tolist(), end.tolist(), strict=True)]
+        return [
+            (round(s, decimals), round(e, decimals))
+            for s, e in zip(start.tolist(), end.tolist(), strict=True)
+        ]
 
     labels = rng.integers(-1, 3, 40)
     instances = [
-        Instance(videos[rng.integers(n_videos)], int(label), *span) for label, span in zip(labels, spans(40), strict=True)
+        Instance(videos[rng.integers(n_videos)], int(label), *span)
+        for label, span in zip(labels, spans(40), strict=True)
     ]
     scores = rng.random(n_detections)
     scores = np.round(scores, 1) if ties else scores

@@ -72,7 +72,9 @@ def _maker(make: Maker) -> Maker:
 # ---------------------------------------------------------------- writing
 
 
-def pictures(count: int = COUNT, size: tuple[int, int] = SIZE, *, name: str = "move_right", seed: int = 0) -> list[np.ndarray]:
+def pictures(
+    count: int = COUNT, size: tuple[int, int] = SIZE, *, name: str = "move_right", seed: int = 0
+) -> list[np.ndarray]:
     return list(synth.frames(name, count=count, size=size, seed=seed))
 
 
@@ -124,9 +126,13 @@ def _aac(output: Any) -> Any:
 
 
 def _write_sound(output: Any, stream: Any, seconds: float) -> None:
-    wave = 0.3 * np.sin(2 * np.pi * 440 * np.arange(int(seconds * 44100)) / 44100).astype(np.float32)
+    wave = 0.3 * np.sin(2 * np.pi * 440 * np.arange(int(seconds * 44100)) / 44100).astype(
+        np.float32
+    )
     for start in range(0, len(wave) - 1023, 1024):
-        frame = av.AudioFrame.from_ndarray(wave[None, start : start + 1024], format="fltp", layout="mono")
+        frame = av.AudioFrame.from_ndarray(
+            wave[None, start : start + 1024], format="fltp", layout="mono"
+        )
         frame.sample_rate, frame.pts, frame.time_base = 44100, start, Fraction(1, 44100)
         output.mux(stream.encode(frame))
     output.mux(stream.encode(None))
@@ -168,7 +174,9 @@ def _patched(source: Path, target: Path, patch: Callable[[bytearray], None]) -> 
 
 def _noisy_middle(content: bytearray, first: int, last: int, *, seed: int) -> None:
     """Overwrite three runs of 60 bytes in the middle third of content[first:last]."""
-    for number, at in enumerate(np.linspace(first + (last - first) // 3, last - (last - first) // 3, 3).astype(int)):
+    for number, at in enumerate(
+        np.linspace(first + (last - first) // 3, last - (last - first) // 3, 3).astype(int)
+    ):
         content[at : at + 60] = _noise(60, seed + number)
 
 
@@ -186,13 +194,30 @@ def _not_video(root: Path) -> Iterator[OddVideo]:
     yield refused("random_bytes.mp4", _noise(50_000, 1), None)
     yield refused("text.mp4", b"This is not a video. " * 400, None)
     yield refused("one_byte.avi", b"R", None)
-    yield refused("header_only.mp4", b"\0\0\0\x18ftypisom\0\0\2\0isomiso2", None, "an ftyp box and no more")
-    yield refused("playlist_passwd.mp4", b"#EXTM3U\n#EXTINF:1,\n/etc/passwd\n#EXT-X-ENDLIST\n", None, "must not be followed")
+    yield refused(
+        "header_only.mp4", b"\0\0\0\x18ftypisom\0\0\2\0isomiso2", None, "an ftyp box and no more"
+    )
+    yield refused(
+        "playlist_passwd.mp4",
+        b"#EXTM3U\n#EXTINF:1,\n/etc/passwd\n#EXT-X-ENDLIST\n",
+        None,
+        "must not be followed",
+    )
     write(root / "beside.ts", container="mpegts")
     playlist = b"#EXTM3U\n#EXT-X-TARGETDURATION:2\n#EXTINF:1.6,\nbeside.ts\n#EXT-X-ENDLIST\n"
-    yield refused("playlist_beside.mp4", playlist, "playlist|not a video", "points to a good file; must not be followed")
+    yield refused(
+        "playlist_beside.mp4",
+        playlist,
+        "playlist|not a video",
+        "points to a good file; must not be followed",
+    )
     script = b"ffconcat version 1.0\nfile 'beside.ts'\n"
-    yield refused("concat_beside.mp4", script, "playlist|not a video", "points to a good file; must not be followed")
+    yield refused(
+        "concat_beside.mp4",
+        script,
+        "playlist|not a video",
+        "points to a good file; must not be followed",
+    )
     yield OddVideo("playlist_target", root / "beside.ts", "ok", frames=COUNT, size=SIZE)
 
     picture = root / "still_png.mp4"
@@ -201,7 +226,14 @@ def _not_video(root: Path) -> Iterator[OddVideo]:
         stream.height, stream.width, stream.pix_fmt = *SIZE, "rgb24"
         output.mux(stream.encode(av.VideoFrame.from_ndarray(pictures(1)[0], format="rgb24")))
         output.mux(stream.encode(None))
-    yield OddVideo("still_png", picture, "fail", "picture|not a video", 0, "libavformat opens it as a video of one frame")
+    yield OddVideo(
+        "still_png",
+        picture,
+        "fail",
+        "picture|not a video",
+        0,
+        "libavformat opens it as a video of one frame",
+    )
 
     zeros = root / "zeros.mp4"
     with zeros.open("wb") as file:
@@ -215,7 +247,14 @@ def _not_video(root: Path) -> Iterator[OddVideo]:
 
     cover = _mp3_with_cover(picture.read_bytes())
     (root / "audio_with_cover.mp4").write_bytes(cover)
-    yield OddVideo("audio_with_cover", root / "audio_with_cover.mp4", "fail", "no video", 0, "mp3; the cover is a picture")
+    yield OddVideo(
+        "audio_with_cover",
+        root / "audio_with_cover.mp4",
+        "fail",
+        "no video",
+        0,
+        "mp3; the cover is a picture",
+    )
 
 
 def _mp3_with_cover(png: bytes) -> bytes:
@@ -224,7 +263,9 @@ def _mp3_with_cover(png: bytes) -> bytes:
     encoder.time_base = Fraction(1, 44100)
     sound = b""
     for start in range(0, 1152 * 20, 1152):
-        frame = av.AudioFrame.from_ndarray(np.zeros((1, 1152), np.float32), format="fltp", layout="mono")
+        frame = av.AudioFrame.from_ndarray(
+            np.zeros((1, 1152), np.float32), format="fltp", layout="mono"
+        )
         frame.sample_rate, frame.pts, frame.time_base = 44100, start, Fraction(1, 44100)
         sound += b"".join(bytes(packet) for packet in encoder.encode(frame))
     picture = b"\0image/png\0\x03\0" + png
@@ -239,11 +280,39 @@ def _mp3_with_cover(png: bytes) -> bytes:
 @_maker
 def _cut(root: Path) -> Iterator[OddVideo]:
     at_end = write(root / "whole.mp4")
-    yield OddVideo("whole", at_end, "ok", frames=COUNT, size=SIZE, times=_times(), note="healthy; index at the end")
+    yield OddVideo(
+        "whole",
+        at_end,
+        "ok",
+        frames=COUNT,
+        size=SIZE,
+        times=_times(),
+        note="healthy; index at the end",
+    )
     fast = write(root / "faststart.mp4", options={"g": "10"}, muxer={"movflags": "faststart"})
-    yield OddVideo("faststart", fast, "ok", frames=COUNT, size=SIZE, times=_times(), note="healthy; index first")
-    fragments = write(root / "fragments.mp4", options={"g": "10", "bf": "0"}, muxer={"movflags": "frag_keyframe+empty_moov"})
-    yield OddVideo("fragments", fragments, "ok", frames=COUNT, size=SIZE, times=_times(), note="no frame count in its header")
+    yield OddVideo(
+        "faststart",
+        fast,
+        "ok",
+        frames=COUNT,
+        size=SIZE,
+        times=_times(),
+        note="healthy; index first",
+    )
+    fragments = write(
+        root / "fragments.mp4",
+        options={"g": "10", "bf": "0"},
+        muxer={"movflags": "frag_keyframe+empty_moov"},
+    )
+    yield OddVideo(
+        "fragments",
+        fragments,
+        "ok",
+        frames=COUNT,
+        size=SIZE,
+        times=_times(),
+        note="no frame count in its header",
+    )
     avi = write(root / "mpeg4.avi", codec="mpeg4", options={"qmin": "2", "qmax": "3", "g": "10"})
     yield OddVideo("mpeg4_avi", avi, "ok", frames=COUNT, size=SIZE, times=_times())
 
@@ -252,12 +321,28 @@ def _cut(root: Path) -> Iterator[OddVideo]:
         path = root / name
         path.write_bytes(content[: int(len(content) * share)])
         frames = 0 if expect == "fail" else None
-        return OddVideo(Path(name).stem, path, expect, None, frames, note or f"cut at {share:.0%}", damaged=expect == "ok")
+        return OddVideo(
+            Path(name).stem,
+            path,
+            expect,
+            None,
+            frames,
+            note or f"cut at {share:.0%}",
+            damaged=expect == "ok",
+        )
 
     yield cut(at_end, "cut_no_index_50.mp4", 0.50, "fail")
     yield cut(at_end, "cut_no_index_95.mp4", 0.95, "fail")
-    described = box(fast.read_bytes(), "moov", "trak", "mdia", "minf", "stbl")[0] / fast.stat().st_size
-    yield cut(fast, "cut_in_index.mp4", described, "fail", note="cut where the index would say what codec it is")
+    described = (
+        box(fast.read_bytes(), "moov", "trak", "mdia", "minf", "stbl")[0] / fast.stat().st_size
+    )
+    yield cut(
+        fast,
+        "cut_in_index.mp4",
+        described,
+        "fail",
+        note="cut where the index would say what codec it is",
+    )
     yield cut(fast, "cut_indexed_50.mp4", 0.50, "ok")
     yield cut(fast, "cut_indexed_95.mp4", 0.95, "ok")
     yield cut(fragments, "cut_fragments_60.mp4", 0.60, "ok")
@@ -273,13 +358,17 @@ def _cut(root: Path) -> Iterator[OddVideo]:
         del content[start + 8 :]
 
     path = _patched(fast, root / "no_content.mp4", empty_mdat)
-    yield OddVideo("no_content", path, "fail", None, 0, "an index of 40 frames and an mdat of no length")
+    yield OddVideo(
+        "no_content", path, "fail", None, 0, "an index of 40 frames and an mdat of no length"
+    )
 
     with av.open(str(root / "no_samples.mp4"), "w", format="mp4") as output:
         stream: Any = output.add_stream("mpeg4", rate=RATE)
         stream.height, stream.width, stream.pix_fmt = *SIZE, "yuv420p"
         output.start_encoding()
-    yield OddVideo("no_samples", root / "no_samples.mp4", "fail", None, 0, "a track without a single frame")
+    yield OddVideo(
+        "no_samples", root / "no_samples.mp4", "fail", None, 0, "a track without a single frame"
+    )
 
 
 @_maker
@@ -289,14 +378,20 @@ def _corrupted(root: Path) -> Iterator[OddVideo]:
 
     h264 = write(root / ".source.mp4", options={"g": "20", "bf": "0"})
     path = _patched(h264, root / "corrupt_h264.mp4", noisy_mdat)
-    yield OddVideo("corrupt_h264", path, "ok", note="noise written over parts of the middle", damaged=True)
+    yield OddVideo(
+        "corrupt_h264", path, "ok", note="noise written over parts of the middle", damaged=True
+    )
 
     def noisy_movi(content: bytearray) -> None:
         _noisy_middle(content, content.index(b"movi"), content.index(b"idx1"), seed=8)
 
-    mpeg4 = write(root / ".source.avi", codec="mpeg4", options={"qmin": "2", "qmax": "3", "g": "10"})
+    mpeg4 = write(
+        root / ".source.avi", codec="mpeg4", options={"qmin": "2", "qmax": "3", "g": "10"}
+    )
     path = _patched(mpeg4, root / "corrupt_mpeg4.avi", noisy_movi)
-    yield OddVideo("corrupt_mpeg4", path, "ok", note="noise written over parts of the middle", damaged=True)
+    yield OddVideo(
+        "corrupt_mpeg4", path, "ok", note="noise written over parts of the middle", damaged=True
+    )
 
     def all_noise(content: bytearray) -> None:
         start, end = box(content, "mdat")
@@ -311,12 +406,22 @@ def _corrupted(root: Path) -> Iterator[OddVideo]:
         content[middle:end] = bytes(end - middle)
 
     path = _patched(h264, root / "zeroed_half.mp4", zeroed)
-    yield OddVideo("zeroed_half", path, "ok", note="a download's unwritten second half", damaged=True)
+    yield OddVideo(
+        "zeroed_half", path, "ok", note="a download's unwritten second half", damaged=True
+    )
     h264.unlink()
     mpeg4.unlink()
 
-    path = write(root / "no_first_key.mkv", options={"g": "15", "bf": "0"}, keep=lambda number: number != 0)
-    yield OddVideo("no_first_key", path, "ok", note="the first key frame is gone; the second is frame 15", damaged=True)
+    path = write(
+        root / "no_first_key.mkv", options={"g": "15", "bf": "0"}, keep=lambda number: number != 0
+    )
+    yield OddVideo(
+        "no_first_key",
+        path,
+        "ok",
+        note="the first key frame is gone; the second is frame 15",
+        damaged=True,
+    )
 
 
 # ---------------------------------------------------------------- sizes and formats
@@ -334,8 +439,17 @@ def _sizes(root: Path) -> Iterator[OddVideo]:
     path = write(root / "odd_33x47_rgb.mkv", odd, codec="ffv1", pix_fmt="bgr0")
     yield OddVideo("odd_33x47_rgb", path, "ok", frames=20, size=(47, 33))
     path = write(root / "odd_33x47_mpeg4.avi", odd, codec="mpeg4")
-    yield OddVideo("odd_33x47_mpeg4", path, "ok", frames=20, size=(47, 33), note="subsampled colour on an odd size")
-    path = write(root / "one_pixel.mkv", [image[:1, :1] for image in odd], codec="ffv1", pix_fmt="bgr0")
+    yield OddVideo(
+        "odd_33x47_mpeg4",
+        path,
+        "ok",
+        frames=20,
+        size=(47, 33),
+        note="subsampled colour on an odd size",
+    )
+    path = write(
+        root / "one_pixel.mkv", [image[:1, :1] for image in odd], codec="ffv1", pix_fmt="bgr0"
+    )
     yield OddVideo("one_pixel", path, "ok", frames=20, size=(1, 1))
     fast = {"preset": "ultrafast", "crf": "40", "tune": "fastdecode"}
     path = write(root / "uhd_4k.mp4", _flat(3, 2160, 3840), options=fast)
@@ -352,13 +466,22 @@ def _sizes(root: Path) -> Iterator[OddVideo]:
     source = write(root / ".source.avi", pictures(5), codec="rawvideo", pix_fmt="yuv420p")
     path = _patched(source, root / "claims_30000x30000.avi", inflate)
     source.unlink()
-    yield OddVideo("claims_30000x30000", path, "fail", None, 0, "uncompressed; a header of 900 megapixels over frames of 18 kB")
+    yield OddVideo(
+        "claims_30000x30000",
+        path,
+        "fail",
+        None,
+        0,
+        "uncompressed; a header of 900 megapixels over frames of 18 kB",
+    )
 
     # Two sizes in one stream, as a recording of broadcast television has them.
     plain = {"bf": "0"}
     first = write(root / ".first.ts", pictures(20), container="mpegts", options=plain)
     later = [k + 20 for k in range(20)]
-    second = write(root / ".second.ts", pictures(20, (64, 96)), container="mpegts", options=plain, pts=later)
+    second = write(
+        root / ".second.ts", pictures(20, (64, 96)), container="mpegts", options=plain, pts=later
+    )
     path = root / "size_changes.ts"
     path.write_bytes(first.read_bytes() + second.read_bytes())
     first.unlink()
@@ -368,7 +491,10 @@ def _sizes(root: Path) -> Iterator[OddVideo]:
 
 def _flat(count: int, height: int, width: int) -> list[np.ndarray]:
     ramp = np.linspace(0, 255, width, dtype=np.uint8)
-    return [np.broadcast_to(ramp[None, :, None], (height, width, 3)) // np.uint8(1 + k) for k in range(count)]
+    return [
+        np.broadcast_to(ramp[None, :, None], (height, width, 3)) // np.uint8(1 + k)
+        for k in range(count)
+    ]
 
 
 @_maker
@@ -383,18 +509,50 @@ def _formats(root: Path) -> Iterator[OddVideo]:
     yield made("alpha.mov", codec="qtrle", pix_fmt="argb")
     yield made("vp9.webm", codec="libvpx-vp9", options={"deadline": "realtime", "cpu-used": "8"})
     hidden = {"deadline": "good", "cpu-used": "5", "auto-alt-ref": "1", "lag-in-frames": "16"}
-    yield made("vp9_hidden.webm", codec="libvpx-vp9", options=hidden, note="alternate reference frames, which are never shown")
-    yield made("hevc.mp4", codec="libx265", options={"x265-params": "log-level=none", "preset": "ultrafast"})
-    yield made("mpeg2.mpg", codec="mpeg2video", container="mpeg", options={"bf": "2", "b": "1000k"}, note="program stream")
-    yield made("mpeg2_ts.ts", codec="mpeg2video", container="mpegts", options={"bf": "2", "b": "1000k"})
+    yield made(
+        "vp9_hidden.webm",
+        codec="libvpx-vp9",
+        options=hidden,
+        note="alternate reference frames, which are never shown",
+    )
+    yield made(
+        "hevc.mp4",
+        codec="libx265",
+        options={"x265-params": "log-level=none", "preset": "ultrafast"},
+    )
+    yield made(
+        "mpeg2.mpg",
+        codec="mpeg2video",
+        container="mpeg",
+        options={"bf": "2", "b": "1000k"},
+        note="program stream",
+    )
+    yield made(
+        "mpeg2_ts.ts", codec="mpeg2video", container="mpegts", options={"bf": "2", "b": "1000k"}
+    )
     yield made("prores.mov", codec="prores", pix_fmt="yuv422p10le")
-    yield made("raw_h264.h264", container="h264", options={"bf": "0"}, note="no container, no timestamps")
-    yield made("raw_h264_bframes.h264", container="h264", options={"bf": "2"}, note="no container, no timestamps, reordered")
-    yield made("gif.mp4", codec="gif", container="gif", pix_fmt="rgb8", note="palette; an animated GIF under a wrong name")
+    yield made(
+        "raw_h264.h264", container="h264", options={"bf": "0"}, note="no container, no timestamps"
+    )
+    yield made(
+        "raw_h264_bframes.h264",
+        container="h264",
+        options={"bf": "2"},
+        note="no container, no timestamps, reordered",
+    )
+    yield made(
+        "gif.mp4",
+        codec="gif",
+        container="gif",
+        pix_fmt="rgb8",
+        note="palette; an animated GIF under a wrong name",
+    )
     yield made("wrong_mp4.avi", container="mp4", note="mp4 under a wrong name")
     yield made("wrong_mkv.mp4", container="matroska", note="Matroska under a wrong name")
     yield made("with_audio.mp4", audio_seconds=3.0, note="sound twice as long as the picture")
-    yield made("interlaced.mp4", options={"x264-params": "tff=1:keyint=20"}, note="two fields a frame")
+    yield made(
+        "interlaced.mp4", options={"x264-params": "tff=1:keyint=20"}, note="two fields a frame"
+    )
 
     path = root / "two_streams.mp4"
     with av.open(str(path), "w", format="mp4") as output:
@@ -410,10 +568,20 @@ def _formats(root: Path) -> Iterator[OddVideo]:
                 output.mux(stream.encode(frame))
         for stream, _ in streams:
             output.mux(stream.encode(None))
-    yield OddVideo("two_streams", path, "ok", frames=COUNT, note="96x128 and 48x64, 40 frames each: either, but one alone")
+    yield OddVideo(
+        "two_streams",
+        path,
+        "ok",
+        frames=COUNT,
+        note="96x128 and 48x64, 40 frames each: either, but one alone",
+    )
 
     for degrees in (90, 180, 270):
-        path = _patched(root / "whole.mp4", root / f"rotated_{degrees}.mp4", lambda content, d=degrees: _turn(content, d))
+        path = _patched(
+            root / "whole.mp4",
+            root / f"rotated_{degrees}.mp4",
+            lambda content, d=degrees: _turn(content, d),
+        )
         size = SIZE if degrees == 180 else SIZE[::-1]
         note = f"stored lying; displayed turned {degrees} degrees clockwise"
         yield OddVideo(f"rotated_{degrees}", path, "ok", frames=COUNT, size=size, note=note)
@@ -442,38 +610,120 @@ def _time(root: Path) -> Iterator[OddVideo]:
     base = Fraction(1, 1000)
     path = write(root / "variable_rate.mp4", pts=uneven, time_base=base, options={"bf": "0"})
     times = tuple(t / 1000 for t in uneven)
-    yield OddVideo("variable_rate", path, "ok", frames=COUNT, size=SIZE, times=times, note="frames 15 to 200 ms apart")
-    path = write(root / "variable_rate_bframes.mkv", pts=uneven, time_base=base, options={"bf": "3"})
+    yield OddVideo(
+        "variable_rate",
+        path,
+        "ok",
+        frames=COUNT,
+        size=SIZE,
+        times=times,
+        note="frames 15 to 200 ms apart",
+    )
+    path = write(
+        root / "variable_rate_bframes.mkv", pts=uneven, time_base=base, options={"bf": "3"}
+    )
     yield OddVideo("variable_rate_bframes", path, "ok", frames=COUNT, size=SIZE, times=times)
     pause = [k if k < 20 else k + RATE * 3600 for k in range(COUNT)]
     path = write(root / "hour_gap.mp4", pts=pause, options={"bf": "0"})
     note = "the middle frame stays for an hour"
-    yield OddVideo("hour_gap", path, "ok", frames=COUNT, size=SIZE, times=tuple(p / RATE for p in pause), note=note)
+    yield OddVideo(
+        "hour_gap",
+        path,
+        "ok",
+        frames=COUNT,
+        size=SIZE,
+        times=tuple(p / RATE for p in pause),
+        note=note,
+    )
 
-    open_gop = {"bf": "3", "x264-params": "open-gop=1:keyint=12:min-keyint=12:scenecut=0:b-adapt=0:b-pyramid=1"}
+    open_gop = {
+        "bf": "3",
+        "x264-params": "open-gop=1:keyint=12:min-keyint=12:scenecut=0:b-adapt=0:b-pyramid=1",
+    }
     path = write(root / "open_gop.mp4", options=open_gop)
-    yield OddVideo("open_gop", path, "ok", frames=COUNT, size=SIZE, times=_times(), note="B-frames that refer across key frames")
+    yield OddVideo(
+        "open_gop",
+        path,
+        "ok",
+        frames=COUNT,
+        size=SIZE,
+        times=_times(),
+        note="B-frames that refer across key frames",
+    )
     path = write(root / "open_gop_ts.ts", container="mpegts", options=open_gop, pts=_later(600))
     yield OddVideo("open_gop_ts", path, "ok", frames=COUNT, size=SIZE, note="starts ten minutes in")
     # Twelve packets are the first GOP; what is left begins with a key frame whose leading B-frames refer to what is gone.
-    path = write(root / "cut_open_gop.ts", container="mpegts", options=open_gop, keep=lambda number: number >= 12)
-    yield OddVideo("cut_open_gop", path, "ok", note="the first GOP is gone; leading B-frames lack their references", damaged=True)
+    path = write(
+        root / "cut_open_gop.ts",
+        container="mpegts",
+        options=open_gop,
+        keep=lambda number: number >= 12,
+    )
+    yield OddVideo(
+        "cut_open_gop",
+        path,
+        "ok",
+        note="the first GOP is gone; leading B-frames lack their references",
+        damaged=True,
+    )
     content = (root / "open_gop_ts.ts").read_bytes()
     path = root / "cut_front.ts"
     path.write_bytes(content[len(content) // 3 + 77 :])
-    yield OddVideo("cut_front", path, "ok", note="transport stream that begins within a packet", damaged=True)
+    yield OddVideo(
+        "cut_front", path, "ok", note="transport stream that begins within a packet", damaged=True
+    )
     path = root / "restarts.ts"
     path.write_bytes(content * 2)
-    yield OddVideo("restarts", path, "ok", frames=2 * COUNT, size=SIZE, note="twice the same, end to end: the clock starts again")
-    path = write(root / "clock_wraps.ts", container="mpegts", pts=_later(2**33 / 90_000 - 2.2), options={"bf": "0"})
-    yield OddVideo("clock_wraps", path, "ok", frames=COUNT, size=SIZE, note="the 33-bit clock wraps to 0 in the middle")
+    yield OddVideo(
+        "restarts",
+        path,
+        "ok",
+        frames=2 * COUNT,
+        size=SIZE,
+        note="twice the same, end to end: the clock starts again",
+    )
+    path = write(
+        root / "clock_wraps.ts",
+        container="mpegts",
+        pts=_later(2**33 / 90_000 - 2.2),
+        options={"bf": "0"},
+    )
+    yield OddVideo(
+        "clock_wraps",
+        path,
+        "ok",
+        frames=COUNT,
+        size=SIZE,
+        note="the 33-bit clock wraps to 0 in the middle",
+    )
     path = write(root / "bframes_mpeg4.avi", codec="mpeg4", options={"bf": "2"})
-    yield OddVideo("bframes_mpeg4", path, "ok", frames=COUNT, size=SIZE, note="AVI has no presentation times to reorder by")
+    yield OddVideo(
+        "bframes_mpeg4",
+        path,
+        "ok",
+        frames=COUNT,
+        size=SIZE,
+        note="AVI has no presentation times to reorder by",
+    )
     path = write(root / "bframes_h264.avi", options={"bf": "3"})
-    yield OddVideo("bframes_h264", path, "ok", frames=COUNT, size=SIZE, note="AVI has no presentation times to reorder by")
+    yield OddVideo(
+        "bframes_h264",
+        path,
+        "ok",
+        frames=COUNT,
+        size=SIZE,
+        note="AVI has no presentation times to reorder by",
+    )
     repeated = [k // 2 * 2 for k in range(COUNT)]
     path = _same_times(root / "same_times.mkv", repeated)
-    yield OddVideo("same_times", path, "ok", frames=COUNT, size=SIZE, note="every two frames have the same time")
+    yield OddVideo(
+        "same_times",
+        path,
+        "ok",
+        frames=COUNT,
+        size=SIZE,
+        note="every two frames have the same time",
+    )
 
     def no_time_passes(content: bytearray) -> None:
         start, _ = box(content, "moov", "trak", "mdia", "minf", "stbl", "stts")
@@ -481,28 +731,50 @@ def _time(root: Path) -> Iterator[OddVideo]:
 
     plain = write(root / ".source.mp4", options={"bf": "0"})
     path = _patched(plain, root / "zero_durations.mp4", no_time_passes)
-    yield OddVideo("zero_durations", path, "ok", frames=COUNT, size=SIZE, note="every frame lasts 0 by the index")
+    yield OddVideo(
+        "zero_durations",
+        path,
+        "ok",
+        frames=COUNT,
+        size=SIZE,
+        note="every frame lasts 0 by the index",
+    )
 
     def ten_hours(content: bytearray) -> None:
         scale = struct.unpack_from(">I", content, box(content, "moov", "mvhd")[0] + 20)[0]
         struct.pack_into(">I", content, box(content, "moov", "mvhd")[0] + 24, 36_000 * scale)
-        struct.pack_into(">I", content, box(content, "moov", "trak", "tkhd")[0] + 28, 36_000 * scale)
+        struct.pack_into(
+            ">I", content, box(content, "moov", "trak", "tkhd")[0] + 28, 36_000 * scale
+        )
         start, _ = box(content, "moov", "trak", "mdia", "mdhd")
-        struct.pack_into(">I", content, start + 24, 36_000 * struct.unpack_from(">I", content, start + 20)[0])
+        struct.pack_into(
+            ">I", content, start + 24, 36_000 * struct.unpack_from(">I", content, start + 20)[0]
+        )
 
     path = _patched(plain, root / "claims_ten_hours.mp4", ten_hours)
-    yield OddVideo("claims_ten_hours", path, "ok", frames=COUNT, size=SIZE, note="every header says ten hours")
+    yield OddVideo(
+        "claims_ten_hours", path, "ok", frames=COUNT, size=SIZE, note="every header says ten hours"
+    )
 
     with_edits = write(root / ".edits.mp4", options={"bf": "2", "g": "100"})
 
     def hide_ten(content: bytearray) -> None:
         start, _ = box(content, "moov", "trak", "edts", "elst")
-        scale = struct.unpack_from(">I", content, box(content, "moov", "trak", "mdia", "mdhd")[0] + 20)[0]
+        scale = struct.unpack_from(
+            ">I", content, box(content, "moov", "trak", "mdia", "mdhd")[0] + 20
+        )[0]
         media_time = struct.unpack_from(">i", content, start + 20)[0]
         struct.pack_into(">i", content, start + 20, media_time + 10 * scale // RATE)
 
     path = _patched(with_edits, root / "edit_list.mp4", hide_ten)
-    yield OddVideo("edit_list", path, "ok", frames=COUNT - 10, size=SIZE, note="an edit list hides the first ten frames")
+    yield OddVideo(
+        "edit_list",
+        path,
+        "ok",
+        frames=COUNT - 10,
+        size=SIZE,
+        note="an edit list hides the first ten frames",
+    )
     plain.unlink()
     with_edits.unlink()
 
@@ -536,23 +808,41 @@ def _indexes(root: Path) -> Iterator[OddVideo]:
     content = (root / "mpeg4.avi").read_bytes()
     path = root / "no_index.avi"
     path.write_bytes(content[: content.index(b"idx1")])
-    yield OddVideo("no_index_avi", path, "ok", frames=COUNT, size=SIZE, note="idx1 cut away, RIFF length left as it was")
+    yield OddVideo(
+        "no_index_avi",
+        path,
+        "ok",
+        frames=COUNT,
+        size=SIZE,
+        note="idx1 cut away, RIFF length left as it was",
+    )
     path = write(root / "no_cues.mkv", muxer={"live": "1"})
-    yield OddVideo("no_cues_mkv", path, "ok", frames=COUNT, size=SIZE, note="no cues, no duration, no lengths")
+    yield OddVideo(
+        "no_cues_mkv", path, "ok", frames=COUNT, size=SIZE, note="no cues, no duration, no lengths"
+    )
 
     def lie(content: bytearray) -> None:
         struct.pack_into("<I", content, content.index(b"avih") + 8 + 16, 100_000)
         struct.pack_into("<I", content, content.index(b"strh") + 8 + 32, 100_000)
 
     path = _patched(root / "mpeg4.avi", root / "claims_100000_frames.avi", lie)
-    yield OddVideo("claims_100000_frames", path, "ok", frames=COUNT, size=SIZE, note="both headers say 100000 frames")
+    yield OddVideo(
+        "claims_100000_frames",
+        path,
+        "ok",
+        frames=COUNT,
+        size=SIZE,
+        note="both headers say 100000 frames",
+    )
 
     def few(content: bytearray) -> None:
         struct.pack_into("<I", content, content.index(b"avih") + 8 + 16, 3)
         struct.pack_into("<I", content, content.index(b"strh") + 8 + 32, 3)
 
     path = _patched(root / "mpeg4.avi", root / "claims_3_frames.avi", few)
-    yield OddVideo("claims_3_frames", path, "ok", frames=COUNT, size=SIZE, note="both headers say 3 frames")
+    yield OddVideo(
+        "claims_3_frames", path, "ok", frames=COUNT, size=SIZE, note="both headers say 3 frames"
+    )
 
 
 # ---------------------------------------------------------------- names and places
@@ -602,7 +892,21 @@ def _places(root: Path) -> Iterator[OddVideo]:
     (root / "link.mp4").symlink_to("whole.mp4")
     yield OddVideo("link", root / "link.mp4", "ok", frames=COUNT, size=SIZE)
     os.mkfifo(root / "fifo.mp4")
-    yield OddVideo("fifo", root / "fifo.mp4", "fail", "pipe|not a file", 0, "opening it to read would wait for ever")
+    yield OddVideo(
+        "fifo",
+        root / "fifo.mp4",
+        "fail",
+        "pipe|not a file",
+        0,
+        "opening it to read would wait for ever",
+    )
     (root / "folder.mp4").mkdir()
     (root / "folder.mp4" / "inside.mp4").write_bytes(content)
-    yield OddVideo("folder", root / "folder.mp4" / "inside.mp4", "ok", frames=COUNT, size=SIZE, note="in a folder with a suffix")
+    yield OddVideo(
+        "folder",
+        root / "folder.mp4" / "inside.mp4",
+        "ok",
+        frames=COUNT,
+        size=SIZE,
+        note="in a folder with a suffix",
+    )

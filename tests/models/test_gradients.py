@@ -13,10 +13,18 @@ from featx.models import create_model
 
 # The smallest clips at which every kind of layer meets the lengths of time that it meets in training: res3d's conv4_x has
 # two frames there, at which bf16 gradients are wrong on some processors.
-NETWORKS = {"res3d": (8, 32), "hara_resnet18": (16, 48), "c3d_b5": (16, 97), "b5_m2": (16, 97), "sr18_25d": (4, 64)}
+NETWORKS = {
+    "res3d": (8, 32),
+    "hara_resnet18": (16, 48),
+    "c3d_b5": (16, 97),
+    "b5_m2": (16, 97),
+    "sr18_25d": (4, 64),
+}
 
 
-@pytest.mark.parametrize("name", ["res3d", *(pytest.param(n, marks=pytest.mark.slow) for n in NETWORKS if n != "res3d")])
+@pytest.mark.parametrize(
+    "name", ["res3d", *(pytest.param(n, marks=pytest.mark.slow) for n in NETWORKS if n != "res3d")]
+)
 def test_weight_and_input_gradients_are_those_of_float64(name: str) -> None:
     length, side = NETWORKS[name]
     model = create_model(name, num_classes=5, seed=0).to(memory_format=torch.channels_last_3d)
@@ -36,7 +44,9 @@ def test_weight_and_input_gradients_are_those_of_float64(name: str) -> None:
         if isinstance(layer, nn.Conv3d | nn.Linear):
             watch(path, layer)
     generator = torch.Generator().manual_seed(0)
-    x = torch.randn((2, 3, length, side, side), generator=generator).to(memory_format=torch.channels_last_3d)
+    x = torch.randn((2, 3, length, side, side), generator=generator).to(
+        memory_format=torch.channels_last_3d
+    )
     torch.manual_seed(0)  # dropout
     functional.cross_entropy(model(x), torch.tensor([0, 3])).backward()
     assert len(seen) > 5
@@ -47,7 +57,12 @@ def test_weight_and_input_gradients_are_those_of_float64(name: str) -> None:
             expected = gradient.T @ given
         else:
             expected = torch.nn.grad.conv3d_weight(
-                given, layer.weight.shape, gradient, stride=layer.stride, padding=layer.padding, dilation=layer.dilation
+                given,
+                layer.weight.shape,
+                gradient,
+                stride=layer.stride,
+                padding=layer.padding,
+                dilation=layer.dilation,
             )
         found = layer.weight.grad
         assert found is not None

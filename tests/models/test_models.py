@@ -38,7 +38,10 @@ def small_input(name: str, batch: int = 2) -> torch.Tensor:
 )
 def test_counts(name: str, classes: int, params: int, multiply_adds: int) -> None:
     entry = model_entry(name)
-    counts = count(skeleton(name, num_classes=classes), (3, entry.clip.frames, entry.transform.crop, entry.transform.crop))
+    counts = count(
+        skeleton(name, num_classes=classes),
+        (3, entry.clip.frames, entry.transform.crop, entry.transform.crop),
+    )
     assert (counts.params, counts.multiply_adds) == (params, multiply_adds)
 
 
@@ -49,7 +52,11 @@ def compared() -> list[Comparison]:
 
 def test_every_printed_figure_agrees_or_is_explained(compared: list[Comparison]) -> None:
     assert [c.printed for c in compared] == list(PRINTED)
-    wrong = {(c.printed.model, c.printed.where, c.printed.quantity, c.printed.part) for c in compared if not c.agrees}
+    wrong = {
+        (c.printed.model, c.printed.where, c.printed.quantity, c.printed.part)
+        for c in compared
+        if not c.agrees
+    }
     assert wrong == set(EXCEPTIONS)
     assert all(c.reason for c in compared if not c.agrees)
 
@@ -66,10 +73,16 @@ def test_every_network_of_the_papers_with_a_printed_size_is_compared() -> None:
     }
 
 
-def test_tran_2017_counts_strided_convolutions_at_cost_over_stride(compared: list[Comparison]) -> None:
+def test_tran_2017_counts_strided_convolutions_at_cost_over_stride(
+    compared: list[Comparison],
+) -> None:
     # What explains their multiply-adds: counted so, all are within 2 % but MC1's and MC2's, which are within 6.5 % as printed
     # and within 3 % when they change places.
-    costs = {c.printed.model: c for c in compared if c.printed.where.startswith("Tran") and c.printed.quantity == "multiply-adds"}
+    costs = {
+        c.printed.model: c
+        for c in compared
+        if c.printed.where.startswith("Tran") and c.printed.quantity == "multiply-adds"
+    }
     swapped = {"sr18_mc1": 9.7, "sr18_mc2": 10.2}
     for name, c in costs.items():
         assert c.theirs == pytest.approx(swapped.get(name, float(c.printed.figure)), rel=0.025)
@@ -77,7 +90,9 @@ def test_tran_2017_counts_strided_convolutions_at_cost_over_stride(compared: lis
 
 def test_72_9_million_is_c3d_with_seven_convolutions() -> None:
     model = skeleton("c3d", num_classes=487)
-    without = sum(p.numel() for name, p in model.named_parameters() if not name.startswith("conv5b."))
+    without = sum(
+        p.numel() for name, p in model.named_parameters() if not name.startswith("conv5b.")
+    )
     assert round(without / 1e6, 1) == 72.9
     costs = multiply_adds(model, (3, 16, 112, 112))
     assert round(sum(costs.values()) / 1e9, 1) == 38.5  # the paper's, with conv5b
@@ -103,9 +118,15 @@ def test_only_clips_are_taken(name: str) -> None:
 
 
 def test_c3d_says_what_size_it_takes() -> None:
-    with pytest.raises(UsageError, match="takes 1 to 16 frames of 97x97 to 128x128 pixels, got 17 frames of 112x112"):
+    with pytest.raises(
+        UsageError,
+        match="takes 1 to 16 frames of 97x97 to 128x128 pixels, got 17 frames of 112x112",
+    ):
         skeleton("c3d")(torch.empty(1, 3, 17, 112, 112, device="meta"))
-    assert skeleton("c3d", num_classes=9)(torch.empty(1, 3, 16, 112, 112, device="meta")).shape == (1, 9)
+    assert skeleton("c3d", num_classes=9)(torch.empty(1, 3, 16, 112, 112, device="meta")).shape == (
+        1,
+        9,
+    )
 
 
 def test_weights_depend_on_the_seed_alone() -> None:
@@ -116,9 +137,14 @@ def test_weights_depend_on_the_seed_alone() -> None:
     torch.manual_seed(6)
     two = create_model("res2d", num_classes=3, seed=7)
     other = create_model("res2d", num_classes=3, seed=8)
-    same = [torch.equal(a, b) for a, b in zip(one.state_dict().values(), two.state_dict().values(), strict=True)]
+    same = [
+        torch.equal(a, b)
+        for a, b in zip(one.state_dict().values(), two.state_dict().values(), strict=True)
+    ]
     assert all(same)
-    assert not torch.equal(one.get_parameter("conv1.conv.weight"), other.get_parameter("conv1.conv.weight"))
+    assert not torch.equal(
+        one.get_parameter("conv1.conv.weight"), other.get_parameter("conv1.conv.weight")
+    )
 
 
 def test_initialisation() -> None:
@@ -137,7 +163,9 @@ def test_initialisation() -> None:
 def outputs(model: torch.nn.Module, x: torch.Tensor, *names: str) -> dict[str, torch.Tensor]:
     taken: dict[str, torch.Tensor] = {}
     handles = [
-        model.get_submodule(name).register_forward_hook(lambda m, i, o, name=name: taken.update({name: o.clone()}))
+        model.get_submodule(name).register_forward_hook(
+            lambda m, i, o, name=name: taken.update({name: o.clone()})
+        )
         for name in names
     ]
     with torch.no_grad():
@@ -157,7 +185,12 @@ SIZES = {
         "res5b": (512, 1, 7, 7),
         "pool5": (512, 1, 1, 1),
     },
-    "res3d_34": {"res2c": (64, 8, 56, 56), "res3d": (128, 4, 28, 28), "res4f": (256, 2, 14, 14), "res5c": (512, 1, 7, 7)},
+    "res3d_34": {
+        "res2c": (64, 8, 56, 56),
+        "res3d": (128, 4, 28, 28),
+        "res4f": (256, 2, 14, 14),
+        "res5c": (512, 1, 7, 7),
+    },
     "sr18_mc3": {  # table 13
         "conv1": (108, 4, 56, 56),
         "res2b": (108, 4, 56, 56),
@@ -179,7 +212,12 @@ SIZES = {
         "res4b": (256, 2, 7, 7),
         "res5b": (512, 1, 4, 4),
     },
-    "resnet18_2d": {"conv1": (64, 1, 112, 112), "res2b": (64, 1, 56, 56), "res3b": (128, 1, 28, 28), "res5b": (512, 1, 7, 7)},
+    "resnet18_2d": {
+        "conv1": (64, 1, 112, 112),
+        "res2b": (64, 1, 56, 56),
+        "res3b": (128, 1, 28, 28),
+        "res5b": (512, 1, 7, 7),
+    },
     "resnet18_3d": {  # Leong et al. 2020, table A1
         "conv1": (64, 16, 112, 112),
         "res2b": (64, 8, 56, 56),
@@ -199,7 +237,11 @@ SIZES = {
         "res5b": (512, 2, 4, 4),
         "pool5": (512, 1, 1, 1),
     },
-    "semi_densenet121": {"denseblock2b": (512, 16, 14, 14), "denseblock3a": (640, 8, 14, 14), "denseblock4": (1024, 2, 3, 3)},
+    "semi_densenet121": {
+        "denseblock2b": (512, 16, 14, 14),
+        "denseblock3a": (640, 8, 14, 14),
+        "denseblock4": (1024, 2, 3, 3),
+    },
     "semi_vgg16": {"pool4": (512, 16, 14, 14), "pool4t": (512, 8, 14, 14), "pool5": (512, 2, 3, 3)},
     "asymmetric3d": {  # Yang et al. 2019, section 3.3
         "pool2": (128, 8, 28, 28),
@@ -213,7 +255,9 @@ SIZES = {
 
 @pytest.mark.parametrize("name", SIZES)
 def test_sizes_are_the_papers(name: str) -> None:
-    found = {layer.name: layer.shape for layer in layers(skeleton(name), model_entry(name).input_shape)}
+    found = {
+        layer.name: layer.shape for layer in layers(skeleton(name), model_entry(name).input_shape)
+    }
     assert {layer: found[layer] for layer in SIZES[name]} == SIZES[name]
 
 
@@ -230,7 +274,9 @@ def test_res2d_treats_frames_on_their_own() -> None:
     whole = outputs(model, x, "res5b", "pool5")
     frames = [outputs(model, x[:, :, t : t + 1], "res5b", "pool5") for t in range(3)]
     # The same arithmetic in other tile sizes: float32 rounding through 18 layers stays below 1e-4 of the size.
-    torch.testing.assert_close(whole["res5b"], torch.cat([f["res5b"] for f in frames], dim=2), rtol=1e-4, atol=1e-4)
+    torch.testing.assert_close(
+        whole["res5b"], torch.cat([f["res5b"] for f in frames], dim=2), rtol=1e-4, atol=1e-4
+    )
     mean = torch.stack([f["pool5"] for f in frames]).mean(dim=0)
     torch.testing.assert_close(whole["pool5"], mean, rtol=1e-4, atol=1e-4)
 
@@ -239,7 +285,11 @@ def test_res3d_mixes_frames() -> None:
     model = create_model("res3d", num_classes=4, seed=0).eval()
     x = small_input("res3d", batch=1)
     order = torch.tensor([1, 0, *range(2, 8)])
-    assert not torch.allclose(outputs(model, x, "pool5")["pool5"], outputs(model, x[:, :, order], "pool5")["pool5"], rtol=1e-2)
+    assert not torch.allclose(
+        outputs(model, x, "pool5")["pool5"],
+        outputs(model, x[:, :, order], "pool5")["pool5"],
+        rtol=1e-2,
+    )
 
 
 def test_c3d_pools_as_caffe_does() -> None:
@@ -286,10 +336,15 @@ def test_2d_networks_take_a_clip_as_channels_of_one_frame() -> None:
     model = create_model("resnet18_2d", num_classes=3, seed=0).eval()
     x = torch.randn(2, 3, 16, 32, 32, generator=torch.Generator().manual_seed(3))
     taken = outputs(model, x, "conv1.conv")["conv1.conv"]
-    stacked = torch.cat([x[:, :, t] for t in range(16)], dim=1)  # red, green, blue of frame 0, of frame 1 ...
+    stacked = torch.cat(
+        [x[:, :, t] for t in range(16)], dim=1
+    )  # red, green, blue of frame 0, of frame 1 ...
     weight = model.get_parameter("conv1.conv.weight")[:, :, 0]
     torch.testing.assert_close(
-        taken[:, :, 0], torch.nn.functional.conv2d(stacked, weight, stride=2, padding=3), rtol=1e-4, atol=1e-4
+        taken[:, :, 0],
+        torch.nn.functional.conv2d(stacked, weight, stride=2, padding=3),
+        rtol=1e-4,
+        atol=1e-4,
     )
 
 
@@ -303,14 +358,17 @@ def test_2d_networks_take_a_clip_as_channels_of_one_frame() -> None:
         (64, 128, 3, None, None),
     ],
 )
-def test_middle_width(inputs: int, outputs: int, extent: int, split: Any, middle: int | None) -> None:
+def test_middle_width(
+    inputs: int, outputs: int, extent: int, split: Any, middle: int | None
+) -> None:
     assert middle_width(inputs, outputs, extent, split) == middle
 
 
 def test_split_convolutions_are_as_large_as_whole_ones() -> None:
     # Tran et al. 2017, section 3.5: i is chosen so that a 2.5D block has about as many parameters as the 3D convolution.
     whole, split = (
-        {layer.name: layer.params for layer in layers(skeleton(name), (3, 4, 112, 112))} for name in ("sr18", "sr18_25d")
+        {layer.name: layer.params for layer in layers(skeleton(name), (3, 4, 112, 112))}
+        for name in ("sr18", "sr18_25d")
     )
     assert split == {name: pytest.approx(params, rel=0.02) for name, params in whole.items()}
 
@@ -323,24 +381,40 @@ def test_micronet_columns(name: str) -> None:
 
     def conv(x: torch.Tensor, path: str) -> torch.Tensor:
         weight, bias = state[f"{path}.conv.weight"], state[f"{path}.conv.bias"]
-        return torch.nn.functional.conv3d(x, weight, bias, padding=[k // 2 for k in weight.shape[2:]]).relu()
+        return torch.nn.functional.conv3d(
+            x, weight, bias, padding=[k // 2 for k in weight.shape[2:]]
+        ).relu()
 
     left, middle = conv(x, "left_linear"), conv(x, "linear")
     right = middle
     for part in ("conv1", "conv2") if name in ("b5_m1", "b5_m3") else ("height", "width", "time"):
         left = conv(left, f"left.{part}")
     if name in ("b5_m1", "b5_m2"):
-        middle = torch.nn.functional.conv3d(middle, state["middle.conv.weight"], state["middle.conv.bias"], padding=1).relu()
+        middle = torch.nn.functional.conv3d(
+            middle, state["middle.conv.weight"], state["middle.conv.bias"], padding=1
+        ).relu()
     else:
         for part in ("height", "width", "time"):
             middle = conv(middle, f"middle.{part}")
     with torch.no_grad():
         torch.testing.assert_close(micro(x), torch.cat([left, middle, right], dim=1))
-    kernels = {k.removesuffix(".conv.weight"): tuple(v.shape[2:]) for k, v in state.items() if k.endswith("weight")}
+    kernels = {
+        k.removesuffix(".conv.weight"): tuple(v.shape[2:])
+        for k, v in state.items()
+        if k.endswith("weight")
+    }
     if name in ("b5_m2", "b5_m4"):
-        assert (kernels["left.height"], kernels["left.width"], kernels["left.time"]) == ((1, 5, 1), (1, 1, 5), (3, 1, 1))
+        assert (kernels["left.height"], kernels["left.width"], kernels["left.time"]) == (
+            (1, 5, 1),
+            (1, 1, 5),
+            (3, 1, 1),
+        )
     if name in ("b5_m3", "b5_m4"):
-        assert (kernels["middle.height"], kernels["middle.width"], kernels["middle.time"]) == ((1, 3, 1), (1, 1, 3), (3, 1, 1))
+        assert (kernels["middle.height"], kernels["middle.width"], kernels["middle.time"]) == (
+            (1, 3, 1),
+            (1, 1, 3),
+            (3, 1, 1),
+        )
 
 
 def test_densenet_is_what_its_definition_says() -> None:
@@ -365,16 +439,24 @@ def test_densenet_is_what_its_definition_says() -> None:
         features = [y]
         for i in range(1, n + 1):
             path = f"denseblock{block}.denselayer{i}"
-            z = f.conv3d(norm(torch.cat(features, 1), f"{path}.norm1.bn"), state[f"{path}.conv1.conv.weight"])
-            features.append(f.conv3d(norm(z, f"{path}.conv1.bn"), state[f"{path}.conv2.weight"], padding=1))
+            z = f.conv3d(
+                norm(torch.cat(features, 1), f"{path}.norm1.bn"), state[f"{path}.conv1.conv.weight"]
+            )
+            features.append(
+                f.conv3d(norm(z, f"{path}.conv1.bn"), state[f"{path}.conv2.weight"], padding=1)
+            )
         y = torch.cat(features, 1)
         if block < 4:
-            y = f.conv3d(norm(y, f"transition{block}.norm.bn"), state[f"transition{block}.conv.weight"])
+            y = f.conv3d(
+                norm(y, f"transition{block}.norm.bn"), state[f"transition{block}.conv.weight"]
+            )
             y = f.avg_pool3d(y, 2)
     y = norm(y, "norm5.bn").mean(dim=(2, 3, 4))
     expected = f.linear(y, state["fc.weight"], state["fc.bias"])
     with torch.no_grad():
-        torch.testing.assert_close(model(x), expected, rtol=1e-4, atol=1e-4 * float(expected.abs().max()))
+        torch.testing.assert_close(
+            model(x), expected, rtol=1e-4, atol=1e-4 * float(expected.abs().max())
+        )
 
 
 def test_block_names_are_he_et_als() -> None:

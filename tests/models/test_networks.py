@@ -36,7 +36,8 @@ def small(model: Backbone) -> Size:
     assert isinstance(model, Network)
     wanted = (8, 32, 32)
     sizes = [
-        max(w, least) if most is None else min(max(w, least), most) for w, (least, most) in zip(wanted, model.range, strict=True)
+        max(w, least) if most is None else min(max(w, least), most)
+        for w, (least, most) in zip(wanted, model.range, strict=True)
     ]
     return (sizes[0], sizes[1], sizes[2])
 
@@ -53,7 +54,9 @@ def kind(name: str) -> frozenset[object]:
     rows: list[object] = []
     for row in model.rows:
         options = {
-            k: v for k, v in vars(row).items() if k in ("norm", "split", "bottleneck", "shortcut", "ceil", "left", "middle")
+            k: v
+            for k, v in vars(row).items()
+            if k in ("norm", "split", "bottleneck", "shortcut", "ceil", "left", "middle")
         }
         axes = tuple(k > 1 for k in getattr(row, "kernel", ()))
         rows.append((type(row), *options.items(), axes))
@@ -67,7 +70,11 @@ def chosen() -> list[Any]:
     first: dict[frozenset[object], str] = {}
     for name in sorted(size, key=lambda n: size[n]):
         first.setdefault(kind(name), name)
-    quick = {name for name in first.values() if count(models[name], (3, *small(models[name]))).multiply_adds < 30e9}
+    quick = {
+        name
+        for name in first.values()
+        if count(models[name], (3, *small(models[name]))).multiply_adds < 30e9
+    }
     return [*sorted(quick), *slow(*(name for name in list_models() if name not in quick))]
 
 
@@ -78,7 +85,9 @@ def case(request: pytest.FixtureRequest) -> Case:
     assert isinstance(model, Network)
     generator = torch.Generator().manual_seed(1)
     for module in model.modules():
-        if isinstance(module, nn.BatchNorm3d):  # what training would leave in them, so that folding them does something
+        if isinstance(
+            module, nn.BatchNorm3d
+        ):  # what training would leave in them, so that folding them does something
             for tensor in (module.running_mean, module.bias):
                 nn.init.normal_(tensor, std=0.1, generator=generator)
             for tensor in (module.running_var, module.weight):
@@ -92,7 +101,9 @@ def test_layers_are_what_is_said_of_them(case: Case) -> None:
     said = {layer.name: layer.shape for layer in layers(case.model, case.x.shape[1:])}
     found: dict[str, tuple[int, ...]] = {}
     handles = [
-        module.register_forward_hook(lambda m, i, o, name=name: found.update({name: tuple(o.shape)}))
+        module.register_forward_hook(
+            lambda m, i, o, name=name: found.update({name: tuple(o.shape)})
+        )
         for name, module in case.model.named_children()
     ]
     with torch.no_grad():
@@ -111,7 +122,9 @@ def test_a_clip_alone_gives_what_it_gives_in_a_batch(case: Case) -> None:
     with torch.no_grad():
         alone = torch.cat([case.model(case.x[:1]), case.model(case.x[1:])])
     # The same sums in another order: float32 rounding, 1e-7 each, grows with depth; 152 layers stay below 1e-4 of the size.
-    torch.testing.assert_close(alone, case.logits, rtol=1e-4, atol=1e-4 * float(case.logits.abs().max()))
+    torch.testing.assert_close(
+        alone, case.logits, rtol=1e-4, atol=1e-4 * float(case.logits.abs().max())
+    )
 
 
 def test_gradients_reach_every_parameter(case: Case) -> None:
@@ -122,7 +135,11 @@ def test_gradients_reach_every_parameter(case: Case) -> None:
     # that a small clip leaves in the last layers, batch statistics would leave next to nothing.
     loss = (model(case.x) * torch.tensor([[1.0, -2, 3, -4, 5], [5, 4, -3, 2, 1]])).sum()
     torch.autograd.backward(loss)
-    missing = [n for n, p in model.named_parameters() if p.grad is None or not torch.isfinite(p.grad).all() or not p.grad.any()]
+    missing = [
+        n
+        for n, p in model.named_parameters()
+        if p.grad is None or not torch.isfinite(p.grad).all() or not p.grad.any()
+    ]
     for p in model.parameters():
         p.grad = None
     assert missing == []
@@ -135,7 +152,10 @@ def test_compiles_as_one_graph(case: Case) -> None:
         torch.testing.assert_close(compiled(case.x), case.logits, rtol=0, atol=0)
 
 
-@pytest.mark.skipif(shutil.which("g++") is None and shutil.which("clang++") is None, reason="inductor needs a C++ compiler")
+@pytest.mark.skipif(
+    shutil.which("g++") is None and shutil.which("clang++") is None,
+    reason="inductor needs a C++ compiler",
+)
 @pytest.mark.filterwarnings("ignore")  # the compiler's own, which differ from one torch to the next
 @pytest.mark.parametrize("name", slow("res3d", "semi_resnet18", "b5_m2", "densenet121_3d"))
 def test_inductor_gives_what_eager_gives(name: str) -> None:
@@ -179,7 +199,9 @@ def test_sizes_are_taken_or_refused(name: str) -> None:
         for bad in (low - 1, None if high is None else high + 1):
             if bad:
                 size = tuple(bad if i == axis else n for i, n in enumerate(least))
-                with pytest.raises(UsageError, match="{}x{}.* got {} frames of {}x{}".format(*least[1:], *size)):
+                with pytest.raises(
+                    UsageError, match="{}x{}.* got {} frames of {}x{}".format(*least[1:], *size)
+                ):
                     model(torch.empty(1, 3, *size, device="meta"))
 
 

@@ -19,7 +19,9 @@ def clip_times(n, span=0.64):
 def clip_features(n, dims=128, *, scenes=3, seed=0):
     rng = np.random.default_rng(seed)
     which = np.arange(n) * scenes // n
-    return (np.abs(rng.normal(size=(scenes, dims)))[which] + 0.3 * np.abs(rng.normal(size=(n, dims)))).astype(np.float32)
+    return (
+        np.abs(rng.normal(size=(scenes, dims)))[which] + 0.3 * np.abs(rng.normal(size=(n, dims)))
+    ).astype(np.float32)
 
 
 def test_table_aligns_text_left_and_numbers_right():
@@ -50,11 +52,16 @@ def test_table_aligns_text_left_and_numbers_right():
     ],
 )
 def test_table_cells(value, cell):
-    assert report.table([(value, "end")], ["v", "e"]).splitlines()[2].removesuffix("end").strip() == cell
+    assert (
+        report.table([(value, "end")], ["v", "e"]).splitlines()[2].removesuffix("end").strip()
+        == cell
+    )
 
 
 def test_table_counts_the_columns_of_wide_and_combining_characters():
-    lines = report.table([("跳舞", "x"), ("abcd", "x"), ("a\u0308bcd", "x")], ["video", "y"]).splitlines()
+    lines = report.table(
+        [("跳舞", "x"), ("abcd", "x"), ("a\u0308bcd", "x")], ["video", "y"]
+    ).splitlines()
     assert [line.index("x") for line in lines[2:]] == [5, 7, 8]  # two wide, none, one of no width
 
 
@@ -125,7 +132,9 @@ def test_plot_marks_the_change_where_it_is():
 
 def test_many_clips_are_averaged_into_columns():
     n = 2 * _features.MOST_COLUMNS + 1
-    times, features = _features._fewer(clip_times(n, span=1.0), np.arange(n, dtype=np.float32)[:, None])
+    times, features = _features._fewer(
+        clip_times(n, span=1.0), np.arange(n, dtype=np.float32)[:, None]
+    )
     assert len(features) <= _features.MOST_COLUMNS
     np.testing.assert_array_equal(features[:2, 0], [1, 4])
     np.testing.assert_array_equal(times[:2], [[0, 3], [3, 6]])

@@ -41,7 +41,10 @@ def tiny() -> Iterator[None]:
     """A registered network of two layers, which costs next to nothing: 4 frames of 32 x 32, of every fourth source frame."""
 
     def build(num_classes: int) -> Network:
-        layers = [Conv(name="conv1", width=8, stride=(1, 2, 2)), Conv(name="conv2", width=16, stride=(2, 2, 2))]
+        layers = [
+            Conv(name="conv1", width=8, stride=(1, 2, 2)),
+            Conv(name="conv2", width=16, stride=(2, 2, 2)),
+        ]
         return Network(layers, num_classes=num_classes, size=(4, 32, 32))
 
     entry = ModelEntry(
@@ -50,7 +53,9 @@ def tiny() -> Iterator[None]:
         builder=build,
         num_classes=12,
         clip=ClipSpec(frames=4, step=4, stride=16),
-        transform=Transform(resize=(36, 45), crop=32, mean=(90.0, 100.0, 110.0), std=(50.0, 60.0, 70.0)),
+        transform=Transform(
+            resize=(36, 45), crop=32, mean=(90.0, 100.0, 110.0), std=(50.0, 60.0, 70.0)
+        ),
         layers=("conv2",),
         source="no paper",
     )
@@ -66,7 +71,9 @@ def labelled(tmp_path_factory: pytest.TempPathFactory) -> str:
     entry = model_entry("tiny")
     model = create_model("tiny", num_classes=3, seed=5)
     info = {"name": "three-classes", "labels": list(CLASSES)}
-    save_checkpoint(path, model, architecture="tiny", transform=entry.transform, clip=entry.clip, info=info)
+    save_checkpoint(
+        path, model, architecture="tiny", transform=entry.transform, clip=entry.clip, info=info
+    )
     return str(path)
 
 
@@ -74,7 +81,13 @@ def labelled(tmp_path_factory: pytest.TempPathFactory) -> str:
 def extracted(videos: Path, labelled: str, tmp_path_factory: pytest.TempPathFactory) -> Path:
     """Features of the same clips by `featx.extract`."""
     out = tmp_path_factory.mktemp("features") / "out.h5"
-    extract(videos, out, Settings(model="tiny", weights=labelled, layers=["conv2", "fc", "prob"], stride=4, workers=1))
+    extract(
+        videos,
+        out,
+        Settings(
+            model="tiny", weights=labelled, layers=["conv2", "fc", "prob"], stride=4, workers=1
+        ),
+    )
     return out
 
 
@@ -93,7 +106,9 @@ def test_filter_frames_are_in_order_of_time_with_their_three_channels(c, t):
     frames = _filters.filter_frames(weight)
     assert frames.shape == (4, max(t, c // 3), 2, 3, 3)
     for f, frame, y, x, channel in np.ndindex(frames.shape):
-        expected = weight[f, channel, frame, y, x] if c == 3 else weight[f, 3 * frame + channel, 0, y, x]
+        expected = (
+            weight[f, channel, frame, y, x] if c == 3 else weight[f, 3 * frame + channel, 0, y, x]
+        )
         assert frames[f, frame, y, x, channel] == expected
 
 
@@ -103,7 +118,9 @@ def test_every_model_has_filters_of_its_clips_frames():
         layer, weight = _filters.first_convolution(network, name)
         frames = _filters.filter_frames(weight)
         kernel = network.get_submodule(layer).kernel_size
-        assert frames.shape[1] == (model_entry(name).clip.frames if getattr(network, "stacked", False) else kernel[0]), name
+        assert frames.shape[1] == (
+            model_entry(name).clip.frames if getattr(network, "stacked", False) else kernel[0]
+        ), name
 
 
 def test_scales_make_zero_gray_and_the_largest_weight_full():
@@ -119,7 +136,9 @@ def test_scales_make_zero_gray_and_the_largest_weight_full():
 def test_a_filter_that_stands_still_does_not_move():
     still = np.random.default_rng(0).normal(size=(1, 1, 3, 3, 3)).repeat(4, axis=1)
     turning = still * np.array([1, -1, 1, -1]).reshape(1, 4, 1, 1, 1)
-    assert _filters._moving(np.concatenate([still, turning, 0 * still])) == pytest.approx([0, 1, 0], abs=1e-12)
+    assert _filters._moving(np.concatenate([still, turning, 0 * still])) == pytest.approx(
+        [0, 1, 0], abs=1e-12
+    )
 
 
 def test_filters_lie_side_by_side_on_white():
@@ -185,7 +204,9 @@ def by_hand(path: Path, model: str, seed: int, number: int, layer: str) -> np.nd
     x = frames[:, top : top + transform.crop, left : left + transform.crop].astype(np.float32)
     x = (x - np.float32(transform.mean)) / np.float32(transform.std)
     taken = {}
-    loaded.model.get_submodule(layer).register_forward_hook(lambda module, args, out: taken.update(out=out.clone()))
+    loaded.model.get_submodule(layer).register_forward_hook(
+        lambda module, args, out: taken.update(out=out.clone())
+    )
     with torch.no_grad():
         loaded.model(torch.from_numpy(x).permute(3, 0, 1, 2)[None])
     return taken["out"][0].numpy()
@@ -204,7 +225,9 @@ def test_feature_maps_are_those_of_the_middle_clip(videos, tmp_path):
         assert maps.channels == np.argsort(-mean)[:2].tolist()
         # float32 sums in another order
         np.testing.assert_allclose(maps.mean, mean[maps.channels], rtol=1e-4)
-        np.testing.assert_allclose(maps.largest, volume[maps.channels].max(axis=(1, 2, 3)), rtol=1e-4)
+        np.testing.assert_allclose(
+            maps.largest, volume[maps.channels].max(axis=(1, 2, 3)), rtol=1e-4
+        )
     assert picture(tmp_path / "m.png").shape[0] > 300
 
 
@@ -219,7 +242,8 @@ def test_channels_as_asked_for_and_a_short_video_is_said_to_be_looped(tmp_path):
 
 
 @pytest.mark.parametrize(
-    ("clip", "at", "number"), [(None, None, 2), (0, None, 0), (3, None, 3), (None, 0.0, 0), (None, 1.4, 1), (None, 1.8, 2)]
+    ("clip", "at", "number"),
+    [(None, None, 2), (0, None, 0), (3, None, 3), (None, 0.0, 0), (None, 1.4, 1), (None, 1.8, 2)],
 )
 def test_which_clip_is_shown(clip, at, number):
     summary = SimpleNamespace(clip_times=np.array([[0, 2], [0.5, 2.5], [1, 3], [1.5, 3.5]]))
@@ -230,7 +254,10 @@ def test_a_clip_that_is_not_there():
     summary = SimpleNamespace(clip_times=np.array([[0, 1], [2, 3.0]]))
     with pytest.raises(UsageError, match="v has 2 clips, and no number 2: give 0 to 1"):
         _features._chosen(summary, "v", 2, None)
-    with pytest.raises(UsageError, match=r"no clip of v covers 1.8 s; the nearest is clip 1, 2.00 to 3.00 s: give --clip 1"):
+    with pytest.raises(
+        UsageError,
+        match=r"no clip of v covers 1.8 s; the nearest is clip 1, 2.00 to 3.00 s: give --clip 1",
+    ):
         _features._chosen(summary, "v", None, 1.8)
 
 
@@ -244,17 +271,29 @@ def test_maps_cover_equal_shares_of_the_frames():
 
 
 @pytest.mark.parametrize(("layer", "per_video"), [("conv2", 2), ("fc", 1)])
-def test_the_most_exciting_clips_are_those_of_the_extracted_features(videos, labelled, extracted, tmp_path, layer, per_video):
+def test_the_most_exciting_clips_are_those_of_the_extracted_features(
+    videos, labelled, extracted, tmp_path, layer, per_video
+):
     expected = []
     with FeatureStore(extracted) as store:
         for video in store:
             shape = video.dataset(layer).attrs["shape"]
-            maps = np.asarray(video.dataset(layer)).reshape(len(video), *shape)[:, 2].reshape(len(video), -1)
-            order = sorted(range(len(video)), key=lambda i, maps=maps: (-maps[i].max(), i))[:per_video]
-            expected += [(-float(maps[i].max()), video.id, i, tuple(video.clip_times[i])) for i in order]
+            maps = (
+                np.asarray(video.dataset(layer))
+                .reshape(len(video), *shape)[:, 2]
+                .reshape(len(video), -1)
+            )
+            order = sorted(range(len(video)), key=lambda i, maps=maps: (-maps[i].max(), i))[
+                :per_video
+            ]
+            expected += [
+                (-float(maps[i].max()), video.id, i, tuple(video.clip_times[i])) for i in order
+            ]
     started = []
     settings = Settings(model="tiny", weights=labelled, layers=[layer], stride=4, workers=1)
-    found = featx.show.exciting(videos, tmp_path / "e.png", settings, 2, top=4, per_video=per_video, on_start=started.append)
+    found = featx.show.exciting(
+        videos, tmp_path / "e.png", settings, 2, top=4, per_video=per_video, on_start=started.append
+    )
     assert [(-e.value, e.video, e.clip, e.clip_times) for e in found.top] == sorted(expected)[:4]
     assert (found.videos, found.clips, found.failures, started[0].total) == (6, 27, [], 6)
     picture(tmp_path / "e.png")
@@ -268,17 +307,23 @@ def test_equal_clips_go_by_id_and_a_bad_video_is_listed(videos, tmp_path):
     found = featx.show.exciting(tmp_path, tmp_path / "e.pdf", settings, 0, top=2)
     assert [e.video for e in found.top] == ["a", "b"]
     assert found.failures == [(str(tmp_path / "bad.mp4"), "the file is empty (0 bytes)")]
-    with pytest.raises(FeatxError, match=r"0 of 1 video could be read; .*bad.mp4: the file is empty"):
+    with pytest.raises(
+        FeatxError, match=r"0 of 1 video could be read; .*bad.mp4: the file is empty"
+    ):
         featx.show.exciting(tmp_path / "bad.mp4", tmp_path / "no.png", settings, 0)
     assert not (tmp_path / "no.png").exists()
 
 
-SUMMARY = SimpleNamespace(clip_frames=np.array([[0, 8], [8, 16]]), clip_times=np.array([[0, 1.0], [1, 2]]))
+SUMMARY = SimpleNamespace(
+    clip_frames=np.array([[0, 8], [8, 16]]), clip_times=np.array([[0, 1.0], [1, 2]])
+)
 
 
 def best(**options) -> _exciting._Best:
     values = {"n_top": 2, "per_video": 1, **options}
-    return _exciting._Best([Source("x", "x"), Source("y", "y")], "fc", (3,), 1, values["n_top"], values["per_video"])
+    return _exciting._Best(
+        [Source("x", "x"), Source("y", "y")], "fc", (3,), 1, values["n_top"], values["per_video"]
+    )
 
 
 def arrive(sink, key, clip, gray):
@@ -335,7 +380,9 @@ def test_no_more_clips_are_held_than_can_be_shown():
 def test_weights_that_give_no_number_are_an_error():
     sink = best()
     arrive(sink, 0, 0, 1)
-    with pytest.raises(FeatxError, match=r"channel 1 of fc is nan in clip 0 of .*x: use sound weights"):
+    with pytest.raises(
+        FeatxError, match=r"channel 1 of fc is nan in clip 0 of .*x: use sound weights"
+    ):
         sink.rows(0, [0], rows(np.nan))
 
 
@@ -373,7 +420,9 @@ def test_predictions_are_the_mean_of_the_clips_probabilities(videos, labelled, e
 
 def test_a_label_that_is_given_goes_before_the_folder(videos, labelled, tmp_path):
     settings = Settings(model="tiny", weights=labelled, workers=1)
-    found = featx.show.predictions(videos / "a" / "v0.mp4", tmp_path / "p.svg", settings, label="juggling")
+    found = featx.show.predictions(
+        videos / "a" / "v0.mp4", tmp_path / "p.svg", settings, label="juggling"
+    )
     assert (found.videos[0].label, found.videos[0].label_from) == ("juggling", "given")
     text = (tmp_path / "p.svg").read_text()
     assert "true: juggling, as given" in text
@@ -429,7 +478,16 @@ def test_cost_draws_what_the_study_wrote(tmp_path):
         ("later", "mixed", None, None, 8.9e9),
     ]
     text = (tmp_path / "c.svg").read_text()
-    for name in ("SR18", "D34", "MC1", "depth", "mixed", "as the paper prints it", "search", "1 of 4 without an accuracy"):
+    for name in (
+        "SR18",
+        "D34",
+        "MC1",
+        "depth",
+        "mixed",
+        "as the paper prints it",
+        "search",
+        "1 of 4 without an accuracy",
+    ):
         assert f"<!-- {name} -->" in text, name
     assert "<!-- later -->" not in text
 
@@ -437,7 +495,13 @@ def test_cost_draws_what_the_study_wrote(tmp_path):
 def test_cost_takes_other_names_of_columns(tmp_path):
     (tmp_path / "t.csv").write_text("multiply_adds,row,accuracy,paper_accuracy\n1e9,one,50,51\n")
     (row,) = _cost.read_costs(tmp_path / "t.csv")
-    assert (row.name, row.multiply_adds, row.accuracy, row.paper, row.group) == ("one", 1e9, 50, 51, "")
+    assert (row.name, row.multiply_adds, row.accuracy, row.paper, row.group) == (
+        "one",
+        1e9,
+        50,
+        51,
+        "",
+    )
 
 
 def test_names_of_networks_do_not_meet(tmp_path):
@@ -445,7 +509,10 @@ def test_names_of_networks_do_not_meet(tmp_path):
     from matplotlib.figure import Figure
 
     drawn = [
-        featx.show.Cost(name=f"network {i}", multiply_adds=(9 + 0.3 * (i % 3)) * 1e9, accuracy=40 + 0.5 * i) for i in range(12)
+        featx.show.Cost(
+            name=f"network {i}", multiply_adds=(9 + 0.3 * (i % 3)) * 1e9, accuracy=40 + 0.5 * i
+        )
+        for i in range(12)
     ]
     figure = Figure(figsize=(9, 6))
     axes = figure.add_subplot(xlim=(0, 20), ylim=(38, 48))
@@ -460,7 +527,10 @@ def test_names_of_networks_do_not_meet(tmp_path):
     [
         ("name,accuracy\na,1\n", "has no column multiply_adds, only name, accuracy"),
         ("", "has no column name or accuracy or multiply_adds, only none"),
-        ("name,accuracy,multiply_adds\na,1,1e9\nb,many,1e9\n", "line 3: accuracy is 'many': give a number from 0 to 100"),
+        (
+            "name,accuracy,multiply_adds\na,1,1e9\nb,many,1e9\n",
+            "line 3: accuracy is 'many': give a number from 0 to 100",
+        ),
         ("name,accuracy,multiply_adds\na,101,1e9\n", "line 2: accuracy is '101'"),
         ("name,accuracy,multiply_adds\na,50,\n", "line 2: 'a' has no multiply_adds"),
         ("name,accuracy,multiply_adds\na,50\n", "line 2: 'a' has no multiply_adds"),
@@ -476,7 +546,9 @@ def test_a_table_that_is_none(tmp_path, text, words):
 
 def test_a_study_without_a_result_has_no_picture(tmp_path):
     with pytest.raises(FeatxError, match="not one of 1 rows has an accuracy to draw"):
-        featx.show.plot_cost([featx.show.Cost(name="a", multiply_adds=1e9, accuracy=None)], tmp_path / "c.png")
+        featx.show.plot_cost(
+            [featx.show.Cost(name="a", multiply_adds=1e9, accuracy=None)], tmp_path / "c.png"
+        )
 
 
 # ---------------------------------------------------------------- wrong use, and the command line
@@ -485,38 +557,76 @@ def test_a_study_without_a_result_has_no_picture(tmp_path):
 @pytest.mark.parametrize(
     ("call", "words"),
     [
-        (lambda v, o, s: featx.show.features(v, o, s(["convX"])), "no layer 'convX'; did you mean conv"),
-        (lambda v, o, s: featx.show.features(v, o, s(["fc"])), "tiny's fc gives 12 numbers without place or time"),
+        (
+            lambda v, o, s: featx.show.features(v, o, s(["convX"])),
+            "no layer 'convX'; did you mean conv",
+        ),
+        (
+            lambda v, o, s: featx.show.features(v, o, s(["fc"])),
+            "tiny's fc gives 12 numbers without place or time",
+        ),
         (lambda v, o, s: featx.show.features(v, o, s(None)), "no layer is named"),
         (
             lambda v, o, s: featx.show.features(v, o, s(["conv1"]), channels=[8]),
             "no channel 8 in tiny's conv1: give 0 to 7",
         ),
-        (lambda v, o, s: featx.show.features(v, o, s(["conv1"]), clip=1, at=2.0), "both clip 1 and 2 s are given"),
-        (lambda v, o, s: featx.show.features(v, o, s(["conv1"]), top=0), "the number of channels is 0"),
-        (lambda v, o, s: featx.show.features(v.parent.parent, o, s(["conv1"])), "has 6 videos: give one of them"),
+        (
+            lambda v, o, s: featx.show.features(v, o, s(["conv1"]), clip=1, at=2.0),
+            "both clip 1 and 2 s are given",
+        ),
+        (
+            lambda v, o, s: featx.show.features(v, o, s(["conv1"]), top=0),
+            "the number of channels is 0",
+        ),
+        (
+            lambda v, o, s: featx.show.features(v.parent.parent, o, s(["conv1"])),
+            "has 6 videos: give one of them",
+        ),
         (lambda v, o, s: featx.show.features("nowhere.mp4", o, s(["conv1"])), "no such file"),
         (lambda v, o, s: featx.show.features(v, "f.gif", s(["conv1"])), "cannot draw to 'f.gif'"),
-        (lambda v, o, s: featx.show.features(v, v / "in" / "f.png", s(["conv1"])), "is not a folder that you may write to"),
-        (lambda v, o, s: featx.show.exciting(v, o, s(["conv2", "fc"]), 1), "layers is 'conv2,fc': give one layer"),
-        (lambda v, o, s: featx.show.exciting(v, o, s(["fc"]), -1), "no channel -1 in tiny's fc: give 0 to 11"),
+        (
+            lambda v, o, s: featx.show.features(v, v / "in" / "f.png", s(["conv1"])),
+            "is not a folder that you may write to",
+        ),
+        (
+            lambda v, o, s: featx.show.exciting(v, o, s(["conv2", "fc"]), 1),
+            "layers is 'conv2,fc': give one layer",
+        ),
+        (
+            lambda v, o, s: featx.show.exciting(v, o, s(["fc"]), -1),
+            "no channel -1 in tiny's fc: give 0 to 11",
+        ),
         (lambda v, o, s: featx.show.exciting(v, o, s(["fc"]), 1, top=0), "top is 0"),
-        (lambda v, o, s: featx.show.exciting(v, o, s(["fc"]), 1, per_video=0), "clips of a video is 0"),
-        (lambda v, o, s: featx.show.predictions(v, o, s(None), label="jump"), "label 'jump' is no class of these weights"),
+        (
+            lambda v, o, s: featx.show.exciting(v, o, s(["fc"]), 1, per_video=0),
+            "clips of a video is 0",
+        ),
+        (
+            lambda v, o, s: featx.show.predictions(v, o, s(None), label="jump"),
+            "label 'jump' is no class of these weights",
+        ),
         (lambda v, o, s: featx.show.predictions(v, o, s(None), top=0), "top is 0"),
     ],
 )
 def test_wrong_use_is_said_before_anything_is_decoded(videos, tmp_path, monkeypatch, call, words):
     from featx.video.pool import Pool
 
-    monkeypatch.setattr(Pool, "__init__", lambda *args, **options: pytest.fail("decoding has begun"))
+    monkeypatch.setattr(
+        Pool, "__init__", lambda *args, **options: pytest.fail("decoding has begun")
+    )
     with pytest.raises(UsageError, match=words):
-        call(videos / "a" / "v0.mp4", tmp_path / "f.png", lambda layers: Settings(**SMALL, layers=layers))
+        call(
+            videos / "a" / "v0.mp4",
+            tmp_path / "f.png",
+            lambda layers: Settings(**SMALL, layers=layers),
+        )
     assert list(tmp_path.iterdir()) == []
 
 
 def test_more_videos_than_a_picture_shows(tmp_path, monkeypatch):
-    monkeypatch.setattr(_predictions, "find_videos", lambda *args, **options: SimpleNamespace(sources=[None] * 25))
+    monkeypatch.setattr(
+        _predictions, "find_videos", lambda *args, **options: SimpleNamespace(sources=[None] * 25)
+    )
     with pytest.raises(UsageError, match="25 videos do not fit into one picture: give up to 24"):
         featx.show.predictions("many", tmp_path / "p.png", Settings(**SMALL))
 
@@ -524,7 +634,9 @@ def test_more_videos_than_a_picture_shows(tmp_path, monkeypatch):
 def test_an_unreadable_video_is_named_with_its_reason(tmp_path):
     (tmp_path / "bad.mp4").write_bytes(b"no video")
     with pytest.raises(FeatxError, match=r"bad.mp4: cannot be read as video"):
-        featx.show.features(tmp_path / "bad.mp4", tmp_path / "f.png", Settings(**SMALL, layers=["conv1"]))
+        featx.show.features(
+            tmp_path / "bad.mp4", tmp_path / "f.png", Settings(**SMALL, layers=["conv1"])
+        )
     assert [p.name for p in tmp_path.iterdir()] == ["bad.mp4"]
 
 
@@ -534,7 +646,11 @@ def test_a_command_for_machines_with_its_exit_status(videos, tmp_path):
                  "--channel", "4", "--json", videos / "a", tmp_path / "bad.mp4", "--root", "/", tmp_path / "e.png")  # fmt: skip
     assert done.returncode == 1
     result = json.loads(done.stdout)
-    assert (result["videos"], len(result["top"]), result["failures"][0][1]) == (3, 3, "the file is empty (0 bytes)")
+    assert (result["videos"], len(result["top"]), result["failures"][0][1]) == (
+        3,
+        3,
+        "the file is empty (0 bytes)",
+    )
     assert "res3d, layers conv1" in done.stderr
 
 
@@ -547,17 +663,37 @@ def test_commands_for_people(videos, labelled, tmp_path, capsys):
     text = show("predictions", *small, videos / "b", tmp_path / "p.png")
     assert "3 videos; tiny (three-classes), " in text
     assert "b (folder), rank " in text
-    text = show("features", *small, "--layers", "conv1,conv2", "--channels", "3", videos / "a" / "v0.mp4", tmp_path / "f.png")
+    text = show(
+        "features",
+        *small,
+        "--layers",
+        "conv1,conv2",
+        "--channels",
+        "3",
+        videos / "a" / "v0.mp4",
+        tmp_path / "f.png",
+    )
     assert "conv2, 16x2x8x8: channels 3 (mean |activation| " in text
     assert "clip 0 of v0, 0.00 to 0.64 s; tiny (three-classes), " in text
     text = show("filters", *small[:4], tmp_path / "c.png")
     assert "8 filters of conv1.conv of tiny (three-classes), 3 frames each, " in text
     (tmp_path / "t.csv").write_text(TABLE)
-    assert "4 networks, 2 of them without an accuracy yet" in show("cost", tmp_path / "t.csv", tmp_path / "cost.png")
+    assert "4 networks, 2 of them without an accuracy yet" in show(
+        "cost", tmp_path / "t.csv", tmp_path / "cost.png"
+    )
     for name in "pfc":
         picture(tmp_path / f"{name}.png")
     with pytest.raises(UsageError, match="channels is '0,x': give numbers separated by commas"):
-        show("features", *small, "--layers", "conv1", "--channels", "0,x", videos / "a" / "v0.mp4", tmp_path / "x.png")
+        show(
+            "features",
+            *small,
+            "--layers",
+            "conv1",
+            "--channels",
+            "0,x",
+            videos / "a" / "v0.mp4",
+            tmp_path / "x.png",
+        )
     with pytest.raises(UsageError, match="layers is ',': give names separated by commas"):
         show("features", *small, "--layers", ",", videos / "a" / "v0.mp4", tmp_path / "x.png")
 

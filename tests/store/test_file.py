@@ -38,10 +38,17 @@ def write(
         for half in np.array_split(order, 2):
             value = ((half + len(video)) * scale).astype(np.float32)[:, None]
             if len(half):
-                journal.add(video, half.tolist(), {"pool5": np.repeat(value, 2, 1), "fc": np.repeat(value, 3, 1)}, origin)
+                journal.add(
+                    video,
+                    half.tolist(),
+                    {"pool5": np.repeat(value, 2, 1), "fc": np.repeat(value, 3, 1)},
+                    origin,
+                )
                 journal.commit()
         made = summary(n)
-        object.__setattr__(made, "clip_frames", np.stack([np.arange(n) * 16, np.arange(1, n + 1) * 16], 1))
+        object.__setattr__(
+            made, "clip_frames", np.stack([np.arange(n) * 16, np.arange(1, n + 1) * 16], 1)
+        )
         journal.end(video, made, origin)
     journal.commit()
     publish(out, settings, entries=journal.entries, shapes=SHAPES, failures=failures, old=old)
@@ -52,7 +59,9 @@ def write(
 
 
 def test_a_file_is_read_by_id_by_index_and_in_order(tmp_path: Path) -> None:
-    with FeatureStore(write(tmp_path / "a.h5", {"z": 2, "k/b": 3, "k/a": 1}, failures=[("v/bad.mp4", "empty")])) as store:
+    with FeatureStore(
+        write(tmp_path / "a.h5", {"z": 2, "k/b": 3, "k/a": 1}, failures=[("v/bad.mp4", "empty")])
+    ) as store:
         assert store.ids == ["k/a", "k/b", "z"]
         assert [v.id for v in store] == store.ids
         assert len(store) == 3
@@ -108,7 +117,11 @@ def test_videos_are_added_to_a_file_that_is_there(tmp_path: Path) -> None:
 
 def test_merge_of_parts_is_the_whole(tmp_path: Path) -> None:
     whole = write(tmp_path / "whole.h5", {"a": 2, "b": 3, "c/d": 1})
-    one = write(tmp_path / "1.h5", {"a": 2, "c/d": 1}, failures=[("v/b.mp4", "not there"), ("v/bad.mp4", "empty")])
+    one = write(
+        tmp_path / "1.h5",
+        {"a": 2, "c/d": 1},
+        failures=[("v/b.mp4", "not there"), ("v/bad.mp4", "empty")],
+    )
     two = write(tmp_path / "2.h5", {"b": 3, "a": 2})
     assert merge([one, two], tmp_path / "merged.h5") == 3
     with FeatureStore(whole) as a, FeatureStore(tmp_path / "merged.h5") as b:
@@ -124,7 +137,17 @@ def test_merge_refuses_what_does_not_belong_together(tmp_path: Path) -> None:
     with pytest.raises(UsageError, match="'a' differs between"):
         merge([one, write(tmp_path / "2.h5", {"a": 2}, scale=2)], tmp_path / "m.h5")
     with pytest.raises(UsageError, match=r"precision is x there and float32 here"):
-        merge([one, write(tmp_path / "3.h5", {"b": 2}, settings={**SETTINGS_VALUES, "precision": "float32"})], tmp_path / "m.h5")
+        merge(
+            [
+                one,
+                write(
+                    tmp_path / "3.h5",
+                    {"b": 2},
+                    settings={**SETTINGS_VALUES, "precision": "float32"},
+                ),
+            ],
+            tmp_path / "m.h5",
+        )
     with pytest.raises(UsageError, match="exists"):
         merge([one], tmp_path / "2.h5")
     assert not (tmp_path / "m.h5").exists()
@@ -160,11 +183,18 @@ def test_unknown_videos_and_layers_name_the_nearest(tmp_path: Path) -> None:
 
 def test_a_video_without_all_its_rows_is_not_published(tmp_path: Path) -> None:
     journal = Journal(tmp_path / "a.h5")
-    journal.add("a", [0], {"pool5": np.zeros((1, 2), np.float32), "fc": np.zeros((1, 3), np.float32)}, ORIGIN)
+    journal.add(
+        "a",
+        [0],
+        {"pool5": np.zeros((1, 2), np.float32), "fc": np.zeros((1, 3), np.float32)},
+        ORIGIN,
+    )
     journal.end("a", summary(2), ORIGIN)
     journal.commit()
     with pytest.raises(FeatxError, match="lacks the rows of 1 of its 2 clips"):
-        publish(tmp_path / "a.h5", SETTINGS_VALUES, entries=journal.entries, shapes=SHAPES, failures=[])
+        publish(
+            tmp_path / "a.h5", SETTINGS_VALUES, entries=journal.entries, shapes=SHAPES, failures=[]
+        )
     journal.close()
     assert not (tmp_path / "a.h5").exists()
 
@@ -173,7 +203,10 @@ def test_differences_name_the_setting_and_both_values() -> None:
     one = {**SETTINGS_VALUES, "clip": {"frames": 8, "stride": 16}}
     two = {**SETTINGS_VALUES, "clip": {"frames": 8, "stride": 8}, "layers": ("pool5",)}
     assert differences(one, one) == ""
-    assert differences(one, two) == "layers is pool5,fc there and pool5 here, clip.stride is 16 there and 8 here"
+    assert (
+        differences(one, two)
+        == "layers is pool5,fc there and pool5 here, clip.stride is 16 there and 8 here"
+    )
     assert differences({**one, "layers": ["pool5"]}, {**one, "layers": ("pool5",)}) == ""
 
 

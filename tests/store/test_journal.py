@@ -25,7 +25,10 @@ def summary(n: int = 2) -> Summary:
 
 
 def rows(*values: float) -> dict[str, np.ndarray]:
-    return {"pool5": np.array([[v, -v] for v in values], np.float32), "fc": np.array([[v] * 3 for v in values], np.float32)}
+    return {
+        "pool5": np.array([[v, -v] for v in values], np.float32),
+        "fc": np.array([[v] * 3 for v in values], np.float32),
+    }
 
 
 def test_what_is_committed_is_there_again(tmp_path: Path) -> None:
@@ -43,10 +46,14 @@ def test_what_is_committed_is_there_again(tmp_path: Path) -> None:
     assert again.settings == {"model": "m"}
     entry = again.entries["a/b"]
     assert (entry.clips, entry.origin, entry.whole) == (frozenset({0, 1, 2}), ORIGIN, True)
-    read = {int(c): p["pool5"].read()[i][0] for clips, p in entry.stretches for i, c in enumerate(clips)}
+    read = {
+        int(c): p["pool5"].read()[i][0] for clips, p in entry.stretches for i, c in enumerate(clips)
+    }
     assert read == {0: 0, 1: 1, 2: 2}
     for field in dataclasses.fields(Summary):
-        np.testing.assert_array_equal(getattr(entry.summary, field.name), getattr(summary(3), field.name))
+        np.testing.assert_array_equal(
+            getattr(entry.summary, field.name), getattr(summary(3), field.name)
+        )
     assert not again.entries["c"].whole
     again.close()
 
@@ -68,7 +75,9 @@ def test_rows_are_committed_by_themselves_before_they_fill_the_memory(tmp_path: 
     journal.close()
 
 
-def test_a_run_commits_sooner_when_young_to_get_on_though_killed_often(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_run_commits_sooner_when_young_to_get_on_though_killed_often(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     clock = [1000.0]
     monkeypatch.setattr("featx.store.journal.monotonic", lambda: clock[0])
     journal = Journal(tmp_path / "out.h5")
@@ -132,7 +141,9 @@ def test_a_part_whose_headers_are_damaged_is_named(tmp_path: Path, damage: bytes
     journal.close()
     part = journal.folder / "00000000.part"
     content = part.read_bytes()
-    part.write_bytes(content[:13] + damage + content[13 + len(damage) :] if damage else content[:50])
+    part.write_bytes(
+        content[:13] + damage + content[13 + len(damage) :] if damage else content[:50]
+    )
     with pytest.raises(FeatxError, match=r"00000000\.part is damaged"):
         Journal(tmp_path / "out.h5")
 
@@ -151,7 +162,9 @@ def test_parts_go_all_at_once(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -
     journal.begin({})
     journal.add("a", [0], rows(1), ORIGIN)
     journal.commit()
-    monkeypatch.setattr("shutil.rmtree", lambda *args, **options: None)  # killed before the first file is deleted
+    monkeypatch.setattr(
+        "shutil.rmtree", lambda *args, **options: None
+    )  # killed before the first file is deleted
     journal.remove()
     assert not journal.folder.exists()
     monkeypatch.undo()
@@ -201,7 +214,9 @@ def test_a_full_disk_stops_cleanly_and_the_rest_is_safe(tmp_path: Path) -> None:
     small = tmp_path / "small"
     small.mkdir()
     if subprocess.run(
-        ["mount", "-t", "tmpfs", "-o", "size=3m", "tmpfs", str(small)], check=False, capture_output=True
+        ["mount", "-t", "tmpfs", "-o", "size=3m", "tmpfs", str(small)],
+        check=False,
+        capture_output=True,
     ).returncode:
         pytest.skip("mounting is not allowed here")
     try:

@@ -17,7 +17,19 @@ from featx.datasets import GENERATED, Dataset, Item, load_dataset
 from featx.errors import FeatxError, UsageError
 from featx.models import model_entry, registry
 from featx.models.count import count
-from featx.study import STUDIES, Printed, Row, Study, StudySettings, Watcher, as_text, listed, run_study, study_named, to_json
+from featx.study import (
+    STUDIES,
+    Printed,
+    Row,
+    Study,
+    StudySettings,
+    Watcher,
+    as_text,
+    listed,
+    run_study,
+    study_named,
+    to_json,
+)
 from featx.study._comparable import differences, row_differences
 from featx.synthetic.layouts import write_dataset
 from featx.training.recipes import recipe
@@ -34,7 +46,8 @@ def paper(name: str) -> str:
 
 def printed(study: str, dataset: str, split: int | None = 1) -> dict[str, list[float]]:
     return {
-        row.name: [p.accuracy for p in row.printed if (p.dataset, p.split) == (dataset, split)] for row in STUDIES[study].rows
+        row.name: [p.accuracy for p in row.printed if (p.dataset, p.split) == (dataset, split)]
+        for row in STUDIES[study].rows
     }
 
 
@@ -54,17 +67,35 @@ def test_tran_is_as_printed() -> None:
     def of(names: list[str], figures: dict[str, list[float]]) -> list[float]:
         return [figures[name][0] for name in names]
 
-    assert of(["2d-res18", "2d-res34", "3d-res18", "3d-res34"], ours) == line(text, "Accuracy (%)", "Table 3. **")
+    assert of(["2d-res18", "2d-res34", "3d-res18", "3d-res34"], ours) == line(
+        text, "Accuracy (%)", "Table 3. **"
+    )
     strides = ["stride-1", "stride-2", "sr18", "stride-8", "stride-16", "stride-32"]
     assert of(strides, ours) == line(text, "Accuracy (%)", "Table 4. **")
-    assert {row.step for row in STUDIES["tran2017-search"].rows if row.model == "sr18"} == {None, 1, 2, 8, 16, 32}
+    assert {row.step for row in STUDIES["tran2017-search"].rows if row.model == "sr18"} == {
+        None,
+        1,
+        2,
+        8,
+        16,
+        32,
+    }
     assert model_entry("sr18").clip.step == 4
-    crops, mixes = ["crop-56", "sr18", "crop-224"], ["mc1", "mc2", "mc3", "mc4", "mc5", "2.5d", "sr18"]
+    crops, mixes = (
+        ["crop-56", "sr18", "crop-224"],
+        ["mc1", "mc2", "mc3", "mc4", "mc5", "2.5d", "sr18"],
+    )
     assert of(crops, ours) == line(text, "Accuracy (%)", "FLOPs ($\\times 10^9$)\t2.6")
     assert of(mixes, ours) == line(text, "Accuracy (%)", "Table 6. **")
     depths = ["d10", "d16", "sr18", "d26", "d34"]
-    assert of(depths, ours) == [line(text, f"D{n}\t", "Table 7. **")[-1] for n in (10, 16, 18, 26, 34)]
-    for names, caption in ((crops, "Table 15. **"), (mixes, "Table 16. **"), (depths, "Table 17. **")):
+    assert of(depths, ours) == [
+        line(text, f"D{n}\t", "Table 7. **")[-1] for n in (10, 16, 18, 26, 34)
+    ]
+    for names, caption in (
+        (crops, "Table 15. **"),
+        (mixes, "Table 16. **"),
+        (depths, "Table 17. **"),
+    ):
         assert of(names, hmdb51) == line(text, "HMDB51", caption)
         assert of(names, ours) == line(text, "UCF101", caption)
 
@@ -72,15 +103,24 @@ def test_tran_is_as_printed() -> None:
 def test_hara_is_as_printed() -> None:
     text = paper("hara-good-practice")
     found = re.findall(r"^\| ((?:Multi|Spatial)[^|]*?) *\| (.*) \|$", text, flags=re.M)
-    lines = [(name.lower().replace(" ", "-"), [float(n) for n in re.split(r"[|±]", numbers)]) for name, numbers in found]
-    tuned = [printed("hara2018-augmentation", dataset, split) for dataset in ("ucf101", "hmdb51") for split in (1, 2, 3)]
+    lines = [
+        (name.lower().replace(" ", "-"), [float(n) for n in re.split(r"[|±]", numbers)])
+        for name, numbers in found
+    ]
+    tuned = [
+        printed("hara2018-augmentation", dataset, split)
+        for dataset in ("ucf101", "hmdb51")
+        for split in (1, 2, 3)
+    ]
     scratch = printed("hara2018-augmentation", "kinetics")
     assert sorted(len(numbers) for _, numbers in lines) == [3] * 5 + [10] * 5
     for name, numbers in lines:
         if len(numbers) == 3:  # table II: top-1, top-5, their mean
             assert scratch[name] == numbers[:1]
         else:  # table III, for each dataset: three splits, their mean and its deviation
-            assert [figures[name] for figures in tuned] == [[n] for n in (*numbers[:3], *numbers[5:8])]
+            assert [figures[name] for figures in tuned] == [
+                [n] for n in (*numbers[:3], *numbers[5:8])
+            ]
     # Figure 2 has no numbers in the text.
     assert not any(row.printed for row in STUDIES["hara2018-freezing"].rows)
 
@@ -107,7 +147,12 @@ def test_yang_is_as_printed() -> None:
         assert set(ours[name]) == set(figures), name
     table4 = text.split("Table 4:")[1].split("Figure 7:")[0]
     tuned = [float(value) for value in re.findall(r"^\S.*\t([\d.]+)%$", table4, flags=re.M)]
-    names = ["c3d-b8-finetuned", "asymmetric3d-m2-finetuned", "asymmetric3d-m3-finetuned", "asymmetric3d-finetuned"]
+    names = [
+        "c3d-b8-finetuned",
+        "asymmetric3d-m2-finetuned",
+        "asymmetric3d-m3-finetuned",
+        "asymmetric3d-finetuned",
+    ]
     assert [ours[name] for name in names] == [[v] for v in tuned]
 
 
@@ -118,7 +163,9 @@ def test_every_row_can_be_asked_for(name: str) -> None:
     assert len(set(names)) == len(names)
     assert len({(row.model, row.options, row.recipe) for row in study.rows}) == len(names)
     for dataset in ("ucf101", "hmdb51", "kinetics"):
-        settings = StudySettings(study=name, dataset=dataset, weights={"": "none"}, overrides={"duration": "3"})
+        settings = StudySettings(
+            study=name, dataset=dataset, weights={"": "none"}, overrides={"duration": "3"}
+        )
         for row in study.rows:
             asked = settings.training(study, row)
             assert model_entry(asked.model)
@@ -130,8 +177,14 @@ def test_every_row_can_be_asked_for(name: str) -> None:
 def test_what_rows_start_from() -> None:
     augmentation = study_named("hara2018-augmentation")
     row = augmentation.rows[0]
-    assert (augmentation.recipe(row, "kinetics"), augmentation.start(row, "kinetics")) == ("hara2018-scratch", "nothing")
-    assert (augmentation.recipe(row, "hmdb51"), augmentation.start(row, "hmdb51")) == ("hara2018-finetune", "checkpoint")
+    assert (augmentation.recipe(row, "kinetics"), augmentation.start(row, "kinetics")) == (
+        "hara2018-scratch",
+        "nothing",
+    )
+    assert (augmentation.recipe(row, "hmdb51"), augmentation.start(row, "hmdb51")) == (
+        "hara2018-finetune",
+        "checkpoint",
+    )
     StudySettings(study="hara2018-augmentation", dataset="kinetics").chosen()
     with pytest.raises(UsageError, match="fine-tuned from a checkpoint"):
         StudySettings(study="hara2018-augmentation", dataset="ucf101").chosen()
@@ -140,12 +193,21 @@ def test_what_rows_start_from() -> None:
     semi, rows = StudySettings(
         study="semi-cnn", dataset="ucf101", rows=("semi-resnet18",), weights={"semi-resnet18": "f"}
     ).chosen()
-    asked = StudySettings(study="semi-cnn", dataset="ucf101", weights={"": "f"}).training(semi, rows[0])
+    asked = StudySettings(study="semi-cnn", dataset="ucf101", weights={"": "f"}).training(
+        semi, rows[0]
+    )
     assert (asked.weights, asked.init_2d) == (None, "f")
     # A row that starts from nothing in the paper does so here, whatever the others start from.
-    assert StudySettings(study="asymmetric", dataset="ucf101", weights={"": "f"}).training(*_first("asymmetric")).weights is None
+    assert (
+        StudySettings(study="asymmetric", dataset="ucf101", weights={"": "f"})
+        .training(*_first("asymmetric"))
+        .weights
+        is None
+    )
     with pytest.raises(UsageError, match="differ in augmentation"):
-        StudySettings(study="hara2018-augmentation", dataset="kinetics", overrides={"augmentation": "none"}).chosen()
+        StudySettings(
+            study="hara2018-augmentation", dataset="kinetics", overrides={"augmentation": "none"}
+        ).chosen()
     with pytest.raises(UsageError, match="no row 'mc6'"):
         StudySettings(study="tran2017-search", dataset="ucf101", rows=("mc6",)).chosen()
     with pytest.raises(UsageError, match="unknown study 'tran2017'"):
@@ -159,9 +221,23 @@ def _first(name: str) -> tuple[Study, Row]:
 # ---------------------------------------------------------------- what can be compared
 
 
-def side(subset: str, videos: int, *, name: str = "ucf101", classes: int = 101, notes: tuple[str, ...] = ()) -> Dataset:
+def side(
+    subset: str,
+    videos: int,
+    *,
+    name: str = "ucf101",
+    classes: int = 101,
+    notes: tuple[str, ...] = (),
+) -> Dataset:
     items = tuple(Item(id=str(i), path="", label=0) for i in range(videos))
-    return Dataset(name=name, split=1, subset=subset, classes=tuple(map(str, range(classes))), items=items, notes=notes)
+    return Dataset(
+        name=name,
+        split=1,
+        subset=subset,
+        classes=tuple(map(str, range(classes))),
+        items=items,
+        notes=notes,
+    )
 
 
 SETTINGS = StudySettings(study="tran2017-search", dataset="ucf101")
@@ -180,25 +256,45 @@ SETTINGS = StudySettings(study="tran2017-search", dataset="ucf101")
         ({}, (side("train", 230_000, name="kinetics", classes=400), side("val", 18_500, name="kinetics", classes=400)), []),
     ],
 )  # fmt: skip
-def test_what_sets_a_study_apart(settings: dict[str, Any], sides: tuple[Dataset, Dataset], expected: list[str]) -> None:
+def test_what_sets_a_study_apart(
+    settings: dict[str, Any], sides: tuple[Dataset, Dataset], expected: list[str]
+) -> None:
     assert differences(replace(SETTINGS, **settings), *sides) == expected
 
 
 def test_what_sets_a_row_apart() -> None:
-    tran, sr18 = STUDIES["tran2017-search"], next(r for r in STUDIES["tran2017-search"].rows if r.name == "sr18")
+    tran, sr18 = (
+        STUDIES["tran2017-search"],
+        next(r for r in STUDIES["tran2017-search"].rows if r.name == "sr18"),
+    )
     assert row_differences(SETTINGS, tran, sr18) == []
-    assert row_differences(replace(SETTINGS, split=2), tran, sr18) == ["the paper's figure is for split 1"]
-    assert row_differences(replace(SETTINGS, dataset="kinetics"), tran, sr18) == ["the paper's figure is for ucf101"]
-    assert row_differences(SETTINGS, *_first("asymmetric")) == ["the paper's figure is the mean of 3 splits"]
+    assert row_differences(replace(SETTINGS, split=2), tran, sr18) == [
+        "the paper's figure is for split 1"
+    ]
+    assert row_differences(replace(SETTINGS, dataset="kinetics"), tran, sr18) == [
+        "the paper's figure is for ucf101"
+    ]
+    assert row_differences(SETTINGS, *_first("asymmetric")) == [
+        "the paper's figure is the mean of 3 splits"
+    ]
     tuned = replace(SETTINGS, study="hara2018-augmentation", weights={"": "none"}, split=2)
-    assert row_differences(tuned, *_first("hara2018-augmentation")) == ["starts from nothing, the paper's does not"]
-    assert row_differences(replace(tuned, weights={"": "f"}), *_first("hara2018-augmentation")) == []
+    assert row_differences(tuned, *_first("hara2018-augmentation")) == [
+        "starts from nothing, the paper's does not"
+    ]
+    assert (
+        row_differences(replace(tuned, weights={"": "f"}), *_first("hara2018-augmentation")) == []
+    )
 
 
 # ---------------------------------------------------------------- a small study
 
 ROWS = (
-    Row(name="a", model=NAME, group="one", printed=(Printed(accuracy=12.3, dataset="ucf101", split=1, where="table 9"),)),
+    Row(
+        name="a",
+        model=NAME,
+        group="one",
+        printed=(Printed(accuracy=12.3, dataset="ucf101", split=1, where="table 9"),),
+    ),
     Row(name="b", model=NAME, group="two", step=1, overrides={"freeze": "conv1"}),
     Row(name="wide", model="c3d_b5", group="two"),
 )
@@ -232,19 +328,35 @@ def test_a_study(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     assert (tmp_path / "ucf101" / GENERATED).exists()
     few = {"duration": "4", "unit": "iterations", "batch": "4"}
     settings = StudySettings(
-        study="tiny", dataset="ucf101", partial=True, crop=28, overrides=few, device="cpu", workers=1, save_seconds=0.0
+        study="tiny",
+        dataset="ucf101",
+        partial=True,
+        crop=28,
+        overrides=few,
+        device="cpu",
+        workers=1,
+        save_seconds=0.0,
     )
     out = tmp_path / "out"
     with pytest.raises(KeyboardInterrupt):
         run_study(replace(settings, rows=("a", "b")), out, watcher=Told(stop=3))
     watcher = Told()
     report = run_study(replace(settings, rows=("a", "b")), out, watcher=watcher)
-    assert watcher.told == ["from 2", "a", "from 0", "b"]  # what was saved after the second update went on
+    assert watcher.told == [
+        "from 2",
+        "a",
+        "from 0",
+        "b",
+    ]  # what was saved after the second update went on
     assert report.failures == {}
 
     again = Told()
     report = run_study(settings, out, watcher=again)
-    assert again.told == ["a", "b", "wide"]  # done rows are told and not repeated; the network that refuses never began
+    assert again.told == [
+        "a",
+        "b",
+        "wide",
+    ]  # done rows are told and not repeated; the network that refuses never began
     assert list(report.failures) == ["wide"]
     assert "takes 1 to 16 frames" in report.failures["wide"]
     test = load_dataset("ucf101", subset="test", partial=True)
@@ -254,12 +366,18 @@ def test_a_study(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
         ("a", str(len(test.items)), "4", "12.3"),
         ("b", str(len(test.items)), "4", ""),
     ]
-    assert all(0 <= float(r["low"]) <= float(r["accuracy"]) <= float(r["high"]) <= 100 for r in rows)
+    assert all(
+        0 <= float(r["low"]) <= float(r["accuracy"]) <= float(r["high"]) <= 100 for r in rows
+    )
     cost = count(registry.skeleton(NAME, num_classes=2), (3, 4, 28, 28))
-    assert [(r["multiply_adds"], r["parameters"]) for r in rows] == 2 * [(str(cost.multiply_adds), str(cost.params))]
+    assert [(r["multiply_adds"], r["parameters"]) for r in rows] == 2 * [
+        (str(cost.multiply_adds), str(cost.params))
+    ]
     text = (out / "results.txt").read_text()
     assert text == f"{as_text(report)}\n"
-    assert "NOT comparable with the paper's figures: generated videos; trained with duration=4" in text
+    assert (
+        "NOT comparable with the paper's figures: generated videos; trained with duration=4" in text
+    )
     assert re.search(r"^a .* 12\.3 +no ", text, flags=re.M)
     assert (out / "results.png").stat().st_size > 10_000
     assert to_json(report)["rows"][2]["failure"] == report.failures["wide"]
@@ -273,12 +391,17 @@ def test_a_study(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
         run_study(settings, out)
 
 
-def test_the_command_says_what_is_missing(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: Any) -> None:
+def test_the_command_says_what_is_missing(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: Any
+) -> None:
     monkeypatch.setenv("FEATX_DATA", str(tmp_path))
     with pytest.raises(UsageError, match="--list to see the studies"):
         cli.main(["study", "semi-cnn"], standalone_mode=False)
     with pytest.raises(UsageError, match="ucf101 is not in"):
-        cli.main(["study", "tran2017-search", "--dataset", "ucf101", str(tmp_path / "out")], standalone_mode=False)
+        cli.main(
+            ["study", "tran2017-search", "--dataset", "ucf101", str(tmp_path / "out")],
+            standalone_mode=False,
+        )
     assert not (tmp_path / "out").exists()
     assert cli.main(["study", "--list"], standalone_mode=False) == 0
     out = capsys.readouterr().out

@@ -53,7 +53,10 @@ def test_every_planned_file_is_there_and_decodes_to_what_was_asked_for(written):
             stream = container.streams.video[0]
             assert (stream.width, stream.height, stream.average_rate) == (48, 32, 10)
             is_avi = dataset.videos[0].suffix == ".avi"
-            assert (container.format.name == "avi", stream.codec_context.name == "mpeg4") == (is_avi, is_avi)
+            assert (container.format.name == "avi", stream.codec_context.name == "mpeg4") == (
+                is_avi,
+                is_avi,
+            )
         with av.open(str(dataset.videos[-1])) as container:
             shown = sum(1 for _ in container.decode(video=0))
             seconds = LEAST[dataset.name]["seconds"]
@@ -62,42 +65,76 @@ def test_every_planned_file_is_there_and_decodes_to_what_was_asked_for(written):
 
 @pytest.mark.parametrize("name", ["ucf101", "hmdb51", "kinetics"])
 def test_the_protocols_reader_reads_what_is_written(written, name):
-    sides = {"ucf101": ("train", "test"), "hmdb51": ("train", "test"), "kinetics": ("train", "val", "test")}[name]
+    sides = {
+        "ucf101": ("train", "test"),
+        "hmdb51": ("train", "test"),
+        "kinetics": ("train", "val", "test"),
+    }[name]
     for split in (1,) if name == "kinetics" else (1, 2, 3):
-        loaded = {side: load_dataset(name, root=written[name].root, split=split, subset=side) for side in sides}
+        loaded = {
+            side: load_dataset(name, root=written[name].root, split=split, subset=side)
+            for side in sides
+        }
         groups = {side: {(i.label, i.group) for i in d.items} for side, d in loaded.items()}
         for one, other in itertools.combinations(sides, 2):
             assert not groups[one] & groups[other]
         for d in loaded.values():
-            assert (len(d.classes), d.absent, set(Counter(i.label for i in d.items))) == (2, 0, {0, 1})
+            assert (len(d.classes), d.absent, set(Counter(i.label for i in d.items))) == (
+                2,
+                0,
+                {0, 1},
+            )
             assert "generated videos, not the official ones" in d.notes
 
 
 def test_splits_hold_different_groups_out(written):
     for name in ("ucf101", "hmdb51"):
-        held = [{i.id for i in load_dataset(name, root=written[name].root, split=s, subset="test").items} for s in (1, 2, 3)]
+        held = [
+            {
+                i.id
+                for i in load_dataset(name, root=written[name].root, split=s, subset="test").items
+            }
+            for s in (1, 2, 3)
+        ]
         assert not held[0] & held[1]
         assert not held[0] & held[2]
         assert not held[1] & held[2]
     # As in UCF101: of 25 groups, 1 to 7, 8 to 14 and 15 to 21.
-    assert [(held_out(25, s)[0], held_out(25, s)[-1]) for s in (1, 2, 3)] == [(1, 7), (8, 14), (15, 21)]
+    assert [(held_out(25, s)[0], held_out(25, s)[-1]) for s in (1, 2, 3)] == [
+        (1, 7),
+        (8, 14),
+        (15, 21),
+    ]
 
 
 def test_names_and_lists_are_in_the_official_formats(written):
     ucf101 = written["ucf101"].root
     assert (ucf101 / "ucfTrainTestlist/classInd.txt").read_bytes() == b"1 Grow\r\n2 MoveLeft\r\n"
-    assert (ucf101 / "ucfTrainTestlist/testlist02.txt").read_bytes().startswith(b"Grow/v_Grow_g02_c01.avi\r\n")
-    assert b"MoveLeft/v_MoveLeft_g03_c01.avi 2\r\n" in (ucf101 / "ucfTrainTestlist/trainlist02.txt").read_bytes()
-    official = re.compile(r".+_(move_left|grow)_[hufl]_(nm|cm)_np\d+_(fr|ba|le|ri)_(goo|med|bad)_\d+\.avi [012] \n")
+    assert (
+        (ucf101 / "ucfTrainTestlist/testlist02.txt")
+        .read_bytes()
+        .startswith(b"Grow/v_Grow_g02_c01.avi\r\n")
+    )
+    assert (
+        b"MoveLeft/v_MoveLeft_g03_c01.avi 2\r\n"
+        in (ucf101 / "ucfTrainTestlist/trainlist02.txt").read_bytes()
+    )
+    official = re.compile(
+        r".+_(move_left|grow)_[hufl]_(nm|cm)_np\d+_(fr|ba|le|ri)_(goo|med|bad)_\d+\.avi [012] \n"
+    )
     lists = sorted((written["hmdb51"].root / "testTrainMulti_7030_splits").iterdir())
     assert len(lists) == 6
     for path in lists:
         rows = path.read_text().splitlines(keepends=True)
         assert all(official.fullmatch(row) for row in rows)
         assert {row.split()[1] for row in rows} == {"0", "1", "2"}
-    rows = list(csv.reader((written["kinetics"].root / "annotations/train.csv").read_text().splitlines()))
+    rows = list(
+        csv.reader((written["kinetics"].root / "annotations/train.csv").read_text().splitlines())
+    )
     assert rows[0] == ["label", "youtube_id", "time_start", "time_end", "split"]
-    assert all(re.fullmatch(r"[\w-]{11}", row[1]) and int(row[3]) == int(row[2]) + 1 for row in rows[1:])
+    assert all(
+        re.fullmatch(r"[\w-]{11}", row[1]) and int(row[3]) == int(row[2]) + 1 for row in rows[1:]
+    )
 
 
 def test_aslans_folds_have_actions_of_their_own_and_as_many_same_as_not_same_pairs(written):
@@ -106,7 +143,8 @@ def test_aslans_folds_have_actions_of_their_own_and_as_many_same_as_not_same_pai
     # The array is the last element: its numbers end the file.
     pairs = np.frombuffer(content[-8 * 5 * 10 * 12 :]).reshape(12, 5, 10, order="F")
     details = [
-        re.fullmatch(r"(\d+)\t([^\\]+)\\.+-\w+-.+-0-0\.3", row) for row in (root / "Samples_Details.txt").read_text().splitlines()
+        re.fullmatch(r"(\d+)\t([^\\]+)\\.+-\w+-.+-0-0\.3", row)
+        for row in (root / "Samples_Details.txt").read_text().splitlines()
     ]
     actions = [row.split("\t") for row in (root / "Actions_Ids.txt").read_text().splitlines()]
     numbers = {name: int(number) for number, name in actions}
@@ -123,7 +161,9 @@ def test_aslans_folds_have_actions_of_their_own_and_as_many_same_as_not_same_pai
 
 
 def test_scipy_reads_the_pairs(written):
-    scipy_io = pytest.importorskip("scipy.io", reason="SciPy, which featx does not need, is not installed")
+    scipy_io = pytest.importorskip(
+        "scipy.io", reason="SciPy, which featx does not need, is not installed"
+    )
     table = scipy_io.loadmat(written["aslan"].root / "View2.mat")["action_splits_pairs"]
     assert (table.shape, table.dtype) == ((12, 5, 10), np.float64)
     assert set(np.unique(table[:, 2])) == {0.0, 1.0}
@@ -135,12 +175,17 @@ ANNOTATION = re.compile(r"(video_(?:validation|test)_\d{7})  ?(\d+\.\d) (\d+\.\d
 
 def test_thumos14s_annotations_and_counts_are_in_the_official_format(written):
     root = written["thumos14"].root
-    for side, short, folder in (("validation", "val", "validation"), ("test", "test", "TH14_test_set_mp4")):
+    for side, short, folder in (
+        ("validation", "val", "validation"),
+        ("test", "test", "TH14_test_set_mp4"),
+    ):
         found = {}
         for path in (root / f"annotation_{short}").glob(f"*_{short}.txt"):
             rows = [ANNOTATION.fullmatch(row) for row in path.read_text().splitlines(keepends=True)]
             assert all(rows)
-            found[path.name.removesuffix(f"_{short}.txt")] = [(m[1], float(m[2]), float(m[3])) for m in rows]
+            found[path.name.removesuffix(f"_{short}.txt")] = [
+                (m[1], float(m[2]), float(m[3])) for m in rows
+            ]
         assert found.keys() == {"MoveLeft", "Grow", "Ambiguous"}
         assert all(found.values())
         everything = sorted(row for rows in found.values() for row in rows)
@@ -148,24 +193,40 @@ def test_thumos14s_annotations_and_counts_are_in_the_official_format(written):
         assert all(a[0] != b[0] or a[2] < b[1] for a, b in itertools.pairwise(everything))
         assert {row[0] for row in everything} == {f"video_{side}_{n:07d}" for n in range(1, 5)}
         table = (root / f"{short}_video_info.csv").read_text().splitlines()
-        assert table[:2] == ["video,fps,sample_fps,count,sample_count", f"video_{side}_0000001,10.0,10.0,200.0,200"]
+        assert table[:2] == [
+            "video,fps,sample_fps,count,sample_count",
+            f"video_{side}_0000001,10.0,10.0,200.0,200",
+        ]
         assert len(list((root / folder).glob(f"video_{side}_*.mp4"))) == 4
     assert (root / "annotation_test/detclasslist.txt").read_text() == "1 Grow\n2 MoveLeft\n"
     assert re.fullmatch(rb"(\d+ \w+\r\n){2}", (root / "Class Index_Detection.txt").read_bytes())
 
 
-@pytest.mark.skipif(not (REAL / "thumos14").exists(), reason="../shared/data with the official annotations is not there")
+@pytest.mark.skipif(
+    not (REAL / "thumos14").exists(),
+    reason="../shared/data with the official annotations is not there",
+)
 def test_the_formats_asserted_are_those_of_the_official_files():
-    for path in [*(REAL / "thumos14/annotation_val").glob("*_val.txt"), *(REAL / "thumos14/annotation_test").glob("*_test.txt")]:
-        assert all(ANNOTATION.fullmatch(row) for row in path.read_text().splitlines(keepends=True)), path
+    for path in [
+        *(REAL / "thumos14/annotation_val").glob("*_val.txt"),
+        *(REAL / "thumos14/annotation_test").glob("*_test.txt"),
+    ]:
+        assert all(
+            ANNOTATION.fullmatch(row) for row in path.read_text().splitlines(keepends=True)
+        ), path
     for short in ("val", "test"):
-        for row in csv.DictReader((REAL / f"thumos14/{short}_video_info.csv").read_text().splitlines()):
+        for row in csv.DictReader(
+            (REAL / f"thumos14/{short}_video_info.csv").read_text().splitlines()
+        ):
             assert int(row["sample_count"]) == int(float(row["count"]) * 10 / float(row["fps"]))
 
 
 def test_something_moves_in_an_action_and_hardly_anything_between(written):
     root = written["thumos14"].root
-    starts_ends = [ANNOTATION.fullmatch(row) for row in (root / "annotation_val/MoveLeft_val.txt").read_text().splitlines()]
+    starts_ends = [
+        ANNOTATION.fullmatch(row)
+        for row in (root / "annotation_val/MoveLeft_val.txt").read_text().splitlines()
+    ]
     video = decoded(root / "validation/video_validation_0000001.mp4")
     change = np.array([np.abs(a.astype(int) - b).mean() for a, b in itertools.pairwise(video)])
     inside = np.zeros(len(change), bool)
@@ -189,7 +250,9 @@ def test_a_stretch_begins_where_the_one_before_it_ended(name):
     clip = clip_of(Settings(classes=(), per_class=1, seconds=1, seed=0, **how), "x", name, 1, 0)
 
     def shown(*stretches):
-        return list(images(Video(path="x", stretches=stretches, group=clip.group, clip=clip.clip), **how))
+        return list(
+            images(Video(path="x", stretches=stretches, group=clip.group, clip=clip.clip), **how)
+        )
 
     before = shown((still, 10), (ACTIONS[name], 11))
     after = shown((still, 10), (ACTIONS[name], 10), (still, 5))
@@ -214,16 +277,26 @@ def motions(tmp_path_factory):
     sides = [load_dataset("ucf101", root=root, split=s, subset="test") for s in (1, 2, 3)]
     rest = load_dataset("ucf101", root=root, split=1)
     known = {item.id for side in sides for item in side.items}
-    items = [*(item for side in sides for item in side.items), *(item for item in rest.items if item.id not in known)]
+    items = [
+        *(item for side in sides for item in side.items),
+        *(item for item in rest.items if item.id not in known),
+    ]
     pixels = np.stack([np.stack(decoded(item.path)) for item in items])
     is_test = np.array([item.id in known for item in items])
-    return pixels, np.array([rest.classes[item.label] for item in items]), is_test, np.array([item.group for item in items])
+    return (
+        pixels,
+        np.array([rest.classes[item.label] for item in items]),
+        is_test,
+        np.array([item.group for item in items]),
+    )
 
 
 def nearest_class(features, labels, is_test):
     """Return the accuracy of the nearest training video's class, by the mean absolute difference."""
     flat = features.reshape(len(features), -1).astype(np.float32)
-    found = [labels[~is_test][np.abs(flat[~is_test] - video).mean(1).argmin()] for video in flat[is_test]]
+    found = [
+        labels[~is_test][np.abs(flat[~is_test] - video).mean(1).argmin()] for video in flat[is_test]
+    ]
     return np.mean(found == labels[is_test])
 
 
@@ -245,13 +318,20 @@ def test_appearance_tells_nothing_of_the_class(motions):
 
 def test_nor_does_it_on_average_over_seeds():
     how = {"size": (24, 32), "fps": 25.0}
-    places = [(name, group, number) for name in MOTIONS for group in range(1, 8) for number in (1, 2)]
-    labels, is_test = np.array([name for name, _, _ in places]), np.array([group <= 3 for _, group, _ in places])
+    places = [
+        (name, group, number) for name in MOTIONS for group in range(1, 8) for number in (1, 2)
+    ]
+    labels, is_test = (
+        np.array([name for name, _, _ in places]),
+        np.array([group <= 3 for _, group, _ in places]),
+    )
     accuracy = []
     for seed in range(6):
         settings = Settings(classes=tuple(MOTIONS), per_class=14, seconds=0.04, seed=seed, **how)
         clips = [clip_of(settings, "x", *place) for place in places]
-        accuracy.append(nearest_class(np.stack([next(images(clip, **how)) for clip in clips]), labels, is_test))
+        accuracy.append(
+            nearest_class(np.stack([next(images(clip, **how)) for clip in clips]), labels, is_test)
+        )
     assert np.mean(accuracy) < CHANCE + 3 * DEVIATION / 6**0.5
 
 
@@ -269,9 +349,21 @@ def test_motion_tells_the_class(motions):
     grey = pixels[moves].mean(4)
     along = np.diff(grey, axis=1)[:, :, 1:-1, 1:-1]
     middle = (grey[:, 1:] + grey[:, :-1]) / 2
-    right, down = (middle[:, :, 1:-1, 2:] - middle[:, :, 1:-1, :-2]) / 2, (middle[:, :, 2:, 1:-1] - middle[:, :, :-2, 1:-1]) / 2
-    velocity = np.stack([-(g * along).sum((1, 2, 3)) / (g**2).sum((1, 2, 3)) for g in (right, down)], axis=1)
-    assert nearest_class(velocity / np.linalg.norm(velocity, axis=1, keepdims=True), labels[moves], is_test[moves]) > 0.9
+    right, down = (
+        (middle[:, :, 1:-1, 2:] - middle[:, :, 1:-1, :-2]) / 2,
+        (middle[:, :, 2:, 1:-1] - middle[:, :, :-2, 1:-1]) / 2,
+    )
+    velocity = np.stack(
+        [-(g * along).sum((1, 2, 3)) / (g**2).sum((1, 2, 3)) for g in (right, down)], axis=1
+    )
+    assert (
+        nearest_class(
+            velocity / np.linalg.norm(velocity, axis=1, keepdims=True),
+            labels[moves],
+            is_test[moves],
+        )
+        > 0.9
+    )
 
 
 # ---------------------------------------------------------------- the same again, and wrong usage
@@ -288,13 +380,19 @@ def test_again_leaves_equal_files_alone_and_mends_others(tmp_path):
     assert again == first
     assert first.videos[3].read_bytes() == content
     kept = [k for k, path in enumerate(every) if path not in (first.videos[3], first.files[0])]
-    assert [(every[k].stat().st_ino, every[k].stat().st_mtime_ns) for k in kept] == [stamps[k] for k in kept]
+    assert [(every[k].stat().st_ino, every[k].stat().st_mtime_ns) for k in kept] == [
+        stamps[k] for k in kept
+    ]
 
 
 def test_a_class_looks_the_same_whatever_others_there_are_and_another_seed_gives_others(tmp_path):
     how = {**TINY, **LEAST["ucf101"]}
     videos = {}
-    for key, changed in {"a": {}, "b": {"classes": ["orbit_cw", "grow", "shrink"]}, "c": {"seed": 1}}.items():
+    for key, changed in {
+        "a": {},
+        "b": {"classes": ["orbit_cw", "grow", "shrink"]},
+        "c": {"seed": 1},
+    }.items():
         root = write_dataset("ucf101", tmp_path / key, **{**how, **changed}).root
         videos[key] = (root / "UCF-101/Grow/v_Grow_g02_c01.avi").read_bytes()
     assert videos["a"] == videos["b"] != videos["c"]

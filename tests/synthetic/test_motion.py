@@ -20,7 +20,14 @@ from featx.synthetic.motion._textures import sample, tile, tile_side
 CPU = torch.device("cpu")
 
 
-def clips(places: list[int] | range, *, seed: int = 0, frames: int = 8, size: int = 32, held_out: bool = False) -> motion.Clips:
+def clips(
+    places: list[int] | range,
+    *,
+    seed: int = 0,
+    frames: int = 8,
+    size: int = 32,
+    held_out: bool = False,
+) -> motion.Clips:
     return motion.clips(places, seed=seed, frames=frames, size=size, device=CPU, held_out=held_out)
 
 
@@ -112,7 +119,8 @@ def _only(name: str, n: int = 24, size: int = 64) -> torch.Tensor:
 
 
 @pytest.mark.parametrize(
-    ("name", "axis", "sign"), [("pan_right", 1, 1), ("pan_left", 1, -1), ("pan_down", 0, 1), ("pan_up", 0, -1)]
+    ("name", "axis", "sign"),
+    [("pan_right", 1, 1), ("pan_left", 1, -1), ("pan_down", 0, 1), ("pan_up", 0, -1)],
 )
 def test_in_a_pan_the_picture_moves_as_the_name_says(name: str, axis: int, sign: int) -> None:
     """Phase correlation of neighbouring frames, a method that knows nothing of the generator."""
@@ -143,7 +151,9 @@ def test_the_rows_differ_in_more_than_their_names() -> None:
 
 
 def test_a_table_has_the_rows_of_its_labels() -> None:
-    labels = torch.tensor([motion.CLASSES.index("zoom_out"), motion.CLASSES.index("right_then_left")])
+    labels = torch.tensor(
+        [motion.CLASSES.index("zoom_out"), motion.CLASSES.index("right_then_left")]
+    )
     found = Table.of(labels)
     assert found.camera[0, 3] < 0
     assert found.first[1, 0] > 0 > found.then[1, 0]
@@ -166,15 +176,25 @@ def test_looking_a_tile_up_a_whole_tile_further_finds_the_same() -> None:
     torch.testing.assert_close(sample(made, x, y), sample(made, x + 3, y - 2), atol=1e-3, rtol=0)
     # In a pixel's middle stands the pixel.
     middle = ((torch.arange(48) + 0.5) / 48).expand(2, 1, 48, 48)
-    torch.testing.assert_close(sample(made, middle, middle.transpose(-1, -2))[:, :, 0], made, atol=1e-4, rtol=0)
+    torch.testing.assert_close(
+        sample(made, middle, middle.transpose(-1, -2))[:, :, 0], made, atol=1e-4, rtol=0
+    )
 
 
 def test_boiling_changes_the_pattern_and_keeps_its_strength() -> None:
     draws = Draws.of(range(64), seed=0, held_out=False)
-    strengths = [tile(draws, "ground", 48, torch.full((64,), z)).std((1, 2, 3)).mean() for z in (0.0, 0.5, 1.0)]
+    strengths = [
+        tile(draws, "ground", 48, torch.full((64,), z)).std((1, 2, 3)).mean()
+        for z in (0.0, 0.5, 1.0)
+    ]
     assert max(strengths) < 1.1 * min(strengths)
     near, far = (
-        (tile(draws, "ground", 48, torch.full((64,), z)) - tile(draws, "ground", 48, torch.zeros(64))).abs().mean()
+        (
+            tile(draws, "ground", 48, torch.full((64,), z))
+            - tile(draws, "ground", 48, torch.zeros(64))
+        )
+        .abs()
+        .mean()
         for z in (0.02, 0.9)
     )
     assert near < 0.2 * far
@@ -198,11 +218,15 @@ def test_one_frame_is_a_frame_at_a_drawn_time() -> None:
     assert stats.kstest((found.times[:, 0].numpy() + 1) / 2, "uniform").pvalue > 1e-4
 
 
-def test_the_streams_are_those_that_training_takes_and_their_labels_are_places_in_their_classes() -> None:
+def test_the_streams_are_those_that_training_takes_and_their_labels_are_places_in_their_classes() -> (
+    None
+):
     assert tuple(motion.STREAMS) == GENERATED_CLIPS
     basic = motion.STREAMS["generated-basic"]
     assert set(basic) < set(motion.STREAMS["generated"])
-    found = motion.clips(range(300), seed=0, frames=8, size=16, device=CPU, stream="generated-basic")
+    found = motion.clips(
+        range(300), seed=0, frames=8, size=16, device=CPU, stream="generated-basic"
+    )
     assert set(found.labels.tolist()) == set(range(len(basic)))
     # Still clips are known by their camera and objects, which stand.
     still = paths(Draws.of(range(300), seed=0, held_out=False), 8, basic)
@@ -217,8 +241,17 @@ def test_version_1_makes_these_clips() -> None:
     assert motion.VERSION == 1
     made = clips(range(6))
     names = [motion.CLASSES[label] for label in made.labels]
-    assert names == ["back_then_turn", "move_up_right_slow", "move_left_slow", "bounce_fast", "boil_slow", "meet_left"]
+    assert names == [
+        "back_then_turn",
+        "move_up_right_slow",
+        "move_left_slow",
+        "bounce_fast",
+        "boil_slow",
+        "meet_left",
+    ]
     grey = [[111.0, 122.1, 111.1], [164.4, 163.5, 163.5], [140.2, 155.4, 153.1], [110.8, 111.4, 112.3], [140.8, 148.9, 143.6],
             [154.7, 141.1, 142.4]]  # fmt: skip
     # A machine's own rounding turns single pixels over at edges; another draw changes whole frames.
-    torch.testing.assert_close(made.frames.float().mean((2, 3, 4))[:, ::3], torch.tensor(grey), atol=0.5, rtol=0)
+    torch.testing.assert_close(
+        made.frames.float().mean((2, 3, 4))[:, ::3], torch.tensor(grey), atol=0.5, rtol=0
+    )

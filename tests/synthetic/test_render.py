@@ -21,7 +21,9 @@ SMALL = (48, 64)
 def decoded(path):
     with av.open(str(path)) as container:
         stream = container.streams.video[0]
-        return [(frame.time, frame.to_ndarray(format="rgb24")) for frame in container.decode(stream)]
+        return [
+            (frame.time, frame.to_ndarray(format="rgb24")) for frame in container.decode(stream)
+        ]
 
 
 def psnr(a, b):
@@ -31,10 +33,16 @@ def psnr(a, b):
 def test_files_are_a_folder_a_class_and_decode_to_the_frames_drawn(tmp_path):
     seen = []
     paths = synth.write_videos(
-        tmp_path, per_class=3, seconds=0.6, classes=["grow", "move_up"], progress=lambda *done: seen.append(done)
+        tmp_path,
+        per_class=3,
+        seconds=0.6,
+        classes=["grow", "move_up"],
+        progress=lambda *done: seen.append(done),
     )
     names = [path.relative_to(tmp_path).as_posix() for path in paths]
-    assert names == [f"{c}/{c}_{k}.mp4" for c in ("grow", "move_up") for k in ("g01_c01", "g01_c02", "g02_c01")]
+    assert names == [
+        f"{c}/{c}_{k}.mp4" for c in ("grow", "move_up") for k in ("g01_c01", "g01_c02", "g02_c01")
+    ]
     assert seen == [(k, 6) for k in range(1, 7)]
     got = decoded(paths[4])
     wanted = list(synth.frames("move_up", count=15, number=1))
@@ -85,9 +93,14 @@ def test_an_interrupted_file_leaves_nothing_behind(tmp_path):
     assert list(tmp_path.iterdir()) == []
 
 
-@pytest.mark.parametrize(("fps", "rate"), [(25.0, (25, 1)), (29.97, (30000, 1001)), (23.976, (24000, 1001)), (12.5, (25, 2))])
+@pytest.mark.parametrize(
+    ("fps", "rate"),
+    [(25.0, (25, 1)), (29.97, (30000, 1001)), (23.976, (24000, 1001)), (12.5, (25, 2))],
+)
 def test_frame_rates_are_exact(tmp_path, fps, rate):
-    (path,) = synth.write_videos(tmp_path, per_class=1, seconds=2.0, fps=fps, size=SMALL, classes=["grow"])
+    (path,) = synth.write_videos(
+        tmp_path, per_class=1, seconds=2.0, fps=fps, size=SMALL, classes=["grow"]
+    )
     with av.open(str(path)) as container:
         assert container.streams.video[0].average_rate.as_integer_ratio() == rate
     times = [time for time, _ in decoded(path)]
@@ -109,7 +122,10 @@ def test_a_long_video_has_every_frame_in_order_and_repeats_its_segment(tmp_path)
 
 
 def test_a_long_video_may_end_within_a_segment(tmp_path):
-    assert synth.write_long_video(tmp_path / "long.mp4", minutes=0.05, size=SMALL, segment_seconds=1.3) == 75
+    assert (
+        synth.write_long_video(tmp_path / "long.mp4", minutes=0.05, size=SMALL, segment_seconds=1.3)
+        == 75
+    )
     assert len(decoded(tmp_path / "long.mp4")) == 75
 
 
@@ -132,7 +148,8 @@ def centroid(image):
 
 
 @pytest.mark.parametrize(
-    ("name", "direction"), [("move_left", (-1, 0)), ("move_right", (1, 0)), ("move_up", (0, -1)), ("move_down", (0, 1))]
+    ("name", "direction"),
+    [("move_left", (-1, 0)), ("move_right", (1, 0)), ("move_up", (0, -1)), ("move_down", (0, 1))],
 )
 def test_moves_go_their_way(name, direction):
     x0, y0, _ = centroid(one_shape(name, 0.0))
@@ -210,7 +227,9 @@ def test_one_frame_tells_nothing_of_the_class(name):
 
 def test_shapes_wider_than_the_frame_are_painted_once():
     canvas = np.zeros((16, 64, 3), np.float32)
-    sprite = synth.Sprite("square", "shade", np.float32([[9, 9, 9]] * 2), x=0.5, y=0.5, size=0.5, angle=0, phase=0)
+    sprite = synth.Sprite(
+        "square", "shade", np.float32([[9, 9, 9]] * 2), x=0.5, y=0.5, size=0.5, angle=0, phase=0
+    )
     synth._paint(canvas, sprite, synth.Pose())
     assert canvas.max() == 9
     rows = synth._around(5.0, 100.0, 16)

@@ -22,7 +22,16 @@ from featx.extraction.provide import aslan_features
 from featx.report import area_under, mean_curve, roc_curve
 from featx.synthetic.layouts._plan import ACTIONS, Settings
 from featx.synthetic.layouts.aslan import plan
-from featx.tasks.similarity import Similarity, as_text, aslan, cross_validate, fit, plot, to_json, write_pairs
+from featx.tasks.similarity import (
+    Similarity,
+    as_text,
+    aslan,
+    cross_validate,
+    fit,
+    plot,
+    to_json,
+    write_pairs,
+)
 
 LAYERS = {"res5b": 24, "pool5": 12, "prob": 6}
 OFFICIAL = (600, 5, 10)
@@ -30,15 +39,23 @@ OFFICIAL = (600, 5, 10)
 
 def planned(root: Path, *, per_class: int = 4, videos: bool = True, seed: int = 0) -> Path:
     """What `featx synth --dataset aslan` writes, its videos empty."""
-    settings = Settings(classes=tuple(ACTIONS), per_class=per_class, seconds=1, fps=25, size=(48, 64), seed=seed)
+    settings = Settings(
+        classes=tuple(ACTIONS), per_class=per_class, seconds=1, fps=25, size=(48, 64), seed=seed
+    )
     made = plan(settings)
-    for path, content in {**made.files, GENERATED: b"", **{v.path: b"" for v in made.videos if videos}}.items():
+    for path, content in {
+        **made.files,
+        GENERATED: b"",
+        **{v.path: b"" for v in made.videos if videos},
+    }.items():
         (root / path).parent.mkdir(parents=True, exist_ok=True)
         (root / path).write_bytes(content)
     return root
 
 
-def table(*, actions_per_fold: int = 4, samples_per_action: int = 16, pairs: int = 600, folds: int = 10) -> np.ndarray:
+def table(
+    *, actions_per_fold: int = 4, samples_per_action: int = 16, pairs: int = 600, folds: int = 10
+) -> np.ndarray:
     """Pairs as in View2.mat, half of them the same, folds with actions and samples of their own: (pairs, 5, folds)."""
     rng = np.random.default_rng(3)
     out = np.zeros((pairs, 5, folds))
@@ -46,7 +63,9 @@ def table(*, actions_per_fold: int = 4, samples_per_action: int = 16, pairs: int
     every = np.stack(np.triu_indices(len(action), 1), axis=1)
     same = action[every[:, 0]] == action[every[:, 1]]
     for fold in range(folds):
-        chosen = np.concatenate([every[kind][rng.permutation(kind.sum())[: pairs // 2]] for kind in (same, ~same)])
+        chosen = np.concatenate(
+            [every[kind][rng.permutation(kind.sum())[: pairs // 2]] for kind in (same, ~same)]
+        )
         chosen = chosen[rng.permutation(pairs)]
         out[:, :2, fold] = chosen + 1 + fold * len(action)
         out[:, 2, fold] = action[chosen[:, 0]] == action[chosen[:, 1]]
@@ -62,7 +81,9 @@ def save(path: Path, **variables: Any) -> Path:
     return path
 
 
-def official(root: Path, values: np.ndarray | None = None, *, videos: Callable[[int], str] | None = None) -> Path:
+def official(
+    root: Path, values: np.ndarray | None = None, *, videos: Callable[[int], str] | None = None
+) -> Path:
     """A folder as downloaded: View2.mat as MATLAB 7 writes it, and empty videos where names are given."""
     values = table() if values is None else values
     save(root / "View2.mat", action_splits_pairs=values)
@@ -74,14 +95,21 @@ def official(root: Path, values: np.ndarray | None = None, *, videos: Callable[[
 
 
 def hand_made(
-    path: Path, root: Path, *, spread: float = 0.6, layers: dict[str, int] = LAYERS, without: int = 0, **more: Any
+    path: Path,
+    root: Path,
+    *,
+    spread: float = 0.6,
+    layers: dict[str, int] = LAYERS,
+    without: int = 0,
+    **more: Any,
 ) -> Path:
     """Features of a dataset's samples that tell of their actions; of the last `without` samples there are none."""
     pairs, rng = read_pairs(root), np.random.default_rng(5)
     centres = {name: rng.normal(size=(500, dims)) for name, dims in layers.items()}
     videos = {
         f"ASLAN_AVI/{item.id}": {
-            name: np.maximum(0, centres[name][item.label] + spread * rng.normal(size=(2, dims))) for name, dims in layers.items()
+            name: np.maximum(0, centres[name][item.label] + spread * rng.normal(size=(2, dims)))
+            for name, dims in layers.items()
         }
         for item in pairs.samples[: len(pairs.samples) - without]
     }
@@ -103,7 +131,9 @@ def test_the_official_layout_is_read_as_the_read_me_has_it(tmp_path: Path) -> No
     np.testing.assert_array_equal(pairs.fold, np.repeat(np.arange(1, 11), 600))
     assert pairs.rounds[0] == ((2, 3, 4, 5, 6, 7, 8, 9, 10), 1)
     assert pairs.rounds[9] == ((1, 2, 3, 4, 5, 6, 7, 8, 9), 10)
-    assert [(item.id, item.label) for item in pairs.samples] == [(f"{n:04d}", (n - 1) // 16) for n in range(1, 641)]
+    assert [(item.id, item.label) for item in pairs.samples] == [
+        (f"{n:04d}", (n - 1) // 16) for n in range(1, 641)
+    ]
     assert pairs.samples[6].path == str(tmp_path / "ASLAN_AVI/0007.avi")
     assert pairs.official
     assert (pairs.absent, pairs.notes) == ((), ())
@@ -126,8 +156,13 @@ def test_integers_and_compressed_files_are_read_too(tmp_path: Path) -> None:
     for number, kind in enumerate((np.uint16, np.float32, np.int64)):
         root = tmp_path / str(number)
         root.mkdir()
-        savemat(root / "View2.mat", {"action_splits_pairs": values.astype(kind)}, do_compression=True)
-        assert read_pairs(root).ids.tolist() == values[:, :2].transpose(2, 0, 1).reshape(-1, 2).tolist()
+        savemat(
+            root / "View2.mat", {"action_splits_pairs": values.astype(kind)}, do_compression=True
+        )
+        assert (
+            read_pairs(root).ids.tolist()
+            == values[:, :2].transpose(2, 0, 1).reshape(-1, 2).tolist()
+        )
 
 
 def test_it_is_no_classification_protocol() -> None:
@@ -166,13 +201,17 @@ def test_names_that_leave_the_sample_open_are_errors(tmp_path: Path) -> None:
     twin = root / "ASLAN_AVI/more/run-0001.avi"
     twin.parent.mkdir()
     twin.touch()
-    with pytest.raises(FeatxError, match=r"0001\.avi and .*run-0001\.avi are both the sample 0001: keep one"):
+    with pytest.raises(
+        FeatxError, match=r"0001\.avi and .*run-0001\.avi are both the sample 0001: keep one"
+    ):
         read_pairs(root)
     twin.rename(root / "ASLAN_AVI/more/0001.mp4")
     with pytest.raises(FeatxError, match=r"are both the video 0001: keep one"):
         read_pairs(root)
     (root / "ASLAN_AVI/more/0001.mp4").rename(root / "ASLAN_AVI/0017-2010-x.avi")
-    with pytest.raises(FeatxError, match=r"'0017-2010-x' could be the sample 0017 or 2010: rename it"):
+    with pytest.raises(
+        FeatxError, match=r"'0017-2010-x' could be the sample 0017 or 2010: rename it"
+    ):
         read_pairs(root)
 
 
@@ -203,10 +242,16 @@ def test_pairs_that_are_not_as_promised_are_told_of(tmp_path: Path) -> None:
     values[3, :, 5] = values[4, :, 6]
     notes = read_pairs(official(tmp_path, values)).notes
     first = " ".join(str(int(v)) for v in values[0, :, 0])
-    assert f"1 pair is labelled otherwise than their actions say, such as {first}: the label counts" in notes
+    assert (
+        f"1 pair is labelled otherwise than their actions say, such as {first}: the label counts"
+        in notes
+    )
     assert "1 pair is a sample with itself" in notes
     actions = len(set(values[4, 3:, 6].tolist()))
-    assert f"{actions} actions in more than one fold: the folds should have actions of their own" in notes
+    assert (
+        f"{actions} actions in more than one fold: the folds should have actions of their own"
+        in notes
+    )
     assert "2 samples in more than one fold: the folds should have samples of their own" in notes
 
 
@@ -232,9 +277,16 @@ def test_a_file_that_is_not_the_read_mes_says_where(tmp_path: Path, message: str
 def test_a_damaged_file_is_one_sentence(tmp_path: Path, damage: str) -> None:
     whole = save(tmp_path / "whole.mat", action_splits_pairs=table(pairs=8)).read_bytes()
     noise = np.random.default_rng(0).integers(256, size=len(whole) - 128, dtype=np.uint8).tobytes()
-    content = {"empty": b"", "text": b"id1 id2\n" * 40, "cut": whole[: len(whole) // 2], "noise": whole[:128] + noise}[damage]
+    content = {
+        "empty": b"",
+        "text": b"id1 id2\n" * 40,
+        "cut": whole[: len(whole) // 2],
+        "noise": whole[:128] + noise,
+    }[damage]
     (tmp_path / "View2.mat").write_bytes(content)
-    with pytest.raises(FeatxError, match=r"cannot read .*View2\.mat as a MATLAB file \(.+\): get it again") as raised:
+    with pytest.raises(
+        FeatxError, match=r"cannot read .*View2\.mat as a MATLAB file \(.+\): get it again"
+    ) as raised:
         read_pairs(tmp_path)
     assert "\n" not in str(raised.value)
 
@@ -246,17 +298,28 @@ def test_a_file_of_matlab_7_3_says_what_to_do(tmp_path: Path) -> None:
         file["action_splits_pairs"] = table(pairs=8).T
     with (tmp_path / "View2.mat").open("r+b") as raw:
         raw.write(b"MATLAB 7.3 MAT-file".ljust(124) + b"\x00\x02IM")
-    with pytest.raises(FeatxError, match=r"is in MATLAB's format 7\.3: save it again in MATLAB with -v7"):
+    with pytest.raises(
+        FeatxError, match=r"is in MATLAB's format 7\.3: save it again in MATLAB with -v7"
+    ):
         read_pairs(tmp_path)
 
 
 @pytest.mark.parametrize("view", [1, 2])
-def test_a_missing_dataset_says_in_one_message_what_to_get_from_where_and_where_to(tmp_path: Path, view: int) -> None:
+def test_a_missing_dataset_says_in_one_message_what_to_get_from_where_and_where_to(
+    tmp_path: Path, view: int
+) -> None:
     with pytest.raises(UsageError) as raised:
         read_pairs(tmp_path / "nowhere", view=view)
     text = str(raised.value)
-    assert text.startswith(f"aslan is not in {tmp_path / 'nowhere'} (no {'View2.mat' if view == 2 else 'train_pairs.mat'}): get ")
-    for part in ("https://www.openu.ac.il/home/hassner/data/ASLAN/", "form", "ASLAN_AVI", "`featx synth --dataset aslan DIR`"):
+    assert text.startswith(
+        f"aslan is not in {tmp_path / 'nowhere'} (no {'View2.mat' if view == 2 else 'train_pairs.mat'}): get "
+    )
+    for part in (
+        "https://www.openu.ac.il/home/hassner/data/ASLAN/",
+        "form",
+        "ASLAN_AVI",
+        "`featx synth --dataset aslan DIR`",
+    ):
         assert part in text
     assert "\n" not in text
 
@@ -264,7 +327,9 @@ def test_a_missing_dataset_says_in_one_message_what_to_get_from_where_and_where_
 # ---------------------------------------------------------------- folds
 
 
-def numbers(n_folds: int = 10, each: int = 60, dims: int = 36, *, seed: int = 0, signal: float = 0.5) -> tuple[np.ndarray, ...]:
+def numbers(
+    n_folds: int = 10, each: int = 60, dims: int = 36, *, seed: int = 0, signal: float = 0.5
+) -> tuple[np.ndarray, ...]:
     """Pairs' numbers of unlike scales, correlated as the measures are: values (P, dims), same (P,), fold (P,)."""
     rng = np.random.default_rng(seed)
     fold = np.repeat(np.arange(1, n_folds + 1), each)
@@ -272,7 +337,11 @@ def numbers(n_folds: int = 10, each: int = 60, dims: int = 36, *, seed: int = 0,
     hidden = rng.normal(size=(len(fold), 5))
     hidden[:, 0] += signal * (2 * same - 1)
     values = hidden @ rng.normal(size=(5, dims)) + 0.3 * rng.normal(size=(len(fold), dims))
-    return values * 10.0 ** rng.integers(-6, 4, dims) + 10.0 ** rng.integers(-3, 3, dims), same, fold
+    return (
+        values * 10.0 ** rng.integers(-6, 4, dims) + 10.0 ** rng.integers(-3, 3, dims),
+        same,
+        fold,
+    )
 
 
 def leave_one_out(n: int) -> tuple[tuple[tuple[int, ...], int], ...]:
@@ -285,7 +354,9 @@ def test_answers_are_those_of_scikit_learn_from_scratch() -> None:
     from sklearn.svm import LinearSVC
 
     values, same, fold = numbers()
-    values[:, 7] = 0.1  # a number that is the same for all pairs tells nothing, and divides by nothing,
+    values[:, 7] = (
+        0.1  # a number that is the same for all pairs tells nothing, and divides by nothing,
+    )
     values[:, 8] = 0.1 + 1e-16 * (np.arange(len(values)) % 3)  # nor by what rounding leaves
     assert fit(values, same, C=1.0).scale[[7, 8]].tolist() == [1.0, 1.0]
     found = cross_validate(values, same, fold, leave_one_out(10), C=1.0)
@@ -297,11 +368,15 @@ def test_answers_are_those_of_scikit_learn_from_scratch() -> None:
         theirs = scaler.transform(values[fold == test])
         np.testing.assert_array_equal(found.predicted[fold == test], svm.predict(theirs))
         # Functions are within 1e-5 of their norm of the exact ones, on rows of norm 6.
-        np.testing.assert_allclose(found.scores[fold == test], svm.decision_function(theirs), atol=1e-3)
+        np.testing.assert_allclose(
+            found.scores[fold == test], svm.decision_function(theirs), atol=1e-3
+        )
         accuracies.append(accuracy_score(same[fold == test], svm.predict(theirs)))
         aucs.append(roc_auc_score(same[fold == test], found.scores[fold == test]))
     assert found.accuracy == pytest.approx(np.mean(accuracies), abs=1e-12)
-    assert found.standard_error == pytest.approx(np.std(accuracies, ddof=1) / math.sqrt(10), abs=1e-12)
+    assert found.standard_error == pytest.approx(
+        np.std(accuracies, ddof=1) / math.sqrt(10), abs=1e-12
+    )
     assert found.auc == pytest.approx(np.mean(aucs), abs=1e-12)
     assert found.pooled_auc == pytest.approx(roc_auc_score(same, found.scores), abs=1e-12)
     assert [round(f.accuracy * f.pairs) for f in found.folds] == [f.right for f in found.folds]
@@ -327,7 +402,9 @@ def test_nothing_of_the_test_fold_reaches_what_is_fitted(monkeypatch: pytest.Mon
     before, after = seen[:4], seen[4:]
     for name in ("mean", "scale"):
         np.testing.assert_array_equal(getattr(before[2], name), getattr(after[2], name))
-        assert (getattr(before[1], name) != getattr(after[1], name)).any()  # where fold 3 is trained on, it counts
+        assert (
+            getattr(before[1], name) != getattr(after[1], name)
+        ).any()  # where fold 3 is trained on, it counts
     np.testing.assert_array_equal(before[2].svm.coef, after[2].svm.coef)
     np.testing.assert_array_equal(before[2].svm.intercept, after[2].svm.intercept)
     # Labels alone: not even the scores of the fold change.
@@ -352,12 +429,18 @@ def test_shuffled_labels_come_to_chance(distributed: Similarity) -> None:
     # As many of each kind in every fold as before: under them a pair's answer is right by a coin's toss, for what answers it has
     # not seen the fold's labels. Drawing them without replacement makes the share vary less than the coin's, never more.
     rng = np.random.default_rng(0)
-    same = np.concatenate([rng.permutation(found.pairs.same[found.pairs.fold == k]) for k in range(1, 11)])
+    same = np.concatenate(
+        [rng.permutation(found.pairs.same[found.pairs.fold == k]) for k in range(1, 11)]
+    )
     shuffled = cross_validate(found.values, same, found.pairs.fold, found.pairs.rounds, C=1.0)
     right = sum(fold.right for fold in shuffled.folds)
     low, high = binom.interval(0.999, 6000, 0.5)
-    assert low <= right <= high  # 2873 to 3127: one seed in a thousand would be outside, and this one is fixed
-    assert abs(shuffled.auc - 0.5) < 0.04  # ten folds of 300 and 300: its standard deviation is 0.0075
+    assert (
+        low <= right <= high
+    )  # 2873 to 3127: one seed in a thousand would be outside, and this one is fixed
+    assert (
+        abs(shuffled.auc - 0.5) < 0.04
+    )  # ten folds of 300 and 300: its standard deviation is 0.0075
 
 
 def test_a_fold_with_equal_scores_counts_them_half() -> None:
@@ -371,14 +454,21 @@ def test_a_fold_with_equal_scores_counts_them_half() -> None:
     np.testing.assert_allclose(false, expected[0])
     np.testing.assert_allclose(true, expected[1])
     wins = np.mean([(a > b) + 0.5 * (a == b) for a in scores[positive] for b in scores[~positive]])
-    assert area_under((false, true)) == pytest.approx(wins) == pytest.approx(roc_auc_score(positive, scores))
+    assert (
+        area_under((false, true))
+        == pytest.approx(wins)
+        == pytest.approx(roc_auc_score(positive, scores))
+    )
     assert area_under(roc_curve(np.zeros(4), [1, 0, 1, 0])) == 0.5
     with pytest.raises(ValueError, match="takes both kinds"):
         roc_curve(scores, np.ones(200))
 
 
 def test_the_mean_curve_is_the_mean_of_the_rates() -> None:
-    perfect, chance = roc_curve(np.arange(4.0), [0, 0, 1, 1]), (np.array([0.0, 1.0]), np.array([0.0, 1.0]))
+    perfect, chance = (
+        roc_curve(np.arange(4.0), [0, 0, 1, 1]),
+        (np.array([0.0, 1.0]), np.array([0.0, 1.0])),
+    )
     false, true = mean_curve([perfect, chance])
     assert (false[0], true[0]) == (0, 0)
     np.testing.assert_allclose(true[1:], 0.5 + 0.5 * false[1:])
@@ -408,7 +498,9 @@ def measured(small: Path) -> Similarity:
     return aslan(small / "features/res3d.h5", root=small, measures=True)
 
 
-def test_a_pairs_numbers_are_the_measures_of_its_samples_features(small: Path, measured: Similarity) -> None:
+def test_a_pairs_numbers_are_the_measures_of_its_samples_features(
+    small: Path, measured: Similarity
+) -> None:
     from featx.store.file import FeatureStore
     from featx.tasks.similarity import MEASURES
 
@@ -423,19 +515,33 @@ def test_a_pairs_numbers_are_the_measures_of_its_samples_features(small: Path, m
             expected += [float(m.compute(x[None], y[None])[0]) for m in MEASURES]
     np.testing.assert_allclose(found.values[place], expected, rtol=1e-12)
     assert found.whole.dims == 36
-    assert {name: o.dims for name, o in found.by_features.items()} == {"res5b": 12, "pool5": 12, "prob": 12}
+    assert {name: o.dims for name, o in found.by_features.items()} == {
+        "res5b": 12,
+        "pool5": 12,
+        "prob": 12,
+    }
     assert found.by_measure is not None
     assert len(found.by_measure) == 12 * 4
     assert {o.dims for (_, name), o in found.by_measure.items() if name == "all"} == {3}
     # Each alone is what its own columns give.
-    alone = cross_validate(found.values[:, 12 + 4 : 12 + 5], found.pairs.same, found.pairs.fold, found.pairs.rounds, C=1.0)
+    alone = cross_validate(
+        found.values[:, 12 + 4 : 12 + 5],
+        found.pairs.same,
+        found.pairs.fold,
+        found.pairs.rounds,
+        C=1.0,
+    )
     np.testing.assert_array_equal(found.by_measure["cosine", "pool5"].scores, alone.scores)
-    together = cross_validate(found.values[:, [4, 16, 28]], found.pairs.same, found.pairs.fold, found.pairs.rounds, C=1.0)
+    together = cross_validate(
+        found.values[:, [4, 16, 28]], found.pairs.same, found.pairs.fold, found.pairs.rounds, C=1.0
+    )
     np.testing.assert_array_equal(found.by_measure["cosine", "all"].scores, together.scores)
     assert found.whole.accuracy > 0.8
 
 
-def test_the_papers_figures_stand_beside_the_official_ones_alone(answers: Similarity, distributed: Similarity) -> None:
+def test_the_papers_figures_stand_beside_the_official_ones_alone(
+    answers: Similarity, distributed: Similarity
+) -> None:
     assert not answers.comparable
     assert "table 11" not in as_text(answers)
     whole = distributed
@@ -445,13 +551,20 @@ def test_the_papers_figures_stand_beside_the_official_ones_alone(answers: Simila
     assert not replace(whole, dropped={1: 3}).comparable
 
 
-def test_samples_without_features_are_an_error_or_their_pairs_are_dropped_and_counted(tmp_path: Path) -> None:
+def test_samples_without_features_are_an_error_or_their_pairs_are_dropped_and_counted(
+    tmp_path: Path,
+) -> None:
     root = planned(tmp_path / "aslan")
     part = hand_made(tmp_path / "part.h5", root, without=3)
-    with pytest.raises(FeatxError, match=r"part\.h5 lacks 3 of 80 videos: 0078, 0079, 0080: extract them too"):
+    with pytest.raises(
+        FeatxError, match=r"part\.h5 lacks 3 of 80 videos: 0078, 0079, 0080: extract them too"
+    ):
         aslan(part, root=root)
     (root / "ASLAN_AVI/0080.avi").unlink()
-    with pytest.raises(FeatxError, match=r"1 of 80 samples that the pairs have are neither in .*part\.h5 nor in .*\(0080\)"):
+    with pytest.raises(
+        FeatxError,
+        match=r"1 of 80 samples that the pairs have are neither in .*part\.h5 nor in .*\(0080\)",
+    ):
         aslan(part, root=root)
     found = aslan(part, root=root, partial=True)
     before = read_pairs(root)
@@ -460,20 +573,30 @@ def test_samples_without_features_are_an_error_or_their_pairs_are_dropped_and_co
     assert len(found.whole.scores) == (~gone).sum()
     assert not np.isin(found.pairs.ids, (78, 79, 80)).any()
     (note,) = [n for n in found.notes if "left out" in n]
-    assert note.startswith(f"{gone.sum()} of {len(gone)} pairs are left out, 3 of 80 samples having no features (by fold: ")
+    assert note.startswith(
+        f"{gone.sum()} of {len(gone)} pairs are left out, 3 of 80 samples having no features (by fold: "
+    )
     assert note.endswith("the accuracy is not the benchmark's")
     none = hand_made(tmp_path / "none.h5", root, without=76)
-    with pytest.raises(FeatxError, match=r"fold \d+ of aslan, view 2 has \d+ pairs left, not some that are the same"):
+    with pytest.raises(
+        FeatxError,
+        match=r"fold \d+ of aslan, view 2 has \d+ pairs left, not some that are the same",
+    ):
         aslan(none, root=root, partial=True)
 
 
-def test_features_are_enough_where_the_videos_lie_elsewhere(tmp_path: Path, small: Path, answers: Similarity) -> None:
+def test_features_are_enough_where_the_videos_lie_elsewhere(
+    tmp_path: Path, small: Path, answers: Similarity
+) -> None:
     lists = planned(tmp_path / "aslan", videos=False)
     found = aslan(small / "features/res3d.h5", root=lists)
     np.testing.assert_array_equal(found.whole.scores, answers.whole.scores)
     # Under names of which only the four digits are the sample's.
     renamed = {f"clips/run-{n:04d}": {"pool5": np.eye(5)[n % 5]} for n in range(1, 81)}
-    assert aslan(write_features(tmp_path / "r.h5", renamed), root=lists, layers=["pool5"]).whole.dims == 12
+    assert (
+        aslan(write_features(tmp_path / "r.h5", renamed), root=lists, layers=["pool5"]).whole.dims
+        == 12
+    )
     double = write_features(tmp_path / "d.h5", renamed | {"more/0004-x": {"pool5": np.eye(5)[0]}})
     with pytest.raises(FeatxError, match=r"'clips/run-0004' and 'more/0004-x' could both be 0004"):
         aslan(double, root=lists, layers=["pool5"])
@@ -481,7 +604,11 @@ def test_features_are_enough_where_the_videos_lie_elsewhere(tmp_path: Path, smal
 
 def test_other_libraries_features_and_several_files(tmp_path: Path, small: Path) -> None:
     pairs = read_pairs(small)
-    np.savez(tmp_path / "idt.npz", ids=[s.id for s in pairs.samples], features=np.random.default_rng(0).random((80, 7)))
+    np.savez(
+        tmp_path / "idt.npz",
+        ids=[s.id for s in pairs.samples],
+        features=np.random.default_rng(0).random((80, 7)),
+    )
     found = aslan([small / "features/res3d.h5", tmp_path / "idt.npz"], root=small, layers=["pool5"])
     assert found.names == ("pool5", "idt.npz")
     assert found.whole.dims == 24
@@ -499,16 +626,27 @@ def test_numbers_below_zero_are_told_and_give_no_nan(tmp_path: Path, small: Path
     np.savez(tmp_path / "pca.npz", ids=[s.id for s in read_pairs(small).samples], features=rows)
     found = aslan(tmp_path / "pca.npz", root=small)
     assert np.isfinite(found.values).all()
-    assert f"pca.npz has {(rows < 0).sum()} numbers below 0, of 800: most measures take them for 0" in found.notes
+    assert (
+        f"pca.npz has {(rows < 0).sum()} numbers below 0, of 800: most measures take them for 0"
+        in found.notes
+    )
 
 
-def test_a_checkpoint_that_was_trained_on_it_is_refused_or_told(tmp_path: Path, small: Path) -> None:
-    weights = SETTINGS_OF_HAND_MADE["weights"] | {"trained_on": {"dataset": "aslan", "split": 1, "subset": "train"}}
+def test_a_checkpoint_that_was_trained_on_it_is_refused_or_told(
+    tmp_path: Path, small: Path
+) -> None:
+    weights = SETTINGS_OF_HAND_MADE["weights"] | {
+        "trained_on": {"dataset": "aslan", "split": 1, "subset": "train"}
+    }
     seen = hand_made(tmp_path / "seen.h5", small, weights=weights)
     with pytest.raises(UsageError, match=r"was trained on aslan's samples.*--allow-trained-on"):
         aslan(seen, root=small)
     assert any("not seen" in note for note in aslan(seen, root=small, allow_trained_on=True).notes)
-    other = hand_made(tmp_path / "other.h5", small, weights=weights | {"trained_on": {"dataset": "ucf101", "split": 1}})
+    other = hand_made(
+        tmp_path / "other.h5",
+        small,
+        weights=weights | {"trained_on": {"dataset": "ucf101", "split": 1}},
+    )
     assert aslan(other, root=small).notes == ("generated videos, not the official ones",)
 
 
@@ -528,7 +666,9 @@ def test_wrong_settings_say_so(small: Path, options: dict[str, Any], message: st
         aslan(small / "features/res3d.h5", root=small, **options)
 
 
-def test_view_1_has_one_test_fold_and_no_standard_error(tmp_path: Path, small: Path, answers: Similarity) -> None:
+def test_view_1_has_one_test_fold_and_no_standard_error(
+    tmp_path: Path, small: Path, answers: Similarity
+) -> None:
     from scipy.io import loadmat
 
     values = loadmat(small / "View2.mat")["action_splits_pairs"]
@@ -536,7 +676,9 @@ def test_view_1_has_one_test_fold_and_no_standard_error(tmp_path: Path, small: P
     save(tmp_path / "test_pairs.mat", pairs=values[:, :, 9])
     found = aslan(small / "features/res3d.h5", root=tmp_path, view=1)
     ten = answers
-    np.testing.assert_array_equal(found.whole.scores[found.whole.tested], ten.whole.scores[ten.pairs.fold == 10])
+    np.testing.assert_array_equal(
+        found.whole.scores[found.whole.tested], ten.whole.scores[ten.pairs.fold == 10]
+    )
     assert found.whole.standard_error is None
     assert found.whole.accuracy == ten.whole.folds[9].accuracy
     assert "aslan, view 1" in as_text(found)
@@ -554,9 +696,18 @@ def test_what_is_written_says_what_was_found(tmp_path: Path, measured: Similarit
         rows = list(csv.DictReader(file))
     assert len(rows) == told["pairs"]
     right = [row["predicted"] == row["label"] for row in rows]
-    assert sum(right) == sum(fold["right"] for fold in told["folds"]) == sum(row["right"] == "1" for row in rows)
-    assert [(float(row["score"]) > 0) == (row["predicted"] == "1") for row in rows] == [True] * len(rows)
-    assert (rows[0]["id1"], rows[0]["action1"]) == (f"{found.pairs.ids[0, 0]:04d}", str(found.pairs.actions[0, 0]))
+    assert (
+        sum(right)
+        == sum(fold["right"] for fold in told["folds"])
+        == sum(row["right"] == "1" for row in rows)
+    )
+    assert [(float(row["score"]) > 0) == (row["predicted"] == "1") for row in rows] == [True] * len(
+        rows
+    )
+    assert (rows[0]["id1"], rows[0]["action1"]) == (
+        f"{found.pairs.ids[0, 0]:04d}",
+        str(found.pairs.actions[0, 0]),
+    )
     text = as_text(found)
     assert f"{100 * found.whole.accuracy:.1f} ± {100 * found.whole.standard_error:.1f}" in text
     assert "generated videos" in text
@@ -570,7 +721,13 @@ def test_what_is_written_says_what_was_found(tmp_path: Path, measured: Similarit
 
 def test_the_command_runs_as_written(tmp_path: Path, small: Path, answers: Similarity) -> None:
     done = featx(
-        "aslan", "--json", "--pairs", tmp_path / "p.csv", "--plot", tmp_path / "r.svg", env={"FEATX_DATA": str(small.parent)}
+        "aslan",
+        "--json",
+        "--pairs",
+        tmp_path / "p.csv",
+        "--plot",
+        tmp_path / "r.svg",
+        env={"FEATX_DATA": str(small.parent)},
     )
     assert done.returncode == 0, done.stderr
     assert json.loads(done.stdout) == json.loads(json.dumps(to_json(answers)))
@@ -582,7 +739,9 @@ def test_the_command_runs_as_written(tmp_path: Path, small: Path, answers: Simil
 def test_without_the_dataset_the_command_says_what_to_get(tmp_path: Path, small: Path) -> None:
     done = featx("aslan", env={"FEATX_DATA": str(tmp_path)})
     assert done.returncode == 2
-    assert done.stderr.startswith(f"Error: aslan is not in {tmp_path}/aslan (no View2.mat): get View2.mat (for view 1,")
+    assert done.stderr.startswith(
+        f"Error: aslan is not in {tmp_path}/aslan (no View2.mat): get View2.mat (for view 1,"
+    )
     assert len(done.stderr.splitlines()) == 1
 
 
@@ -591,8 +750,13 @@ def test_outputs_are_checked_before_any_work(tmp_path: Path) -> None:
 
     from featx.tasks.cli.aslan import aslan as command
 
-    for option, name, words in (("--plot", "roc.gif", "cannot draw to"), ("--pairs", ".", "is a folder")):
-        done = CliRunner().invoke(command, [option, str(tmp_path / name)], env={"FEATX_DATA": str(tmp_path)})
+    for option, name, words in (
+        ("--plot", "roc.gif", "cannot draw to"),
+        ("--pairs", ".", "is a folder"),
+    ):
+        done = CliRunner().invoke(
+            command, [option, str(tmp_path / name)], env={"FEATX_DATA": str(tmp_path)}
+        )
         assert isinstance(done.exception, UsageError)
         assert words in str(done.exception)
 
@@ -606,14 +770,21 @@ def test_features_are_found_by_model_and_layers_or_need_the_videos(tmp_path: Pat
     whole = hand_made(root / "features/mine.h5", root)
     assert aslan_features(root=root).path == whole
     hand_made(root / "features/other.h5", root, layers={"pool5": 4})
-    assert aslan_features(root=root, layers=["res5b", "pool5", "prob"]).path == whole  # the one that has them
-    with pytest.raises(UsageError, match=r"several feature files that fit \(mine\.h5, other\.h5\): say which"):
+    assert (
+        aslan_features(root=root, layers=["res5b", "pool5", "prob"]).path == whole
+    )  # the one that has them
+    with pytest.raises(
+        UsageError, match=r"several feature files that fit \(mine\.h5, other\.h5\): say which"
+    ):
         aslan_features(root=root, layers=["pool5"])
     with pytest.raises(UsageError, match=r"mine\.h5, other\.h5"):
         aslan_features(root=root, layers=["fc6"])
     (root / "ASLAN_AVI/0005.avi").unlink()
     # Nothing is extracted for an hour before a sample turns out not to be there.
-    with pytest.raises(FeatxError, match=r"1 of 80 samples that ASLAN's pairs have are not in .* \(0005\): get them, or go on"):
+    with pytest.raises(
+        FeatxError,
+        match=r"1 of 80 samples that ASLAN's pairs have are not in .* \(0005\): get them, or go on",
+    ):
         aslan_features(root=root, model="c3d", weights="random")
     lists = planned(tmp_path / "lists", videos=False)
     with pytest.raises(UsageError, match=r"no ASLAN_AVI"):
@@ -622,7 +793,18 @@ def test_features_are_found_by_model_and_layers_or_need_the_videos(tmp_path: Pat
 
 @pytest.mark.slow
 def test_from_videos_to_accuracy(tmp_path: Path) -> None:
-    done = featx("synth", "--dataset", "aslan", "--per-class", 2, "--seconds", 0.7, "--size", "64x48", tmp_path)
+    done = featx(
+        "synth",
+        "--dataset",
+        "aslan",
+        "--per-class",
+        2,
+        "--seconds",
+        0.7,
+        "--size",
+        "64x48",
+        tmp_path,
+    )
     assert done.returncode == 0, done.stderr
     run = ("aslan", "--model", "res3d", "--weights", "random", "--json")
     first = featx(*run, env={"FEATX_DATA": str(tmp_path)}, timeout=600)

@@ -43,9 +43,13 @@ def test_components_are_those_of_numpy_s_svd(n: int, width: int) -> None:
     centred = rows.astype(np.float64) - rows.mean(axis=0, dtype=np.float64)
     _, values, vectors = np.linalg.svd(centred, full_matrices=False)
     # Variances fall by some per cent from each to the next: a component is off by float32's rounding, 1e-7, over that.
-    np.testing.assert_allclose(np.abs(np.sum(found.components * vectors[:12], axis=1)), 1, atol=1e-6)
+    np.testing.assert_allclose(
+        np.abs(np.sum(found.components * vectors[:12], axis=1)), 1, atol=1e-6
+    )
     np.testing.assert_allclose(found.variances, values[:12] ** 2 / (n - 1), rtol=1e-6)
-    np.testing.assert_allclose(found.explained(5), (values[:5] ** 2).sum() / (values**2).sum(), rtol=1e-6)
+    np.testing.assert_allclose(
+        found.explained(5), (values[:5] ** 2).sum() / (values**2).sum(), rtol=1e-6
+    )
     np.testing.assert_allclose(found.components @ found.components.T, np.eye(12), atol=1e-6)
     np.testing.assert_allclose(found.project(rows), centred @ found.components.T, atol=1e-6)
     assert (found.components[np.arange(12), np.abs(found.components).argmax(axis=1)] > 0).all()
@@ -71,7 +75,9 @@ def test_other_libraries_find_the_same_subspace(solver: str) -> None:
         other.train(rows)
         components = faiss.vector_to_array(other.A).reshape(10, 400)
     else:  # the randomized solver iterates to its answer: 15 times to be as near as the others
-        components = PCA(10, svd_solver=solver, iterated_power=15, random_state=0).fit(rows).components_
+        components = (
+            PCA(10, svd_solver=solver, iterated_power=15, random_state=0).fit(rows).components_
+        )
     assert largest_angle(components, found.components) < 1e-4
 
 
@@ -95,8 +101,12 @@ def problem(tmp_path: Path) -> tuple[Path, dict[str, np.ndarray], list[tuple[str
     )
 
 
-def features_of(path: Path, values: dict[str, np.ndarray], layer: str = "pool5", **settings: Any) -> Path:
-    return write_features(path, {i: {layer: np.stack([v, 3 * v])} for i, v in values.items()}, **settings)
+def features_of(
+    path: Path, values: dict[str, np.ndarray], layer: str = "pool5", **settings: Any
+) -> Path:
+    return write_features(
+        path, {i: {layer: np.stack([v, 3 * v])} for i, v in values.items()}, **settings
+    )
 
 
 def right_of(point: Point) -> int:
@@ -104,14 +114,18 @@ def right_of(point: Point) -> int:
 
 
 @pytest.mark.parametrize("again", [False, True])
-def test_accuracies_are_scikit_learn_s_from_scratch(problem: Any, tmp_path: Path, again: bool) -> None:
+def test_accuracies_are_scikit_learn_s_from_scratch(
+    problem: Any, tmp_path: Path, again: bool
+) -> None:
     from sklearn.decomposition import PCA
     from sklearn.pipeline import make_pipeline
     from sklearn.preprocessing import Normalizer
     from sklearn.svm import LinearSVC
 
     dataset, values, rows = problem
-    (curve,) = compact(dataset, features_of(tmp_path / "f.h5", values), dims=[20, 3, 8], normalise_again=again).curves
+    (curve,) = compact(
+        dataset, features_of(tmp_path / "f.h5", values), dims=[20, 3, 8], normalise_again=again
+    ).curves
     x = {side: np.stack([v / np.linalg.norm(v) for v, r in zip(values.values(), rows, strict=True) if r[2] == side])
          for side in ("train", "test")}  # fmt: skip
     y = {side: [r[1] for r in rows if r[2] == side] for side in ("train", "test")}
@@ -129,7 +143,9 @@ def test_accuracies_are_scikit_learn_s_from_scratch(problem: Any, tmp_path: Path
     assert curve.width == curve.full.dims == 90
     full = PCA(svd_solver="full").fit(x["train"])
     for point in curve.points:
-        assert point.explained == pytest.approx([full.explained_variance_ratio_[: point.dims].sum()], rel=1e-5)
+        assert point.explained == pytest.approx(
+            [full.explained_variance_ratio_[: point.dims].sum()], rel=1e-5
+        )
 
 
 def test_no_test_row_reaches_the_fit(problem: Any, tmp_path: Path) -> None:
@@ -145,24 +161,42 @@ def test_no_test_row_reaches_the_fit(problem: Any, tmp_path: Path) -> None:
     assert (tmp_path / "a.npz").read_bytes() != (tmp_path / "c.npz").read_bytes()
 
 
-def test_as_many_dimensions_as_there_are_are_the_rows_themselves(problem: Any, tmp_path: Path) -> None:
+def test_as_many_dimensions_as_there_are_are_the_rows_themselves(
+    problem: Any, tmp_path: Path
+) -> None:
     """Unless rows are brought to length 1 again, which is another regularisation: what a curve must not mix in unasked."""
     dataset, values, _ = problem
     (curve,) = compact(dataset, features_of(tmp_path / "f.h5", values), dims=[47], C=0.05).curves
     assert right_of(curve.points[0]) == right_of(curve.full)
 
 
-def test_a_projection_says_what_it_was_fitted_on_and_projects_as_the_pca_does(problem: Any, tmp_path: Path) -> None:
+def test_a_projection_says_what_it_was_fitted_on_and_projects_as_the_pca_does(
+    problem: Any, tmp_path: Path
+) -> None:
     dataset, values, rows = problem
     path = features_of(tmp_path / "f.h5", values)
     found = compact(dataset, path, dims=[5], save=tmp_path / "a.npz")
     projection = read_projection(tmp_path / "a.npz")
     assert (projection.layer, projection.dims, projection.width) == ("pool5", 5, 90)
-    assert projection.fitted_on == {"dataset": "set", "split": 1, "subset": "train", "videos": 48, "absent": 0}
+    assert projection.fitted_on == {
+        "dataset": "set",
+        "split": 1,
+        "subset": "train",
+        "videos": 48,
+        "absent": 0,
+    }
     assert projection.settings["model"]["name"] == "res3d"
     assert projection.explained == pytest.approx(found.curves[0].points[0].explained[0])
-    train = np.stack([v / np.linalg.norm(v) for v, r in zip(values.values(), rows, strict=True) if r[2] == "train"])
-    np.testing.assert_allclose(projection(train.astype(np.float32)).mean(axis=0), np.zeros(5), atol=1e-6)
+    train = np.stack(
+        [
+            v / np.linalg.norm(v)
+            for v, r in zip(values.values(), rows, strict=True)
+            if r[2] == "train"
+        ]
+    )
+    np.testing.assert_allclose(
+        projection(train.astype(np.float32)).mean(axis=0), np.zeros(5), atol=1e-6
+    )
     assert found.saved == str(tmp_path / "a.npz")
 
 
@@ -172,7 +206,9 @@ def official(tmp_path: Path) -> tuple[Path, dict[str, np.ndarray]]:
     lists = tmp_path / "ucf101" / "ucfTrainTestlist"
     lists.mkdir(parents=True)
     names = ["Biking", "Diving"]
-    (lists / "classInd.txt").write_text("".join(f"{i + 1} {name}\n" for i, name in enumerate(names)))
+    (lists / "classInd.txt").write_text(
+        "".join(f"{i + 1} {name}\n" for i, name in enumerate(names))
+    )
     ids = [f"{name}/v_{name}_g{group:02d}_c01" for name in names for group in range(1, 9)]
     for video in ids:
         path = tmp_path / "ucf101" / "UCF-101" / f"{video}.avi"
@@ -181,13 +217,21 @@ def official(tmp_path: Path) -> tuple[Path, dict[str, np.ndarray]]:
     for split, tested in enumerate([(1, 2), (3, 4), (5, 6, 7)], 1):
         for side in ("train", "test"):
             chosen = [i for i in ids if (int(i[-6:-4]) in tested) == (side == "test")]
-            label = (lambda i: f" {names.index(i.split('/')[0]) + 1}") if side == "train" else (lambda i: "")
-            (lists / f"{side}list0{split}.txt").write_text("".join(f"{i}.avi{label(i)}\n" for i in chosen))
+            label = (
+                (lambda i: f" {names.index(i.split('/')[0]) + 1}")
+                if side == "train"
+                else (lambda i: "")
+            )
+            (lists / f"{side}list0{split}.txt").write_text(
+                "".join(f"{i}.avi{label(i)}\n" for i in chosen)
+            )
     values = clustered([names.index(i.split("/")[0]) for i in ids], 30, spread=3.0)
     return tmp_path / "ucf101", dict(zip(ids, values, strict=True))
 
 
-def test_splits_are_averaged_and_the_papers_points_stand_beside_ucf101(official: Any, tmp_path: Path) -> None:
+def test_splits_are_averaged_and_the_papers_points_stand_beside_ucf101(
+    official: Any, tmp_path: Path
+) -> None:
     root, values = official
     path = features_of(tmp_path / "f.h5", values)
     found = compact("ucf101", path, dims=[2, 5], root=root)
@@ -196,11 +240,18 @@ def test_splits_are_averaged_and_the_papers_points_stand_beside_ucf101(official:
     assert found.videos == ((12, 4), (12, 4), (10, 6))
     for place in (0, 1):
         alone = [each.curves[0].points[place] for each in single]
-        assert found.curves[0].points[place].value == pytest.approx(np.mean([each.value for each in alone]))
-        assert [a.value for a in found.curves[0].points[place].accuracies] == [each.value for each in alone]
+        assert found.curves[0].points[place].value == pytest.approx(
+            np.mean([each.value for each in alone])
+        )
+        assert [a.value for a in found.curves[0].points[place].accuracies] == [
+            each.value for each in alone
+        ]
         low, high = found.curves[0].points[place].interval
         assert low <= found.curves[0].points[place].value <= high
-    assert "mean of splits 1, 2, 3: 12 / 12 / 10 training and 4 / 4 / 6 test videos of 2 classes" in as_text(found)
+    assert (
+        "mean of splits 1, 2, 3: 12 / 12 / 10 training and 4 / 4 / 6 test videos of 2 classes"
+        in as_text(found)
+    )
     assert [(each.title, each.points, each.full) for each in found.paper] == [
         ("Res3D res5b", ((10, 56.7), (300, 82.9)), (25088, 83.1)),
         ("C3D fc6", ((10, 52.8),), (4096, 82.2)),
@@ -210,10 +261,14 @@ def test_splits_are_averaged_and_the_papers_points_stand_beside_ucf101(official:
     assert [note.partition(": ")[2] for note in short.notes] == [
         "rows of 30 numbers of 10 training videos have 9 principal components (split 3)"
     ]
-    assert [point.dims for point in short.curves[0].points] == [2], "a mean of two splits beside means of three"
+    assert [point.dims for point in short.curves[0].points] == [2], (
+        "a mean of two splits beside means of three"
+    )
     (root / "GENERATED.txt").touch()
     assert compact("ucf101", path, dims=[2], root=root, split=1).paper == ()
-    with pytest.raises(UsageError, match="ucf101 has 3 splits and a projection is of one: say which with --split"):
+    with pytest.raises(
+        UsageError, match="ucf101 has 3 splits and a projection is of one: say which with --split"
+    ):
         compact("ucf101", path, dims=[2], root=root, save=tmp_path / "a.npz")
 
 
@@ -221,9 +276,13 @@ def test_splits_are_averaged_and_the_papers_points_stand_beside_ucf101(official:
 def test_the_papers_points_are_printed_there() -> None:
     from featx.tasks.compactness import PAPER
 
-    text = (SHARED.parent / "papers" / "res3d-convnet-architecture-search.txt").read_text(encoding="utf-8")
+    text = (SHARED.parent / "papers" / "res3d-convnet-architecture-search.txt").read_text(
+        encoding="utf-8"
+    )
     res3d, c3d = PAPER
-    assert f"({res3d.points[0][1]} vs. {c3d.points[0][1]}) at {res3d.points[0][0]} dimensions" in text
+    assert (
+        f"({res3d.points[0][1]} vs. {c3d.points[0][1]}) at {res3d.points[0][0]} dimensions" in text
+    )
     assert f"accuracy of {res3d.points[1][1]}% at only {res3d.points[1][0]} dimensions" in text
     assert f"C3D using the full {c3d.full[0]:,} dimensions" in text
     assert f"Res3D (ours)\tlinear SVM\t51.3\t{res3d.full[1]}" in text
@@ -234,13 +293,17 @@ def test_dimensions_that_cannot_be_had_are_said_not_dropped(problem: Any, tmp_pa
     dataset, values, _ = problem
     path = features_of(tmp_path / "f.h5", values)
     seen: list[tuple[int, int | None]] = []
-    found = compact(dataset, path, dims=[5, 48, 300], on_progress=lambda done, total: seen.append((done, total)))
+    found = compact(
+        dataset, path, dims=[5, 48, 300], on_progress=lambda done, total: seen.append((done, total))
+    )
     assert [point.dims for point in found.curves[0].points] == [5]
     assert found.notes == ("48 and 300 dimensions cannot be had of pool5 of res3d (hand-made): rows of 90 numbers of 48 training"
                            " videos have 47 principal components",)  # fmt: skip
     assert found.notes[0] in as_text(found)
     assert seen[-1] == (2, 2)
-    with pytest.raises(FeatxError, match=r"48 dimensions cannot be had of .* components: give --dims 47 or fewer"):
+    with pytest.raises(
+        FeatxError, match=r"48 dimensions cannot be had of .* components: give --dims 47 or fewer"
+    ):
         compact(dataset, path, dims=[48], save=tmp_path / "a.npz")
     assert not (tmp_path / "a.npz").exists()
 
@@ -248,19 +311,30 @@ def test_dimensions_that_cannot_be_had_are_said_not_dropped(problem: Any, tmp_pa
 def test_several_files_and_layers_are_curves_of_their_own(problem: Any, tmp_path: Path) -> None:
     dataset, values, _ = problem
     one = features_of(tmp_path / "one.h5", values)
-    two = write_features(tmp_path / "two.h5", {i: {"fc6": v, "prob": v[:7]} for i, v in values.items()})
+    two = write_features(
+        tmp_path / "two.h5", {i: {"fc6": v, "prob": v[:7]} for i, v in values.items()}
+    )
     np.save(tmp_path / "idt.npy", np.stack(list(values.values())))
     (tmp_path / "idt.txt").write_text("\n".join(values))
 
     def widths(files: Sequence[Path], layers: Any) -> list[tuple[str | None, int]]:
-        return [(curve.layer, curve.width) for curve in compact(dataset, files, layers=layers, dims=[3]).curves]
+        return [
+            (curve.layer, curve.width)
+            for curve in compact(dataset, files, layers=layers, dims=[3]).curves
+        ]
 
     assert widths([one, two], None) == [("pool5", 90), ("fc6", 90)]
     assert widths([one, two], ["pool5", "prob"]) == [("pool5", 90), ("prob", 7)]
     assert widths([two], ["prob", "fc6"]) == [("prob", 7), ("fc6", 90)]
     assert widths([two, tmp_path / "idt.npy"], ["prob"]) == [("prob", 7), (None, 90)]
-    assert widths([one, tmp_path / "idt.npy", two], ["pool5", "prob"]) == [("pool5", 90), (None, 90), ("prob", 7)]
-    with pytest.raises(UsageError, match="2 layers of 3 feature files: give a layer for each, or one for all"):
+    assert widths([one, tmp_path / "idt.npy", two], ["pool5", "prob"]) == [
+        ("pool5", 90),
+        (None, 90),
+        ("prob", 7),
+    ]
+    with pytest.raises(
+        UsageError, match="2 layers of 3 feature files: give a layer for each, or one for all"
+    ):
         widths([one, two, one], ["pool5", "prob"])
     twice = compact(dataset, [one, features_of(tmp_path / "again.h5", values)], dims=[3])
     assert [curve.title for curve in twice.curves] == [
@@ -273,12 +347,16 @@ def test_several_files_and_layers_are_curves_of_their_own(problem: Any, tmp_path
 
 def test_a_projection_of_projected_rows_is_refused(problem: Any, tmp_path: Path) -> None:
     dataset, values, _ = problem
-    path = features_of(tmp_path / "f.h5", values, projection={"layer": "pool5", "dims": 90, "sha256": "x"})
+    path = features_of(
+        tmp_path / "f.h5", values, projection={"layer": "pool5", "dims": 90, "sha256": "x"}
+    )
     with pytest.raises(UsageError, match="has pool5 projected already"):
         compact(dataset, path, dims=[3], save=tmp_path / "a.npz")
 
 
-def test_tables_and_pictures_hold_every_point_and_are_the_same_every_time(problem: Any, tmp_path: Path) -> None:
+def test_tables_and_pictures_hold_every_point_and_are_the_same_every_time(
+    problem: Any, tmp_path: Path
+) -> None:
     dataset, values, _ = problem
     found = compact(dataset, features_of(tmp_path / "f.h5", values), dims=[3, 8], paper=True)
     write_csv(found, tmp_path / "a.csv")
@@ -289,7 +367,9 @@ def test_tables_and_pictures_hold_every_point_and_are_the_same_every_time(proble
         *((str(point.dims), "0", f"{100 * point.value:.3f}") for point in curve.points),
         ("90", "1", f"{100 * curve.full.value:.3f}"),
     ]
-    assert [(line["curve"], line["dims"], line["full"], line["accuracy"]) for line in lines[3:6]] == [
+    assert [
+        (line["curve"], line["dims"], line["full"], line["accuracy"]) for line in lines[3:6]
+    ] == [
         ("the paper's Res3D res5b", "10", "0", "56.7"),
         ("the paper's Res3D res5b", "300", "0", "82.9"),
         ("the paper's Res3D res5b", "25088", "1", "83.1"),
@@ -301,7 +381,9 @@ def test_tables_and_pictures_hold_every_point_and_are_the_same_every_time(proble
     assert json.loads(json.dumps(to_json(found)))["curves"][0]["full"]["value"] == curve.full.value
 
 
-def test_a_picture_says_what_it_shows(problem: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_picture_says_what_it_shows(
+    problem: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     from featx.tasks.compactness import _picture
 
     dataset, values, _ = problem
@@ -321,14 +403,21 @@ def test_a_picture_says_what_it_shows(problem: Any, tmp_path: Path, monkeypatch:
         "the paper's C3D fc6: all of UCF101, mean of three splits, trained on Sports-1M",
     ]
     assert "48 training and 24 test videos of 4 classes" in drawn[0].get_suptitle()
-    plot_curves(replace(found, curves=(Curve(**{**vars(curve), "points": ()}),), paper=()), tmp_path / "b.png")
+    plot_curves(
+        replace(found, curves=(Curve(**{**vars(curve), "points": ()}),), paper=()),
+        tmp_path / "b.png",
+    )
     assert low is not drawn[1].axes[0]
 
 
 def test_the_command_writes_everything(problem: Any, tmp_path: Path) -> None:
     dataset, values, _ = problem
     path = features_of(tmp_path / "f.h5", values)
-    files = {"--plot": tmp_path / "new" / "a.svg", "--csv": tmp_path / "a.csv", "--save": tmp_path / "a.npz"}
+    files = {
+        "--plot": tmp_path / "new" / "a.svg",
+        "--csv": tmp_path / "a.csv",
+        "--save": tmp_path / "a.npz",
+    }
     options = [str(each) for pair in files.items() for each in pair]
     done = run_command("--dataset", dataset, "--features", path, "--dims", "5", *options, "--json")
     assert done.exit_code == 0, done.output
@@ -355,17 +444,27 @@ def run_command(*options: object) -> Any:
         (["--C", "-1"], "C is -1: give a number above 0"),
         (["--plot", "a.gif"], "cannot draw to 'a.gif'"),
         (["--csv", "."], "is a folder"),
-        (["--save", "a.npy", "--dims", "5"], "cannot save a projection to a.npy: give a name that ends in .npz"),
+        (
+            ["--save", "a.npy", "--dims", "5"],
+            "cannot save a projection to a.npy: give a name that ends in .npz",
+        ),
         (["--save", "a.npz"], "not of 6 numbers of dimensions: give one, such as --dims 300"),
-        (["--save", "a.npz", "--dims", "5", "--layer", "pool5", "--layer", "pool5"], "not of 2 feature files or layers"),
+        (
+            ["--save", "a.npz", "--dims", "5", "--layer", "pool5", "--layer", "pool5"],
+            "not of 2 feature files or layers",
+        ),
         (["--layer", "pool6"], "has the layers pool5, not 'pool6'"),
         (["--features", "none.h5"], "none.h5 is not there"),
         (["--split", "2"], "split is 2"),
     ],
 )
-def test_wrong_usage_is_said_before_any_work(problem: Any, tmp_path: Path, options: list[str], words: str) -> None:
+def test_wrong_usage_is_said_before_any_work(
+    problem: Any, tmp_path: Path, options: list[str], words: str
+) -> None:
     dataset, values, _ = problem
-    done = run_command("--dataset", dataset, "--features", features_of(tmp_path / "f.h5", values), *options)
+    done = run_command(
+        "--dataset", dataset, "--features", features_of(tmp_path / "f.h5", values), *options
+    )
     assert isinstance(done.exception, UsageError)
     assert words in str(done.exception)
 
@@ -376,7 +475,9 @@ def test_nothing_is_extracted_for_a_request_that_cannot_be_met(
     from featx.tasks.cli import compact as module
 
     dataset, *_ = problem
-    monkeypatch.setattr(module, "provide", lambda *args, **options: pytest.fail("features were asked for"))
+    monkeypatch.setattr(
+        module, "provide", lambda *args, **options: pytest.fail("features were asked for")
+    )
     done = run_command("--dataset", dataset, "--save", tmp_path / "a.npz")
     assert "not of 6 numbers of dimensions" in str(done.exception)
 
@@ -395,7 +496,9 @@ def test_any_of_a_video_s_labels_counts_as_right(tmp_path: Path) -> None:
         for i in listed:
             (root / "videos" / f"{i}.mp4").touch()
     shown = {i: int(labels[-1]) for listed in videos.values() for i, labels in listed.items()}
-    path = write_features(tmp_path / "f.h5", {i: {"pool5": np.eye(3)[label] + 0.01} for i, label in shown.items()})
+    path = write_features(
+        tmp_path / "f.h5", {i: {"pool5": np.eye(3)[label] + 0.01} for i, label in shown.items()}
+    )
     found = compact("sports1m", path, dims=[2], root=root)
     assert right_of(found.curves[0].full) == 3
 
@@ -405,13 +508,24 @@ def test_nothing_takes_the_place_of_a_device(problem: Any, tmp_path: Path) -> No
 
     dataset, values, _ = problem
     os.mkfifo(tmp_path / "pipe")
-    done = run_command("--dataset", dataset, "--features", features_of(tmp_path / "f.h5", values), "--csv", tmp_path / "pipe")
-    assert "pipe is no ordinary file: give the name of a file to write, such as compact.csv" in str(done.exception)
+    done = run_command(
+        "--dataset",
+        dataset,
+        "--features",
+        features_of(tmp_path / "f.h5", values),
+        "--csv",
+        tmp_path / "pipe",
+    )
+    assert "pipe is no ordinary file: give the name of a file to write, such as compact.csv" in str(
+        done.exception
+    )
 
 
 def test_rows_that_are_all_the_same_have_nothing_to_save(problem: Any, tmp_path: Path) -> None:
     dataset, values, _ = problem
     path = features_of(tmp_path / "f.h5", {i: np.ones(90) for i in values})
     assert "1 dimension cannot be had of" in compact(dataset, path, dims=[1]).notes[0]
-    with pytest.raises(FeatxError, match="have no principal components: give features that tell videos apart"):
+    with pytest.raises(
+        FeatxError, match="have no principal components: give features that tell videos apart"
+    ):
         compact(dataset, path, dims=[1], save=tmp_path / "a.npz")

@@ -44,7 +44,9 @@ def registered() -> Iterator[None]:
 
 def instances(*spans: tuple[int, float]) -> Annotations:
     found = tuple(Instance("v", label, 0.0, seconds) for label, seconds in spans)
-    return Annotations(name="val", classes=CLASSES, numbers=None, instances=found, ambiguous=(), videos=("v",))
+    return Annotations(
+        name="val", classes=CLASSES, numbers=None, instances=found, ambiguous=(), videos=("v",)
+    )
 
 
 def write_networks(folder: Path, *, background: float = 0.0) -> Path:
@@ -85,18 +87,31 @@ def eager(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def data(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """THUMOS'14's layout, generated: a test video a class."""
     folder = tmp_path_factory.mktemp("data")
-    write_dataset("thumos14", folder, classes=["move_left", "rotate_cw"], per_class=1, seconds=8.0, size=(48, 64))
+    write_dataset(
+        "thumos14",
+        folder,
+        classes=["move_left", "rotate_cw"],
+        per_class=1,
+        seconds=8.0,
+        size=(48, 64),
+    )
     return folder
 
 
 def settings(networks: Path, **changes: Any) -> DetectSettings:
-    return DetectSettings(**{"networks": str(networks), "threshold": 0.0, "machine": MACHINE, **changes})
+    return DetectSettings(
+        **{"networks": str(networks), "threshold": 0.0, "machine": MACHINE, **changes}
+    )
 
 
-def test_windows_are_the_networks_and_scores_are_weighed_by_the_prior(networks: Path, tmp_path: Path) -> None:
+def test_windows_are_the_networks_and_scores_are_weighed_by_the_prior(
+    networks: Path, tmp_path: Path
+) -> None:
     video = encode(tmp_path / "a.mp4", 100, fps=25)
     found = find_actions({"a": str(video)}, tmp_path / "w.h5", settings(networks))
-    plain = find_actions({"a": str(video)}, tmp_path / "w.h5", settings(networks, prior="none")).windows
+    plain = find_actions(
+        {"a": str(video)}, tmp_path / "w.h5", settings(networks, prior="none")
+    ).windows
     with FeatureStore(tmp_path / "w.h5") as store:
         rows = store[0]["localization"]
         assert store.file.attrs["format_version"] == 3
@@ -109,7 +124,9 @@ def test_windows_are_the_networks_and_scores_are_weighed_by_the_prior(networks: 
     np.testing.assert_array_equal(windows.label, rows[kept].argmax(axis=1) - 1)
     np.testing.assert_array_equal(windows.length, [every[k][1].span for k in kept])
     np.testing.assert_allclose(windows.start, [every[k][0] / 25 for k in kept], atol=1e-6)
-    np.testing.assert_allclose(windows.end, [(every[k][0] + every[k][1].span) / 25 for k in kept], atol=1e-6)
+    np.testing.assert_allclose(
+        windows.end, [(every[k][0] + every[k][1].span) / 25 for k in kept], atol=1e-6
+    )
     np.testing.assert_array_equal(plain.score, rows[kept].max(axis=1).astype(np.float64))
     of = read_networks(networks).instances
     assert of is not None
@@ -118,8 +135,13 @@ def test_windows_are_the_networks_and_scores_are_weighed_by_the_prior(networks: 
     np.testing.assert_allclose(windows.score, plain.score * weights)
 
 
-def test_a_frame_rate_of_its_own_gives_each_video_windows_of_its_own_seconds(networks: Path, tmp_path: Path) -> None:
-    slow, fast = encode(tmp_path / "slow.mp4", 70, fps=10), encode(tmp_path / "fast.mp4", 70, fps=50)
+def test_a_frame_rate_of_its_own_gives_each_video_windows_of_its_own_seconds(
+    networks: Path, tmp_path: Path
+) -> None:
+    slow, fast = (
+        encode(tmp_path / "slow.mp4", 70, fps=10),
+        encode(tmp_path / "fast.mp4", 70, fps=50),
+    )
     paths = {"slow": str(slow), "fast": str(fast)}
     found = find_actions(paths, tmp_path / "w.h5", settings(networks, fps="own"))
     plain = find_actions(paths, tmp_path / "w.h5", settings(networks, fps="own", prior="none"))
@@ -138,19 +160,29 @@ def test_a_frame_rate_of_its_own_gives_each_video_windows_of_its_own_seconds(net
 
 
 @pytest.mark.parametrize("rate", [1, 4, 20, 50])
-def test_windows_lie_where_their_frames_are_due_whatever_the_videos_rate(eager: Path, tmp_path: Path, rate: int) -> None:
+def test_windows_lie_where_their_frames_are_due_whatever_the_videos_rate(
+    eager: Path, tmp_path: Path, rate: int
+) -> None:
     video = encode(tmp_path / "a.mp4", 4 * rate, fps=rate)
-    windows = find_actions({"a": str(video)}, tmp_path / "w.h5", settings(eager, prior="none")).windows
+    windows = find_actions(
+        {"a": str(video)}, tmp_path / "w.h5", settings(eager, prior="none")
+    ).windows
     # By the data's read-me: frames at 25 a second, a quarter of the length apart, those that run past the end dropped.
     literal = [(s / 25, (s + n) / 25, n) for n in LENGTHS for s in range(0, 100 - n + 1, n // 4)]
-    rows = list(zip(windows.start.tolist(), windows.end.tolist(), windows.length.tolist(), strict=True))
+    rows = list(
+        zip(windows.start.tolist(), windows.end.tolist(), windows.length.tolist(), strict=True)
+    )
     assert sorted(rows) == sorted(literal)
 
 
-def test_windows_are_counted_from_the_first_frame_and_end_with_the_video(eager: Path, tmp_path: Path) -> None:
+def test_windows_are_counted_from_the_first_frame_and_end_with_the_video(
+    eager: Path, tmp_path: Path
+) -> None:
     paths = {str(n): str(encode(tmp_path / f"{n}.mp4", n)) for n in (1, 9, 15)}
     # Longer than the shortest window, and not by the four frames that the next one begins later.
-    paths["late"] = str(encode(tmp_path / "late.mkv", 7, fps=10, pts=[1500 + 100 * i for i in range(7)]))
+    paths["late"] = str(
+        encode(tmp_path / "late.mkv", 7, fps=10, pts=[1500 + 100 * i for i in range(7)])
+    )
     windows = find_actions(paths, tmp_path / "w.h5", settings(eager, prior="none")).windows
     assert [windows.videos[v] for v in windows.video] == list(paths)
     np.testing.assert_array_equal(windows.start, 0)
@@ -167,7 +199,10 @@ def test_videos_that_were_moved_have_the_windows_they_had(networks: Path, tmp_pa
     (tmp_path / "there").rename(tmp_path / "here")
     encode(tmp_path / "here" / "c.mp4", 60, seed=2)
     second = detect([str(tmp_path / "here")], out=[str(tmp_path / "second.json")], **asked)
-    was, now = (json.loads((tmp_path / f"{name}.json").read_text())["results"] for name in ("first", "second"))
+    was, now = (
+        json.loads((tmp_path / f"{name}.json").read_text())["results"]
+        for name in ("first", "second")
+    )
     assert was
     assert all(was.values())
     assert {name: now[name] for name in was} == was
@@ -175,17 +210,26 @@ def test_videos_that_were_moved_have_the_windows_they_had(networks: Path, tmp_pa
     assert len(second.found.windows) > len(first.found.windows)
 
 
-def test_other_settings_than_the_windows_are_refused_by_name(networks: Path, tmp_path: Path) -> None:
+def test_other_settings_than_the_windows_are_refused_by_name(
+    networks: Path, tmp_path: Path
+) -> None:
     video = {"a": str(encode(tmp_path / "a.mp4", 20))}
     find_actions(video, tmp_path / "w.h5", settings(networks))
-    with pytest.raises(UsageError, match=r"--threshold is 0\.0 there and 0\.5 here.*another file with --windows"):
+    with pytest.raises(
+        UsageError, match=r"--threshold is 0\.0 there and 0\.5 here.*another file with --windows"
+    ):
         find_actions(video, tmp_path / "w.h5", settings(networks, threshold=0.5))
 
 
-def test_a_prior_that_does_not_fit_is_refused_before_anything_is_computed(networks: Path, tmp_path: Path) -> None:
+def test_a_prior_that_does_not_fit_is_refused_before_anything_is_computed(
+    networks: Path, tmp_path: Path
+) -> None:
     video = {"a": str(encode(tmp_path / "a.mp4", 20))}
     (tmp_path / "other.csv").write_text("length,MoveLeft\n16,1\n")
-    for prior, told in ((tmp_path / "nowhere.csv", "there is no file"), (tmp_path / "other.csv", "nothing of RotateCw")):
+    for prior, told in (
+        (tmp_path / "nowhere.csv", "there is no file"),
+        (tmp_path / "other.csv", "nothing of RotateCw"),
+    ):
         with pytest.raises(FeatxError, match=told):
             find_actions(video, tmp_path / "w.h5", settings(networks, prior=str(prior)))
         assert not (tmp_path / "w.h5").exists()
@@ -195,21 +239,29 @@ def test_windows_that_are_no_proposals_have_no_class(networks: Path, tmp_path: P
     video = {"a": str(encode(tmp_path / "a.mp4", 100))}
     every = find_actions(video, tmp_path / "every.h5", settings(networks)).windows
     threshold = float(np.median(every.action))
-    some = find_actions(video, tmp_path / "some.h5", settings(networks, threshold=threshold)).windows
+    some = find_actions(
+        video, tmp_path / "some.h5", settings(networks, threshold=threshold)
+    ).windows
     assert 0 < len(some) < len(every)
     assert (some.action >= np.float32(threshold)).all()
     np.testing.assert_array_equal(some.score, every.score[every.action >= np.float32(threshold)])
 
 
-def test_a_video_that_cannot_be_read_costs_itself_alone_and_is_searched_in_vain(networks: Path, tmp_path: Path) -> None:
+def test_a_video_that_cannot_be_read_costs_itself_alone_and_is_searched_in_vain(
+    networks: Path, tmp_path: Path
+) -> None:
     (tmp_path / "bad.mp4").write_bytes(b"no video")
     paths = {"bad": str(tmp_path / "bad.mp4"), "good": str(encode(tmp_path / "good.mp4", 40))}
     found = find_actions(paths, tmp_path / "w.h5", settings(networks))
     assert [path for path, _ in found.failures] == [paths["bad"]]
     assert found.windows.videos == ("bad", "good")
     assert set(found.windows.video.tolist()) == {1}
-    absent = find_actions({**paths, "gone": str(tmp_path / "gone.mp4")}, tmp_path / "w.h5", settings(networks))
-    assert sorted(path for path, _ in absent.failures) == sorted([paths["bad"], str(tmp_path / "gone.mp4")])
+    absent = find_actions(
+        {**paths, "gone": str(tmp_path / "gone.mp4")}, tmp_path / "w.h5", settings(networks)
+    )
+    assert sorted(path for path, _ in absent.failures) == sorted(
+        [paths["bad"], str(tmp_path / "gone.mp4")]
+    )
     assert absent.windows.videos == ("bad", "good", "gone")
     assert len(absent.windows) == len(found.windows)
     with pytest.raises(FeatxError, match="not one of 1 videos is there"):
@@ -248,7 +300,9 @@ def test_the_dataset_is_searched_and_evaluated_with_each_tious_own_suppression(
 def test_a_network_whose_training_has_not_ended_is_told_of(networks: Path, tmp_path: Path) -> None:
     for stage in ("proposal", "localization"):
         (tmp_path / "n" / stage).mkdir(parents=True)
-        (tmp_path / "n" / stage / "last.safetensors").symlink_to(networks / stage / "last.safetensors")
+        (tmp_path / "n" / stage / "last.safetensors").symlink_to(
+            networks / stage / "last.safetensors"
+        )
     write_instances(tmp_path / "n", instances((0, 1.0), (1, 1.0)))
     video = {"a": str(encode(tmp_path / "a.mp4", 20))}
     assert not find_actions(video, tmp_path / "w.h5", settings(tmp_path / "n")).notes
@@ -268,7 +322,9 @@ def test_the_command_finds_writes_and_evaluates(networks: Path, data: Path, tmp_
     out = tmp_path / "found.json"
     asked = ("--networks", networks, "--threshold", 0, "--out", out, "--device", "cpu")
     pictures = ("--html", tmp_path / "page.html", "--plot", tmp_path / "pr.png")
-    done = invoke(videos, *asked, "--annotations", truth, "--tiou", "0.5", "--bootstrap", 20, *pictures)
+    done = invoke(
+        videos, *asked, "--annotations", truth, "--tiou", "0.5", "--bootstrap", 20, *pictures
+    )
     assert done.exit_code == 0, done.output
     assert "THUMOS'14" in done.output
     assert "ActivityNet" in done.output
@@ -290,15 +346,27 @@ def test_ids_of_classes_go_by_their_names_in_the_annotations(eager: Path, tmp_pa
     video = str(encode(tmp_path / "a.mp4", 60))
     # The other way round than the networks' classes.
     truth = Annotations(
-        name="t", classes=CLASSES[::-1], numbers=(7, 9), instances=(Instance("a", 1, 0, 1),), ambiguous=(), videos=("a",)
+        name="t",
+        classes=CLASSES[::-1],
+        numbers=(7, 9),
+        instances=(Instance("a", 1, 0, 1),),
+        ambiguous=(),
+        videos=("a",),
     )
-    asked: dict[str, Any] = {"networks": str(eager), "settings": {"threshold": 0.0, "machine": MACHINE}}
+    asked: dict[str, Any] = {
+        "networks": str(eager),
+        "settings": {"threshold": 0.0, "machine": MACHINE},
+    }
     out = tmp_path / "d.txt"
-    found = detect([video], annotations=truth, out=[str(out)], tious=(0.5,), **asked).found.detections
+    found = detect(
+        [video], annotations=truth, out=[str(out)], tious=(0.5,), **asked
+    ).found.detections
     ids = [int(line.split()[3]) for line in out.read_text().splitlines()]
     assert ids == [{"MoveLeft": 9, "RotateCw": 7}[found.classes[label]] for label in found.label]
     detect([video], annotations=replace(truth, numbers=None), out=[str(out)], tious=(0.5,), **asked)
-    assert [int(line.split()[3]) for line in out.read_text().splitlines()] == [2 if n == 9 else 1 for n in ids]
+    assert [int(line.split()[3]) for line in out.read_text().splitlines()] == [
+        2 if n == 9 else 1 for n in ids
+    ]
     alone = replace(truth, classes=CLASSES[:1], numbers=(9,), instances=(Instance("a", 0, 0, 1),))
     if set(ids) != {9}:
         with pytest.raises(UsageError, match="'RotateCw', which has no id"):
@@ -320,12 +388,38 @@ def test_help_of_the_group_and_of_what_is_under_it() -> None:
         (("VIDEO",), "there are no networks"),
         (("VIDEO", "--networks", "nowhere"), "has no trained networks"),
         (("VIDEO", "--networks", "NETWORKS", "--out", "d.xml"), "end it in"),
-        (("VIDEO", "--networks", "NETWORKS", "--out", "d.csv", "--windows", "VIDEO"), "what is read here"),
-        (("VIDEO", "--networks", "NETWORKS", "--out", "NETWORKS/instances.csv"), "what is read here"),
-        (("VIDEO", "--networks", "NETWORKS", "--prior", "prior.csv", "--out", "prior.csv"), "what is read here"),
-        (("VIDEO", "--networks", "NETWORKS", "--annotations", "TRUTH", "--out", "TRUTH/MoveLeft_test.txt"), "what is read here"),
-        (("VIDEO", "--networks", "NETWORKS", "--out", "a.json", "--windows", "a.json"), "two outputs"),
-        (("VIDEO", "--networks", "NETWORKS", "--annotations", "TRUTH"), "none of the 1 videos has an instance"),
+        (
+            ("VIDEO", "--networks", "NETWORKS", "--out", "d.csv", "--windows", "VIDEO"),
+            "what is read here",
+        ),
+        (
+            ("VIDEO", "--networks", "NETWORKS", "--out", "NETWORKS/instances.csv"),
+            "what is read here",
+        ),
+        (
+            ("VIDEO", "--networks", "NETWORKS", "--prior", "prior.csv", "--out", "prior.csv"),
+            "what is read here",
+        ),
+        (
+            (
+                "VIDEO",
+                "--networks",
+                "NETWORKS",
+                "--annotations",
+                "TRUTH",
+                "--out",
+                "TRUTH/MoveLeft_test.txt",
+            ),
+            "what is read here",
+        ),
+        (
+            ("VIDEO", "--networks", "NETWORKS", "--out", "a.json", "--windows", "a.json"),
+            "two outputs",
+        ),
+        (
+            ("VIDEO", "--networks", "NETWORKS", "--annotations", "TRUTH"),
+            "none of the 1 videos has an instance",
+        ),
         (("VIDEO", "--networks", "NETWORKS", "--tiou", "a"), "commas between"),
         (("VIDEO", "--networks", "NETWORKS", "--tiou", "1.5"), "1.5"),
         (("VIDEO", "--networks", "NETWORKS", "--threshold", "2"), "probability"),
@@ -340,21 +434,35 @@ def test_help_of_the_group_and_of_what_is_under_it() -> None:
     ],
 )
 def test_what_cannot_be_is_refused_in_one_sentence(
-    arguments: tuple[str, ...], told: str, networks: Path, data: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    arguments: tuple[str, ...],
+    told: str,
+    networks: Path,
+    data: Path,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     monkeypatch.chdir(tmp_path)
     video = str(encode(tmp_path / "video.mp4", 20))
     truth = data / "thumos14" / "annotation_test"
-    places = {"VIDEO": video, "NETWORKS": str(networks), "DATA": str(data / "thumos14"), "TRUTH": str(truth)}
+    places = {
+        "VIDEO": video,
+        "NETWORKS": str(networks),
+        "DATA": str(data / "thumos14"),
+        "TRUTH": str(truth),
+    }
     before = Path(video).read_bytes()
-    done = invoke(*(places.get(first := a.partition("/")[0], first) + a[len(first) :] for a in arguments))
+    done = invoke(
+        *(places.get(first := a.partition("/")[0], first) + a[len(first) :] for a in arguments)
+    )
     assert isinstance(done.exception, UsageError), done.output
     assert told in str(done.exception)
     assert "\n" not in str(done.exception)
     assert Path(video).read_bytes() == before
 
 
-def test_networks_whose_instances_are_damaged_or_lack_a_class_are_refused(networks: Path, tmp_path: Path) -> None:
+def test_networks_whose_instances_are_damaged_or_lack_a_class_are_refused(
+    networks: Path, tmp_path: Path
+) -> None:
     folder = tmp_path / "n"
     folder.mkdir()
     for stage in ("proposal", "localization"):
@@ -364,7 +472,15 @@ def test_networks_whose_instances_are_damaged_or_lack_a_class_are_refused(networ
         find_actions(video, tmp_path / "w.h5", settings(folder))
     assert len(find_actions(video, tmp_path / "w.h5", settings(folder, prior="none")).windows) >= 0
     write_instances(
-        folder, Annotations(name="v", classes=CLASSES, numbers=None, instances=(Instance("v", 0, 0, 1),), ambiguous=(), videos=())
+        folder,
+        Annotations(
+            name="v",
+            classes=CLASSES,
+            numbers=None,
+            instances=(Instance("v", 0, 0, 1),),
+            ambiguous=(),
+            videos=(),
+        ),
     )
     with pytest.raises(FeatxError, match="nothing of RotateCw"):
         find_actions(video, tmp_path / "w.h5", settings(folder))

@@ -54,18 +54,27 @@ def shuffled(windows: Windows, seed: int) -> Windows:
 
 
 @pytest.mark.slow
-def test_networks_trained_on_generated_video_find_its_actions(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_networks_trained_on_generated_video_find_its_actions(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.setitem(registry._ENTRIES, SMALL.name, SMALL)
     classes = ["move_left", "rotate_cw", "grow", "move_down"]
     write_dataset("thumos14", tmp_path, classes=classes, per_class=12, seconds=30.0, size=(48, 64))
     root, networks = str(tmp_path / "thumos14"), tmp_path / "networks"
-    train_networks(NetworkSettings(model=SMALL.name, weights="random", root=root, overrides=FROM_NOTHING), networks)
+    train_networks(
+        NetworkSettings(model=SMALL.name, weights="random", root=root, overrides=FROM_NOTHING),
+        networks,
+    )
     out = str(tmp_path / "found.json")
-    done = detect(networks=str(networks), subset="test", root=root, out=[out], tious=(0.5,), bootstrap=200)
+    done = detect(
+        networks=str(networks), subset="test", root=root, out=[out], tious=(0.5,), bootstrap=200
+    )
     at = done.evaluations[0].thresholds[0]
     truth = thumos14.load_annotations("test", root=root)
     chance = [
-        evaluate_found(replace(done.found, windows=shuffled(done.found.windows, seed)), truth, tious=(0.5,))[0]
+        evaluate_found(
+            replace(done.found, windows=shuffled(done.found.windows, seed)), truth, tious=(0.5,)
+        )[0]
         .thresholds[0]
         .mean_ap
         for seed in range(5)

@@ -24,10 +24,17 @@ from featx.tasks.recognition._paper import VIDEOS, is_whole
 HEADER = ("path", "label", "split", "group")
 
 
-def dataset(path: Path, *, classes: str = "abc", groups: int = 6, each: int = 2, grouped: bool = True) -> Path:
+def dataset(
+    path: Path, *, classes: str = "abc", groups: int = 6, each: int = 2, grouped: bool = True
+) -> Path:
     """Write a csv with `each` videos of every class and group; groups bear the same names in every class."""
     rows = [
-        (f"{name}/g{group:02d}v{number}.avi", name, "train" if group else "test", f"g{group:02d}" if grouped else "")
+        (
+            f"{name}/g{group:02d}v{number}.avi",
+            name,
+            "train" if group else "test",
+            f"g{group:02d}" if grouped else "",
+        )
         for name in classes
         for group in range(groups)
         for number in range(each)
@@ -41,7 +48,11 @@ def features_of(data: Path, *, spread: float = 2.5, seed: int = 0, **settings: A
         rows = list(csv.DictReader(file))
     labels = ["abc".index(row["label"]) for row in rows]
     videos = zip(rows, clustered(labels, 20, seed=seed, spread=spread), strict=True)
-    return write_features(data.with_name("f.h5"), {row["path"][:-4]: {"pool5": values} for row, values in videos}, **settings)
+    return write_features(
+        data.with_name("f.h5"),
+        {row["path"][:-4]: {"pool5": values} for row, values in videos},
+        **settings,
+    )
 
 
 def sides(split: Split) -> tuple[set[str], set[str]]:
@@ -52,9 +63,13 @@ def sides(split: Split) -> tuple[set[str], set[str]]:
 
 
 @pytest.mark.parametrize("folds", [2, 4, 6])
-def test_each_video_is_tested_once_and_no_group_is_on_both_sides(tmp_path: Path, folds: int) -> None:
+def test_each_video_is_tested_once_and_no_group_is_on_both_sides(
+    tmp_path: Path, folds: int
+) -> None:
     found = load_folds(dataset(tmp_path), folds)
-    assert [each.title for each in found] == [f"set fold {k} of {folds}" for k in range(1, folds + 1)]
+    assert [each.title for each in found] == [
+        f"set fold {k} of {folds}" for k in range(1, folds + 1)
+    ]
     tested = [item.id for each in found for item in each.test.items]
     assert len(tested) == len(set(tested)) == 36
     for each in found:
@@ -62,13 +77,17 @@ def test_each_video_is_tested_once_and_no_group_is_on_both_sides(tmp_path: Path,
         assert train | test == set(tested)
         assert not train & test
         # Across classes: the videos of g00 are all in one fold, whatever their class.
-        assert not {item.group for item in each.train.items} & {item.group for item in each.test.items}
+        assert not {item.group for item in each.train.items} & {
+            item.group for item in each.test.items
+        }
         assert check_split(each, []) == []
         # Groups are as large as one another here, so that the classes' shares come out equal.
         assert np.ptp(np.bincount([item.label for item in each.test.items], minlength=3)) == 0
 
 
-def test_the_same_videos_are_divided_the_same_in_whatever_order_they_are_listed(tmp_path: Path) -> None:
+def test_the_same_videos_are_divided_the_same_in_whatever_order_they_are_listed(
+    tmp_path: Path,
+) -> None:
     first = dataset(tmp_path)
     head, *rows = first.read_text().splitlines()
     other = tmp_path / "other" / "set.csv"
@@ -77,16 +96,26 @@ def test_the_same_videos_are_divided_the_same_in_whatever_order_they_are_listed(
     for path in {row.split(",")[0] for row in rows}:
         (other.parent / path).parent.mkdir(exist_ok=True)
         (other.parent / path).touch()
-    assert [sides(each) for each in load_folds(first, 4)] == [sides(each) for each in load_folds(other, 4)]
+    assert [sides(each) for each in load_folds(first, 4)] == [
+        sides(each) for each in load_folds(other, 4)
+    ]
 
 
 def test_without_groups_a_video_is_one_and_its_parts_stay_together(tmp_path: Path) -> None:
-    rows = [(f"{name}/{i}.avi", name, side, "", "") for name in "ab" for side, i in [("train", 0), ("train", 1), ("test", 2)]]
+    rows = [
+        (f"{name}/{i}.avi", name, side, "", "")
+        for name in "ab"
+        for side, i in [("train", 0), ("train", 1), ("test", 2)]
+    ]
     parts = [("a/cut.avi", "a", "train", str(start), str(start + 1)) for start in range(3)]
-    data = write_dataset(tmp_path / "set.csv", [*rows, *parts], header=("path", "label", "split", "start", "end"))
+    data = write_dataset(
+        tmp_path / "set.csv", [*rows, *parts], header=("path", "label", "split", "start", "end")
+    )
     for each in load_folds(data, 3):
         check_split(each, [])  # it raises where parts of one video are on both sides
-    (whole,) = [each for each in load_folds(data, 3) if any("cut" in item.id for item in each.test.items)]
+    (whole,) = [
+        each for each in load_folds(data, 3) if any("cut" in item.id for item in each.test.items)
+    ]
     assert sum("cut" in item.id for item in whole.test.items) == 3
 
 
@@ -117,11 +146,17 @@ def test_a_class_of_one_group_is_refused_or_with_partial_left_out(tmp_path: Path
         file.write("d/only.avi,d,train,g00\n")
     (tmp_path / "d").mkdir()
     (tmp_path / "d" / "only.avi").touch()
-    with pytest.raises(FeatxError, match=r"1 of 4 classes of set have fewer than two groups of videos \(d\).*--partial"):
+    with pytest.raises(
+        FeatxError,
+        match=r"1 of 4 classes of set have fewer than two groups of videos \(d\).*--partial",
+    ):
         load_folds(data, 3)
     found = load_folds(data, 3, partial=True)
     assert found[0].classes == ("a", "b", "c")
-    assert "1 of 4 classes left out, with fewer than two groups of videos (d), and with them 1 videos" in found[0].train.notes[0]
+    assert (
+        "1 of 4 classes left out, with fewer than two groups of videos (d), and with them 1 videos"
+        in found[0].train.notes[0]
+    )
     assert sum(len(each.test.items) for each in found) == 36
 
 
@@ -138,7 +173,9 @@ def test_the_accuracy_is_over_all_videos_by_scikit_learn_from_scratch(tmp_path: 
     with open_features(file) as features:
         for each in load_folds(data, 4):
             train, test = features.rows(each.train.items), features.rows(each.test.items)
-            machine = LinearSVC(dual=False, tol=1e-8).fit(train, [item.label for item in each.train.items])
+            machine = LinearSVC(dual=False, tol=1e-8).fit(
+                train, [item.label for item in each.train.items]
+            )
             right += int((machine.predict(test) == [item.label for item in each.test.items]).sum())
     assert found.pooled is not None
     assert (int(found.pooled.right.sum()), len(found.pooled.right)) == (right, 36)
@@ -152,12 +189,23 @@ def test_the_text_says_that_it_is_no_official_protocol(tmp_path: Path) -> None:
     data = dataset(tmp_path)
     found = svm(data, features_of(data), folds=4)
     lines = as_text(found).splitlines()
-    assert "4-fold cross-validation over 36 videos, each tested once, groups kept together: not set's own splits" in lines[2]
+    assert (
+        "4-fold cross-validation over 36 videos, each tested once, groups kept together: not set's own splits"
+        in lines[2]
+    )
     told = [line for line in lines if line.startswith(("fold ", "all videos", "mean"))]
-    assert [line.split("  ")[0] for line in told] == ["fold 1", "fold 2", "fold 3", "fold 4", "all videos"]
+    assert [line.split("  ")[0] for line in told] == [
+        "fold 1",
+        "fold 2",
+        "fold 3",
+        "fold 4",
+        "all videos",
+    ]
     assert found.pooled is not None
     assert f"{int(found.pooled.right.sum())} of 36 videos" in told[-1]
-    assert any(line.startswith("over 4 folds: mean ") and "standard deviation" in line for line in lines)
+    assert any(
+        line.startswith("over 4 folds: mean ") and "standard deviation" in line for line in lines
+    )
     as_values = json.loads(json.dumps(to_json(found)))
     assert as_values["folds"] == 4
     assert as_values["all"]["of"] == 36
@@ -203,10 +251,20 @@ def test_choosing_C_refuses_folds_that_lack_a_class() -> None:
 def test_a_checkpoint_that_was_trained_on_fold_1_s_namesake_is_refused(tmp_path: Path) -> None:
     """Split 1's training side is no fold's: the numbers are equal by chance."""
     data = dataset(tmp_path)
-    told = {"dataset": "set", "split": 1, "subset": "train", "videos": 30, "absent": 0, "chosen_on": None}
+    told = {
+        "dataset": "set",
+        "split": 1,
+        "subset": "train",
+        "videos": 30,
+        "absent": 0,
+        "chosen_on": None,
+    }
     weights = {"name": "mine", "sha256": "1" * 64, "seed": None, "trained_on": told}
     file = features_of(data, weights=weights)
-    with pytest.raises(UsageError, match=r"which shares videos with set's 3 folds: give --split 1 in place of --folds"):
+    with pytest.raises(
+        UsageError,
+        match=r"which shares videos with set's 3 folds: give --split 1 in place of --folds",
+    ):
         svm(data, file, folds=3)
     found = svm(data, file, folds=3, allow_trained_on=True)
     (note,) = (note for note in found.notes if "trained on set split 1" in note)
@@ -223,7 +281,9 @@ def test_the_same_content_in_two_folds_is_refused(tmp_path: Path) -> None:
         svm(data, file, folds=6)
 
 
-def test_folds_are_no_official_split_whatever_their_size(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_folds_are_no_official_split_whatever_their_size(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     (first, *_) = load_folds(dataset(tmp_path), 3)
     fold = Split(train=first.train, test=first.test, official=True, folds=3)
     monkeypatch.setitem(VIDEOS, "set", {1: (len(first.train.items), len(first.test.items))})
@@ -236,7 +296,9 @@ def test_folds_are_no_official_split_whatever_their_size(tmp_path: Path, monkeyp
     ({"save": "m.npz"}, "are there to be counted, not kept"),
     ({"holdout": 0.5}, "--holdout 0.5 is for a test side"),
 ])  # fmt: skip
-def test_options_that_do_not_go_with_folds(tmp_path: Path, settings: dict[str, Any], message: str) -> None:
+def test_options_that_do_not_go_with_folds(
+    tmp_path: Path, settings: dict[str, Any], message: str
+) -> None:
     data = dataset(tmp_path)
     with pytest.raises(UsageError, match=message):
         svm(data, tmp_path / "none.h5", folds=3, **settings)
@@ -253,7 +315,9 @@ def test_a_split_s_own_features_are_no_fold_s(tmp_path: Path) -> None:
 def test_the_command_writes_predictions_and_a_picture(tmp_path: Path) -> None:
     data = dataset(tmp_path)
     out = ("--predictions", tmp_path / "p.csv", "--plot", tmp_path / "p.png")
-    done = featx("svm", "--dataset", data, "--features", features_of(data), "--folds", 3, "--json", *out)
+    done = featx(
+        "svm", "--dataset", data, "--features", features_of(data), "--folds", 3, "--json", *out
+    )
     assert done.returncode == 0, done.stderr
     assert json.loads(done.stdout)["folds"] == 3
     with (tmp_path / "p.csv").open() as file:

@@ -21,7 +21,9 @@ def exact(rows: np.ndarray, labels: np.ndarray, C: float) -> tuple[np.ndarray, n
     """scikit-learn's coef (K, D) and intercept (K,), of the same objective, to a gradient of 1e-9 of the first."""
     from sklearn.svm import LinearSVC
 
-    found = LinearSVC(C=C, dual=False, tol=1e-9, max_iter=10_000).fit(rows.astype(np.float64), labels)
+    found = LinearSVC(C=C, dual=False, tol=1e-9, max_iter=10_000).fit(
+        rows.astype(np.float64), labels
+    )
     return found.coef_, found.intercept_
 
 
@@ -60,14 +62,19 @@ def test_equal_rows_and_rows_of_zeros_are_no_trouble(dims: int) -> None:
 def test_the_order_of_rows_says_nothing() -> None:
     rows, labels = drawn(100, 300, 5)
     order = np.random.default_rng(1).permutation(100)
-    straight, mixed = fit_svm(rows, labels, n_classes=5), fit_svm(rows[order], labels[order], n_classes=5)
+    straight, mixed = (
+        fit_svm(rows, labels, n_classes=5),
+        fit_svm(rows[order], labels[order], n_classes=5),
+    )
     np.testing.assert_allclose(straight.scores(rows), mixed.scores(rows), atol=1e-4)
 
 
 def test_parts_are_one_matrix() -> None:
     rows, labels = drawn(80, 300, 4)
     whole = fit_svm(rows, labels, n_classes=4)
-    parts = fit_in(Coordinates([rows[:, :100], rows[:, 100:130], rows[:, 130:]]), labels, C=1.0, n_classes=4)
+    parts = fit_in(
+        Coordinates([rows[:, :100], rows[:, 100:130], rows[:, 130:]]), labels, C=1.0, n_classes=4
+    )
     np.testing.assert_allclose(parts.coef, whole.coef, atol=1e-6)
     narrow = fit_in(Coordinates([rows[:, :20], rows[:, 20:40]]), labels, C=1.0, n_classes=4)
     np.testing.assert_array_equal(narrow.coef, fit_svm(rows[:, :40], labels, n_classes=4).coef)
@@ -77,7 +84,9 @@ def test_parts_are_one_matrix() -> None:
 def test_classes_that_overlap_have_an_answer(C: float) -> None:
     """Labels of chance, numbers of length 6 that follow one another: the dual has not ended after 20,000 passes."""
     rng = np.random.default_rng(0)
-    rows = rng.normal(size=(1500, 3)) @ rng.normal(size=(3, 36)) + 0.01 * rng.normal(size=(1500, 36))
+    rows = rng.normal(size=(1500, 3)) @ rng.normal(size=(3, 36)) + 0.01 * rng.normal(
+        size=(1500, 36)
+    )
     labels = rng.integers(2, size=1500)
     ours = fit_svm((rows / rows.std(axis=0)).astype(np.float32), labels, C=C, n_classes=2)
     coef, intercept = exact((rows / rows.std(axis=0)).astype(np.float32), labels, C)
@@ -115,7 +124,10 @@ def test_what_cannot_be_trained_is_said() -> None:
 
 def test_where_the_dual_does_not_end_the_primal_follows(monkeypatch: pytest.MonkeyPatch) -> None:
     rng = np.random.default_rng(0)
-    rows, labels = unit(rng.normal(size=(400, 120))), rng.integers(2, size=400)  # classes that cannot be told apart
+    rows, labels = (
+        unit(rng.normal(size=(400, 120))),
+        rng.integers(2, size=400),
+    )  # classes that cannot be told apart
     monkeypatch.setattr(_linear, "_MOST_PASSES", 100)
     ours = fit_svm(rows, labels, C=1e4, n_classes=2)
     coef, intercept = exact(rows, labels, 1e4)
@@ -126,5 +138,7 @@ def test_where_the_dual_does_not_end_the_primal_follows(monkeypatch: pytest.Monk
 def test_a_solver_that_does_not_end_says_so(monkeypatch: pytest.MonkeyPatch) -> None:
     rows, labels = drawn(60, 20, 3)
     monkeypatch.setattr(_linear, "_MOST_PASSES", 2)
-    with pytest.raises(FeatxError, match=r"has not ended after 2 passes with C 100: give a smaller C"):
+    with pytest.raises(
+        FeatxError, match=r"has not ended after 2 passes with C 100: give a smaller C"
+    ):
         fit_svm(rows, labels, C=100.0, n_classes=3)

@@ -25,7 +25,9 @@ def place(tmp_path: Path) -> Path:
         (folder / f"Diving_{side}.txt").write_text("v1 1.0 2.0\nv2 4.0 6.0\n")
         (folder / f"LongJump_{side}.txt").write_text("v1 10.0 14.0\n")
         (folder / f"Ambiguous_{side}.txt").write_text("v3 0.0 5.0\n")
-    (tmp_path / "found.txt").write_text("v1.mp4 1.0 2.0 1 0.9\nv2 4.0 6.0 1 0.8\nv1 10.0 14.0 2 0.7\n")
+    (tmp_path / "found.txt").write_text(
+        "v1.mp4 1.0 2.0 1 0.9\nv2 4.0 6.0 1 0.8\nv1 10.0 14.0 2 0.7\n"
+    )
     return tmp_path
 
 
@@ -34,7 +36,9 @@ def call(*arguments: object) -> Result:
 
 
 def test_both_protocols_are_shown_with_their_names_and_videos(place: Path) -> None:
-    result = call(place / "found.txt", "--annotations", place / "annotation_test", "--bootstrap", 50)
+    result = call(
+        place / "found.txt", "--annotations", place / "annotation_test", "--bootstrap", 50
+    )
     assert result.exit_code == 0
     for text in (
         "THUMOS'14 protocol, over 3 videos",
@@ -50,18 +54,34 @@ def test_both_protocols_are_shown_with_their_names_and_videos(place: Path) -> No
 
 
 def test_json_has_every_figure_and_the_videos(place: Path) -> None:
-    arguments = (place / "found.txt", "--annotations", place / "annotation_test", "--tiou", "0.5,0.75", "--json")
+    arguments = (
+        place / "found.txt",
+        "--annotations",
+        place / "annotation_test",
+        "--tiou",
+        "0.5,0.75",
+        "--json",
+    )
     content = json.loads(call(*arguments).output)
     assert set(content["protocols"]) == {"thumos14", "activitynet"}
     thumos = content["protocols"]["thumos14"]
     assert thumos["videos"] == ["v1", "v2", "v3"]
     assert [each["tiou"] for each in thumos["tious"]] == [0.5, 0.75]
-    assert thumos["classes"][1] == {"class": "LongJump", "instances": 1, "ap": {"0.5": 1.0, "0.75": 1.0}}
+    assert thumos["classes"][1] == {
+        "class": "LongJump",
+        "instances": 1,
+        "ap": {"0.5": 1.0, "0.75": 1.0},
+    }
     assert thumos["tious"][0]["map"] == 1
     low, high = thumos["tious"][0]["interval"]
     assert 0 <= low <= high <= 1
     assert call(*arguments).output == json.dumps(content, indent=1) + "\n"
-    assert json.loads(call(*arguments, "--bootstrap", 0).output)["protocols"]["thumos14"]["tious"][0]["interval"] is None
+    assert (
+        json.loads(call(*arguments, "--bootstrap", 0).output)["protocols"]["thumos14"]["tious"][0][
+            "interval"
+        ]
+        is None
+    )
 
 
 def test_a_list_of_videos_and_unknown_ones(place: Path) -> None:
@@ -82,7 +102,11 @@ def test_a_list_of_videos_and_unknown_ones(place: Path) -> None:
 
 def test_windows_take_their_prior_from_annotations_beside_or_a_file(place: Path) -> None:
     rows = np.zeros((3, 14))
-    rows[:, [0, 1, 4, 5, 8, 10]] = [(1, 16, 0.04, 0.64, 0.9, 1), (1, 16, 0.2, 0.8, 0.8, 1), (2, 32, 0.04, 1.28, 0.7, 0)]
+    rows[:, [0, 1, 4, 5, 8, 10]] = [
+        (1, 16, 0.04, 0.64, 0.9, 1),
+        (1, 16, 0.2, 0.8, 0.8, 1),
+        (2, 32, 0.04, 1.28, 0.7, 0),
+    ]
     path = place / "windows.mat"
     savemat(path, {"seg_swin": rows})
     for side in ("test", "val"):
@@ -100,11 +124,20 @@ def test_windows_take_their_prior_from_annotations_beside_or_a_file(place: Path)
     exact = evaluate_file(path, annotations=annotations, bootstrap=0, tious=(0.5,), rounded=False)
     assert exact.evaluations[0].thresholds[0].detections.end.tolist() == [0.64]
     np.save(place / "w.npy", np.full((6, 2), 0.5))
-    given = evaluate_file(path, annotations=annotations, prior=place / "w.npy", bootstrap=0, tious=(0.5,))
+    given = evaluate_file(
+        path, annotations=annotations, prior=place / "w.npy", bootstrap=0, tious=(0.5,)
+    )
     assert given.evaluations[0].thresholds[0].detections.score.tolist() == [0.45]
     with pytest.raises(UsageError, match="two priors"):
-        evaluate_file(path, annotations=annotations, prior=place / "w.npy", prior_annotations=place / "annotation_val")
-    with pytest.raises(UsageError, match=r"there are none in .*nowhere: give their folder with --prior-annotations"):
+        evaluate_file(
+            path,
+            annotations=annotations,
+            prior=place / "w.npy",
+            prior_annotations=place / "annotation_val",
+        )
+    with pytest.raises(
+        UsageError, match=r"there are none in .*nowhere: give their folder with --prior-annotations"
+    ):
         evaluate_file(path, annotations=annotations, prior_annotations=place / "nowhere")
     with pytest.raises(UsageError, match="leave --class-ids out"):
         evaluate_file(path, annotations=annotations, class_ids="official")
@@ -149,24 +182,44 @@ def test_wrong_usage_is_refused_before_any_work(place: Path) -> None:
 
 @published
 def test_the_published_figures_come_out_of_the_command() -> None:
-    result = call(SCNN / "res_seg_swin.mat", "--annotations", THUMOS / "annotation_test", "--bootstrap", 0, "--tiou", "0.1,0.5")
+    result = call(
+        SCNN / "res_seg_swin.mat",
+        "--annotations",
+        THUMOS / "annotation_test",
+        "--bootstrap",
+        0,
+        "--tiou",
+        "0.1,0.5",
+    )
     assert "THUMOS'14      47.72  18.97" in result.output
-    assert "evaluated on 213 videos (all that were annotated), 3358 instances of 20 classes" in result.output
+    assert (
+        "evaluated on 213 videos (all that were annotated), 3358 instances of 20 classes"
+        in result.output
+    )
 
 
 @published
 def test_a_hundred_thousand_detections_are_all_accounted_for(tmp_path: Path) -> None:
     rng = np.random.default_rng(0)
     videos = sorted(
-        {line.split()[0] for p in (THUMOS / "annotation_test").glob("*_test.txt") for line in p.read_text().splitlines() if line}
+        {
+            line.split()[0]
+            for p in (THUMOS / "annotation_test").glob("*_test.txt")
+            for line in p.read_text().splitlines()
+            if line
+        }
     )
     videos = [name for name in videos if name.startswith("video_test_")]
     assert len(videos) == 213
     start = rng.uniform(0, 300, 100_000)
     rows = zip(rng.integers(213, size=100_000), start, start + rng.uniform(0.5, 20, 100_000), rng.integers(1, 21, 100_000),
                rng.random(100_000), strict=True)  # fmt: skip
-    (tmp_path / "many.txt").write_text("".join(f"{videos[v]} {s:.2f} {e:.2f} {c} {p:.6f}\n" for v, s, e, c, p in rows))
-    found = evaluate_file(tmp_path / "many.txt", annotations=THUMOS / "annotation_test", bootstrap=1000)
+    (tmp_path / "many.txt").write_text(
+        "".join(f"{videos[v]} {s:.2f} {e:.2f} {c} {p:.6f}\n" for v, s, e, c, p in rows)
+    )
+    found = evaluate_file(
+        tmp_path / "many.txt", annotations=THUMOS / "annotation_test", bootstrap=1000
+    )
     for evaluation in found.evaluations:
         instances = int(evaluation.instances.sum())
         assert instances == 3358

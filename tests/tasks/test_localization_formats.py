@@ -24,7 +24,8 @@ CLASSES = tuple(OFFICIAL_NUMBERS)
 
 def thumos() -> Annotations:
     return dataclasses.replace(
-        annotations_of([Instance("a", 0, 0.0, 1.0)], classes=CLASSES), numbers=tuple(OFFICIAL_NUMBERS.values())
+        annotations_of([Instance("a", 0, 0.0, 1.0)], classes=CLASSES),
+        numbers=tuple(OFFICIAL_NUMBERS.values()),
     )
 
 
@@ -47,14 +48,20 @@ def test_what_is_written_is_read_back(tmp_path: Path, suffix: str) -> None:
     found, annotations = random_case(4, ties=False)
     writers: tuple[Callable[[Detections, Path], None], ...] = (write_text, write_json, write_table)
     for place, write in enumerate(writers):
-        path = tmp_path / f"found{place}" / f"x{suffix if suffix not in ('.json', '.csv') else ('.txt', '.json', '.csv')[place]}"
+        path = (
+            tmp_path
+            / f"found{place}"
+            / f"x{suffix if suffix not in ('.json', '.csv') else ('.txt', '.json', '.csv')[place]}"
+        )
         write(found, path)
         again = read_detections(path, annotations)
         assert sorted(as_rows(again)) == sorted(as_rows(found))
         if write is not write_json:  # which has them video by video
             assert as_rows(again) == as_rows(found)
         for protocol in ("thumos14", "activitynet"):
-            one, other = (evaluate(each, annotations, protocol=protocol).thresholds for each in (found, again))
+            one, other = (
+                evaluate(each, annotations, protocol=protocol).thresholds for each in (found, again)
+            )
             assert [each.ap.tolist() for each in one] == [each.ap.tolist() for each in other]
         content = path.read_bytes()
         write(found, path)
@@ -62,35 +69,55 @@ def test_what_is_written_is_read_back(tmp_path: Path, suffix: str) -> None:
 
 
 def test_json_keeps_videos_without_detections(tmp_path: Path) -> None:
-    found = dataclasses.replace(detections_of([("b", "Diving", 0.0, 1.0, 0.5)], CLASSES), videos=("b", "nothing"))
+    found = dataclasses.replace(
+        detections_of([("b", "Diving", 0.0, 1.0, 0.5)], CLASSES), videos=("b", "nothing")
+    )
     write_json(found, tmp_path / "found.json")
-    assert json.loads((tmp_path / "found.json").read_text()).keys() == {"version", "results", "external_data"}
+    assert json.loads((tmp_path / "found.json").read_text()).keys() == {
+        "version",
+        "results",
+        "external_data",
+    }
     assert read_detections(tmp_path / "found.json", thumos()).videos == ("b", "nothing")
 
 
 def test_official_numbers_are_written_where_they_are_given(tmp_path: Path) -> None:
-    found = detections_of([("b", "Diving", 0.0, 1.0, 0.5), ("a c", "HighJump", 0.1 + 0.2, 1.0, 1e-9)], CLASSES)
+    found = detections_of(
+        [("b", "Diving", 0.0, 1.0, 0.5), ("a c", "HighJump", 0.1 + 0.2, 1.0, 1e-9)], CLASSES
+    )
     write_text(found, tmp_path / "found.txt", numbers=thumos().numbers)
-    assert (tmp_path / "found.txt").read_text() == "b 0.0 1.0 26 0.5\na c 0.30000000000000004 1.0 40 1e-09\n"
+    assert (
+        tmp_path / "found.txt"
+    ).read_text() == "b 0.0 1.0 26 0.5\na c 0.30000000000000004 1.0 40 1e-09\n"
     assert as_rows(read_detections(tmp_path / "found.txt", thumos())) == as_rows(found)
     with pytest.raises(UsageError, match="cannot be a video's name in the text format"):
         write_text(dataclasses.replace(found, videos=("b", " c")), tmp_path / "found.txt")
 
 
 def test_class_ids_tell_what_they_are(tmp_path: Path) -> None:
-    assert read_text(tmp_path, "v 0 1 1 0.5\nv 0 1 20 0.5\nv 0 1 7 0.5").label.tolist() == [0, 19, 6]
+    assert read_text(tmp_path, "v 0 1 1 0.5\nv 0 1 20 0.5\nv 0 1 7 0.5").label.tolist() == [
+        0,
+        19,
+        6,
+    ]
     assert read_text(tmp_path, "v 0 1 7 0.5 \r\n\r\nv\t0 1 97 0.5\r\n").label.tolist() == [0, 19]
-    with pytest.raises(UsageError, match=r"\(7, 9, 12\) may be the official numbers or count from 1: .* --class-ids"):
+    with pytest.raises(
+        UsageError,
+        match=r"\(7, 9, 12\) may be the official numbers or count from 1: .* --class-ids",
+    ):
         read_text(tmp_path, "v 0 1 12 0.5\nv 0 1 7 0.5\nv 0 1 9 0.5")
     assert read_text(tmp_path, "v 0 1 7 0.5", class_ids="official").label.tolist() == [0]
     assert read_text(tmp_path, "v 0 1 7 0.5", class_ids="consecutive").label.tolist() == [6]
     with pytest.raises(UsageError, match=r"line 2: class id 21 is unknown: give ids of 1 to 20"):
         read_text(tmp_path, "v 0 1 7 0.5\nv 0 1 21 0.5", class_ids="consecutive")
     with pytest.raises(
-        UsageError, match=r"line 1: class id 0 is unknown: give ids of 1 to 20, or of the official 7, 9, 12, .*97"
+        UsageError,
+        match=r"line 1: class id 0 is unknown: give ids of 1 to 20, or of the official 7, 9, 12, .*97",
     ):
         read_text(tmp_path, "v 0 1 0 0.5")
-    with pytest.raises(UsageError, match=r"class ids 1 \(.*line 2\) and 97 \(.*line 1\) are not of one kind"):
+    with pytest.raises(
+        UsageError, match=r"class ids 1 \(.*line 2\) and 97 \(.*line 1\) are not of one kind"
+    ):
         read_text(tmp_path, "v 0 1 97 0.5\nv 0 1 1 0.5")
     assert len(read_text(tmp_path, "\n")) == 0
 
@@ -124,13 +151,22 @@ def test_what_other_programs_write_is_read(tmp_path: Path) -> None:
     assert read_text(tmp_path, "v 0 1 21 -3.5").score.tolist() == [-3.5]
     text = "# video start end class score\n\nv.mp4\t-2.0e-01\t1.5E+00\t21.0\t9.0e-01\r\n  # v 0 1 9 0.5\nv 3 3 +22 1\n"
     found = read_text(tmp_path, text)
-    assert as_rows(found) == [("v.mp4", "CleanAndJerk", -0.2, 1.5, 0.9), ("v", "CliffDiving", 3.0, 3.0, 1.0)]
+    assert as_rows(found) == [
+        ("v.mp4", "CleanAndJerk", -0.2, 1.5, 0.9),
+        ("v", "CliffDiving", 3.0, 3.0, 1.0),
+    ]
     with pytest.raises(FeatxError, match="line 6: "):
         read_text(tmp_path, text + "v 3 2 21 1")
-    (tmp_path / "found.json").write_text('{"results": {"v": [{"label": "Diving", "score": "0.5", "segment": ["0", 1], "x": 1}]}}')
-    assert as_rows(read_detections(tmp_path / "found.json", thumos())) == [("v", "Diving", 0.0, 1.0, 0.5)]
+    (tmp_path / "found.json").write_text(
+        '{"results": {"v": [{"label": "Diving", "score": "0.5", "segment": ["0", 1], "x": 1}]}}'
+    )
+    assert as_rows(read_detections(tmp_path / "found.json", thumos())) == [
+        ("v", "Diving", 0.0, 1.0, 0.5)
+    ]
     with pytest.raises(UsageError, match="cannot be a video's name"):
-        write_text(detections_of([("#1", "Diving", 0.0, 1.0, 0.5)], CLASSES), tmp_path / "found.txt")
+        write_text(
+            detections_of([("#1", "Diving", 0.0, 1.0, 0.5)], CLASSES), tmp_path / "found.txt"
+        )
 
 
 GOOD = '{"label": "Diving", "score": 0.5, "segment": [0, 1]}'
@@ -158,7 +194,9 @@ GOOD = '{"label": "Diving", "score": 0.5, "segment": [0, 1]}'
         ("[" * 100_000, "cannot be read as JSON"),
     ],
 )  # fmt: skip
-def test_json_that_is_none_of_activitynets_is_refused(tmp_path: Path, content: str, match: str) -> None:
+def test_json_that_is_none_of_activitynets_is_refused(
+    tmp_path: Path, content: str, match: str
+) -> None:
     path = tmp_path / "found.json"
     path.write_text(content)
     with pytest.raises(FeatxError, match=match):
@@ -170,12 +208,24 @@ def test_tables_have_their_columns_in_any_order(tmp_path: Path) -> None:
     path.write_text('\ufeffscore, end,start,more,class,video\r\n0.5,1,0,x,Diving,"a,b"\r\n')
     assert as_rows(read_detections(path, thumos())) == [("a,b", "Diving", 0.0, 1.0, 0.5)]
     for content, match in (
-        ("video,class,start,end\nv,Diving,0,1\n", "not one column score: give a first line such as video,class,start,end,score"),
-        ("video,class,start,end,score\nv,Diving,0,1,x\n", "line 2: start, end and score are not all numbers"),
-        ("video,class,start,end,score\nv,Diving,0,1\n", "line 2: start, end and score are not all numbers"),
+        (
+            "video,class,start,end\nv,Diving,0,1\n",
+            "not one column score: give a first line such as video,class,start,end,score",
+        ),
+        (
+            "video,class,start,end,score\nv,Diving,0,1,x\n",
+            "line 2: start, end and score are not all numbers",
+        ),
+        (
+            "video,class,start,end,score\nv,Diving,0,1\n",
+            "line 2: start, end and score are not all numbers",
+        ),
         ("video,class,start,end,score\nv,,0,1,0.5\n", "line 2: there is no video"),
         ("video,class,start,end,score\nv,Diving,0,1,0.5,7\n", "line 2: .* a cell too many"),
-        ("video,class,start,end,score\nv,Diving,0,1,0.5\nv,Divin,0,1,0.5\n", "line 3: .* no class 'Divin'.*did you mean.*Diving"),
+        (
+            "video,class,start,end,score\nv,Diving,0,1,0.5\nv,Divin,0,1,0.5\n",
+            "line 3: .* no class 'Divin'.*did you mean.*Diving",
+        ),
         ("video,class,start,end,score\nv,Diving,1,0,0.5\n", "line 2: from 1 to 0 s"),
         ('video,class,start,end,score\n"v,Diving,1,1,0.5\n', "no table of comma-separated values"),
         ("", "not one column video"),
@@ -207,7 +257,8 @@ def test_what_a_file_is_shows_in_its_content(tmp_path: Path) -> None:
 def test_many_rows_are_read_within_seconds(tmp_path: Path) -> None:
     rng = np.random.default_rng(0)
     rows = [
-        f"video_test_{n % 213:07d} {n / 50} {n / 50 + 1} {1 + n % 20} {s}" for n, s in enumerate(rng.random(100_000).tolist())
+        f"video_test_{n % 213:07d} {n / 50} {n / 50 + 1} {1 + n % 20} {s}"
+        for n, s in enumerate(rng.random(100_000).tolist())
     ]
     found = read_text(tmp_path, "\n".join(rows))
     assert len(found) == 100_000

@@ -29,7 +29,11 @@ def sparse(file: h5py.File, rows: int) -> None:
     columns = csc_matrix(ROWS)
     group = file.create_group("m")
     group.attrs["MATLAB_sparse"] = np.uint64(rows)
-    for name, values in (("data", columns.data), ("ir", columns.indices.astype("u8")), ("jc", columns.indptr.astype("u8"))):
+    for name, values in (
+        ("data", columns.data),
+        ("ir", columns.indices.astype("u8")),
+        ("jc", columns.indptr.astype("u8")),
+    ):
         group[name] = values
 
 
@@ -54,7 +58,12 @@ def test_every_format_gives_the_same_numbers(tmp_path: Path) -> None:
 def test_what_is_no_matrix_is_refused(tmp_path: Path) -> None:
     outside = csc_matrix(ROWS)
     outside.indices[1] = 9
-    contents = {"text": "text", "cells": np.array([ROWS, "x"], object), "imaginary": ROWS + 1j, "outside": outside}
+    contents = {
+        "text": "text",
+        "cells": np.array([ROWS, "x"], object),
+        "imaginary": ROWS + 1j,
+        "outside": outside,
+    }
     for name, value in contents.items():
         savemat(tmp_path / f"{name}.mat", {"m": value})
     with hdf5(tmp_path / "text73.mat") as file:

@@ -58,27 +58,48 @@ def odd_run(tmp_path: Path) -> tuple[Annotations, list[Evaluation], dict[str, Pa
     annotations = dataclasses.replace(
         annotations,
         videos=tuple(sorted(names.values())),
-        instances=tuple(dataclasses.replace(i, video=names[i.video]) for i in annotations.instances),
-        ambiguous=tuple(dataclasses.replace(i, video=names[i.video]) for i in annotations.ambiguous),
+        instances=tuple(
+            dataclasses.replace(i, video=names[i.video]) for i in annotations.instances
+        ),
+        ambiguous=tuple(
+            dataclasses.replace(i, video=names[i.video]) for i in annotations.ambiguous
+        ),
         name=ODD,
     )
     found = dataclasses.replace(found, videos=tuple(names[v] for v in found.videos))
     bad = tmp_path / "bad.mp4"
     bad.write_bytes(b"no video")
     files = {ODD: encode(tmp_path / "v.mp4", 100), "v2": bad}
-    return annotations, [evaluate(found, annotations, protocol=p, bootstrap=20) for p in PROTOCOLS], files
+    return (
+        annotations,
+        [evaluate(found, annotations, protocol=p, bootstrap=20) for p in PROTOCOLS],
+        files,
+    )
 
 
 def test_the_page_holds_everything_and_runs_nothing(tmp_path: Path) -> None:
     annotations, evaluations, files = odd_run(tmp_path)
     out = tmp_path / "sub" / "page.html"
-    lacking = write_page(evaluations, out, annotations=annotations, videos=files, title=ODD, about=[ODD], worst=7, missed=3)
-    assert lacking == ["no frames of v2: cannot be read as video: Invalid data found when processing input"]
+    lacking = write_page(
+        evaluations,
+        out,
+        annotations=annotations,
+        videos=files,
+        title=ODD,
+        about=[ODD],
+        worst=7,
+        missed=3,
+    )
+    assert lacking == [
+        "no frames of v2: cannot be read as video: Invalid data found when processing input"
+    ]
     text = out.read_text(encoding="utf-8")
     read = Read(text)
     assert not {"script", "link", "iframe", "a", "object", "b"} & set(read.tags)
     assert read.tags.count("style") == 1
-    assert not re.search(r"https?:|//[a-z]|url\(|@import| on\w+=", re.sub(r"base64,[A-Za-z0-9+/=]*", "", text))
+    assert not re.search(
+        r"https?:|//[a-z]|url\(|@import| on\w+=", re.sub(r"base64,[A-Za-z0-9+/=]*", "", text)
+    )
     assert ODD in read.texts
     assert f"{ODD}." in read.texts
 
@@ -102,7 +123,16 @@ def test_the_page_holds_everything_and_runs_nothing(tmp_path: Path) -> None:
         for at in e.thresholds:
             assert f"{100 * at.mean_ap:.2f}" in read.texts
     before = text
-    write_page(evaluations, out, annotations=annotations, videos=files, title=ODD, about=[ODD], worst=7, missed=3)
+    write_page(
+        evaluations,
+        out,
+        annotations=annotations,
+        videos=files,
+        title=ODD,
+        about=[ODD],
+        worst=7,
+        missed=3,
+    )
     assert out.read_text(encoding="utf-8") == before
 
 
@@ -110,7 +140,12 @@ def test_the_page_without_videos_or_mistakes(tmp_path: Path) -> None:
     annotations = truth([("a", "jump", 0, 5)], videos=["b"], durations={"a": 20})
     found = detections([("a", "jump", 0, 5, 0.9)])
     out = tmp_path / "page.html"
-    assert write_page([evaluate(found, annotations, protocol="thumos14")], out, annotations=annotations) == []
+    assert (
+        write_page(
+            [evaluate(found, annotations, protocol="thumos14")], out, annotations=annotations
+        )
+        == []
+    )
     read = Read(out.read_text(encoding="utf-8"))
     assert "This page was made without the videos at hand: it shows no frames." in read.texts
     assert read.texts.count("None.") == 2
@@ -161,14 +196,22 @@ def run(tmp_path: Path) -> Path:
     folder.mkdir()
     (folder / "Diving_test.txt").write_text("v 0.5 1.5\nw 2.0 3.0\n")
     (folder / "Shotput_test.txt").write_text("v 2.0 3.0\n")
-    (tmp_path / "found.csv").write_text("video,class,start,end,score\nv,Diving,0.5,1.4,0.9\nv,Diving,2,3,0.5\nw,Diving,2,3,0.8\n")
+    (tmp_path / "found.csv").write_text(
+        "video,class,start,end,score\nv,Diving,0.5,1.4,0.9\nv,Diving,2,3,0.5\nw,Diving,2,3,0.8\n"
+    )
     encode(tmp_path / "videos" / "deep" / "v.mp4", 90)
     return tmp_path
 
 
 def test_the_command(run: Path) -> None:
     page, line = run / "page.html", run / "line.png"
-    given = [str(run / "found.csv"), "--annotations", str(run / "annotation_test"), "--videos", str(run / "videos")]
+    given = [
+        str(run / "found.csv"),
+        "--annotations",
+        str(run / "annotation_test"),
+        "--videos",
+        str(run / "videos"),
+    ]
     drawn = ["--html", str(page), "--timeline", str(line), "--video", "v.mp4", "--bootstrap", "50"]
     result = CliRunner().invoke(show_command, [*given, *drawn], standalone_mode=False)
     assert result.exception is None
@@ -179,7 +222,9 @@ def test_the_command(run: Path) -> None:
     assert "wrong class: it is Shotput at 0:02.0-0:03.0, tIoU 1.00" in read.texts
     assert imread(line)[80:140, 300:-60, :3].mean() < 0.8
     (run / "videos" / "w.mp4").write_bytes(b"no video")
-    result = CliRunner().invoke(show_command, [*given, "--html", str(page), "--json"], standalone_mode=False)
+    result = CliRunner().invoke(
+        show_command, [*given, "--html", str(page), "--json"], standalone_mode=False
+    )
     assert result.return_value == 1
     assert "failed: no frames of w: cannot be read as video" in result.stderr
     shown = json.loads(result.stdout)
@@ -202,7 +247,11 @@ def test_wrong_usage(run: Path, arguments: list[str], message: str) -> None:
     (run / "found.csv").rename(run / "found.html")
     before = sorted(run.rglob("*"))
     given = [str(run / "found.html"), "--annotations", str(run / "annotation_test")]
-    result = CliRunner().invoke(show_command, [*given, *(a.replace("OUT", str(run)) for a in arguments)], standalone_mode=False)
+    result = CliRunner().invoke(
+        show_command,
+        [*given, *(a.replace("OUT", str(run)) for a in arguments)],
+        standalone_mode=False,
+    )
     assert isinstance(result.exception, UsageError)
     assert message in str(result.exception)
     assert sorted(run.rglob("*")) == before
@@ -213,4 +262,8 @@ def test_videos_are_found_as_they_are_called(tmp_path: Path) -> None:
         (tmp_path / name).parent.mkdir(exist_ok=True)
         (tmp_path / name).touch()
     found = find_videos(tmp_path, ["a", "b", "c.mp4", "d"])
-    assert {name: Path(path).name for name, path in found.items()} == {"a": "a.mp4", "b": "v_b.mkv", "c.mp4": "c.avi"}
+    assert {name: Path(path).name for name, path in found.items()} == {
+        "a": "a.mp4",
+        "b": "v_b.mkv",
+        "c.mp4": "c.avi",
+    }

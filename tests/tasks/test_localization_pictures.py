@@ -35,14 +35,38 @@ from featx.video.thumbnails import Film
 
 # What is wrong.
 
-MISTAKES = truth([("a", "jump", 10, 20), ("a", "run", 30, 40), ("b", "run", 0, 10)], ambiguous=[("a", 60, 70)], videos=["c"])
+MISTAKES = truth(
+    [("a", "jump", 10, 20), ("a", "run", 30, 40), ("b", "run", 0, 10)],
+    ambiguous=[("a", 60, 70)],
+    videos=["c"],
+)
 ROWS: list[tuple[Found, int, int, str]] = [
     (("a", "jump", 10, 20, 0.9), TRUE, 0, ""),
     (("a", "jump", 11, 20, 0.8), SECOND, 0, "second detection of jump at 0:10.0-0:20.0, tIoU 0.90"),
-    (("a", "jump", 30, 39, 0.7), WRONG_CLASS, 1, "wrong class: it is run at 0:30.0-0:40.0, tIoU 0.90"),
-    (("a", "run", 35, 42, 0.6), POOR_OVERLAP, 1, "poor overlap: tIoU 0.42 with run at 0:30.0-0:40.0"),
-    (("a", "run", 15, 24, 0.5), BOTH_WRONG, 0, "wrong class, poor overlap: tIoU 0.36 with jump at 0:10.0-0:20.0"),
-    (("a", "jump", 19, 29, 0.4), BACKGROUND, 0, "background: tIoU 0.05 with jump at 0:10.0-0:20.0 is the highest"),
+    (
+        ("a", "jump", 30, 39, 0.7),
+        WRONG_CLASS,
+        1,
+        "wrong class: it is run at 0:30.0-0:40.0, tIoU 0.90",
+    ),
+    (
+        ("a", "run", 35, 42, 0.6),
+        POOR_OVERLAP,
+        1,
+        "poor overlap: tIoU 0.42 with run at 0:30.0-0:40.0",
+    ),
+    (
+        ("a", "run", 15, 24, 0.5),
+        BOTH_WRONG,
+        0,
+        "wrong class, poor overlap: tIoU 0.36 with jump at 0:10.0-0:20.0",
+    ),
+    (
+        ("a", "jump", 19, 29, 0.4),
+        BACKGROUND,
+        0,
+        "background: tIoU 0.05 with jump at 0:10.0-0:20.0 is the highest",
+    ),
     (("a", "run", 50, 55, 0.3), BACKGROUND, 0, "background: it overlaps no instance"),
     (("a", "run", 65, 75, 0.2), DROPPED, 0, ""),
     (("c", "jump", 0, 5, 0.1), BACKGROUND, -1, "background: the video has no instance"),
@@ -65,7 +89,10 @@ def test_the_threshold_itself_is_reached_by_activitynet_alone() -> None:
     annotations = truth([("a", "jump", 0, 10), ("b", "run", 0, 10)])
     found = detections([("a", "run", 0, 5, 0.9), ("a", "jump", 0, 5, 0.8)])
     assert judged_at(annotations, found).kind.tolist() == [BOTH_WRONG, POOR_OVERLAP]
-    assert judged_at(annotations, found, protocol="activitynet").kind.tolist() == [WRONG_CLASS, TRUE]
+    assert judged_at(annotations, found, protocol="activitynet").kind.tolist() == [
+        WRONG_CLASS,
+        TRUE,
+    ]
 
 
 @pytest.mark.parametrize("protocol", PROTOCOLS)
@@ -96,16 +123,24 @@ def test_the_threshold_of_the_best_f1() -> None:
 def test_a_time_line_says_what_it_leaves_out() -> None:
     classes = tuple(f"c{n}" for n in range(MOST_ROWS + 5))
     annotations = truth([("a", "c3", 10, 20), ("a", "c1", 0, 5)], classes=classes)
-    found = detections([("a", name, 10, 20, 1 - n / 100) for n, name in enumerate(reversed(classes))], classes)
+    found = detections(
+        [("a", name, 10, 20, 1 - n / 100) for n, name in enumerate(reversed(classes))], classes
+    )
     line = line_of(judged_at(annotations, found), annotations, "a", top=24)
-    assert [row.name for row in line.rows] == ["c1", "c3", *list(reversed(classes))[: MOST_ROWS - 2]]
+    assert [row.name for row in line.rows] == [
+        "c1",
+        "c3",
+        *list(reversed(classes))[: MOST_ROWS - 2],
+    ]
     assert (line.seconds, line.known, line.found) == (20, False, (1, 2))
     assert line.notes == (
         "the 24 highest of 25 detections are shown",
         f"{MOST_ROWS} of 24 classes are shown, those of the ground truth first",
         "the video's length is not known: the time line ends with the last bar",
     )
-    assert line.summary(0.5).startswith("1 of 2 instances found at tIoU 0.5; detections: 1 true, 24 false; shown from score 1 ")
+    assert line.summary(0.5).startswith(
+        "1 of 2 instances found at tIoU 0.5; detections: 1 true, 24 false; shown from score 1 "
+    )
     assert [bar.height for row in line.rows for bar in row.bars if bar.score == 1.0] == [1.0]
     shorter = dataclasses.replace(annotations, durations={"a": 15.0})
     line = line_of(judged_at(shorter, found), shorter, "a")
@@ -119,7 +154,22 @@ def test_a_time_line_says_what_it_leaves_out() -> None:
         (0.35, ["0", "0.1", "0.2", "0.3"]),
         (10, ["0", "1", "2", "3", "4", "5", "6", "7", "8", "9", "10"]),
         (100, ["0", "10", "20", "30", "40", "50", "60", "70", "80", "90", "100"]),
-        (610, ["0:00", "1:00", "2:00", "3:00", "4:00", "5:00", "6:00", "7:00", "8:00", "9:00", "10:00"]),
+        (
+            610,
+            [
+                "0:00",
+                "1:00",
+                "2:00",
+                "3:00",
+                "4:00",
+                "5:00",
+                "6:00",
+                "7:00",
+                "8:00",
+                "9:00",
+                "10:00",
+            ],
+        ),
         (3 * 3600, ["0:00:00", "0:15:00", "0:30:00", "0:45:00"]),
         (1e6, ["0:00:00", "24:00:00", "48:00:00"]),
     ],
@@ -136,8 +186,12 @@ def near(picture: np.ndarray, colour: tuple[int, int, int]) -> int:
 
 def test_the_picture_of_a_time_line(tmp_path: Path) -> None:
     video = encode(tmp_path / "v.mp4", 75, size=(96, 128))
-    annotations = truth([("v", "jump", 0.2, 1.0), ("v", "run", 1.2, 2.0)], ambiguous=[("v", 2.4, 2.8)])
-    found = detections([("v", "jump", 0.3, 1.0, 0.9), ("v", "jump", 1.2, 1.9, 0.5), ("v", "run", 2.5, 2.9, 0.4)])
+    annotations = truth(
+        [("v", "jump", 0.2, 1.0), ("v", "run", 1.2, 2.0)], ambiguous=[("v", 2.4, 2.8)]
+    )
+    found = detections(
+        [("v", "jump", 0.3, 1.0, 0.9), ("v", "jump", 1.2, 1.9, 0.5), ("v", "run", 2.5, 2.9, 0.4)]
+    )
     out = tmp_path / "new" / "line.png"
     assert plot_timeline(found, annotations, "v", out, path=video) == ()
     picture = imread(out)
@@ -183,11 +237,15 @@ def test_time_lines_of_odd_and_empty_videos(tmp_path: Path) -> None:
         plot_timeline(found, annotations, "empty", tmp_path / "c.jpg")
 
 
-def test_frames_by_time_without_decoding_what_lies_between(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_frames_by_time_without_decoding_what_lies_between(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     video = encode(tmp_path / "v.mp4", 1000, options={"g": "25"})
     decoded = []
     frames = seek._frames
-    monkeypatch.setattr(seek, "_frames", lambda *given: (decoded.append(1) or frame for frame in frames(*given)))
+    monkeypatch.setattr(
+        seek, "_frames", lambda *given: (decoded.append(1) or frame for frame in frames(*given))
+    )
     film = Film(video)
     assert film.duration == pytest.approx(40)
     times = [30.0, 0.0, 15.02, 99.0]
@@ -197,7 +255,9 @@ def test_frames_by_time_without_decoding_what_lies_between(tmp_path: Path, monke
     for jpeg, frame in zip(found, (750, 0, 375, 999), strict=True):
         image = Image.open(io.BytesIO(jpeg))
         assert image.size == (60, 48)
-        assert np.asarray(image).mean() == pytest.approx(level(frame) + 29.5, abs=4)  # as in test_search
+        assert np.asarray(image).mean() == pytest.approx(
+            level(frame) + 29.5, abs=4
+        )  # as in test_search
     with pytest.raises(FeatxError, match="cannot be read"):
         Film(__file__)
 
@@ -207,4 +267,6 @@ def test_frames_by_time_count_from_the_first_one_whenever_the_stream_begins(tmp_
     assert film.duration == pytest.approx(1)
     for time, frame in ((0.0, 0), (0.4, 10), (0.95, 23)):
         (jpeg,) = film.at([time], height=48)
-        assert np.asarray(Image.open(io.BytesIO(jpeg))).mean() == pytest.approx(level(frame) + 29.5, abs=4)
+        assert np.asarray(Image.open(io.BytesIO(jpeg))).mean() == pytest.approx(
+            level(frame) + 29.5, abs=4
+        )

@@ -18,7 +18,15 @@ from featx.datasets.untrimmed import Instance
 from featx.errors import FeatxError, UsageError
 from featx.tasks.localization._tiou import tiou_of
 from featx.tasks.localization._train import slide
-from featx.tasks.localization._training_sets import Matched, Matching, Slid, match, notes_on, slid, training_set
+from featx.tasks.localization._training_sets import (
+    Matched,
+    Matching,
+    Slid,
+    match,
+    notes_on,
+    slid,
+    training_set,
+)
 from featx.training.clips import DrawSettings
 from featx.training.loader import Loader, Stream
 from featx.training.sampling import AUGMENTATIONS
@@ -35,7 +43,12 @@ def spans_of(spans: list[tuple[float, float]], video: str = "v") -> Slid:
     begin, end = np.array(spans, np.float64).reshape(-1, 2).T
     frames = np.round(begin * 25).astype(np.int64)
     return Slid(
-        video=video, path=f"{video}.mp4", start=frames, length=np.round(end * 25).astype(np.int64) - frames, begin=begin, end=end
+        video=video,
+        path=f"{video}.mp4",
+        start=frames,
+        length=np.round(end * 25).astype(np.int64) - frames,
+        begin=begin,
+        end=end,
     )
 
 
@@ -48,9 +61,16 @@ def instance(start: float, end: float, label: int = 0) -> Instance:
 
 def test_tiou_by_hand() -> None:
     one = np.array([0.0]), np.array([10.0])
-    found = tiou_of(np.array([0.0, 5.0, 10.0, 0.0, 20.0]), np.array([10.0, 15.0, 20.0, 40.0, 30.0]), *one)
+    found = tiou_of(
+        np.array([0.0, 5.0, 10.0, 0.0, 20.0]), np.array([10.0, 15.0, 20.0, 40.0, 30.0]), *one
+    )
     assert found[:, 0].tolist() == pytest.approx([1, 5 / 15, 0, 10 / 40, 0])
-    found = tiou_of(np.array([0.0, 4.0]), np.array([4.0, 8.0]), np.array([2.0, 0.0, 9.0]), np.array([6.0, 4.0, 10.0]))
+    found = tiou_of(
+        np.array([0.0, 4.0]),
+        np.array([4.0, 8.0]),
+        np.array([2.0, 0.0, 9.0]),
+        np.array([6.0, 4.0, 10.0]),
+    )
     assert found == pytest.approx(np.array([[2 / 6, 1.0, 0.0], [2 / 6, 0.0, 0.0]]))
 
 
@@ -66,17 +86,31 @@ def test_windows_above_and_below_the_thresholds() -> None:
 def test_an_instances_best_window_is_taken_from_a_half_on() -> None:
     spans = [(0.0, 6.0), (0.0, 5.5), (30.0, 40.0)]
     assert match(spans_of(spans), [instance(0, 10)], [], MATCHING).row.tolist() == [0]
-    assert match(spans_of([(0.0, 5.0)]), [instance(0, 10)], [], MATCHING).row.tolist() == []  # exactly 0.5 is not above it
+    assert (
+        match(spans_of([(0.0, 5.0)]), [instance(0, 10)], [], MATCHING).row.tolist() == []
+    )  # exactly 0.5 is not above it
     twice = match(spans_of([(0.0, 6.0), (0.0, 6.0)]), [instance(0, 10)], [], MATCHING)
     assert twice.row.tolist() == [0]  # the first of equals
     # Every instance has a best window of its own.
-    both = match(spans_of([(0.0, 6.0), (20.0, 26.0)]), [instance(0, 10), instance(20, 30)], [], MATCHING)
+    both = match(
+        spans_of([(0.0, 6.0), (20.0, 26.0)]), [instance(0, 10), instance(20, 30)], [], MATCHING
+    )
     assert both.row.tolist() == [0, 1]
 
 
 def test_a_window_of_two_classes_is_a_sample_of_each() -> None:
-    found = match(spans_of([(0.0, 10.0), (0.0, 8.0)]), [instance(0, 10, 1), instance(0, 9, 0), instance(0, 8.5, 1)], [], MATCHING)
-    assert list(zip(found.row.tolist(), found.label.tolist(), strict=True)) == [(0, 0), (1, 0), (0, 1), (1, 1)]
+    found = match(
+        spans_of([(0.0, 10.0), (0.0, 8.0)]),
+        [instance(0, 10, 1), instance(0, 9, 0), instance(0, 8.5, 1)],
+        [],
+        MATCHING,
+    )
+    assert list(zip(found.row.tolist(), found.label.tolist(), strict=True)) == [
+        (0, 0),
+        (1, 0),
+        (0, 1),
+        (1, 1),
+    ]
     # Of a class's instances the one that the window fits best.
     assert found.overlap.tolist() == pytest.approx([0.9, 8 / 9, 1.0, 8 / 8.5])
 
@@ -96,7 +130,14 @@ def test_a_video_without_windows_or_instances() -> None:
 
 
 @pytest.mark.parametrize(
-    "values", [{"background": 0.6}, {"best": 0.8}, {"positive": 1.0}, {"background": 0.0}, {"best": float("nan")}]
+    "values",
+    [
+        {"background": 0.6},
+        {"best": 0.8},
+        {"positive": 1.0},
+        {"background": 0.0},
+        {"best": float("nan")},
+    ],
 )
 def test_thresholds_that_contradict_are_refused(values: dict[str, float]) -> None:
     with pytest.raises(UsageError, match="none smaller than the one before"):
@@ -107,7 +148,10 @@ def test_thresholds_that_contradict_are_refused(values: dict[str, float]) -> Non
 
 
 def trimmed(*labels: int) -> list[Item]:
-    return [Item(id=f"t{i}", path=f"t{i}.avi", label=label, group=f"g{i}") for i, label in enumerate(labels)]
+    return [
+        Item(id=f"t{i}", path=f"t{i}.avi", label=label, group=f"g{i}")
+        for i, label in enumerate(labels)
+    ]
 
 
 def pool(n: int = 60) -> list[tuple[Slid, Matched]]:
@@ -121,9 +165,15 @@ def pool(n: int = 60) -> list[tuple[Slid, Matched]]:
 
 
 def built(stage: Any, seed: int = 0, n: int = 60) -> tuple[Dataset, Counter[int]]:
-    data, samples = training_set(stage, CLASSES, trimmed(0, 0, 0, 1), pool(n), matching=MATCHING, seed=seed)
+    data, samples = training_set(
+        stage, CLASSES, trimmed(0, 0, 0, 1), pool(n), matching=MATCHING, seed=seed
+    )
     counts = Counter(item.label for item in data.items)
-    assert (samples.total, samples.background, samples.candidates) == (len(data.items), counts[0], 2 * n)
+    assert (samples.total, samples.background, samples.candidates) == (
+        len(data.items),
+        counts[0],
+        2 * n,
+    )
     assert samples.classes == {"dive": (3, 3), "jump": (1, 2)}
     return data, counts
 
@@ -145,7 +195,9 @@ def test_the_other_networks_have_as_much_background_as_a_class(stage: str) -> No
     assert by_id["v/0+225/jump"].overlap == 1.0
     assert by_id["v/0+225/dive"].overlap == pytest.approx(0.9)
     assert (by_id["v/0+225/dive"].start, by_id["v/0+225/dive"].end) == (0.0, 9.0)
-    assert all(item.overlap == 1.0 for item in data.items if item.label == 0 or item.id.startswith("t"))
+    assert all(
+        item.overlap == 1.0 for item in data.items if item.label == 0 or item.id.startswith("t")
+    )
 
 
 def test_background_is_drawn_by_the_seed_from_all_videos() -> None:
@@ -160,17 +212,25 @@ def test_background_is_drawn_by_the_seed_from_all_videos() -> None:
 
 
 def test_too_little_background_is_taken_whole_and_told() -> None:
-    data, samples = training_set("proposal", CLASSES, trimmed(0, 0, 0, 1), pool(2), matching=MATCHING, seed=0)
+    data, samples = training_set(
+        "proposal", CLASSES, trimmed(0, 0, 0, 1), pool(2), matching=MATCHING, seed=0
+    )
     assert Counter(item.label for item in data.items) == {1: 7, 0: 4}
-    assert notes_on("proposal", samples) == ["4 windows are background, all there are; 7 would balance the classes"]
+    assert notes_on("proposal", samples) == [
+        "4 windows are background, all there are; 7 would balance the classes"
+    ]
     with pytest.raises(FeatxError, match="there is no background"):
         training_set("proposal", CLASSES, trimmed(0, 0, 0, 1), pool(0), matching=MATCHING, seed=0)
 
 
 def test_a_class_without_samples_is_an_error_and_one_without_windows_is_told() -> None:
     with pytest.raises(FeatxError, match=r"nothing to train fly on"):
-        training_set("classification", (*CLASSES, "fly"), trimmed(0, 1), pool(), matching=MATCHING, seed=0)
-    _, samples = training_set("classification", (*CLASSES, "fly"), trimmed(0, 2), pool(), matching=MATCHING, seed=0)
+        training_set(
+            "classification", (*CLASSES, "fly"), trimmed(0, 1), pool(), matching=MATCHING, seed=0
+        )
+    _, samples = training_set(
+        "classification", (*CLASSES, "fly"), trimmed(0, 2), pool(), matching=MATCHING, seed=0
+    )
     assert notes_on("classification", samples) == [
         "jump: no trimmed video to train on, the other samples alone",
         "fly: no window to train on, the other samples alone",
@@ -181,7 +241,11 @@ def test_windows_of_a_video_by_its_own_frames(tmp_path: Path) -> None:
     path = encode(tmp_path / "v.mp4", 70, size=(48, 64), fps=30)
     spec = window_spec(8, lengths=(16, 32, 64, 128), fps=None)
     found = slide("v", str(path), spec)
-    assert Counter(found.length.tolist()) == {16: (70 - 16) // 4 + 1, 32: (70 - 32) // 8 + 1, 64: 1}  # none runs past the end
+    assert Counter(found.length.tolist()) == {
+        16: (70 - 16) // 4 + 1,
+        32: (70 - 32) // 8 + 1,
+        64: 1,
+    }  # none runs past the end
     assert found.end == pytest.approx((found.start + found.length) / 30)
     # 70 frames at 30 a second last 2.33 s: 59 ticks of 25 a second.
     clocked = slide("v", str(path), replace(spec, fps=25.0))
@@ -194,7 +258,11 @@ def test_windows_come_in_the_order_of_detection() -> None:
     spec = window_spec(4)
     for frames in (0, 15, 16, 500, 1_000):
         found = slid("v", "v.mp4", spec, np.arange(frames + 1) / 25)
-        asked = [(start, scale.span) for start, scale in placed(frames, spec) if start + scale.span <= frames]
+        asked = [
+            (start, scale.span)
+            for start, scale in placed(frames, spec)
+            if start + scale.span <= frames
+        ]
         assert list(zip(found.start.tolist(), found.length.tolist(), strict=True)) == asked
 
 
@@ -208,19 +276,34 @@ def test_thumos14_gives_as_many_samples_as_the_authors_trained_on() -> None:
     if not folder.exists() or not lists.exists():
         pytest.skip(f"the official annotations and lists are not in {SHARED}")
     annotations = read_annotations(folder / "annotation_val", subset="val")
-    names = [row.split()[0] for side in ("train", "test") for row in (lists / f"{side}list01.txt").read_text().splitlines()]
+    names = [
+        row.split()[0]
+        for side in ("train", "test")
+        for row in (lists / f"{side}list01.txt").read_text().splitlines()
+    ]
     items = [
-        Item(id=n, path=n, label=annotations.classes.index(c)) for n in names if (c := n.split("/")[0]) in annotations.classes
+        Item(id=n, path=n, label=annotations.classes.index(c))
+        for n in names
+        if (c := n.split("/")[0]) in annotations.classes
     ]
     assert len(items) == 2_765
     videos = []
     for name in annotations.videos:
         frames = int(annotations.durations[name] * 25)
         windows = slid(name, name, window_spec(16), np.arange(frames + 1) / 25)
-        own = [[i for i in group if i.video == name] for group in (annotations.instances, annotations.ambiguous)]
+        own = [
+            [i for i in group if i.video == name]
+            for group in (annotations.instances, annotations.ambiguous)
+        ]
         videos.append((windows, match(windows, *own, MATCHING)))
-    for stage, published in (("proposal", 13_692), ("classification", 7_352), ("localization", 7_352)):
-        _, samples = training_set(stage, annotations.classes, items, videos, matching=MATCHING, seed=0)
+    for stage, published in (
+        ("proposal", 13_692),
+        ("classification", 7_352),
+        ("localization", 7_352),
+    ):
+        _, samples = training_set(
+            stage, annotations.classes, items, videos, matching=MATCHING, seed=0
+        )
         assert samples.total == pytest.approx(published, rel=0.05)
         assert not notes_on(stage, samples)
 
@@ -235,13 +318,23 @@ def test_a_window_shows_the_frames_that_detection_shows_of_it(tmp_path: Path) ->
     sampled = resample(times[:-1].tolist(), float(times[-1]), 25.0)
     windows = slide("v", str(path), spec)
     items = [
-        Item(id=str(i), path=str(path), label=0, start=float(windows.begin[i]), end=float(windows.end[i]))
+        Item(
+            id=str(i),
+            path=str(path),
+            label=0,
+            start=float(windows.begin[i]),
+            end=float(windows.end[i]),
+        )
         for i in range(0, len(windows.start), 5)
     ]
     augmentation = replace(AUGMENTATIONS["scnn"], position="center", flip=0.0)
     drawn = DrawSettings(spec, TRANSFORM, "pyav", 2, None, augmentation)
     with Loader(
-        Stream(items, clips_per_video=1, seed=0), iter([range(len(items))] * 9), drawn, batch=len(items), workers=1
+        Stream(items, clips_per_video=1, seed=0),
+        iter([range(len(items))] * 9),
+        drawn,
+        batch=len(items),
+        workers=1,
     ) as loader:
         batch = loader.next()
     assert batch is not None

@@ -46,7 +46,14 @@ def network() -> Iterator[None]:
 @pytest.fixture(scope="module")
 def root(tmp_path_factory: pytest.TempPathFactory) -> Path:
     base = tmp_path_factory.mktemp("data")
-    write_dataset("thumos14", base, classes=["move_left", "rotate_cw"], per_class=1, seconds=12.0, size=(48, 64))
+    write_dataset(
+        "thumos14",
+        base,
+        classes=["move_left", "rotate_cw"],
+        per_class=1,
+        seconds=12.0,
+        size=(48, 64),
+    )
     return base / "thumos14"
 
 
@@ -54,7 +61,14 @@ OVERRIDES = {"duration": "2", "unit": "iterations", "batch": "4", "proposal.lr":
 
 
 def settings(where: Path, **values: Any) -> NetworkSettings:
-    asked = {"model": tiny.NAME, "weights": "random", "root": str(where), "overrides": OVERRIDES, "device": "cpu", "workers": 1}
+    asked = {
+        "model": tiny.NAME,
+        "weights": "random",
+        "root": str(where),
+        "overrides": OVERRIDES,
+        "device": "cpu",
+        "workers": 1,
+    }
     return NetworkSettings(**{**asked, **values})
 
 
@@ -64,11 +78,16 @@ def whole(root: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     out = tmp_path_factory.mktemp("runs") / "whole"
     seen: list[Any] = []
     report = train_networks(
-        settings(root), out, on_stage=lambda *told: seen.append(told), on_indexed=lambda *told: seen.append(told)
+        settings(root),
+        out,
+        on_stage=lambda *told: seen.append(told),
+        on_indexed=lambda *told: seen.append(told),
     )
     assert [each.stage for each in report.networks] == list(STAGES)
     assert seen[:3] == [(0, 2), (1, 2), (2, 2)]
-    assert [(stage, samples.total) for stage, _, samples, _ in seen[3:]] == [(n.stage, n.samples.total) for n in report.networks]
+    assert [(stage, samples.total) for stage, _, samples, _ in seen[3:]] == [
+        (n.stage, n.samples.total) for n in report.networks
+    ]
     return out
 
 
@@ -94,9 +113,15 @@ def test_checkpoints_say_which_windows_and_classes_they_are_for(whole: Path) -> 
     assert set(instances.classes) == {"MoveLeft", "RotateCw"}
     told = info(whole, "localization")
     made = told["trained_on"]["made"]
-    assert (made["stage"], made["tiou"]) == ("localization", {"positive": 0.7, "best": 0.5, "background": 0.3})
+    assert (made["stage"], made["tiou"]) == (
+        "localization",
+        {"positive": 0.7, "best": 0.5, "background": 0.3},
+    )
     assert made["generated"] is True
-    assert f"{made['trimmed'] + made['windows'] + made['background']} samples of 3 classes" in told["source"]
+    assert (
+        f"{made['trimmed'] + made['windows'] + made['background']} samples of 3 classes"
+        in told["source"]
+    )
 
 
 def test_windows_have_the_overlap_that_the_annotations_give(root: Path) -> None:
@@ -106,33 +131,56 @@ def test_windows_have_the_overlap_that_the_annotations_give(root: Path) -> None:
         assert (matched.overlap > 0.5).all()
         assert (video.end <= 12 + 1e-9).all()
     whole_frames = make_plan(
-        TrainSettings(model=tiny.NAME, dataset="thumos14", recipe="scnn-localization", clip=window_spec(4), validate="none"),
-        training_set("localization", material.annotations.classes, material.trimmed, material.videos, matching=MATCHING, seed=0)[
-            0
-        ],
+        TrainSettings(
+            model=tiny.NAME,
+            dataset="thumos14",
+            recipe="scnn-localization",
+            clip=window_spec(4),
+            validate="none",
+        ),
+        training_set(
+            "localization",
+            material.annotations.classes,
+            material.trimmed,
+            material.videos,
+            matching=MATCHING,
+            seed=0,
+        )[0],
     )
     assert whole_frames.recipe.augmentation.temporal == "whole"
 
 
-def test_three_stages_interrupted_after_every_update_come_to_the_same_numbers(whole: Path, root: Path, tmp_path: Path) -> None:
+def test_three_stages_interrupted_after_every_update_come_to_the_same_numbers(
+    whole: Path, root: Path, tmp_path: Path
+) -> None:
     stops = 0
     while True:
         try:
-            train_networks(settings(root), tmp_path / "run", on_progress=lambda _: signal.raise_signal(signal.SIGINT))
+            train_networks(
+                settings(root),
+                tmp_path / "run",
+                on_progress=lambda _: signal.raise_signal(signal.SIGINT),
+            )
             break
         except KeyboardInterrupt:
             stops += 1
     assert stops >= 3  # of two updates each, at the latest after the second
     for stage in STAGES:
         for name in ("steps.csv", "last.safetensors"):
-            assert (tmp_path / "run" / stage / name).read_bytes() == (whole / stage / name).read_bytes(), (stage, name)
+            assert (tmp_path / "run" / stage / name).read_bytes() == (
+                whole / stage / name
+            ).read_bytes(), (stage, name)
 
 
-def test_what_is_finished_is_not_trained_again_and_other_settings_are_refused(whole: Path, root: Path) -> None:
+def test_what_is_finished_is_not_trained_again_and_other_settings_are_refused(
+    whole: Path, root: Path
+) -> None:
     before = {stage: (whole / stage / "last.safetensors").stat().st_mtime_ns for stage in STAGES}
     report = train_networks(settings(root), whole)
     assert [each.report.new for each in report.networks] == [0, 0, 0]
-    assert {stage: (whole / stage / "last.safetensors").stat().st_mtime_ns for stage in STAGES} == before
+    assert {
+        stage: (whole / stage / "last.safetensors").stat().st_mtime_ns for stage in STAGES
+    } == before
     for values, words in (
         ({"overrides": {**OVERRIDES, "proposal.lr": "0.02"}}, r"recipe\.lr: 0\.01, now 0\.02"),
         ({"matching": Matching(positive=0.6)}, r"dataset\.made\.tiou\.positive: 0\.7, now 0\.6"),
@@ -143,7 +191,9 @@ def test_what_is_finished_is_not_trained_again_and_other_settings_are_refused(wh
             train_networks(settings(root, **values), whole)
 
 
-def test_a_stage_alone_needs_the_one_it_starts_from(whole: Path, root: Path, tmp_path: Path) -> None:
+def test_a_stage_alone_needs_the_one_it_starts_from(
+    whole: Path, root: Path, tmp_path: Path
+) -> None:
     with pytest.raises(UsageError, match="has no network whose training is finished"):
         train_networks(settings(root, stage="localization"), tmp_path / "run")
     long = {**OVERRIDES, "duration": "3"}
@@ -170,7 +220,10 @@ def test_a_stage_alone_needs_the_one_it_starts_from(whole: Path, root: Path, tmp
         ),
         ({"stage": "localization", "fps": None}, "at 25 fps, .* at the videos' own rate"),
         ({"stage": "localization", "crop": 16}, "frames of 28 pixels.* frames of 16 pixels"),
-        ({"stage": "proposal", "overlap": 0.5}, r"every 0\.25 of a length; .*every 0\.5 of a length: give the same --model"),
+        (
+            {"stage": "proposal", "overlap": 0.5},
+            r"every 0\.25 of a length; .*every 0\.5 of a length: give the same --model",
+        ),
         ({"overlap": 0.5}, r"classification is a network of .*every 0\.25 of a length"),
     ],
 )
@@ -187,7 +240,9 @@ def test_a_network_that_would_not_go_with_the_others_is_refused_before_it_is_tra
         train_networks(settings(root, stage="proposal"), out)
 
 
-def test_killed_at_any_time_the_same_command_continues(whole: Path, root: Path, tmp_path: Path) -> None:
+def test_killed_at_any_time_the_same_command_continues(
+    whole: Path, root: Path, tmp_path: Path
+) -> None:
     """By kill -9 in the second stage of the command, whose results are the function's to the bit."""
     script = (
         "import sys; sys.path.insert(0, sys.argv.pop(1)); import tiny; from featx.models import registry;"
@@ -208,7 +263,9 @@ def test_killed_at_any_time_the_same_command_continues(whole: Path, root: Path, 
     args += ["--device", "cpu", "--workers", "1", "--save-seconds", "0", str(tmp_path / "run")]
     args += [a for name, value in OVERRIDES.items() for a in ("--set", f"{name}={value}")]
     env = dict(os.environ)
-    with subprocess.Popen(args, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL, env=env) as process:
+    with subprocess.Popen(
+        args, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL, env=env
+    ) as process:
         steps = tmp_path / "run" / "classification" / "steps.csv"
         while process.poll() is None:
             if steps.exists() and len(steps.read_bytes().splitlines()) > 1:
@@ -225,23 +282,32 @@ def test_killed_at_any_time_the_same_command_continues(whole: Path, root: Path, 
     assert told["clip"] == window_spec(4).to_dict()
     for stage in STAGES:
         for name in ("steps.csv", "last.safetensors"):
-            assert (tmp_path / "run" / stage / name).read_bytes() == (whole / stage / name).read_bytes(), (stage, name)
+            assert (tmp_path / "run" / stage / name).read_bytes() == (
+                whole / stage / name
+            ).read_bytes(), (stage, name)
 
 
 def test_the_command_says_what_is_trained_on(whole: Path, root: Path, tmp_path: Path) -> None:
     args = ["--model", tiny.NAME, "--weights", "random", "--device", "cpu", "--workers", "1"]
     args += [a for name, value in OVERRIDES.items() for a in ("--set", f"{name}={value}")]
-    done = CliRunner().invoke(command, [*args, "--root", str(root), "--json", str(whole)], standalone_mode=False)
+    done = CliRunner().invoke(
+        command, [*args, "--root", str(root), "--json", str(whole)], standalone_mode=False
+    )
     assert done.return_value == 0, done.output
     told = json.loads(done.stdout)
     assert [each["stage"] for each in told["networks"]] == list(STAGES)
     samples = told["networks"][0]["samples"]
     assert samples["background"] == samples["trimmed"] + samples["windows"]
-    assert sum(each["trimmed"] + each["windows"] for each in samples["classes"].values()) == samples["background"]
+    assert (
+        sum(each["trimmed"] + each["windows"] for each in samples["classes"].values())
+        == samples["background"]
+    )
     assert told["clip"]["scales"] == [1, 2, 4, 8, 16, 32]
     assert told["notes"] == ["generated videos, not the official ones"]
     assert "8 trimmed videos" in done.stderr
-    assert "4 frames of each window of 16, 32, 64, 128, 256, 512 at 25 frames a second" in " ".join(done.stderr.split())
+    assert "4 frames of each window of 16, 32, 64, 128, 256, 512 at 25 frames a second" in " ".join(
+        done.stderr.split()
+    )
     assert "finished before" in done.stderr
     assert max(map(len, done.stderr.splitlines())) <= 100
     # A video that cannot be read costs that video, and the exit status says so.
@@ -249,14 +315,20 @@ def test_the_command_says_what_is_trained_on(whole: Path, root: Path, tmp_path: 
     shutil.copytree(root, some)
     (some / "validation" / "video_validation_0000002.mp4").write_bytes(b"no video")
     args += ["--stage", "proposal", "--fps", "own"]
-    short = CliRunner().invoke(command, [*args, "--root", str(some), str(tmp_path / "run")], standalone_mode=False)
+    short = CliRunner().invoke(
+        command, [*args, "--root", str(some), str(tmp_path / "run")], standalone_mode=False
+    )
     assert short.return_value == 1, short.output
     assert "left out: video_validation_0000002: " in short.stderr
     assert "at their own frame rate" in " ".join(short.stderr.split())
-    assert info(tmp_path / "run", "proposal")["trained_on"]["made"]["unread"] == ["video_validation_0000002"]
+    assert info(tmp_path / "run", "proposal")["trained_on"]["made"]["unread"] == [
+        "video_validation_0000002"
+    ]
 
 
-def test_ctrl_c_is_told_by_the_exit_status(root: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_ctrl_c_is_told_by_the_exit_status(
+    root: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     def stopped(*_: object, **__: object) -> None:
         raise KeyboardInterrupt
 
@@ -302,9 +374,12 @@ def test_missing_parts_of_the_dataset_are_told(root: Path, tmp_path: Path) -> No
     (some / "UCF-101").symlink_to(root / "UCF-101")
     (some / "validation").unlink()
     (some / "validation").mkdir()
-    (some / "validation" / "video_validation_0000001.mp4").symlink_to(root / "validation" / "video_validation_0000001.mp4")
+    (some / "validation" / "video_validation_0000001.mp4").symlink_to(
+        root / "validation" / "video_validation_0000001.mp4"
+    )
     with pytest.raises(
-        FeatxError, match=r"1 of 2 annotated validation videos \(video_validation_0000002\) are not in .*--partial"
+        FeatxError,
+        match=r"1 of 2 annotated validation videos \(video_validation_0000002\) are not in .*--partial",
     ):
         train_networks(settings(some), tmp_path / "run")
     (some / "validation" / "video_validation_0000002.mp4").write_bytes(b"no video")
@@ -314,7 +389,9 @@ def test_missing_parts_of_the_dataset_are_told(root: Path, tmp_path: Path) -> No
     material = gather(window_spec(4), root=str(some), partial=True)
     assert (len(material.videos), material.absent, material.generated) == (1, 1, False)
     classes = material.annotations.classes
-    data, _ = training_set("proposal", classes, material.trimmed, material.videos, matching=MATCHING, seed=0)
+    data, _ = training_set(
+        "proposal", classes, material.trimmed, material.videos, matching=MATCHING, seed=0
+    )
     told = material.told(data)
     assert (told.absent, "generated" in told.made, "unread" in told.made) == (1, False, False)
 
@@ -327,23 +404,41 @@ def test_networks_are_not_written_among_other_things(root: Path, tmp_path: Path)
         train_networks(settings(root), tmp_path / "photo.jpg")
 
 
-def test_fine_tuning_one_of_the_networks_gives_a_network_of_one_length_and_says_so(whole: Path, root: Path) -> None:
+def test_fine_tuning_one_of_the_networks_gives_a_network_of_one_length_and_says_so(
+    whole: Path, root: Path
+) -> None:
     asked = TrainSettings(
-        model=tiny.NAME, dataset=str(root / "UCF-101"), weights=str(whole / "localization" / "last.safetensors"), validate="none"
+        model=tiny.NAME,
+        dataset=str(root / "UCF-101"),
+        weights=str(whole / "localization" / "last.safetensors"),
+        validate="none",
     )
     plan = make_plan(asked)
     assert plan.clip == replace(window_spec(4), scales=(1,))
-    assert "the weights are for windows of 6 lengths: clips of 16 frames are trained on" in plan.notes
+    assert (
+        "the weights are for windows of 6 lengths: clips of 16 frames are trained on" in plan.notes
+    )
     plan = make_plan(replace(asked, recipe="scnn-localization"))
     assert plan.clip == window_spec(4)
-    assert "loss overlap takes the first class, 'MoveLeft', for background, as `featx detect train` has one" in plan.notes
-    assert not any("background" in note for note in make_plan(replace(asked, recipe="scnn-classification")).notes)
+    assert (
+        "loss overlap takes the first class, 'MoveLeft', for background, as `featx detect train` has one"
+        in plan.notes
+    )
+    assert not any(
+        "background" in note
+        for note in make_plan(replace(asked, recipe="scnn-classification")).notes
+    )
 
 
 def test_a_dataset_in_memory_is_trained_on_under_its_own_name(root: Path, tmp_path: Path) -> None:
     material = gather(window_spec(4), root=str(root))
     data, _ = training_set(
-        "localization", material.annotations.classes, material.trimmed, material.videos, matching=MATCHING, seed=0
+        "localization",
+        material.annotations.classes,
+        material.trimmed,
+        material.videos,
+        matching=MATCHING,
+        seed=0,
     )
     asked = TrainSettings(
         model=tiny.NAME, dataset="thumos14", recipe="scnn-localization", device="cpu", workers=1,

@@ -20,7 +20,11 @@ from featx.tasks.localization.formats._formats import read_detections
 
 def folder(place: Path, side: str = "test", classes: str | None = None) -> Path:
     place.mkdir()
-    for name, row in (("Diving", "v1  1.0 2.0\r\nv2 4.0 6.0\r\n"), ("GolfSwing", ""), ("Billiards", "v2 7 9\n\n")):
+    for name, row in (
+        ("Diving", "v1  1.0 2.0\r\nv2 4.0 6.0\r\n"),
+        ("GolfSwing", ""),
+        ("Billiards", "v2 7 9\n\n"),
+    ):
         (place / f"{name}_{side}.txt").write_text(row)
     if classes is not None:
         (place / "detclasslist.txt").write_text(classes)
@@ -29,22 +33,41 @@ def folder(place: Path, side: str = "test", classes: str | None = None) -> Path:
 
 def database(path: Path, **subsets: str) -> Path:
     """JSON as ActionFormer has it; a subset of a video each."""
-    found = {"label": "Diving", "segment": [1.0, 2.0], "segment(frames)": [30.0, 60.0], "label_id": 7}
-    videos = {n: {"subset": s, "duration": 33.83, "fps": 30.0, "annotations": [found]} for n, s in subsets.items()}
+    found = {
+        "label": "Diving",
+        "segment": [1.0, 2.0],
+        "segment(frames)": [30.0, 60.0],
+        "label_id": 7,
+    }
+    videos = {
+        n: {"subset": s, "duration": 33.83, "fps": 30.0, "annotations": [found]}
+        for n, s in subsets.items()
+    }
     path.write_text(json.dumps({"version": "Thumos14-30fps", "database": videos}))
     return path
 
 
 def test_classes_go_by_the_lists_numbers_as_in_the_toolkit(tmp_path: Path) -> None:
-    assert read_annotations(folder(tmp_path / "none")).classes == ("Billiards", "Diving", "GolfSwing")
-    counted = read_annotations(folder(tmp_path / "counted", classes="3 GolfSwing\r\n1 Diving\r\n2 Billiards\r\n"))
+    assert read_annotations(folder(tmp_path / "none")).classes == (
+        "Billiards",
+        "Diving",
+        "GolfSwing",
+    )
+    counted = read_annotations(
+        folder(tmp_path / "counted", classes="3 GolfSwing\r\n1 Diving\r\n2 Billiards\r\n")
+    )
     assert counted.classes == ("Diving", "Billiards", "GolfSwing")
     assert counted.numbers == (26, 12, 33)
-    own = read_annotations(folder(tmp_path / "own", classes="50 Billiards\n40 Diving\n60 GolfSwing\n"))
+    own = read_annotations(
+        folder(tmp_path / "own", classes="50 Billiards\n40 Diving\n60 GolfSwing\n")
+    )
     assert (own.classes, own.numbers) == (("Diving", "Billiards", "GolfSwing"), (40, 50, 60))
     (tmp_path / "found.txt").write_text("v1 1 2 50 0.5\n")
     assert own.classes[read_detections(tmp_path / "found.txt", own).label[0]] == "Billiards"
-    for lines, match in (("1 Diving\n1 Billiards\n2 GolfSwing\n", "same number"), ("1 Diving\n2 Billiards\n", "GolfSwing")):
+    for lines, match in (
+        ("1 Diving\n1 Billiards\n2 GolfSwing\n", "same number"),
+        ("1 Diving\n2 Billiards\n", "GolfSwing"),
+    ):
         with pytest.raises(FeatxError, match=match):
             read_annotations(folder(tmp_path / match, classes=lines))
 
@@ -54,7 +77,9 @@ def test_classes_numbers_reach_the_figures(tmp_path: Path) -> None:
     (tmp_path / "found.txt").write_text("v1 1 2 1 0.5\nv2 4 6 1 0.5\nv2 7 9 2 0.5\n")
     found = evaluate_file(tmp_path / "found.txt", annotations=place, bootstrap=0, tious=(0.5,))
     assert found.evaluations[0].thresholds[0].ap[:2].tolist() == [1.0, 1.0]
-    assert found.about[-1].endswith("the annotations have 3: counted ids go from 1 Diving to 3 GolfSwing")
+    assert found.about[-1].endswith(
+        "the annotations have 3: counted ids go from 1 Diving to 3 GolfSwing"
+    )
     assert "no ambiguous stretches" in found.evaluations[0].notes[1]
     assert read_annotations(place, subset="Test").classes == found.annotations.classes
 
@@ -65,18 +90,33 @@ def test_one_of_several_subsets_has_to_be_named(tmp_path: Path) -> None:
     with pytest.raises(UsageError, match=r"the subsets Test, Validation: .* --subset"):
         evaluate_file(tmp_path / "found.txt", annotations=path, bootstrap=0)
     for subset, share in (("test", 1.0), ("All", 0.5)):
-        found = evaluate_file(tmp_path / "found.txt", annotations=path, subset=subset, bootstrap=0, tious=(0.5,))
+        found = evaluate_file(
+            tmp_path / "found.txt", annotations=path, subset=subset, bootstrap=0, tious=(0.5,)
+        )
         assert [each.thresholds[0].mean_ap for each in found.evaluations] == [share, share]
-    assert len(evaluate_file(tmp_path / "found.txt", annotations=database(path, v2="Test"), bootstrap=0).evaluations) == 2
+    assert (
+        len(
+            evaluate_file(
+                tmp_path / "found.txt", annotations=database(path, v2="Test"), bootstrap=0
+            ).evaluations
+        )
+        == 2
+    )
 
 
 def test_a_prior_is_not_counted_on_what_is_evaluated(tmp_path: Path) -> None:
-    path = database(tmp_path / "thumos_14_anno.json", video_test_0000001="validation", video_validation_0000001="training")
+    path = database(
+        tmp_path / "thumos_14_anno.json",
+        video_test_0000001="validation",
+        video_validation_0000001="training",
+    )
     rows = np.zeros((1, 12))
     rows[0, [0, 1, 4, 5, 8, 10]] = 1, 16, 1.0, 1.6, 0.9, 1
     savemat(tmp_path / "windows.mat", {"seg_swin": rows})
     with pytest.raises(UsageError, match="has video_test_0000001, which is evaluated"):
-        evaluate_file(tmp_path / "windows.mat", annotations=path, subset="validation", prior_annotations=path)
+        evaluate_file(
+            tmp_path / "windows.mat", annotations=path, subset="validation", prior_annotations=path
+        )
 
 
 def test_moments_are_counted_and_never_matched(tmp_path: Path) -> None:
@@ -100,7 +140,13 @@ def test_intervals_need_a_draw_with_an_instance(tmp_path: Path) -> None:
     there = [bool(draws(51, 1, seed=seed)[50, 0]) for seed in range(6)]  # v1 is the last by name
     assert len(set(there)) == 2
     for seed, drawn in enumerate(there):
-        found = evaluate_file(tmp_path / "found.txt", annotations=path, videos=tmp_path / "list.txt", bootstrap=1, seed=seed)
+        found = evaluate_file(
+            tmp_path / "found.txt",
+            annotations=path,
+            videos=tmp_path / "list.txt",
+            bootstrap=1,
+            seed=seed,
+        )
         assert found.evaluations[0].thresholds[0].interval == ((1.0, 1.0) if drawn else None)
 
 
@@ -108,13 +154,28 @@ def test_thresholds_are_numbers_or_rows_of_them() -> None:
     assert thresholds_of("0.3:0.1:0.7") == [0.3, 0.4, 0.5, 0.6, 0.7]
     assert thresholds_of("0.5:0.05:0.95") == [0.5, 0.55, 0.6, 0.65, 0.7, 0.75, 0.8, 0.85, 0.9, 0.95]
     assert thresholds_of(" .1, 0.25:0.5:0.5") == [0.1, 0.25]
-    for text in ("", "0.3:0.7", "0.3:0:0.7", "0.7:0.1:0.3", "0.3:1e-9:0.7", "nan:0.1:0.5", "0.1:inf:0.5", "a", "0.1:0.1:1e9"):
+    for text in (
+        "",
+        "0.3:0.7",
+        "0.3:0:0.7",
+        "0.7:0.1:0.3",
+        "0.3:1e-9:0.7",
+        "nan:0.1:0.5",
+        "0.1:inf:0.5",
+        "a",
+        "0.1:0.1:1e9",
+    ):
         with pytest.raises(UsageError, match="give numbers with commas"):
             thresholds_of(text)
 
 
-def test_videos_are_found_elsewhere_below_the_root_where_their_own_folder_lacks_them(tmp_path: Path) -> None:
-    for name in ("validation/video_validation_0000001.mp4", "elsewhere/video_validation_0000002.mp4"):
+def test_videos_are_found_elsewhere_below_the_root_where_their_own_folder_lacks_them(
+    tmp_path: Path,
+) -> None:
+    for name in (
+        "validation/video_validation_0000001.mp4",
+        "elsewhere/video_validation_0000002.mp4",
+    ):
         (tmp_path / name).parent.mkdir(parents=True, exist_ok=True)
         (tmp_path / name).touch()
     wanted = [f"video_validation_000000{n}" for n in (1, 2, 3)]

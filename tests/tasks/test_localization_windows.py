@@ -95,7 +95,9 @@ def test_an_instance_counts_from_half_to_twice_a_duration_and_perhaps_for_two() 
 
 
 def test_a_class_that_says_nothing_weighs_all_lengths_alike() -> None:
-    truth = annotations_of([Instance("a", 0, 0.0, 1.0), Instance("a", 1, 0.0, 500.0)])  # Run too long for any, Swim without one
+    truth = annotations_of(
+        [Instance("a", 0, 0.0, 1.0), Instance("a", 1, 0.0, 500.0)]
+    )  # Run too long for any, Swim without one
     weights = length_prior(truth, (1.0, 4.0))
     np.testing.assert_array_equal(weights, [[1.0, 0.5, 0.5], [0.0, 0.5, 0.5]])
 
@@ -115,7 +117,9 @@ def test_scores_are_weighted_by_length_and_class_whatever_the_classes_order() ->
     turned = prior_of([[0.1, 0.2, 0.3], [0.4, 0.5, 0.6]], classes=("Swim", "Jump", "Run"))
     column = {"Swim": 0, "Jump": 1, "Run": 2}
     expected = [
-        found.score[n] * turned.weights[int(windows.length[n] == 32), column[found.classes[found.label[n]]]] for n in range(6)
+        found.score[n]
+        * turned.weights[int(windows.length[n] == 32), column[found.classes[found.label[n]]]]
+        for n in range(6)
     ]
     np.testing.assert_array_equal(weighted(windows, turned), expected)
     with pytest.raises(FeatxError, match="no windows of 32 frames, only 16"):
@@ -139,7 +143,14 @@ def test_priors_are_read_from_three_kinds_of_file(tmp_path: Path) -> None:
     assert named.lengths == (64, 8)
     assert named.classes == ("Run", "Jump")
     found, _ = random_case(0, ties=False, n_detections=3)
-    assert len(weighted(windows_of(dataclasses.replace(found, label=np.zeros(3, np.int64)), length=8), named)) == 3
+    assert (
+        len(
+            weighted(
+                windows_of(dataclasses.replace(found, label=np.zeros(3, np.int64)), length=8), named
+            )
+        )
+        == 3
+    )
 
 
 def test_priors_that_cannot_be_are_refused(tmp_path: Path) -> None:
@@ -171,28 +182,71 @@ def test_suppression_agrees_with_plain_loops(ties: bool, overlap: float) -> None
     for seed in range(12):
         found, _ = random_case(seed, ties=ties, n_detections=200)
         kept = suppress(
-            start=found.start, end=found.end, score=found.score, video=found.video, label=found.label, overlap=overlap
+            start=found.start,
+            end=found.end,
+            score=found.score,
+            video=found.video,
+            label=found.label,
+            overlap=overlap,
         )
         expected = []
         for video in range(len(found.videos)):
             for label in range(3):
                 rows = np.flatnonzero((found.video == video) & (found.label == label))
-                picked = suppressed([(found.start[n], found.end[n], found.score[n]) for n in rows], overlap)
+                picked = suppressed(
+                    [(found.start[n], found.end[n], found.score[n]) for n in rows], overlap
+                )
                 expected += rows[picked].tolist()
         assert kept.tolist() == sorted(expected)
 
 
 def test_an_overlap_that_equals_the_threshold_stays() -> None:
-    start, end, score = np.array([0.0, 8.0]), np.array([10.0, 12.0]), np.array([0.9, 0.8])  # 2 of 12 seconds
+    start, end, score = (
+        np.array([0.0, 8.0]),
+        np.array([10.0, 12.0]),
+        np.array([0.9, 0.8]),
+    )  # 2 of 12 seconds
     one = np.zeros(2, np.int64)
-    assert len(suppress(start=start, end=end, score=score, video=one, label=one, overlap=2 / 12)) == 2
-    assert len(suppress(start=start, end=end, score=score, video=one, label=one, overlap=2 / 12 - 1e-9)) == 1
-    assert len(suppress(start=start, end=end, score=score, video=one, label=np.arange(2), overlap=0.0)) == 2
-    assert len(suppress(start=start[:0], end=end[:0], score=score[:0], video=one[:0], label=one[:0], overlap=0.0)) == 0
-    assert [overlap_for(t) for t in (0.05, 0.1, 0.2, 0.3, 0.5, 0.7, 0.8)] == [0.0, 0.0, 0.1, 0.2, 0.4, 0.6, 0.7]
+    assert (
+        len(suppress(start=start, end=end, score=score, video=one, label=one, overlap=2 / 12)) == 2
+    )
+    assert (
+        len(
+            suppress(start=start, end=end, score=score, video=one, label=one, overlap=2 / 12 - 1e-9)
+        )
+        == 1
+    )
+    assert (
+        len(suppress(start=start, end=end, score=score, video=one, label=np.arange(2), overlap=0.0))
+        == 2
+    )
+    assert (
+        len(
+            suppress(
+                start=start[:0],
+                end=end[:0],
+                score=score[:0],
+                video=one[:0],
+                label=one[:0],
+                overlap=0.0,
+            )
+        )
+        == 0
+    )
+    assert [overlap_for(t) for t in (0.05, 0.1, 0.2, 0.3, 0.5, 0.7, 0.8)] == [
+        0.0,
+        0.0,
+        0.1,
+        0.2,
+        0.4,
+        0.6,
+        0.7,
+    ]
 
 
-def test_of_a_long_video_what_stays_overlaps_nothing_that_stays_and_what_goes_something_surer() -> None:
+def test_of_a_long_video_what_stays_overlaps_nothing_that_stays_and_what_goes_something_surer() -> (
+    None
+):
     rng = np.random.default_rng(0)
     n = 100_000
     start = rng.uniform(0, 7200, n)
@@ -203,7 +257,9 @@ def test_of_a_long_video_what_stays_overlaps_nothing_that_stays_and_what_goes_so
     between = tiou_of(start[kept], end[kept], start[kept], end[kept])
     assert (between - np.eye(len(kept)) <= 0.4 + 1e-12).all()
     gone = rng.choice(np.setdiff1d(np.arange(n), kept), 500, replace=False)
-    by = (tiou_of(start[gone], end[gone], start[kept], end[kept]) > 0.4) & (score[kept] > score[gone][:, None])
+    by = (tiou_of(start[gone], end[gone], start[kept], end[kept]) > 0.4) & (
+        score[kept] > score[gone][:, None]
+    )
     assert by.any(axis=1).all()
 
 
@@ -220,14 +276,20 @@ def made(seed: int, *, n: int = 400) -> tuple[np.ndarray, Annotations]:
     rows[:, 10] = rng.integers(0, 4, n)
     rows[:, 11] = 0.25
     names = [f"video_test_{number:07d}" for number in (4, 6, 7, 1000, 51)]
-    spans = [(round(s, 1), round(s + d, 1)) for s, d in zip(rng.uniform(0, 20, 60), rng.uniform(0.4, 5, 60), strict=True)]
+    spans = [
+        (round(s, 1), round(s + d, 1))
+        for s, d in zip(rng.uniform(0, 20, 60), rng.uniform(0.4, 5, 60), strict=True)
+    ]
     instances = [
-        Instance(names[rng.integers(5)], int(label), *span) for label, span in zip(rng.integers(-1, 3, 60), spans, strict=True)
+        Instance(names[rng.integers(5)], int(label), *span)
+        for label, span in zip(rng.integers(-1, 3, 60), spans, strict=True)
     ]
     return rows, annotations_of(instances, videos=tuple(sorted(names)))
 
 
-def literal(rows: np.ndarray, weights: np.ndarray, annotations: Annotations, tiou: float, rounded: bool) -> list[float]:
+def literal(
+    rows: np.ndarray, weights: np.ndarray, annotations: Annotations, tiou: float, rounded: bool
+) -> list[float]:
     """The authors' eval_scnn_thumos14.m once more, row by row."""
     rows = rows[rows[:, 10] != 0].copy()
     for row in rows:
@@ -236,7 +298,9 @@ def literal(rows: np.ndarray, weights: np.ndarray, annotations: Annotations, tio
     for video in np.unique(rows[:, 0]):
         for label in range(1, 4):
             mine = np.flatnonzero((rows[:, 0] == video) & (rows[:, 10] == label))
-            picked += mine[suppressed([tuple(rows[n, [4, 5, 8]]) for n in mine], round(tiou - 0.1, 6))].tolist()
+            picked += mine[
+                suppressed([tuple(rows[n, [4, 5, 8]]) for n in mine], round(tiou - 0.1, 6))
+            ].tolist()
     rows = rows[picked]
     rows = rows[np.argsort(-rows[:, 8], kind="stable")]
     values = []
@@ -252,12 +316,16 @@ def literal(rows: np.ndarray, weights: np.ndarray, annotations: Annotations, tio
             if r[10] == label + 1
         ]
         truth = list(annotations.of_class(label))
-        values.append(thumos_ap(thumos_flags(written, truth, list(annotations.ambiguous), tiou), len(truth)))
+        values.append(
+            thumos_ap(thumos_flags(written, truth, list(annotations.ambiguous), tiou), len(truth))
+        )
     return values
 
 
 @pytest.mark.parametrize("rounded", [True, False])
-def test_other_windows_in_the_authors_format_come_out_as_their_code_goes(rounded: bool, tmp_path: Path) -> None:
+def test_other_windows_in_the_authors_format_come_out_as_their_code_goes(
+    rounded: bool, tmp_path: Path
+) -> None:
     weights = np.random.default_rng(5).random((4, 3))
     weights[0, 1] = 0.0  # a length that a class never has: its windows stay, with score 0
     for seed in range(6):
@@ -268,15 +336,22 @@ def test_other_windows_in_the_authors_format_come_out_as_their_code_goes(rounded
         assert len(windows.videos) == 5
         assert np.isnan(windows.action).all()
         for tiou in (0.1, 0.3, 0.5):
-            found = detections_of(windows, prior_of(weights), overlap=overlap_for(tiou), rounded=rounded)
+            found = detections_of(
+                windows, prior_of(weights), overlap=overlap_for(tiou), rounded=rounded
+            )
             ap = evaluate(found, annotations, protocol="thumos14", tious=(tiou,)).thresholds[0].ap
-            np.testing.assert_allclose(ap, literal(rows, weights, annotations, tiou, rounded), rtol=0, atol=1e-12)
+            np.testing.assert_allclose(
+                ap, literal(rows, weights, annotations, tiou, rounded), rtol=0, atol=1e-12
+            )
 
 
 def test_rounding_is_that_of_print() -> None:
     found, _ = random_case(0, ties=False, n_detections=3)
     exact = dataclasses.replace(
-        found, start=np.array([0.25, 0.35, 1.15]), end=np.array([1.25, 2.449, 2.0]), score=np.array([0.1234567, 1e-7 / 3, 1.0])
+        found,
+        start=np.array([0.25, 0.35, 1.15]),
+        end=np.array([1.25, 2.449, 2.0]),
+        score=np.array([0.1234567, 1e-7 / 3, 1.0]),
     )
     written = as_written(exact)
     assert written.start.tolist() == [0.2, 0.3, 1.1]
@@ -321,6 +396,8 @@ def test_background_may_hold_anything(tmp_path: Path) -> None:
     savemat(tmp_path / "good.mat", {"seg_swin": rows})
     rows[rows[:, 10] == 0, 1:9] = np.nan
     savemat(tmp_path / "holes.mat", {"seg_swin": rows})
-    good, holes = (read_scnn_windows(tmp_path / name, annotations) for name in ("good.mat", "holes.mat"))
+    good, holes = (
+        read_scnn_windows(tmp_path / name, annotations) for name in ("good.mat", "holes.mat")
+    )
     assert 0 < len(good) < len(rows)
     assert (good.score.tolist(), good.videos) == (holes.score.tolist(), holes.videos)

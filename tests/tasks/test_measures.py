@@ -47,7 +47,9 @@ def root_harmonic(x: Vector, y: Vector) -> float:
 
 
 def cosine(x: Vector, y: Vector) -> float:
-    return ratio(dot(x, y), math.sqrt(math.fsum(a * a for a in x)) * math.sqrt(math.fsum(b * b for b in y)))
+    return ratio(
+        dot(x, y), math.sqrt(math.fsum(a * a for a in x)) * math.sqrt(math.fsum(b * b for b in y))
+    )
 
 
 def root_chi_square(x: Vector, y: Vector) -> float:
@@ -68,7 +70,10 @@ def euclidean(x: Vector, y: Vector) -> float:
 
 def jeffreys(x: Vector, y: Vector) -> float:
     both = entries(x, y)
-    return (math.fsum(a * log_ratio(a, b) for a, b in both) + math.fsum(b * log_ratio(b, a) for a, b in both)) / 2
+    return (
+        math.fsum(a * log_ratio(a, b) for a, b in both)
+        + math.fsum(b * log_ratio(b, a) for a, b in both)
+    ) / 2
 
 
 def root_maximum(x: Vector, y: Vector) -> float:
@@ -77,7 +82,10 @@ def root_maximum(x: Vector, y: Vector) -> float:
 
 def minimum(x: Vector, y: Vector) -> float:
     both = entries(x, y)
-    return ratio(math.fsum(min(a, b) for a, b in both), math.fsum(a for a, _ in both) * math.fsum(b for _, b in both))
+    return ratio(
+        math.fsum(min(a, b) for a, b in both),
+        math.fsum(a for a, _ in both) * math.fsum(b for _, b in both),
+    )
 
 
 # In the order of the paper's table 3.
@@ -180,16 +188,26 @@ def test_blocks_give_what_all_pairs_at_once_give(monkeypatch: pytest.MonkeyPatch
     told: list[int] = []
     whole = measure_pairs(rows, pairs, on_progress=told.append)
     assert told == [101]
-    expected = np.stack([m.compute(rows[pairs[:, 0]].astype(float), rows[pairs[:, 1]].astype(float)) for m in MEASURES], axis=1)
+    expected = np.stack(
+        [
+            m.compute(rows[pairs[:, 0]].astype(float), rows[pairs[:, 1]].astype(float))
+            for m in MEASURES
+        ],
+        axis=1,
+    )
     np.testing.assert_array_equal(whole, expected)
     monkeypatch.setattr("featx.tasks.similarity._measures._BLOCK", 4 * DIMS)
     told.clear()
     # NumPy adds up a row alone and a row among others in different orders.
-    np.testing.assert_allclose(measure_pairs(rows, pairs, on_progress=told.append), whole, rtol=CLOSE)
+    np.testing.assert_allclose(
+        measure_pairs(rows, pairs, on_progress=told.append), whole, rtol=CLOSE
+    )
     assert told == [*range(4, 101, 4), 101]
 
 
-def test_rows_wider_than_a_block_are_taken_a_pair_at_a_time(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_rows_wider_than_a_block_are_taken_a_pair_at_a_time(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
     monkeypatch.setattr("featx.tasks.similarity._measures._BLOCK", 8)
     rows = np.eye(3, 20, dtype=np.float32)
     found = measure_pairs(rows, np.array([[0, 0], [0, 1], [2, 1]]))
@@ -212,7 +230,14 @@ def test_memory_is_the_rows_and_a_few_blocks() -> None:
 
 def test_measures_are_finite_for_whatever_is() -> None:
     rng = np.random.default_rng(1)
-    rows = np.concatenate([rng.normal(size=(5, 6)), np.zeros((1, 6)), 1e-38 * rng.random((2, 6)), 1e15 * rng.normal(size=(2, 6))])
+    rows = np.concatenate(
+        [
+            rng.normal(size=(5, 6)),
+            np.zeros((1, 6)),
+            1e-38 * rng.random((2, 6)),
+            1e15 * rng.normal(size=(2, 6)),
+        ]
+    )
     pairs = np.stack(np.meshgrid(np.arange(10), np.arange(10)), axis=-1).reshape(-1, 2)
     assert np.isfinite(measure_pairs(rows.astype(np.float32), pairs)).all()
 

@@ -27,7 +27,16 @@ from featx.store.file import FeatureStore
 from featx.tasks._time import clock, seconds_of
 from featx.tasks.cli.search import index as index_command
 from featx.tasks.cli.search import search as search_command
-from featx.tasks.retrieval import SearchResult, _faiss, _folder, _index, _nearest, _place, index, search
+from featx.tasks.retrieval import (
+    SearchResult,
+    _faiss,
+    _folder,
+    _index,
+    _nearest,
+    _place,
+    index,
+    search,
+)
 from featx.tasks.retrieval._rows import Stored, unit
 from featx.video.source import Source
 from featx.video.thumbnails import spread, thumbnails
@@ -38,15 +47,33 @@ Rows = Mapping[str, np.ndarray]
 
 def clips(n: int, seed: int, dims: int = DIMS) -> np.ndarray:
     """Rows as a network's: not negative, each its own."""
-    return np.maximum(np.random.default_rng(seed).standard_normal((n, dims)), 0).astype(np.float32) + 0.01
+    return (
+        np.maximum(np.random.default_rng(seed).standard_normal((n, dims)), 0).astype(np.float32)
+        + 0.01
+    )
 
 
-def feature_file(path: Path, videos: Rows, *, stride: int = 16, paths: Mapping[str, Path] | None = None, seed: int = 0) -> Path:
+def feature_file(
+    path: Path,
+    videos: Rows,
+    *,
+    stride: int = 16,
+    paths: Mapping[str, Path] | None = None,
+    seed: int = 0,
+) -> Path:
     """Write a feature file with these rows of pool5, a wider layer and prob; clips of 16 frames, 25 a second."""
     sources = {i: str((paths or {}).get(i, path.parent / f"{i}.mp4")) for i in videos}
-    content = {i: {"path": source, "fingerprint": Source("", source).fingerprint() or f"of {i}"} for i, source in sources.items()}
-    layers = {i: {"wide": np.repeat(rows, 2, axis=1), "pool5": rows, "prob": rows[:, :3]} for i, rows in videos.items()}
-    write_features(path, layers, attrs=content, weights={"name": "random", "sha256": None, "seed": seed})
+    content = {
+        i: {"path": source, "fingerprint": Source("", source).fingerprint() or f"of {i}"}
+        for i, source in sources.items()
+    }
+    layers = {
+        i: {"wide": np.repeat(rows, 2, axis=1), "pool5": rows, "prob": rows[:, :3]}
+        for i, rows in videos.items()
+    }
+    write_features(
+        path, layers, attrs=content, weights={"name": "random", "sha256": None, "seed": seed}
+    )
     if stride != 16:
         with h5py.File(path, "a") as file:
             for video_id, rows in videos.items():
@@ -66,14 +93,18 @@ def out(tmp_path: Path, many: Rows) -> Path:
     return feature_file(tmp_path / "out.h5", many)
 
 
-def brute_force(videos: Rows, query: np.ndarray, without: str, k: int) -> list[tuple[str, int, float]]:
+def brute_force(
+    videos: Rows, query: np.ndarray, without: str, k: int
+) -> list[tuple[str, int, float]]:
     """The k clips most like a row, by float64 products of rows normalised in float64."""
     query = query.astype(np.float64) / np.linalg.norm(query.astype(np.float64))
     found = []
     for video_id, rows in videos.items():
         wide = rows.astype(np.float64)
         cosines = wide @ query / np.linalg.norm(wide, axis=1)
-        found += [(video_id, clip, float(c)) for clip, c in enumerate(cosines) if video_id != without]
+        found += [
+            (video_id, clip, float(c)) for clip, c in enumerate(cosines) if video_id != without
+        ]
     return sorted(found, key=lambda each: -each[2])[:k]
 
 
@@ -81,22 +112,35 @@ def told(result: SearchResult) -> list[tuple[str, int | None, float]]:
     return [(hit.video, hit.clip, hit.cosine) for hit in result.hits]
 
 
-def same(found: list[tuple[str, int | None, float]], expected: list[tuple[str, int, float]]) -> None:
+def same(
+    found: list[tuple[str, int | None, float]], expected: list[tuple[str, int, float]]
+) -> None:
     assert [each[:2] for each in found] == [each[:2] for each in expected]
     # Rows are stored in float32: each of two vectors of length 1 is off by 6e-8 of it.
-    np.testing.assert_allclose([each[2] for each in found], [each[2] for each in expected], atol=3e-7)
+    np.testing.assert_allclose(
+        [each[2] for each in found], [each[2] for each in expected], atol=3e-7
+    )
 
 
 def test_what_is_found_is_what_plain_products_find(out: Path, many: Rows) -> None:
     result = search(out, "v07", at="0:01.0", k=25, per_video=0)
     same(told(result), brute_force(many, many["v07"][1], "v07", 25))
     assert [hit.rank for hit in result.hits] == list(range(1, 26))
-    assert (result.left_out, result.exact, result.recall, result.layer) == (["v07"], True, None, "pool5")
+    assert (result.left_out, result.exact, result.recall, result.layer) == (
+        ["v07"],
+        True,
+        None,
+        "pool5",
+    )
     first = result.hits[0]
     assert first.clip is not None
     assert first.frames == (16 * first.clip, 16 * first.clip + 16)
     assert first.times == (pytest.approx(first.frames[0] / 25), pytest.approx(first.frames[1] / 25))
-    assert (result.query.times, result.query.clips, result.query.computed) == ((16 / 25, 32 / 25), 1, False)
+    assert (result.query.times, result.query.clips, result.query.computed) == (
+        (16 / 25, 32 / 25),
+        1,
+        False,
+    )
 
 
 def test_the_querys_own_clips_can_be_asked_for(out: Path) -> None:
@@ -114,19 +158,31 @@ def test_videos_are_compared_by_their_means(out: Path) -> None:
     with FeatureStore(out) as store:
         means = store.video_level("pool5").astype(np.float64)
         order = [i for i in np.argsort(-(means @ means[3])) if i != 3][:5]
-        expected = [(store.ids[i], None, pytest.approx(means[i] @ means[3], abs=3e-7)) for i in order]
+        expected = [
+            (store.ids[i], None, pytest.approx(means[i] @ means[3], abs=3e-7)) for i in order
+        ]
     assert told(search(out, "v03", k=5, videos=True)) == expected
 
 
 def test_another_layer_has_its_own_index(out: Path, many: Rows) -> None:
     search(out, "v01")
     prob = {name: rows[:, :3] for name, rows in many.items()}
-    same(told(search(out, "v01", at=0, k=7, per_video=0, layer="prob")), brute_force(prob, prob["v01"][0], "v01", 7))
-    assert sorted(path.name for path in (out.parent / "out.h5.index").iterdir()) == ["pool5", "prob"]
+    same(
+        told(search(out, "v01", at=0, k=7, per_video=0, layer="prob")),
+        brute_force(prob, prob["v01"][0], "v01", 7),
+    )
+    assert sorted(path.name for path in (out.parent / "out.h5.index").iterdir()) == [
+        "pool5",
+        "prob",
+    ]
 
 
 def test_a_video_does_not_fill_the_list(tmp_path: Path) -> None:
-    rows = {"long": np.repeat(clips(1, 1), 300, axis=0), "query": clips(1, 1), **{f"o{i}": clips(2, 9 + i) for i in range(5)}}
+    rows = {
+        "long": np.repeat(clips(1, 1), 300, axis=0),
+        "query": clips(1, 1),
+        **{f"o{i}": clips(2, 9 + i) for i in range(5)},
+    }
     out = feature_file(tmp_path / "out.h5", rows, stride=8)
     found = [(hit.video, hit.clip) for hit in search(out, "query", k=6).hits]
     # Of equal clips the first in time; the second overlaps it, for it begins half a clip later.
@@ -166,7 +222,9 @@ def test_only_new_rows_are_read(tmp_path: Path, many: Rows) -> None:
     feature_file(out, many)
     with h5py.File(out, "a") as file:
         for i in range(5):
-            file[f"v{i:02d}/pool5"][1:] = np.nan  # whoever reads them complains; the first is compared
+            file[f"v{i:02d}/pool5"][1:] = (
+                np.nan
+            )  # whoever reads them complains; the first is compared
     assert index(out).added == 15
     with pytest.raises(FeatxError, match="not finite"):
         index(out, index=tmp_path / "elsewhere")
@@ -193,7 +251,10 @@ def test_what_is_gone_or_other_is_built_anew(tmp_path: Path, many: Rows) -> None
     assert (done.why, done.done, done.added) == ("'v02' is other now", "built", 20)
     feature_file(out, many, seed=1)
     assert "weights.seed is 0 there and 1 here" in index(out).why
-    same(told(search(out, "v02", at=0, k=5, per_video=0)), brute_force(many, many["v02"][0], "v02", 5))
+    same(
+        told(search(out, "v02", at=0, k=5, per_video=0)),
+        brute_force(many, many["v02"][0], "v02", 5),
+    )
 
 
 def test_other_rows_of_the_same_videos_are_found(tmp_path: Path, many: Rows) -> None:
@@ -201,11 +262,16 @@ def test_other_rows_of_the_same_videos_are_found(tmp_path: Path, many: Rows) -> 
     index(out)
     other = {name: clips(len(rows), 500 + n) for n, (name, rows) in enumerate(many.items())}
     feature_file(out, other)
-    same(told(search(out, "v02", at=0, k=5, per_video=0)), brute_force(other, other["v02"][0], "v02", 5))
+    same(
+        told(search(out, "v02", at=0, k=5, per_video=0)),
+        brute_force(other, other["v02"][0], "v02", 5),
+    )
     assert index(out).done == "nothing"
 
 
-def test_a_copy_of_the_file_needs_no_other_index(out: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_copy_of_the_file_needs_no_other_index(
+    out: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     index(out)
     os.utime(out, ns=(1, 1))
     result = search(out, "v00")
@@ -222,11 +288,15 @@ def _manifest(out: Path) -> dict:
     return json.loads((Path(f"{out}.index") / "pool5" / "manifest.json").read_text())
 
 
-@pytest.mark.parametrize("damage", ["rows shorter", "rows other", "table", "manifest", "cells", "gone"])
+@pytest.mark.parametrize(
+    "damage", ["rows shorter", "rows other", "table", "manifest", "cells", "gone"]
+)
 def test_a_damaged_index_is_built_anew(out: Path, damage: str, many: Rows) -> None:
     index(out, exact=damage != "cells")
     folder = Path(f"{out}.index") / "pool5"
-    name = {"table": "videos-1.npz", "manifest": "manifest.json", "cells": "cells-1.faiss"}.get(damage, "rows-1.f32")
+    name = {"table": "videos-1.npz", "manifest": "manifest.json", "cells": "cells-1.faiss"}.get(
+        damage, "rows-1.f32"
+    )
     content = (folder / name).read_bytes()
     if damage == "gone":
         (folder / name).unlink()
@@ -244,7 +314,9 @@ def test_a_damaged_index_is_built_anew(out: Path, damage: str, many: Rows) -> No
 
 def _files(out: Path) -> set[str]:
     manifest = _manifest(out)
-    named = {segment[kind] for segment in manifest["segments"] for kind in ("rows", "means", "table")}
+    named = {
+        segment[kind] for segment in manifest["segments"] for kind in ("rows", "means", "table")
+    }
     return named | ({manifest["cells"]["file"]} if manifest["cells"] else set())
 
 
@@ -269,7 +341,9 @@ def test_killed_before_its_end_the_old_index_stays(out: Path, many: Rows) -> Non
     index(out)
     before = _manifest(out)
     feature_file(out, {**many, "new": clips(4, 77)})
-    killed = subprocess.run([sys.executable, "-c", KILLED, out], capture_output=True, text=True, timeout=60)
+    killed = subprocess.run(
+        [sys.executable, "-c", KILLED, out], capture_output=True, text=True, timeout=60
+    )
     assert killed.returncode == -signal.SIGKILL, killed.stderr
     folder = Path(f"{out}.index") / "pool5"
     assert (folder / "rows-2.f32").exists()
@@ -281,7 +355,9 @@ def test_killed_before_its_end_the_old_index_stays(out: Path, many: Rows) -> Non
     assert set(os.listdir(folder)) == {"lock", "manifest.json", *_files(out)}
 
 
-def test_an_error_leaves_what_was_there(out: Path, many: Rows, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_an_error_leaves_what_was_there(
+    out: Path, many: Rows, monkeypatch: pytest.MonkeyPatch
+) -> None:
     index(out)
     before = _files(out)
     feature_file(out, {**many, "v01": clips(4, 77)})
@@ -308,7 +384,9 @@ def test_a_second_run_stops(out: Path) -> None:
 def test_too_little_room_is_said_before(out: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     with monkeypatch.context() as patch:
         patch.setattr(_place, "free_memory", lambda: 1e6)
-        with pytest.raises(UsageError, match=r"takes 537 MB of memory and 1 MB are free: index a narrower layer"):
+        with pytest.raises(
+            UsageError, match=r"takes 537 MB of memory and 1 MB are free: index a narrower layer"
+        ):
             index(out, exact=False)
         assert index(out, exact=True).done == "built"
     real = os.statvfs
@@ -317,7 +395,9 @@ def test_too_little_room_is_said_before(out: Path, monkeypatch: pytest.MonkeyPat
         f_bavail, f_frsize = 1, 512
 
     with monkeypatch.context() as patch:
-        patch.setattr(os, "statvfs", lambda where: Full() if str(where).endswith("wide") else real(where))
+        patch.setattr(
+            os, "statvfs", lambda where: Full() if str(where).endswith("wide") else real(where)
+        )
         with pytest.raises(UsageError, match="the index of wide takes 0 MB and 0 MB are free"):
             index(out, layer="wide")
 
@@ -333,7 +413,10 @@ def test_too_little_room_is_said_before(out: Path, monkeypatch: pytest.MonkeyPat
         ({"query": "v00", "per_video": -1}, "clips of a video are -1"),
         ({"query": "v00", "layer": "pool"}, "no layer 'pool' .* did you mean pool5"),
         ({"query": "v00", "html": "/"}, "give a name that ends in .html"),
-        ({"query": "v00", "html": "query.avi"}, "cannot write a page to query.avi: give a name that ends in .html"),
+        (
+            {"query": "v00", "html": "query.avi"},
+            "cannot write a page to query.avi: give a name that ends in .html",
+        ),
     ],
 )
 def test_wrong_usage(out: Path, arguments: dict, why: str) -> None:
@@ -359,7 +442,9 @@ def stored(tmp_path: Path, rows: np.ndarray) -> Stored:
     return Stored([(tmp_path / "a", half), (tmp_path / "b", len(rows) - half)], rows.shape[1])
 
 
-def test_recall_is_the_share_of_what_is_truly_nearest(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_recall_is_the_share_of_what_is_truly_nearest(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     """With a search that finds even rows only, recall is the share of even rows among the true ones."""
     rows = unit(clips(400, 3))
     firsts = np.arange(0, 401, 8)
@@ -400,7 +485,9 @@ def test_cells_find_what_they_promise(tmp_path: Path) -> None:
         own = (i // 10 * 10, i // 10 * 10 + 10)
         cosines, numbers, _ = near(rows[i], 80, [own])
         assert not np.any((numbers >= own[0]) & (numbers < own[1]))
-        np.testing.assert_allclose(cosines, rows[numbers].astype(np.float64) @ rows[i].astype(np.float64), atol=1e-12)
+        np.testing.assert_allclose(
+            cosines, rows[numbers].astype(np.float64) @ rows[i].astype(np.float64), atol=1e-12
+        )
         true = rows @ rows[i]
         true[own[0] : own[1]] = -1
         found.append(len(set(numbers[:10]) & set(np.argsort(-true)[:10])) / 10)
@@ -416,8 +503,14 @@ def test_an_index_in_cells_says_its_recall(out: Path, many: Rows) -> None:
     assert (result.exact, result.recall) == (False, done.recall)
     same(told(result), brute_force(many, many["v02"][0], "v02", 5))
     # Everything but the query's own video, through all cells.
-    assert len(search(out, "v02", k=1000, per_video=0).hits) == sum(len(rows) for name, rows in many.items() if name != "v02")
-    assert (index(out).done, index(out, exact=True).exact, index(out).exact) == ("nothing", True, True)
+    assert len(search(out, "v02", k=1000, per_video=0).hits) == sum(
+        len(rows) for name, rows in many.items() if name != "v02"
+    )
+    assert (index(out).done, index(out, exact=True).exact, index(out).exact) == (
+        "nothing",
+        True,
+        True,
+    )
 
 
 def test_the_way_of_searching_goes_by_size(out: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -425,7 +518,9 @@ def test_the_way_of_searching_goes_by_size(out: Path, monkeypatch: pytest.Monkey
     assert not index(out).exact
 
 
-def test_many_additions_become_one(tmp_path: Path, many: Rows, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_many_additions_become_one(
+    tmp_path: Path, many: Rows, monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.setattr(_index, "MOST_SEGMENTS", 2)
     for n in (1, 2, 3):
         done = index(feature_file(tmp_path / "out.h5", dict(list(many.items())[:n])))
@@ -471,7 +566,13 @@ def test_times_as_they_are_written(text: str | float, seconds: float | None) -> 
 
 
 def test_times_as_they_are_shown() -> None:
-    assert [clock(t) for t in (0, 12.54, 59.96, 3599.99, 3723.4)] == ["0:00.0", "0:12.5", "1:00.0", "1:00:00.0", "1:02:03.4"]
+    assert [clock(t) for t in (0, 12.54, 59.96, 3599.99, 3723.4)] == [
+        "0:00.0",
+        "0:12.5",
+        "1:00.0",
+        "1:00:00.0",
+        "1:02:03.4",
+    ]
 
 
 def test_thumbnails_are_the_frames_of_the_clip(tmp_path: Path) -> None:
@@ -515,7 +616,11 @@ def test_the_page_holds_everything_and_runs_nothing(tmp_path: Path) -> None:
     out = feature_file(
         tmp_path / "out.h5",
         {ODD: clips(2, 1), "changed": clips(2, 2), "gone": clips(2, 3), "query": clips(2, 4)},
-        paths={ODD: video, "changed": changed, "query": video.rename(tmp_path / f"{ODD}.mp4").parent / f"{ODD}.mp4"},
+        paths={
+            ODD: video,
+            "changed": changed,
+            "query": video.rename(tmp_path / f"{ODD}.mp4").parent / f"{ODD}.mp4",
+        },
     )
     video = tmp_path / f"{ODD}.mp4"
     with h5py.File(out, "a") as file:
@@ -526,16 +631,24 @@ def test_the_page_holds_everything_and_runs_nothing(tmp_path: Path) -> None:
     text = (tmp_path / "sub" / "page.html").read_text(encoding="utf-8")
     read = Read(text)
     assert not {"script", "link", "iframe", "a", "b"} & set(read.tags)
-    assert not re.search(r"https?:|//[a-z]|url\(|@import| on\w+=", re.sub(r"base64,[A-Za-z0-9+/=]*", "", text))
+    assert not re.search(
+        r"https?:|//[a-z]|url\(|@import| on\w+=", re.sub(r"base64,[A-Za-z0-9+/=]*", "", text)
+    )
     sources = [value for tag, name, value in read.attributes if tag == "img" and name == "src"]
-    assert len(sources) == 4 * 3  # the query's clip, and both clips of the one video that is as it was
-    assert all(value is not None and value.startswith("data:image/jpeg;base64,") for value in sources)
+    assert (
+        len(sources) == 4 * 3
+    )  # the query's clip, and both clips of the one video that is as it was
+    assert all(
+        value is not None and value.startswith("data:image/jpeg;base64,") for value in sources
+    )
     alts = [value for tag, name, value in read.attributes if tag == "img" and name == "alt"]
     assert any(value == f"frame 1 of 4: {ODD}, 0:00.0-0:00.6" for value in alts)
     assert ODD in read.texts
     assert f"{tmp_path}/{ODD}.mp4" in read.texts
     assert read.texts.count("no picture: the video is not there any more") == 2
-    assert read.texts.count("no picture: the video was changed since its features were extracted") == 2
+    assert (
+        read.texts.count("no picture: the video was changed since its features were extracted") == 2
+    )
     assert len([note for note in result.notes if "no picture of" in note]) == 2
     before = text
     search(out, "query", html=tmp_path / "sub" / "page.html", per_video=0)
@@ -556,14 +669,22 @@ def test_a_page_takes_any_text() -> None:
 def test_commands(out: Path, tmp_path: Path) -> None:
     runner = CliRunner()
     built = runner.invoke(index_command, [str(out)])
-    assert re.search(r"indexing pool5, 12 numbers a clip, .* 20 videos to read, 100 clips in all", built.stderr)
+    assert re.search(
+        r"indexing pool5, 12 numbers a clip, .* 20 videos to read, 100 clips in all", built.stderr
+    )
     assert "pool5 of 100 clips of 20 videos; exhaustive search" in built.stdout
-    assert json.loads(runner.invoke(index_command, [str(out), "--json"]).stdout)["done"] == "nothing"
+    assert (
+        json.loads(runner.invoke(index_command, [str(out), "--json"]).stdout)["done"] == "nothing"
+    )
     found = runner.invoke(search_command, [str(out), "v03", "--at", "1s", "-k", "4"])
     lines = found.stdout.splitlines()
     assert lines[0] == "query: v03, clip 0:00.6-0:01.3"
     assert lines[1] == "left out, as the query itself: v03"
     assert [line.split()[0] for line in lines[5:9]] == ["1", "2", "3", "4"]
     page = tmp_path / "page.html"
-    shown = json.loads(runner.invoke(search_command, [str(out), "v03", "--videos", "--json", "--html", str(page)]).stdout)
+    shown = json.loads(
+        runner.invoke(
+            search_command, [str(out), "v03", "--videos", "--json", "--html", str(page)]
+        ).stdout
+    )
     assert (len(shown["hits"]), shown["query"]["clips"], page.exists()) == (10, 6, True)

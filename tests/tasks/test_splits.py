@@ -10,15 +10,33 @@ from featx.errors import FeatxError, UsageError
 from featx.tasks._features import open_features
 from featx.tasks._splits import check_split, labels_of, load_splits
 
-ROWS = [(f"{name}/{side}{i}.avi", name, side) for name in "ab" for side in ("train", "test") for i in range(2)]
-TRAINED = {"dataset": "set", "split": 1, "subset": "train", "videos": 4, "absent": 0, "chosen_on": None}
+ROWS = [
+    (f"{name}/{side}{i}.avi", name, side)
+    for name in "ab"
+    for side in ("train", "test")
+    for i in range(2)
+]
+TRAINED = {
+    "dataset": "set",
+    "split": 1,
+    "subset": "train",
+    "videos": 4,
+    "absent": 0,
+    "chosen_on": None,
+}
 
 
 def features_of(folder, rows, *, weights=None, fingerprints=None):
     ids = [path.removesuffix(".avi") for path, *_ in rows]
-    more = {} if weights is None else {"weights": {"name": "mine", "sha256": "1" * 64, "seed": None, **weights}}
+    more = (
+        {}
+        if weights is None
+        else {"weights": {"name": "mine", "sha256": "1" * 64, "seed": None, **weights}}
+    )
     attrs = {i: {"fingerprint": text} for i, text in (fingerprints or {}).items()}
-    return write_features(folder / "f.h5", {i: {"pool5": np.ones((1, 3))} for i in ids}, attrs=attrs, **more)
+    return write_features(
+        folder / "f.h5", {i: {"pool5": np.ones((1, 3))} for i in ids}, attrs=attrs, **more
+    )
 
 
 def split_of(folder, rows, header=("path", "label", "split")):
@@ -37,11 +55,15 @@ def test_a_sound_split_passes_and_says_nothing(tmp_path):
 def test_an_official_dataset_has_all_its_splits(tmp_path):
     from featx.synthetic.layouts import write_dataset as write_videos
 
-    write_videos("hmdb51", tmp_path, classes=["move_left", "grow"], per_class=6, seconds=0.2, size=(32, 32))
+    write_videos(
+        "hmdb51", tmp_path, classes=["move_left", "grow"], per_class=6, seconds=0.2, size=(32, 32)
+    )
     splits = load_splits("hmdb51", root=tmp_path / "hmdb51")
     assert [each.test.split for each in splits] == [1, 2, 3]
     assert all(each.official and each.train.subset == "train" for each in splits)
-    assert [each.test.split for each in load_splits("hmdb51", root=tmp_path / "hmdb51", split=2)] == [2]
+    assert [
+        each.test.split for each in load_splits("hmdb51", root=tmp_path / "hmdb51", split=2)
+    ] == [2]
     with pytest.raises(UsageError, match="split is 4, and hmdb51 has splits 1 to 3"):
         load_splits("hmdb51", root=tmp_path / "hmdb51", split=4)
 
@@ -58,7 +80,9 @@ def test_a_group_on_both_sides_is_refused_within_a_class(tmp_path):
     rows = [(path, name, side, groups[side][i % 2]) for i, (path, name, side) in enumerate(ROWS)]
     check_split(split_of(tmp_path, rows, header), [])
     rows[2] = (*rows[2][:3], "g2")
-    with pytest.raises(FeatxError, match=r"a/test0 and a/train1 are of one group, g2, on both sides of set split 1"):
+    with pytest.raises(
+        FeatxError, match=r"a/test0 and a/train1 are of one group, g2, on both sides of set split 1"
+    ):
         check_split(split_of(tmp_path, rows, header), [])
 
 
@@ -84,7 +108,10 @@ def test_a_checkpoint_that_saw_the_test_videos_is_refused(tmp_path, subset):
     path = features_of(tmp_path, ROWS, weights={"trained_on": {**TRAINED, "subset": subset}})
     split = split_of(tmp_path, ROWS)
     with open_features(path) as features:
-        with pytest.raises(UsageError, match=r"shares videos with set split 1, test: give --split 1, .*--allow-trained-on"):
+        with pytest.raises(
+            UsageError,
+            match=r"shares videos with set split 1, test: give --split 1, .*--allow-trained-on",
+        ):
             check_split(split, [features])
         (note,) = check_split(split, [features], allow_trained_on=True)
     assert note.endswith("the accuracy is no measurement of videos that it has not seen")
@@ -103,21 +130,32 @@ def test_a_checkpoint_of_another_split_is_refused(tmp_path):
 def test_its_own_split_s_training_side_and_other_datasets_are_told_or_nothing(tmp_path):
     split = split_of(tmp_path, ROWS)
     with open_features(features_of(tmp_path, ROWS, weights={"trained_on": TRAINED})) as features:
-        assert check_split(split, [features]) == ["the checkpoint of pool5 of res3d (mine) was trained on set split 1, train"]
+        assert check_split(split, [features]) == [
+            "the checkpoint of pool5 of res3d (mine) was trained on set split 1, train"
+        ]
     (tmp_path / "f.h5").unlink()
-    with open_features(features_of(tmp_path, ROWS, weights={"trained_on": {**TRAINED, "dataset": "ucf101"}})) as features:
+    with open_features(
+        features_of(tmp_path, ROWS, weights={"trained_on": {**TRAINED, "dataset": "ucf101"}})
+    ) as features:
         assert check_split(split, [features]) == []
 
 
 @pytest.mark.parametrize("sides", [("train", "test"), ("test", "train")])
-@pytest.mark.parametrize("parts", [(("0", "5"), ("5", "9")), (("", ""), ("5", "9")), (("5", "9"), ("", ""))])
+@pytest.mark.parametrize(
+    "parts", [(("0", "5"), ("5", "9")), (("", ""), ("5", "9")), (("5", "9"), ("", ""))]
+)
 def test_parts_of_one_video_are_on_one_side(tmp_path, sides, parts):
     header = ("path", "label", "split", "start", "end")
     whole = [(*row, "", "") for row in ROWS]
     both = [("a/cut.avi", "a", side, *part) for side, part in zip(sides, parts, strict=True)]
-    with pytest.raises(FeatxError, match=r"a/cut(#2)? is on both sides of set split 1, a/cut(#2)? being of the same video: take"):
+    with pytest.raises(
+        FeatxError,
+        match=r"a/cut(#2)? is on both sides of set split 1, a/cut(#2)? being of the same video: take",
+    ):
         check_split(split_of(tmp_path, [*whole, *both], header), [])
-    check_split(split_of(tmp_path, [*whole, both[0], (*both[1][:2], sides[0], *parts[1])], header), [])
+    check_split(
+        split_of(tmp_path, [*whole, both[0], (*both[1][:2], sides[0], *parts[1])], header), []
+    )
 
 
 def test_a_projection_that_was_fitted_on_test_videos_is_told(tmp_path):
@@ -130,11 +168,18 @@ def test_a_projection_that_was_fitted_on_test_videos_is_told(tmp_path):
             "sha256": "0",
             "fitted_on": {"dataset": "set", "split": 1, "subset": "train"} | on,
         }
-        path = write_features(tmp_path / "p.h5", {r[0][:-4]: {"pool5": np.ones((1, 3))} for r in ROWS}, projection=projection)
+        path = write_features(
+            tmp_path / "p.h5",
+            {r[0][:-4]: {"pool5": np.ones((1, 3))} for r in ROWS},
+            projection=projection,
+        )
         with open_features(path) as features:
             return [note for note in check_split(split, [features]) if "projection" in note]
 
     assert notes() == notes(dataset="other", split=2) == notes(layer="prob", split=2) == []
     for on in ({"split": 2}, {"subset": "test"}):
         (note,) = notes(**on)
-        assert "which shares videos with set split 1, test: it has seen them, though not their labels" in note
+        assert (
+            "which shares videos with set split 1, test: it has seen them, though not their labels"
+            in note
+        )

@@ -38,7 +38,11 @@ def data(tmp_path_factory: pytest.TempPathFactory) -> Path:
     root = tmp_path_factory.mktemp("data") / "hmdb51"
     settings = Settings(classes=CLASSES, per_class=20, seconds=1.0, fps=25.0, size=(32, 32), seed=0)
     plan = hmdb51.plan(settings)
-    for path, content in {**plan.files, GENERATED: b"generated\n", **{v.path: b"" for v in plan.videos}}.items():
+    for path, content in {
+        **plan.files,
+        GENERATED: b"generated\n",
+        **{v.path: b"" for v in plan.videos},
+    }.items():
         (root / path).parent.mkdir(parents=True, exist_ok=True)
         (root / path).write_bytes(content)
     ids = sorted(Path(v.path).with_suffix("").as_posix() for v in plan.videos)
@@ -46,7 +50,15 @@ def data(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return root.parent
 
 
-def features_of(path: Path, ids: Sequence[str], *, seed: int = 0, spread: float = 2.5, dims: int = DIMS, **settings: Any) -> Path:
+def features_of(
+    path: Path,
+    ids: Sequence[str],
+    *,
+    seed: int = 0,
+    spread: float = 2.5,
+    dims: int = DIMS,
+    **settings: Any,
+) -> Path:
     """Write features that lie around a centre a class, the name of the folder, with 2 or 3 clips a video."""
     path.parent.mkdir(parents=True, exist_ok=True)
     names = sorted({Path(i).parent.name for i in ids})
@@ -65,31 +77,46 @@ def features(data: Path) -> Path:
     return data / "hmdb51" / "features" / "res3d.h5"
 
 
-def by_hand(data: Path, file: Path, split: int, layer: str = "res5b") -> tuple[list[str], list[str], list[str]]:
+def by_hand(
+    data: Path, file: Path, split: int, layer: str = "res5b"
+) -> tuple[list[str], list[str], list[str]]:
     """The test videos of a split, their classes and what scikit-learn takes them for, with no code of featx."""
     from sklearn.svm import LinearSVC
 
     sides: dict[str, list[tuple[str, str]]] = {"1": [], "2": [], "0": []}
     for name in CLASSES:
-        for line in (data / "hmdb51" / LISTS / f"{name}_test_split{split}.txt").read_text().splitlines():
+        for line in (
+            (data / "hmdb51" / LISTS / f"{name}_test_split{split}.txt").read_text().splitlines()
+        ):
             video, use = line.split()
             sides[use].append((name, Path(video).stem))
     with h5py.File(file) as h5:
 
         def rows(side: str) -> np.ndarray:
-            means = np.stack([h5[f"videos/{name}/{video}/{layer}"][()].mean(axis=0) for name, video in sides[side]])
+            means = np.stack(
+                [
+                    h5[f"videos/{name}/{video}/{layer}"][()].mean(axis=0)
+                    for name, video in sides[side]
+                ]
+            )
             return means / np.linalg.norm(means, axis=1, keepdims=True)
 
         found = LinearSVC(dual=False, tol=1e-8).fit(rows("1"), [name for name, _ in sides["1"]])
         predicted = found.predict(rows("2"))
-    return [f"{name}/{video}" for name, video in sides["2"]], [name for name, _ in sides["2"]], predicted.tolist()
+    return (
+        [f"{name}/{video}" for name, video in sides["2"]],
+        [name for name, _ in sides["2"]],
+        predicted.tolist(),
+    )
 
 
 # ---------------------------------------------------------------- the protocol
 
 
 @pytest.mark.parametrize("layer", ["res5b", "pool5"])
-def test_predictions_are_those_of_scikit_learn_from_scratch(data: Path, features: Path, layer: str) -> None:
+def test_predictions_are_those_of_scikit_learn_from_scratch(
+    data: Path, features: Path, layer: str
+) -> None:
     found = svm("hmdb51", features, layers=layer, root=data / "hmdb51")
     assert [each.split for each in found.splits] == [1, 2, 3]
     accuracies = []
@@ -116,28 +143,47 @@ def test_shuffled_labels_bring_it_to_chance(tmp_path: Path, seed: int) -> None:
     labels = np.arange(320) % 4
     rows = clustered(labels.tolist(), 60, seed=seed)
     ids = [f"v{i:03d}" for i in range(320)]
-    file = write_features(tmp_path / "f.h5", {i: {"pool5": row} for i, row in zip(ids, rows, strict=True)})
+    file = write_features(
+        tmp_path / "f.h5", {i: {"pool5": row} for i, row in zip(ids, rows, strict=True)}
+    )
     sides = ["train" if i < 160 else "test" for i in range(320)]
 
     def right(classes: np.ndarray, name: str) -> int:
-        listed = [(f"{i}.avi", f"class{label}", side) for i, label, side in zip(ids, classes, sides, strict=True)]
-        return int(svm(write_dataset(tmp_path / name / "d.csv", listed), file).splits[0].right.sum())
+        listed = [
+            (f"{i}.avi", f"class{label}", side)
+            for i, label, side in zip(ids, classes, sides, strict=True)
+        ]
+        return int(
+            svm(write_dataset(tmp_path / name / "d.csv", listed), file).splits[0].right.sum()
+        )
 
     low, high = binom.interval(0.999, 160, 1 / 4)
     assert low <= right(np.random.default_rng(seed).permutation(labels), "shuffled") <= high
     assert right(labels, "true") > 150
 
 
-def test_the_test_side_reaches_nothing_that_is_fitted(data: Path, features: Path, tmp_path: Path) -> None:
+def test_the_test_side_reaches_nothing_that_is_fitted(
+    data: Path, features: Path, tmp_path: Path
+) -> None:
     """Other rows of the test videos leave the SVM as it is, C chosen or not, to the bit."""
     tested = set(by_hand(data, features, 1)[0])
     with h5py.File(features) as h5:
         ids = [each.decode() for each in h5[".videos"][()]]
         rng = np.random.default_rng(0)
-        videos = {i: {"res5b": rng.random((2, DIMS)) if i.removeprefix("videos/") in tested else h5[i]["res5b"][()]} for i in ids}
+        videos = {
+            i: {
+                "res5b": rng.random((2, DIMS))
+                if i.removeprefix("videos/") in tested
+                else h5[i]["res5b"][()]
+            }
+            for i in ids
+        }
     other = write_features(tmp_path / "other.h5", videos)
     for C in (1.0, "cv"):
-        ours, theirs = (svm("hmdb51", file, root=data / "hmdb51", split=1, C=C).splits[0] for file in (features, other))
+        ours, theirs = (
+            svm("hmdb51", file, root=data / "hmdb51", split=1, C=C).splits[0]
+            for file in (features, other)
+        )
         assert ours.C == theirs.C
         assert np.array_equal(ours.classifier.machines[0].coef, theirs.classifier.machines[0].coef)
         assert not np.array_equal(ours.scores, theirs.scores)
@@ -146,7 +192,9 @@ def test_the_test_side_reaches_nothing_that_is_fitted(data: Path, features: Path
 # ---------------------------------------------------------------- several features
 
 
-def test_fusion_is_one_matrix_or_the_mean_of_scores(data: Path, features: Path, tmp_path: Path) -> None:
+def test_fusion_is_one_matrix_or_the_mean_of_scores(
+    data: Path, features: Path, tmp_path: Path
+) -> None:
     root = data / "hmdb51"
     with open_features(features) as opened:
         ids = list(opened.ids)
@@ -157,7 +205,10 @@ def test_fusion_is_one_matrix_or_the_mean_of_scores(data: Path, features: Path, 
     assert scores.classifier.dims == (DIMS, DIMS)
 
     with open_features(features) as a, open_features(second) as b:
-        both = [np.concatenate([each.rows([Item(id=i, path=i, label=0)])[0] for each in (a, b)]) for i in ids]
+        both = [
+            np.concatenate([each.rows([Item(id=i, path=i, label=0)])[0] for each in (a, b)])
+            for i in ids
+        ]
     fused = svm("hmdb51", [features, second], root=root, split=1).splits[0]
     # Another library's file with the same numbers.
     np.savez(tmp_path / "first.npz", ids=np.asarray(ids), features=np.stack(both)[:, :DIMS])
@@ -168,7 +219,9 @@ def test_fusion_is_one_matrix_or_the_mean_of_scores(data: Path, features: Path, 
 
     trained = {item.id: item.label for item in _side(root, "train")}
     places = {i.removeprefix("videos/"): both[n] for n, i in enumerate(ids)}
-    reference = LinearSVC(dual=False, tol=1e-8).fit(np.stack([places[i] for i in trained]), list(trained.values()))
+    reference = LinearSVC(dual=False, tol=1e-8).fit(
+        np.stack([places[i] for i in trained]), list(trained.values())
+    )
     expected = reference.decision_function(np.stack([places[i] for i in fused.ids]))
     np.testing.assert_allclose(fused.scores, expected, atol=3e-4)
 
@@ -179,36 +232,64 @@ def _side(root: Path, subset: str) -> tuple[Item, ...]:
     return load_dataset("hmdb51", root=root, subset=subset).items
 
 
-def test_layers_go_once_for_all_or_once_for_each(data: Path, features: Path, tmp_path: Path) -> None:
+def test_layers_go_once_for_all_or_once_for_each(
+    data: Path, features: Path, tmp_path: Path
+) -> None:
     root = data / "hmdb51"
     with open_features(features) as opened:
         ids = list(opened.ids)
     np.savez(tmp_path / "idt.npz", ids=np.asarray(ids), features=np.ones((len(ids), 3)))
 
     def layers(files: Sequence[Path], names: Sequence[str]) -> list[str | None]:
-        return [each.layer for each in svm("hmdb51", files, layers=names, root=root, split=1).splits[0].origins]
+        return [
+            each.layer
+            for each in svm("hmdb51", files, layers=names, root=root, split=1).splits[0].origins
+        ]
 
     idt = tmp_path / "idt.npz"
     assert layers([features, idt, features], []) == ["res5b", None, "res5b"]
     assert layers([features, idt, features], ["pool5"]) == ["pool5", None, "pool5"]
     assert layers([features, idt, features], ["res5b", "pool5"]) == ["res5b", None, "pool5"]
-    with pytest.raises(UsageError, match=r"3 layers \(a, b, c\) for 2 feature files: give one for all of them, or one for each"):
+    with pytest.raises(
+        UsageError,
+        match=r"3 layers \(a, b, c\) for 2 feature files: give one for all of them, or one for each",
+    ):
         layers([features, idt, features], ["a", "b", "c"])
     with pytest.raises(UsageError, match=r"layer is 'pool5', and .*idt\.npz has no layers"):
         layers([idt], ["pool5"])
 
 
-def test_a_path_with_split_in_it_is_each_split_s_own(data: Path, features: Path, tmp_path: Path) -> None:
+def test_a_path_with_split_in_it_is_each_split_s_own(
+    data: Path, features: Path, tmp_path: Path
+) -> None:
     """Three fine-tuned checkpoints make the mean over three splits; one of them alone is refused on the others."""
     with open_features(features) as opened:
         ids = list(opened.ids)
     for split in (1, 2, 3):
-        told = {"dataset": "hmdb51", "split": split, "subset": "train", "videos": 32, "absent": 0, "chosen_on": None}
-        features_of(tmp_path / f"split{split}.h5", ids, seed=split, weights={"name": "tuned", "sha256": None, "trained_on": told})
+        told = {
+            "dataset": "hmdb51",
+            "split": split,
+            "subset": "train",
+            "videos": 32,
+            "absent": 0,
+            "chosen_on": None,
+        }
+        features_of(
+            tmp_path / f"split{split}.h5",
+            ids,
+            seed=split,
+            weights={"name": "tuned", "sha256": None, "trained_on": told},
+        )
     root, placeholder = data / "hmdb51", tmp_path / "split{split}.h5"
     found = svm("hmdb51", placeholder, root=root, save=tmp_path / "svm{split}.npz")
-    assert [Path(each.origins[0].path).name for each in found.splits] == ["split1.h5", "split2.h5", "split3.h5"]
-    assert [each.saved for each in found.splits] == [str(tmp_path / f"svm{n}.npz") for n in (1, 2, 3)]
+    assert [Path(each.origins[0].path).name for each in found.splits] == [
+        "split1.h5",
+        "split2.h5",
+        "split3.h5",
+    ]
+    assert [each.saved for each in found.splits] == [
+        str(tmp_path / f"svm{n}.npz") for n in (1, 2, 3)
+    ]
     assert read_model(tmp_path / "svm2.npz").trained_on == {
         "title": "hmdb51 split 2",
         "split": 2,
@@ -218,7 +299,10 @@ def test_a_path_with_split_in_it_is_each_split_s_own(data: Path, features: Path,
     one = ("--dataset", "hmdb51", "--features", tmp_path / "split1.h5")
     result = featx("svm", *one, env={"FEATX_DATA": str(data)})
     assert result.returncode == 2
-    assert "was trained on hmdb51 split 1, train, which shares videos with hmdb51 split 2, test: give --split 1" in result.stderr
+    assert (
+        "was trained on hmdb51 split 1, train, which shares videos with hmdb51 split 2, test: give --split 1"
+        in result.stderr
+    )
     allowed = featx("svm", *one, "--allow-trained-on", env={"FEATX_DATA": str(data)})
     assert allowed.returncode == 0
     assert "no measurement of videos that it has not seen" in allowed.stdout
@@ -249,8 +333,15 @@ def test_C_is_the_one_that_plain_cross_validation_chooses() -> None:
     rows = clustered(labels.tolist(), 40, spread=4.0).astype(np.float64)
     rows /= np.linalg.norm(rows, axis=1, keepdims=True)
     groups = [i // 6 for i in range(90)]
-    found = choose_C(rows, labels, [(int(a), b) for a, b in zip(labels, groups, strict=True)], classes=CLASSES[:3])
-    folds = divide(labels, [(int(a), b) for a, b in zip(labels, groups, strict=True)], classes=CLASSES[:3])
+    found = choose_C(
+        rows,
+        labels,
+        [(int(a), b) for a, b in zip(labels, groups, strict=True)],
+        classes=CLASSES[:3],
+    )
+    folds = divide(
+        labels, [(int(a), b) for a, b in zip(labels, groups, strict=True)], classes=CLASSES[:3]
+    )
     for C, accuracy in zip(found.grid, found.accuracies, strict=True):
         right = [LinearSVC(C=C, dual=False, tol=1e-8, max_iter=10_000).fit(rows[a], labels[a]).predict(rows[b]) == labels[b]
                  for a, b in folds]  # fmt: skip
@@ -262,7 +353,10 @@ def test_C_is_the_one_that_plain_cross_validation_chooses() -> None:
 def test_C_cannot_be_chosen_from_one_group() -> None:
     labels = np.arange(20) % 2
     groups = [(int(label), 0 if label else i) for i, label in enumerate(labels)]
-    with pytest.raises(FeatxError, match="two groups of videos of every class, and move_left has 1 to train on: give C as a"):
+    with pytest.raises(
+        FeatxError,
+        match="two groups of videos of every class, and move_left has 1 to train on: give C as a",
+    ):
         divide(labels, groups, classes=CLASSES[:2])
 
 
@@ -281,7 +375,9 @@ def split_result(**rest: Any) -> SplitResult:
         "also": ((), (2,), ()),
         "scores": np.array([[1.0, 0, 0], [0, 0, 1.0], [0, 1.0, 0]]),
         "classifier": Classifier(dims=(2,), fusion="concat", machines=(machine,)),
-        "origins": (Origin(path="f.h5", layer="pool5", dims=2, title="pool5 of net", settings=None),),
+        "origins": (
+            Origin(path="f.h5", layer="pool5", dims=2, title="pool5 of net", settings=None),
+        ),
     }
     return SplitResult(**given | rest)
 
@@ -310,7 +406,9 @@ def test_splits_of_different_classes_are_counted_by_name() -> None:
 def test_the_paper_s_figure_is_printed_for_the_whole_dataset_alone() -> None:
     def side(split: int, subset: str, n: int, notes: tuple[str, ...] = ()) -> Dataset:
         items = tuple(Item(id=f"{subset}{i}", path=f"{subset}{i}.avi", label=0) for i in range(n))
-        return Dataset(name="hmdb51", split=split, subset=subset, classes=("a", "b"), items=items, notes=notes)
+        return Dataset(
+            name="hmdb51", split=split, subset=subset, classes=("a", "b"), items=items, notes=notes
+        )
 
     def whole(notes: tuple[str, ...] = (), less: int = 0) -> list[Split]:
         return [
@@ -319,8 +417,16 @@ def test_the_paper_s_figure_is_printed_for_the_whole_dataset_alone() -> None:
         ]
 
     def told(splits: list[Split], model: str = "res3d", layer: str = "res5b") -> str | None:
-        origin = Origin(path="f.h5", layer=layer, dims=2, title="", settings={"model": {"name": model}})
-        return printed(splits, [split_result(split=s.test.split, official=is_whole(s), origins=(origin,)) for s in splits])
+        origin = Origin(
+            path="f.h5", layer=layer, dims=2, title="", settings={"model": {"name": model}}
+        )
+        return printed(
+            splits,
+            [
+                split_result(split=s.test.split, official=is_whole(s), origins=(origin,))
+                for s in splits
+            ],
+        )
 
     assert str(told(whole())).startswith("51.3 %")
     assert str(told(whole(), "c3d", "fc6")).startswith("51.6 %")
@@ -334,7 +440,14 @@ def test_the_paper_s_figure_is_printed_for_the_whole_dataset_alone() -> None:
 
 
 def test_the_command_works_as_written(data: Path, features: Path, tmp_path: Path) -> None:
-    outputs = ("--plot", tmp_path / "c.svg", "--predictions", tmp_path / "p.csv", "--save", tmp_path / "m{split}.npz")
+    outputs = (
+        "--plot",
+        tmp_path / "c.svg",
+        "--predictions",
+        tmp_path / "p.csv",
+        "--save",
+        tmp_path / "m{split}.npz",
+    )
     result = featx("svm", "--dataset", "hmdb51", *outputs, env={"FEATX_DATA": str(data)})
     assert result.returncode == 0, result.stderr
     found = svm("hmdb51", features, root=data / "hmdb51")
@@ -351,7 +464,9 @@ def test_the_command_works_as_written(data: Path, features: Path, tmp_path: Path
     with (tmp_path / "p.csv").open(newline="") as file:
         lines = list(csv.DictReader(file))
     assert len(lines) == sum(len(each.ids) for each in found.splits)
-    assert sum(int(line["right"]) for line in lines) == sum(int(each.right.sum()) for each in found.splits)
+    assert sum(int(line["right"]) for line in lines) == sum(
+        int(each.right.sum()) for each in found.splits
+    )
     assert all((line["label"] == line["predicted"]) == (line["right"] == "1") for line in lines)
     assert "hmdb51" in (tmp_path / "c.svg").read_text()
 
@@ -361,7 +476,9 @@ def test_the_command_works_as_written(data: Path, features: Path, tmp_path: Path
     as_json = json.loads(again.stdout)
     for name in ("dataset", "mean", "confusion", "classes", "notes", "paper", "interval"):
         assert as_json[name] == to_json(found)[name]
-    assert [each["accuracy"]["right"] for each in as_json["splits"]] == [int(each.right.sum()) for each in found.splits]
+    assert [each["accuracy"]["right"] for each in as_json["splits"]] == [
+        int(each.right.sum()) for each in found.splits
+    ]
     assert as_json["splits"][0]["features"][0]["layer"] == "res5b"
 
 
@@ -375,11 +492,26 @@ def failing(*args: object, data: Path, status: int) -> str:
     return sentences[0]
 
 
-def test_missing_features_are_an_error_and_no_smaller_denominator(data: Path, features: Path, tmp_path: Path) -> None:
+def test_missing_features_are_an_error_and_no_smaller_denominator(
+    data: Path, features: Path, tmp_path: Path
+) -> None:
     with open_features(features) as opened:
         ids = list(opened.ids)
-    file = features_of(tmp_path / "some.h5", ids[:-2], failures=((str(data / "hmdb51" / f"{ids[-1]}.avi"), "no frames"),))
-    told = failing("--dataset", "hmdb51", "--features", file, "--save", tmp_path / "m{split}.npz", data=data, status=1)
+    file = features_of(
+        tmp_path / "some.h5",
+        ids[:-2],
+        failures=((str(data / "hmdb51" / f"{ids[-1]}.avi"), "no frames"),),
+    )
+    told = failing(
+        "--dataset",
+        "hmdb51",
+        "--features",
+        file,
+        "--save",
+        tmp_path / "m{split}.npz",
+        data=data,
+        status=1,
+    )
     assert "lacks 2 of " in told
     assert ids[-1].removeprefix("videos/") in told
     assert "(no frames)" in told
@@ -390,12 +522,20 @@ def test_missing_features_are_an_error_and_no_smaller_denominator(data: Path, fe
 def test_projected_features_are_called_so(data: Path, features: Path, tmp_path: Path) -> None:
     with open_features(features) as opened:
         ids = list(opened.ids)
-    projection = {"layer": "res5b", "dims": DIMS, "from": 25088, "file": "/there/pca30.npz", "sha256": "0" * 64}
+    projection = {
+        "layer": "res5b",
+        "dims": DIMS,
+        "from": 25088,
+        "file": "/there/pca30.npz",
+        "sha256": "0" * 64,
+    }
     file = features_of(tmp_path / "projected.h5", ids[:-1], projection=projection)
     with open_features(file) as opened, open_features(file, "pool5") as other:
         assert opened.title == "res5b projected to 30 of res3d (hand-made)"
         assert other.title == "pool5 of res3d (hand-made)"
-        with pytest.raises(FeatxError, match=r"--layers res5b,pool5 --project /there/pca30\.npz VIDEOS"):
+        with pytest.raises(
+            FeatxError, match=r"--layers res5b,pool5 --project /there/pca30\.npz VIDEOS"
+        ):
             opened.rows([Item(id=i, path=i, label=0) for i in ids])
     svm("hmdb51", features, root=data / "hmdb51", split=1, save=tmp_path / "m.npz")
     with pytest.raises(UsageError, match="projection is not set there and 30 dimensions of res5b"):
@@ -411,7 +551,10 @@ def test_projected_features_are_called_so(data: Path, features: Path, tmp_path: 
         (("--dataset", "hmdb51", "--C", "0"), "C is 0: give a number above 0"),
         (("--dataset", "hmdb51", "--split", "4"), "split is 4, and hmdb51 has splits 1 to 3"),
         (("--dataset", "hmdb51", "--save", "m.npz"), "give --split, or save to m-{split}.npz"),
-        (("--dataset", "hmdb51", "--split", "1", "--save", "m.pkl"), "give a name that ends in .npz"),
+        (
+            ("--dataset", "hmdb51", "--split", "1", "--save", "m.pkl"),
+            "give a name that ends in .npz",
+        ),
         (("--dataset", "hmdb51", "--plot", "m.jpg"), "give a name that ends in .png, .svg or .pdf"),
         (("--dataset", "hmdb51", "--features", "nowhere-{split}.h5"), "nowhere-1.h5 is not there"),
         (("--dataset", "hmdb51", "--features", "nowhere.h5"), "nowhere.h5 is not there"),
@@ -430,12 +573,28 @@ def test_wrong_usage_is_one_sentence(data: Path, args: tuple[str, ...], sentence
 
 
 def test_sides_that_are_no_measurement_are_refused(tmp_path: Path) -> None:
-    def asked(name: str, rows: Sequence[tuple[str, str, str, str]], **attrs: dict[str, Any]) -> SvmResult:
+    def asked(
+        name: str, rows: Sequence[tuple[str, str, str, str]], **attrs: dict[str, Any]
+    ) -> SvmResult:
         ids = [Path(row[0]).stem for row in rows]
-        file = write_features(tmp_path / f"{name}.h5", {i: {"pool5": np.eye(9)[n]} for n, i in enumerate(ids)}, attrs=attrs)
-        return svm(write_dataset(tmp_path / name / "d.csv", rows, header=("path", "label", "split", "group")), file)
+        file = write_features(
+            tmp_path / f"{name}.h5",
+            {i: {"pool5": np.eye(9)[n]} for n, i in enumerate(ids)},
+            attrs=attrs,
+        )
+        return svm(
+            write_dataset(
+                tmp_path / name / "d.csv", rows, header=("path", "label", "split", "group")
+            ),
+            file,
+        )
 
-    sides = [("a1.avi", "a", "train", ""), ("a2.avi", "a", "test", ""), ("b1.avi", "b", "train", ""), ("b2.avi", "b", "test", "")]
+    sides = [
+        ("a1.avi", "a", "train", ""),
+        ("a2.avi", "a", "test", ""),
+        ("b1.avi", "b", "train", ""),
+        ("b2.avi", "b", "test", ""),
+    ]
     assert len(asked("good", sides).splits[0].ids) == 2
     with pytest.raises(FeatxError, match="no video of 1 of 3 classes"):
         asked("lone", [*sides, ("c1.avi", "c", "train", "")])
@@ -457,13 +616,19 @@ def test_what_is_read_is_not_written_over(tmp_path: Path) -> None:
     ids = [f"{label}/{i}" for i, label in enumerate(labels)]
     sides = ["train" if i < 8 else "test" for i in range(16)]
     table = write_dataset(
-        tmp_path / "d.csv", [(f"{i}.avi", str(label), side) for i, label, side in zip(ids, labels, sides, strict=True)]
+        tmp_path / "d.csv",
+        [(f"{i}.avi", str(label), side) for i, label, side in zip(ids, labels, sides, strict=True)],
     )
     rows = tmp_path / "idt-1.npz"
     np.savez(rows, ids=np.asarray(ids), features=clustered(labels, 5))
     model = tmp_path / "svm.npz"
     train = ["--dataset", str(table), "--features", str(tmp_path / "idt-{split}.npz")]
-    assert CliRunner().invoke(command, [*train, "--save", str(model)], catch_exceptions=False).exit_code == 0
+    assert (
+        CliRunner()
+        .invoke(command, [*train, "--save", str(model)], catch_exceptions=False)
+        .exit_code
+        == 0
+    )
     for args, kept in [
         ([*train, "--save", str(rows)], rows),
         ([*train, "--predictions", str(table)], table),
@@ -480,11 +645,19 @@ def test_what_is_read_is_not_written_over(tmp_path: Path) -> None:
 @pytest.fixture(scope="module")
 def saved(data: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     path = tmp_path_factory.mktemp("model") / "svm.npz"
-    svm("hmdb51", data / "hmdb51" / "features" / "res3d.h5", root=data / "hmdb51", split=1, save=path)
+    svm(
+        "hmdb51",
+        data / "hmdb51" / "features" / "res3d.h5",
+        root=data / "hmdb51",
+        split=1,
+        save=path,
+    )
     return path
 
 
-def test_predict_says_of_a_split_s_test_videos_what_svm_said(data: Path, features: Path, saved: Path, tmp_path: Path) -> None:
+def test_predict_says_of_a_split_s_test_videos_what_svm_said(
+    data: Path, features: Path, saved: Path, tmp_path: Path
+) -> None:
     found = svm("hmdb51", features, root=data / "hmdb51", split=1).splits[0]
     answer = predict(saved, features)
     places = {i.removeprefix("videos/"): n for n, i in enumerate(answer.ids)}
@@ -499,26 +672,41 @@ def test_predict_says_of_a_split_s_test_videos_what_svm_said(data: Path, feature
     assert [each["class"] for each in told["videos"]] == [CLASSES[i] for i in answer.best[:, 0]]
     assert told["trained_on"]["title"] == "hmdb51 split 1"
     with (tmp_path / "p.csv").open(newline="") as file:
-        assert [line["second"] for line in csv.DictReader(file)] == [CLASSES[i] for i in answer.best[:, 1]]
+        assert [line["second"] for line in csv.DictReader(file)] == [
+            CLASSES[i] for i in answer.best[:, 1]
+        ]
     text = featx("svm", "predict", saved, features).stdout
     assert "trained on hmdb51 split 1" in text
     assert f"{len(answer.ids) - 40} more videos" in text
 
 
 @pytest.mark.parametrize("fusion", ["concat", "scores"])
-def test_predict_takes_several_features_in_order(data: Path, features: Path, tmp_path: Path, fusion: str) -> None:
+def test_predict_takes_several_features_in_order(
+    data: Path, features: Path, tmp_path: Path, fusion: str
+) -> None:
     with open_features(features) as opened:
         ids = list(opened.ids)
-    np.savez(tmp_path / "idt.npz", ids=np.asarray(ids), features=np.random.default_rng(0).random((len(ids), 5)))
+    np.savez(
+        tmp_path / "idt.npz",
+        ids=np.asarray(ids),
+        features=np.random.default_rng(0).random((len(ids), 5)),
+    )
     files = [features, tmp_path / "idt.npz"]
-    found = svm("hmdb51", files, root=data / "hmdb51", split=1, fusion=fusion, save=tmp_path / "m.npz").splits[0]
+    found = svm(
+        "hmdb51", files, root=data / "hmdb51", split=1, fusion=fusion, save=tmp_path / "m.npz"
+    ).splits[0]
     answer = predict(tmp_path / "m.npz", files)
     chosen = [answer.ids.index(f"videos/{i}") for i in found.ids]
     np.testing.assert_array_equal(answer.scores[chosen], found.scores)
     assert ["nothing in" in note for note in answer.notes] == [True]
-    with pytest.raises(UsageError, match="1 feature files for an SVM on 2 features: give those of res5b of res3d"):
+    with pytest.raises(
+        UsageError, match="1 feature files for an SVM on 2 features: give those of res5b of res3d"
+    ):
         predict(tmp_path / "m.npz", features)
-    with pytest.raises(UsageError, match=r"was trained on a feature file, res5b of res3d .*, and .*idt\.npz is none"):
+    with pytest.raises(
+        UsageError,
+        match=r"was trained on a feature file, res5b of res3d .*, and .*idt\.npz is none",
+    ):
         predict(tmp_path / "m.npz", files[::-1])
 
 
@@ -534,22 +722,38 @@ def test_predict_refuses_features_made_otherwise(saved: Path, tmp_path: Path) ->
     assert "precision is float32 there and bf16 here" in asked("precision", precision="bf16")[0]
     assert "clip.stride is 16 there and 8 here" in asked("stride", clip=clip)[0]
     for name, settings, difference in (
-        ("weights", {"weights": {"name": "hand-made", "sha256": "1" * 64}}, "weights.sha256 is 0000"),
-        ("model", {"model": {"name": "c3d", "num_classes": 487}}, "model.name is res3d there and c3d here"),
+        (
+            "weights",
+            {"weights": {"name": "hand-made", "sha256": "1" * 64}},
+            "weights.sha256 is 0000",
+        ),
+        (
+            "model",
+            {"model": {"name": "c3d", "num_classes": 487}},
+            "model.name is res3d there and c3d here",
+        ),
         ("clip", {"clip": {**clip, "step": 4}}, "clip.step is 2 there and 4 here"),
-        ("transform", {"transform": {"resize": [128, 171], "crop": 100, "crops": "center", "flip": False}}, "transform.crop"),
+        (
+            "transform",
+            {"transform": {"resize": [128, 171], "crop": 100, "crops": "center", "flip": False}},
+            "transform.crop",
+        ),
         ("dims", {"dims": 20}, "takes 30 numbers of res5b of res3d"),
     ):
         with pytest.raises(UsageError, match=difference):
             asked(name, **settings)
     # Two files of one name keep their suffixes, and are two videos.
-    assert predict(saved, features_of(tmp_path / "double.h5", ["a/b.avi", "a/b.mp4", "a/c"])).ids == ("a/b.avi", "a/b.mp4", "a/c")
+    assert predict(
+        saved, features_of(tmp_path / "double.h5", ["a/b.avi", "a/b.mp4", "a/c"])
+    ).ids == ("a/b.avi", "a/b.mp4", "a/c")
     only = write_features(tmp_path / "pool5.h5", {"a": {"pool5": np.ones(15)}})
     with pytest.raises(UsageError, match="has pool5: extract with --layers res5b"):
         predict(saved, only)
 
 
-def test_predict_reads_no_file_that_is_not_a_model(saved: Path, features: Path, tmp_path: Path) -> None:
+def test_predict_reads_no_file_that_is_not_a_model(
+    saved: Path, features: Path, tmp_path: Path
+) -> None:
     bad = tmp_path / "bad.npz"
     for content in (b"", b"nothing", saved.read_bytes()[:-300]):
         bad.write_bytes(content)
@@ -561,14 +765,26 @@ def test_predict_reads_no_file_that_is_not_a_model(saved: Path, features: Path, 
     for change, why in (
         ({"about": np.asarray({"format": "featx-svm"}, object)}, "is not an SVM's file"),
         ({"about": json.dumps({**about, "format": "another"})}, "is not an SVM's file"),
-        ({"about": json.dumps({**about, "format_version": 2})}, "has format version 2, this featx reads 1: update it"),
-        ({"about": json.dumps({**about, "features": []})}, "is damaged: fusion is 'concat' of 0 features"),
+        (
+            {"about": json.dumps({**about, "format_version": 2})},
+            "has format version 2, this featx reads 1: update it",
+        ),
+        (
+            {"about": json.dumps({**about, "features": []})},
+            "is damaged: fusion is 'concat' of 0 features",
+        ),
         ({"coef0": parts["coef0"][:, 1:]}, "is damaged: coef is float32"),
-        ({"coef0": parts["coef0"] * np.float32("nan")}, "is damaged: it has numbers that are not finite"),
+        (
+            {"coef0": parts["coef0"] * np.float32("nan")},
+            "is damaged: it has numbers that are not finite",
+        ),
         ({"classes": parts["classes"][1:]}, "is damaged: coef is"),
         ({"classes": parts["classes"][:1]}, "is damaged: it has 1 classes"),
         ({"intercept": np.float64(1)}, "is not an SVM's file"),
-        ({"about": json.dumps({**about, "accuracy": {}})}, "is damaged: it does not say what it was trained on"),
+        (
+            {"about": json.dumps({**about, "accuracy": {}})},
+            "is damaged: it does not say what it was trained on",
+        ),
     ):
         np.savez(bad, **parts | change)
         with pytest.raises(UsageError, match=why):
@@ -591,7 +807,9 @@ def test_nothing_is_extracted_before_what_is_wrong_is_said(data: Path, tmp_path:
     assert "m-{split}.npz" in failing(*asked, "--save", tmp_path / "m.npz", data=tmp_path, status=2)
     assert "C is 0" in failing(*asked, "--C", 0, data=tmp_path, status=2)
     next((root / "videos" / "grow").iterdir()).unlink()
-    assert "go on with those that are there with --partial" in failing(*asked, data=tmp_path, status=1)
+    assert "go on with those that are there with --partial" in failing(
+        *asked, data=tmp_path, status=1
+    )
     assert not (root / "features").exists()
 
 
@@ -619,12 +837,27 @@ def test_a_trained_network_s_features_are_far_above_chance_and_an_untrained_one_
     overrides = {"lr": "0.01", "batch": "16", "unit": "epochs", "duration": "20", "clips_per_video": "1",
                  "augmentation.flip": "0", "schedule.unit": "epochs", "schedule.every": "100"}  # fmt: skip
     settings = TrainSettings(
-        model=NAME, dataset="hmdb51", recipe="tran2017-ucf101", overrides=overrides, device="cpu", validate="none"
+        model=NAME,
+        dataset="hmdb51",
+        recipe="tran2017-ucf101",
+        overrides=overrides,
+        device="cpu",
+        validate="none",
     )
     train(settings, tmp_path / "run")
 
     def right(weights: object) -> int:
-        asked = ["--dataset", "hmdb51", "--split", "1", "--model", NAME, "--weights", str(weights), "--json"]
+        asked = [
+            "--dataset",
+            "hmdb51",
+            "--split",
+            "1",
+            "--model",
+            NAME,
+            "--weights",
+            str(weights),
+            "--json",
+        ]
         result = CliRunner().invoke(command, asked, standalone_mode=False)
         assert result.exception is None, result.output
         accuracy = json.loads(result.stdout)["splits"][0]["accuracy"]
@@ -635,13 +868,20 @@ def test_a_trained_network_s_features_are_far_above_chance_and_an_untrained_one_
     trained = tmp_path / "run" / "last.safetensors"
     assert low <= right("random") <= high
     assert right(trained) > 0.8 * 224
-    refused = CliRunner().invoke(command, ["--dataset", "hmdb51", "--model", NAME, "--weights", str(trained)])
+    refused = CliRunner().invoke(
+        command, ["--dataset", "hmdb51", "--model", NAME, "--weights", str(trained)]
+    )
     assert isinstance(refused.exception, UsageError)
-    assert "was trained on hmdb51 split 1, train, which shares videos with hmdb51 split 2" in str(refused.exception)
+    assert "was trained on hmdb51 split 1, train, which shares videos with hmdb51 split 2" in str(
+        refused.exception
+    )
 
 
 @pytest.mark.parametrize("scale", [1e300, 1e-300])
 def test_rows_out_of_float64_s_squares_are_refused(tmp_path: Path, scale: float) -> None:
     np.savez(tmp_path / "idt.npz", ids=np.asarray(["a", "b"]), features=scale * np.ones((2, 3)))
-    with open_features(tmp_path / "idt.npz") as opened, pytest.raises(FeatxError, match="no length in float64: scale them"):
+    with (
+        open_features(tmp_path / "idt.npz") as opened,
+        pytest.raises(FeatxError, match="no length in float64: scale them"),
+    ):
         opened.rows_by_id(["a"])

@@ -33,7 +33,11 @@ def file(tmp_path):
 
 def test_a_row_is_the_mean_over_clips_normalised(file):
     with open_features(file) as features:
-        assert (features.layer, features.dims, features.title) == ("pool5", 4, "pool5 of res3d (hand-made)")
+        assert (features.layer, features.dims, features.title) == (
+            "pool5",
+            4,
+            "pool5 of res3d (hand-made)",
+        )
         rows = features.rows([item("a/2"), item("a/1")])
         plain = features.rows([item("a/1")], normalise=False)
     # The mean of three clips of 1, 2 and 3 in three dimensions; a video of zeros has no direction.
@@ -55,7 +59,10 @@ def test_a_part_of_a_video_has_the_clips_whose_middle_it_holds(file):
         np.testing.assert_allclose(rows, [[0, 1, 0, 0]])
         to_the_end = features.rows([item("a/1", start=0.9)])
         np.testing.assert_allclose(to_the_end, [unit([0, 2, 3, 0])], rtol=1e-6)
-        with pytest.raises(FeatxError, match=r"no clip whose middle lies in a/1, 0 to 0.2 s: extract with a smaller --stride"):
+        with pytest.raises(
+            FeatxError,
+            match=r"no clip whose middle lies in a/1, 0 to 0.2 s: extract with a smaller --stride",
+        ):
             features.rows([item("a/1", end=0.2)])
 
 
@@ -64,7 +71,10 @@ def test_missing_videos_are_listed_with_reason_and_remedy(file):
         features.rows([item("a/1"), item("a/3"), *(item(f"b/{i}") for i in range(9))])
     text = str(caught.value)
     assert "lacks 10 of 11 videos: a/3 (no frames), b/0, b/1, b/2, b/3 and 5 more" in text
-    assert re.search(r"`featx extract --model res3d --weights hand-made --layers pool5,prob VIDEOS .*f\.h5`", text)
+    assert re.search(
+        r"`featx extract --model res3d --weights hand-made --layers pool5,prob VIDEOS .*f\.h5`",
+        text,
+    )
 
 
 def test_numbers_that_are_not_finite_are_refused(tmp_path):
@@ -93,7 +103,10 @@ def as_npz(path):
     np.savez(path, ids=["1", "2"], features=np.array([[3, 3, 0], [0, 0, 1]]))
 
 
-@pytest.mark.parametrize(("name", "write"), [("f.h5", by_video), ("f.h5", as_matrix), ("f.npy", as_npy), ("f.npz", as_npz)])
+@pytest.mark.parametrize(
+    ("name", "write"),
+    [("f.h5", by_video), ("f.h5", as_matrix), ("f.npy", as_npy), ("f.npz", as_npz)],
+)
 def test_other_libraries_features_are_read(tmp_path, name, write):
     write(tmp_path / name)
     with open_features(tmp_path / name) as features:
@@ -143,9 +156,18 @@ def test_files_that_are_no_features_are_told_in_a_sentence(tmp_path):
 @pytest.mark.parametrize(
     ("videos", "words"),
     [
-        ({"a": {"pool5": np.ones((1, 3))}, "b": {"pool5": np.ones((0, 3))}}, "has no row of 'b': extract it again"),
-        ({"a": {"pool5": np.ones((1, 3))}, "b": {"prob": np.ones((1, 3))}}, "has no pool5 of 'b': extract it again"),
-        ({"a": {"pool5": np.ones((1, 3))}, "b": {"pool5": np.ones((2, 4))}}, "has 4 numbers of 'b', 3 of others"),
+        (
+            {"a": {"pool5": np.ones((1, 3))}, "b": {"pool5": np.ones((0, 3))}},
+            "has no row of 'b': extract it again",
+        ),
+        (
+            {"a": {"pool5": np.ones((1, 3))}, "b": {"prob": np.ones((1, 3))}},
+            "has no pool5 of 'b': extract it again",
+        ),
+        (
+            {"a": {"pool5": np.ones((1, 3))}, "b": {"pool5": np.ones((2, 4))}},
+            "has 4 numbers of 'b', 3 of others",
+        ),
     ],
 )
 def test_a_video_unlike_the_others_is_named(tmp_path, videos, words):
@@ -198,5 +220,8 @@ def test_other_libraries_files_a_video_hold_numbers(tmp_path):
         open_features(tmp_path / "f.h5")
     with h5py.File(tmp_path / "g.h5", "w") as file:
         file["a"], file["b"] = np.ones((0, 2)), np.ones(2)
-    with open_features(tmp_path / "g.h5") as features, pytest.raises(FeatxError, match="has no row of 'a'"):
+    with (
+        open_features(tmp_path / "g.h5") as features,
+        pytest.raises(FeatxError, match="has no row of 'a'"),
+    ):
         features.rows([item("a"), item("b")])

@@ -14,13 +14,21 @@ from featx.transforms import FLOW_ZERO, TRAN2017, Transform
 PLAIN = Transform(resize=16, crop=16, mean=(0.0, 0.0, 0.0), std=(1.0, 1.0, 1.0))
 
 
-def network_input(x: torch.Tensor, sides: list[int], flips: list[bool], transform: Transform) -> torch.Tensor:
+def network_input(
+    x: torch.Tensor, sides: list[int], flips: list[bool], transform: Transform
+) -> torch.Tensor:
     """Of frames resized as the network's own preprocessing does."""
     return augment.network_input(x, sides, flips, transform, shorter=transform.shorter)
 
 
 def clips(n: int, side: int, length: int = 2, seed: int = 0) -> torch.Tensor:
-    return torch.randint(0, 256, (n, length, side, side, 3), dtype=torch.uint8, generator=torch.Generator().manual_seed(seed))
+    return torch.randint(
+        0,
+        256,
+        (n, length, side, side, 3),
+        dtype=torch.uint8,
+        generator=torch.Generator().manual_seed(seed),
+    )
 
 
 def test_a_crop_of_the_inputs_size_is_normalised_and_nothing_else() -> None:
@@ -45,7 +53,9 @@ def test_what_lies_outside_the_crop_is_not_seen() -> None:
     x = clips(1, 40)
     y = x.clone()
     y[:, :, 24:], y[:, :, :, 24:] = 0, 255
-    torch.testing.assert_close(network_input(x, [24], [True], PLAIN), network_input(y, [24], [True], PLAIN), rtol=0, atol=0)
+    torch.testing.assert_close(
+        network_input(x, [24], [True], PLAIN), network_input(y, [24], [True], PLAIN), rtol=0, atol=0
+    )
 
 
 def test_a_larger_crop_is_averaged_over_the_area_of_a_pixel() -> None:
@@ -55,9 +65,17 @@ def test_a_larger_crop_is_averaged_over_the_area_of_a_pixel() -> None:
     x[:, :, :, ::2] = 200
     made = network_input(x, [32], [False], PLAIN)
     assert (made[..., 2:-2] - 100).abs().max() < 1e-3
-    ramp = torch.arange(32).repeat(32, 1)[None, None, :, :, None].expand(1, 1, 32, 32, 3).to(torch.uint8)
+    ramp = (
+        torch.arange(32)
+        .repeat(32, 1)[None, None, :, :, None]
+        .expand(1, 1, 32, 32, 3)
+        .to(torch.uint8)
+    )
     torch.testing.assert_close(
-        network_input(ramp, [32], [False], PLAIN)[0, 0, 0, 5, 1:-1], torch.arange(1, 15) * 2 + 0.5, rtol=0, atol=1e-4
+        network_input(ramp, [32], [False], PLAIN)[0, 0, 0, 5, 1:-1],
+        torch.arange(1, 15) * 2 + 0.5,
+        rtol=0,
+        atol=1e-4,
     )
 
 
@@ -77,9 +95,13 @@ def test_flow_keeps_its_meaning_in_every_zoom_and_mirror() -> None:
         x = torch.full((1, 1, 32, 32, 3), FLOW_ZERO, dtype=torch.uint8)
         x[..., 0] = FLOW_ZERO + 10
         made = augment.network_input(x, [side], [False], flow, shorter=shorter)[0, :, 0, 8, 8]
-        np.testing.assert_allclose(made.numpy(), [FLOW_ZERO + 10 * times, FLOW_ZERO, FLOW_ZERO], atol=1e-3)
+        np.testing.assert_allclose(
+            made.numpy(), [FLOW_ZERO + 10 * times, FLOW_ZERO, FLOW_ZERO], atol=1e-3
+        )
         mirrored = augment.network_input(x, [side], [True], flow, shorter=shorter)[0, :, 0, 8, 8]
-        np.testing.assert_allclose(mirrored.numpy(), [FLOW_ZERO - 10 * times, FLOW_ZERO, FLOW_ZERO], atol=1e-3)
+        np.testing.assert_allclose(
+            mirrored.numpy(), [FLOW_ZERO - 10 * times, FLOW_ZERO, FLOW_ZERO], atol=1e-3
+        )
 
 
 @pytest.mark.skipif(not torch.cuda.is_available(), reason="no GPU here")

@@ -35,7 +35,13 @@ from featx.weights.statefile import read_state
 
 MODEL, CPU = tiny.NAME, torch.device("cpu")
 OVERRIDES = {"batch": "4", "duration": "7"}
-SMALL: dict[str, Any] = {"model": MODEL, "dataset": "generated", "device": "cpu", "seed": 3, "overrides": OVERRIDES}
+SMALL: dict[str, Any] = {
+    "model": MODEL,
+    "dataset": "generated",
+    "device": "cpu",
+    "seed": 3,
+    "overrides": OVERRIDES,
+}
 HELD_OUT, EPOCH = 8, 12
 
 
@@ -47,7 +53,9 @@ def network() -> Iterator[None]:
         patch.setattr("featx.training.generated.EPOCH_CLIPS", EPOCH)
         for place in ("featx.training.generated", "featx.evaluation._generated"):
             patch.setattr(f"{place}.HELD_OUT", HELD_OUT)
-        patch.setattr("featx.training.curves.plot_curves", lambda *_, **__: None)  # half a second each, and the same as of videos
+        patch.setattr(
+            "featx.training.curves.plot_curves", lambda *_, **__: None
+        )  # half a second each, and the same as of videos
         yield
 
 
@@ -56,7 +64,9 @@ def whole(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A run that nothing interrupted, and in which no decoding process is started."""
     out = tmp_path_factory.mktemp("runs") / "whole"
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(pool.Pool, "__enter__", lambda _: pytest.fail("a decoding process is started"))
+        patch.setattr(
+            pool.Pool, "__enter__", lambda _: pytest.fail("a decoding process is started")
+        )
         train(TrainSettings(**SMALL), out)
     return out
 
@@ -76,8 +86,12 @@ def trainer(*, accumulate: int = 1, rank: int = 0, world: int = 1) -> Trainer:
 
     recipe = replace(RECIPES["generated-motion"], batch=12, accumulate=accumulate)
     model = create_model(MODEL, num_classes=len(motion.CLASSES), seed=0)
-    made = Trainer(model, recipe, Stream(EPOCH), model_entry(MODEL).transform, Processes(CPU), seed=0)
-    made.processes = Processes(CPU, rank, world, world)  # its arithmetic alone: several processes cannot be had here
+    made = Trainer(
+        model, recipe, Stream(EPOCH), model_entry(MODEL).transform, Processes(CPU), seed=0
+    )
+    made.processes = Processes(
+        CPU, rank, world, world
+    )  # its arithmetic alone: several processes cannot be had here
     return made
 
 
@@ -116,7 +130,15 @@ def test_a_batch_is_what_the_loop_takes() -> None:
 
 def test_a_run_leaves_what_says_what_it_was_trained_on(whole: Path) -> None:
     steps, epochs = table(whole, "steps.csv"), table(whole, "epochs.csv")
-    assert [int(row["epoch"]) for row in steps] == [1, 1, 1, 2, 2, 2, 3]  # 12 clips each, 4 an update
+    assert [int(row["epoch"]) for row in steps] == [
+        1,
+        1,
+        1,
+        2,
+        2,
+        2,
+        3,
+    ]  # 12 clips each, 4 an update
     assert [float(row["lr"]) for row in steps] == [0.05 * one_cycle(k, 7) for k in range(7)]
     assert [int(row["step"]) for row in epochs] == [3, 6, 7]
     recorded = json.loads((whole / "run.json").read_text())
@@ -138,7 +160,9 @@ def test_a_run_leaves_what_says_what_it_was_trained_on(whole: Path) -> None:
 
 
 @pytest.mark.parametrize("optimizer", ["sgd", "adamw"])
-def test_an_interrupted_run_comes_to_the_same_numbers(whole: Path, tmp_path: Path, optimizer: str) -> None:
+def test_an_interrupted_run_comes_to_the_same_numbers(
+    whole: Path, tmp_path: Path, optimizer: str
+) -> None:
     settings = TrainSettings(**{**SMALL, "overrides": {**OVERRIDES, "optimizer": optimizer}})
     if optimizer == "adamw":
         whole = tmp_path / "whole"
@@ -158,7 +182,9 @@ def test_an_interrupted_run_comes_to_the_same_numbers(whole: Path, tmp_path: Pat
     same(whole, tmp_path / "run")
 
 
-def test_a_run_that_dies_between_two_saves_comes_to_the_same_numbers(whole: Path, tmp_path: Path) -> None:
+def test_a_run_that_dies_between_two_saves_comes_to_the_same_numbers(
+    whole: Path, tmp_path: Path
+) -> None:
     """An epoch's end writes no state here, unless it is the best: best.safetensors and the state that knows of it go together."""
     settings = TrainSettings(**SMALL)
 
@@ -176,10 +202,24 @@ def test_a_run_that_dies_between_two_saves_comes_to_the_same_numbers(whole: Path
 
 
 def test_a_killed_run_comes_to_the_same_numbers(tmp_path: Path) -> None:
-    args = ["train", "--model", MODEL, "--dataset", "generated", "--device", "cpu", "--save-seconds", 0, "--validate", "none"]
+    args = [
+        "train",
+        "--model",
+        MODEL,
+        "--dataset",
+        "generated",
+        "--device",
+        "cpu",
+        "--save-seconds",
+        0,
+        "--validate",
+        "none",
+    ]
     args += [a for name, value in OVERRIDES.items() for a in ("--set", f"{name}={value}")]
     run = tmp_path / "run"
-    process = subprocess.Popen(tiny.command(*args, run), stdout=subprocess.DEVNULL, stderr=subprocess.PIPE)
+    process = subprocess.Popen(
+        tiny.command(*args, run), stdout=subprocess.DEVNULL, stderr=subprocess.PIPE
+    )
     while process.poll() is None:
         steps = run / "steps.csv"
         if steps.exists() and len(steps.read_bytes().splitlines()) > 3:
@@ -195,12 +235,16 @@ def test_a_killed_run_comes_to_the_same_numbers(tmp_path: Path) -> None:
     # Their epochs are of other lengths, for the tests' are not the command's: the clips and the weights are the same.
     columns = ("step", "lr", "loss", "top1")
     ours, theirs = (table(tmp_path / name, "steps.csv") for name in ("whole", "run"))
-    assert [[row[c] for c in columns] for row in ours] == [[row[c] for c in columns] for row in theirs]
+    assert [[row[c] for c in columns] for row in ours] == [
+        [row[c] for c in columns] for row in theirs
+    ]
     a, b = (read_state(tmp_path / name / "last.safetensors").state for name in ("whole", "run"))
     assert all(torch.equal(value, b[name]) for name, value in a.items())
 
 
-def test_clips_of_another_generator_are_not_trained_on_in_the_same_run(whole: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_clips_of_another_generator_are_not_trained_on_in_the_same_run(
+    whole: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     version = motion.VERSION
     monkeypatch.setattr(motion, "VERSION", version + 1)
     with pytest.raises(UsageError, match=rf"dataset.generator: {version}, now {version + 1}"):
@@ -226,27 +270,54 @@ def test_an_evaluation_gives_the_numbers_of_the_run(whole: Path, name: str) -> N
     assert not {"videos", "video_top1", "decoder"} & set(values)
 
 
-def test_held_out_clips_of_another_seed_are_others_and_said_to_be(whole: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_held_out_clips_of_another_seed_are_others_and_said_to_be(
+    whole: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     settings = Settings(model=MODEL, weights=str(whole / "last.safetensors"), device="cpu")
     other = evaluate_generated(settings, seed=4)
-    assert any("validated on held-out clips of seed 3, these are of seed 4" in note for note in other.notes)
+    assert any(
+        "validated on held-out clips of seed 3, these are of seed 4" in note for note in other.notes
+    )
     assert not (other.probabilities == evaluate_generated(settings).probabilities).all()
     monkeypatch.setattr(motion, "VERSION", motion.VERSION + 1)
-    assert any("was trained on clips of generator version" in note for note in evaluate_generated(settings).notes)
+    assert any(
+        "was trained on clips of generator version" in note
+        for note in evaluate_generated(settings).notes
+    )
     with pytest.raises(UsageError, match="487 classes and no names for them"):
         evaluate_generated(Settings(model="res3d", weights="random", device="cpu"))
     with pytest.raises(UsageError, match="seed is -1"):
         evaluate_generated(settings, seed=-1)
 
 
-def test_the_command_evaluates(whole: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    args = ["eval", "--checkpoint", str(whole / "last.safetensors"), "--dataset", "generated", "--device", "cpu"]
+def test_the_command_evaluates(
+    whole: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    args = [
+        "eval",
+        "--checkpoint",
+        str(whole / "last.safetensors"),
+        "--dataset",
+        "generated",
+        "--device",
+        "cpu",
+    ]
     cli.main([*args, "--json", "--predictions", str(tmp_path / "p.csv")], standalone_mode=False)
     (found,) = json.loads(capsys.readouterr().out)
     assert found["clip_top1"]["value"] == float(table(whole, "epochs.csv")[-1]["val_top1"])
-    assert [row["id"] for row in table(tmp_path, "p.csv")] == [f"held-out clip {k}" for k in range(HELD_OUT)]
-    for option in (["--protocol", "tran2017"], ["--split", "1"], ["--subset", "test"], ["--workers", "2"]):
-        with pytest.raises(UsageError, match=f"{option[0]} is for videos, and generated clips are none: leave it out"):
+    assert [row["id"] for row in table(tmp_path, "p.csv")] == [
+        f"held-out clip {k}" for k in range(HELD_OUT)
+    ]
+    for option in (
+        ["--protocol", "tran2017"],
+        ["--split", "1"],
+        ["--subset", "test"],
+        ["--workers", "2"],
+    ):
+        with pytest.raises(
+            UsageError,
+            match=f"{option[0]} is for videos, and generated clips are none: leave it out",
+        ):
             cli.main([*args, *option], standalone_mode=False)
 
 
@@ -271,21 +342,30 @@ def test_the_command_evaluates(whole: Path, tmp_path: Path, capsys: pytest.Captu
         ({"validate": "none", "overrides": {"schedule.kind": "plateau"}}, "there is no validation"),
     ],
 )
-def test_what_only_videos_have_is_refused(tmp_path: Path, values: dict[str, Any], words: str) -> None:
+def test_what_only_videos_have_is_refused(
+    tmp_path: Path, values: dict[str, Any], words: str
+) -> None:
     with pytest.raises(UsageError, match=words):
         train(TrainSettings(**{**SMALL, **values}), tmp_path / "run")
     assert not (tmp_path / "run" / "run.json").exists()
 
 
-def test_generated_clips_are_no_dataset_elsewhere(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_generated_clips_are_no_dataset_elsewhere(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.chdir(tmp_path)
     (tmp_path / "generated").mkdir()
-    with pytest.raises(UsageError, match="`featx train` makes while it trains, and no videos: `featx synth` writes videos"):
+    with pytest.raises(
+        UsageError,
+        match="`featx train` makes while it trains, and no videos: `featx synth` writes videos",
+    ):
         load_dataset("generated")
     data = Dataset(name="generated", split=1, subset="train", classes=("a",), items=())
     with pytest.raises(UsageError, match="another one is given"):
         train(TrainSettings(**SMALL), tmp_path / "run", data)
-    refused = featx("train", "--model", "res2d", "--dataset", "generated", "--split", "1", tmp_path / "run")
+    refused = featx(
+        "train", "--model", "res2d", "--dataset", "generated", "--split", "1", tmp_path / "run"
+    )
     assert (refused.returncode, refused.stderr) == (
         2, "Error: --split is for videos, and generated clips are none: leave it out\n",
     )  # fmt: skip

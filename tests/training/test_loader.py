@@ -44,10 +44,14 @@ def places(size: int, start: int = 0) -> Iterator[range]:
     return (range(first, first + size) for first in itertools.count(start, size))
 
 
-def batches(stream: Stream, augmentation: Augmentation, count: int, *, workers: int = 2, start: int = 0) -> list[Batch]:
+def batches(
+    stream: Stream, augmentation: Augmentation, count: int, *, workers: int = 2, start: int = 0
+) -> list[Batch]:
     """The first batches, their clips copied."""
     taken = []
-    with Loader(stream, places(3, start), settings(augmentation), batch=3, workers=workers) as loader:
+    with Loader(
+        stream, places(3, start), settings(augmentation), batch=3, workers=workers
+    ) as loader:
         for _ in range(count):
             batch = loader.next()
             assert batch is not None
@@ -60,17 +64,24 @@ def test_an_epoch_shows_every_clip_once_in_another_order_each_time(items: list[I
     stream = Stream(items, clips_per_video=3, seed=0)
     epochs = [[stream.job(12 * epoch + k, 0, 0)[0] for k in range(12)] for epoch in range(4)]
     for jobs in epochs:
-        assert sorted((job.path, job.choice) for job in jobs) == sorted(itertools.product([i.path for i in items], range(3)))
+        assert sorted((job.path, job.choice) for job in jobs) == sorted(
+            itertools.product([i.path for i in items], range(3))
+        )
     orders = [tuple((job.path, job.choice) for job in jobs) for jobs in epochs]
     assert len(set(orders)) == 4
     assert len({job.seed for jobs in epochs for job in jobs}) == 48
-    assert Stream(items, clips_per_video=3, seed=1).job(0, 0, 0)[0].seed != stream.job(0, 0, 0)[0].seed
+    assert (
+        Stream(items, clips_per_video=3, seed=1).job(0, 0, 0)[0].seed != stream.job(0, 0, 0)[0].seed
+    )
 
 
 def test_batches_do_not_depend_on_the_workers_nor_on_where_one_begins(items: list[Item]) -> None:
     stream = Stream(items, clips_per_video=2, seed=3)
     augmentation = replace(AUGMENTATIONS["multi-scale-spatial-random"], frame_size=32)
-    one, three = batches(stream, augmentation, 6, workers=1), batches(stream, augmentation, 6, workers=3)
+    one, three = (
+        batches(stream, augmentation, 6, workers=1),
+        batches(stream, augmentation, 6, workers=3),
+    )
     later = batches(stream, augmentation, 3, start=9)
     for a, b in [*zip(one, three, strict=True), *zip(one[3:], later, strict=True)]:
         assert (a.ids, a.sides, a.flips) == (b.ids, b.sides, b.flips)
@@ -80,12 +91,19 @@ def test_batches_do_not_depend_on_the_workers_nor_on_where_one_begins(items: lis
     assert len({side for batch in one for side in batch.sides}) > 1
     assert {flip for batch in one for flip in batch.flips} == {True, False}
     label = {item.id: item.label for item in items}
-    assert all(label[name] == value for batch in one for name, value in zip(batch.ids, batch.labels.tolist(), strict=True))
+    assert all(
+        label[name] == value
+        for batch in one
+        for name, value in zip(batch.ids, batch.labels.tolist(), strict=True)
+    )
 
 
 def test_a_clip_is_a_part_of_its_videos_frames(items: list[Item]) -> None:
     stream = Stream(items, clips_per_video=1, seed=0)
-    frames = {item.id: [frame.image() for frame in open_video(item.path, frame_size=TRANSFORM.frame_size)] for item in items}
+    frames = {
+        item.id: [frame.image() for frame in open_video(item.path, frame_size=TRANSFORM.frame_size)]
+        for item in items
+    }
     for batch in batches(stream, AUGMENTATIONS["tran2017"], 3):
         for clip, name in zip(batch.clips, batch.ids, strict=True):
             whole = np.stack(frames[name])
@@ -98,7 +116,9 @@ def test_a_clip_is_a_part_of_its_videos_frames(items: list[Item]) -> None:
             ]
             assert starts
             start, top, left = starts[0]
-            np.testing.assert_array_equal(whole[start : start + 8 : 2, top : top + 24, left : left + 24], clip.numpy())
+            np.testing.assert_array_equal(
+                whole[start : start + 8 : 2, top : top + 24, left : left + 24], clip.numpy()
+            )
 
 
 def test_a_part_of_a_video_gives_clips_of_that_part(items: list[Item], tmp_path: Path) -> None:
@@ -108,7 +128,10 @@ def test_a_part_of_a_video_gives_clips_of_that_part(items: list[Item], tmp_path:
     for batch in batches(Stream([part], clips_per_video=1, seed=0), AUGMENTATIONS["none"], 4):
         for clip in batch.clips:
             # Each frame is lighter than the one before it by what conftest.level says: the nearest mean tells which it is.
-            shown = [int(np.argmin(np.abs(np.asarray(gray[20:45]) - float(f.float().mean())))) + 20 for f in clip]
+            shown = [
+                int(np.argmin(np.abs(np.asarray(gray[20:45]) - float(f.float().mean())))) + 20
+                for f in clip
+            ]
             assert shown[0] >= 25
             assert shown[-1] < 40
             assert np.diff(shown).tolist() == [2, 2, 2]
@@ -122,10 +145,18 @@ def test_frames_of_a_window_are_spread_over_it_by_the_videos_own_clock(
     path = encode(tmp_path / "long.mp4", 60, size=(48, 64))
     start, end = (20 / 25, 32 / 25) if fps is None else (0.9, 1.5)
     part = Item(id="window", path=str(path), label=2, start=start, end=end, overlap=0.6)
-    whole = [frame.image()[4:28, 8:32] for frame in open_video(path, frame_size=TRANSFORM.frame_size)]
+    whole = [
+        frame.image()[4:28, 8:32] for frame in open_video(path, frame_size=TRANSFORM.frame_size)
+    ]
     augmentation = replace(AUGMENTATIONS["none"], temporal="whole")
     stream = Stream([part], clips_per_video=1, seed=0)
-    with Loader(stream, places(2), replace(settings(augmentation), clip=replace(CLIP, fps=fps)), batch=2, workers=1) as loader:
+    with Loader(
+        stream,
+        places(2),
+        replace(settings(augmentation), clip=replace(CLIP, fps=fps)),
+        batch=2,
+        workers=1,
+    ) as loader:
         batch = loader.next()
     assert batch is not None
     assert batch.overlaps.tolist() == pytest.approx([0.6, 0.6])
@@ -136,8 +167,15 @@ def test_frames_of_a_window_are_spread_over_it_by_the_videos_own_clock(
 @pytest.mark.parametrize("fps", [8.0, 25.0, 30.0, 29.97])
 def test_hours_are_sampled_as_a_clip_is(fps: float) -> None:
     rng = np.random.default_rng(0)
-    for times in (np.arange(301) / 25, np.arange(301) / 29.97, np.cumsum(rng.uniform(0, 0.1, 301)), np.asarray([3.0, 3.0, 3.5])):
-        assert clock_frames(times, fps).tolist() == resample(times[:-1].tolist(), float(times[-1]), fps)
+    for times in (
+        np.arange(301) / 25,
+        np.arange(301) / 29.97,
+        np.cumsum(rng.uniform(0, 0.1, 301)),
+        np.asarray([3.0, 3.0, 3.5]),
+    ):
+        assert clock_frames(times, fps).tolist() == resample(
+            times[:-1].tolist(), float(times[-1]), fps
+        )
     assert clock_frames(np.asarray([0.0]), fps).tolist() == []
     with pytest.raises(VideoError, match="sample without fps"):
         clock_frames(np.asarray([0.0, 1.0, 1e9]), fps)
@@ -145,7 +183,10 @@ def test_hours_are_sampled_as_a_clip_is(fps: float) -> None:
 
 def test_an_epoch_of_many_windows_costs_little() -> None:
     """Places are arithmetic: an epoch's order is one permutation, and a window's job is made when its turn comes."""
-    items = [Item(id=str(i), path="v.mp4", label=i % 2, start=i / 25, end=(i + 16) / 25) for i in range(100_000)]
+    items = [
+        Item(id=str(i), path="v.mp4", label=i % 2, start=i / 25, end=(i + 16) / 25)
+        for i in range(100_000)
+    ]
     stream = Stream(items, clips_per_video=1, seed=0)
     tracemalloc.start()
     began = time.monotonic()
@@ -157,11 +198,15 @@ def test_an_epoch_of_many_windows_costs_little() -> None:
     assert spent < 5  # 0.02 s on an idle core
 
 
-def test_a_video_that_cannot_be_read_is_replaced_and_counted(items: list[Item], tmp_path: Path) -> None:
+def test_a_video_that_cannot_be_read_is_replaced_and_counted(
+    items: list[Item], tmp_path: Path
+) -> None:
     (tmp_path / "bad.mp4").write_bytes(b"no video" * 100)
     bad = Item(id="bad", path=str(tmp_path / "bad.mp4"), label=1)
     stream = Stream([*items, bad], clips_per_video=1, seed=0)
-    with Loader(stream, places(5), settings(AUGMENTATIONS["tran2017"]), batch=5, workers=2) as loader:
+    with Loader(
+        stream, places(5), settings(AUGMENTATIONS["tran2017"]), batch=5, workers=2
+    ) as loader:
         shown: list[str] = []
         told: Counter[tuple[str, str]] = Counter()
         for _ in range(4):
@@ -185,12 +230,20 @@ def test_a_video_that_cannot_be_read_is_replaced_and_counted(items: list[Item], 
 
 def test_where_no_video_can_be_read_the_error_says_so(tmp_path: Path) -> None:
     gone = [Item(id=f"{i}", path=str(tmp_path / f"{i}.mp4"), label=0) for i in range(3)]
-    loader = Loader(Stream(gone, clips_per_video=1, seed=0), places(3), settings(AUGMENTATIONS["tran2017"]), batch=3, workers=1)
+    loader = Loader(
+        Stream(gone, clips_per_video=1, seed=0),
+        places(3),
+        settings(AUGMENTATIONS["tran2017"]),
+        batch=3,
+        workers=1,
+    )
     with loader, pytest.raises(FeatxError, match=r"cannot be read.*No such file"):
         loader.next()
 
 
-def test_flow_is_drawn_as_it_is_extracted_and_read_where_it_is_kept(items: list[Item], tmp_path: Path) -> None:
+def test_flow_is_drawn_as_it_is_extracted_and_read_where_it_is_kept(
+    items: list[Item], tmp_path: Path
+) -> None:
     pytest.importorskip("cv2", reason="OpenCV is not installed")
     from featx.video.flow import OpticalFlow, with_flow
     from featx.video.flow_cache import FlowCache, check_folder, stamp_of
@@ -198,7 +251,9 @@ def test_flow_is_drawn_as_it_is_extracted_and_read_where_it_is_kept(items: list[
     moving = replace(TRANSFORM, input="flow", flow="farneback")
     item = items[0]
     folder = check_folder(tmp_path / "flow")
-    cache = FlowCache(folder, item.path, "pyav", (32, 40), "farneback", lambda: None, stamp=stamp_of(item.path))
+    cache = FlowCache(
+        folder, item.path, "pyav", (32, 40), "farneback", lambda: None, stamp=stamp_of(item.path)
+    )
     with contextlib.closing(cache.write()) as writer:
         video = open_video(item.path, frame_size=TRANSFORM.frame_size)
         made = with_flow(video, "flow", OpticalFlow("farneback"), keep=writer.add)
@@ -213,7 +268,10 @@ def test_flow_is_drawn_as_it_is_extracted_and_read_where_it_is_kept(items: list[
         assert batch is not None
         for clip in batch.clips.numpy():
             # Stored flow is float16: a step of the image's 256 at most.
-            near = [np.abs(whole[start : start + 8 : 2].astype(int) - clip).max() for start in range(len(whole) - 7)]
+            near = [
+                np.abs(whole[start : start + 8 : 2].astype(int) - clip).max()
+                for start in range(len(whole) - 7)
+            ]
             assert min(near) <= (0 if kept is None else 1)
         shown.append(batch.clips.clone())
     assert (shown[0].int() - shown[1].int()).abs().max() <= 1

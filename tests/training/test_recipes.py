@@ -36,14 +36,30 @@ from featx.training.sampling import AUGMENTATIONS
 )
 def test_a_recipe_has_what_the_paper_prints(name: str, printed: tuple[object, ...]) -> None:
     r = RECIPES[name]
-    assert (r.lr, r.batch, r.duration, r.unit, r.schedule.kind, r.schedule.factor, r.schedule.every) == printed
+    assert (
+        r.lr,
+        r.batch,
+        r.duration,
+        r.unit,
+        r.schedule.kind,
+        r.schedule.factor,
+        r.schedule.every,
+    ) == printed
 
 
 def test_what_single_papers_print() -> None:
     semi = RECIPES["semi-cnn"]
-    assert (semi.batch // semi.accumulate, semi.accumulate, semi.dampening, semi.weight_decay) == (8, 32, 0.9, 0.0001)
+    assert (semi.batch // semi.accumulate, semi.accumulate, semi.dampening, semi.weight_decay) == (
+        8,
+        32,
+        0.9,
+        0.0001,
+    )
     assert RECIPES["hara2017-kinetics"].schedule.reductions == 3
-    assert [RECIPES[n].weight_decay for n in ("hara2017-kinetics", "hara2018-scratch", "asymmetric-scratch")] == [
+    assert [
+        RECIPES[n].weight_decay
+        for n in ("hara2017-kinetics", "hara2018-scratch", "asymmetric-scratch")
+    ] == [
         0.001,
         0.001,
         0.0005,
@@ -51,8 +67,14 @@ def test_what_single_papers_print() -> None:
     assert RECIPES["asymmetric-finetune"].last_layer == 10
     assert (RECIPES["scnn-proposal"].last_layer, RECIPES["scnn-proposal"].last_bias) == (10, 20)
     assert RECIPES["tran2017-sports1m"].augmentation.windows == 5
-    assert (RECIPES["scnn-c3d-proposal"].last_layer, RECIPES["scnn-c3d-proposal"].last_bias) == (100, 200)
-    assert [RECIPES[n].weight_decay for n in ("scnn-proposal", "scnn-c3d-proposal")] == [0.00005, 0.0005]
+    assert (RECIPES["scnn-c3d-proposal"].last_layer, RECIPES["scnn-c3d-proposal"].last_bias) == (
+        100,
+        200,
+    )
+    assert [RECIPES[n].weight_decay for n in ("scnn-proposal", "scnn-c3d-proposal")] == [
+        0.00005,
+        0.0005,
+    ]
     for stage in ("proposal", "classification", "localization"):
         for row in (RECIPES[f"scnn-{stage}"], RECIPES[f"scnn-c3d-{stage}"]):
             assert row.augmentation.temporal == "whole"
@@ -80,7 +102,13 @@ def test_runs_from_before_there_were_losses_and_windows_are_continued() -> None:
     told = json.dumps(RECIPES["tran2017-ucf101"].to_dict())
     assert not any(word in told for word in ('"loss"', '"overlap', '"temporal"', '"optimizer"'))
     changed = recipe(
-        "tran2017-ucf101", {"loss": "overlap", "optimizer": "adamw", "overlap_power": "0.5", "augmentation.temporal": "whole"}
+        "tran2017-ucf101",
+        {
+            "loss": "overlap",
+            "optimizer": "adamw",
+            "overlap_power": "0.5",
+            "augmentation.temporal": "whole",
+        },
     )
     assert Recipe.from_dict(json.loads(json.dumps(changed.to_dict()))) == changed
 
@@ -90,7 +118,10 @@ def test_one_cycle_goes_up_in_a_twentieth_of_the_run_and_ends_at_a_thousandth(up
     shares = [one_cycle(update, updates) for update in range(updates + 1)]
     warm = max(1, round(updates / 20))
     assert shares[:warm] == pytest.approx([(update + 1) / warm for update in range(warm)])
-    falling = [0.001 + 0.999 * (1 + math.cos(math.pi * k / (updates - warm))) / 2 for k in range(1, updates - warm + 1)]
+    falling = [
+        0.001 + 0.999 * (1 + math.cos(math.pi * k / (updates - warm))) / 2
+        for k in range(1, updates - warm + 1)
+    ]
     assert shares[warm:updates] == pytest.approx(falling)
     # The rate that is set after the last update is never used.
     assert shares[updates - 1] == pytest.approx(0.001 if updates > 1 else 1.0)
@@ -103,13 +134,23 @@ def test_any_field_can_be_replaced() -> None:
         "augmentation.frame_size": "none", "schedule.reductions": "2",
     })  # fmt: skip
     assert (changed.lr, changed.batch, changed.accumulate, changed.freeze) == (0.5, 64, 2, "conv3")
-    assert (changed.schedule.kind, changed.schedule.every, changed.schedule.reductions) == ("step", 7, 2)
-    assert (changed.augmentation.position, changed.augmentation.flip, changed.augmentation.scales) == ("center", 0.0, (1.0, 0.5))
+    assert (changed.schedule.kind, changed.schedule.every, changed.schedule.reductions) == (
+        "step",
+        7,
+        2,
+    )
+    assert (
+        changed.augmentation.position,
+        changed.augmentation.flip,
+        changed.augmentation.scales,
+    ) == ("center", 0.0, (1.0, 0.5))
     assert changed.augmentation.frame_size is None
     assert changed.dampening == RECIPES["semi-cnn"].dampening
     assert AUGMENTATIONS["spatial-center"].flip == 0.5
     assert recipe("hara2018-finetune", {"freeze": "none"}).freeze is None
-    assert recipe("semi-cnn", {"batch": "2", "accumulate": "1"}).batch == 2  # 32 passes of 2 clips would be refused
+    assert (
+        recipe("semi-cnn", {"batch": "2", "accumulate": "1"}).batch == 2
+    )  # 32 passes of 2 clips would be refused
 
 
 @pytest.mark.parametrize(

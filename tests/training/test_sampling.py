@@ -42,19 +42,33 @@ def test_a_clip_begins_anywhere_inside_the_video_with_the_same_chance(clip: Clip
 
 def test_a_video_shorter_than_a_clip_is_looped() -> None:
     rng = np.random.default_rng(0)
-    assert draw_frames(rng, 5, HARA, AUGMENTATIONS["spatial-random"]) == [*range(5), *range(5), *range(5), 0]
+    assert draw_frames(rng, 5, HARA, AUGMENTATIONS["spatial-random"]) == [
+        *range(5),
+        *range(5),
+        *range(5),
+        0,
+    ]
     assert draw_frames(rng, 16, HARA, AUGMENTATIONS["spatial-random"]) == list(range(16))
     assert draw_frames(rng, 1, RES3D, AUGMENTATIONS["tran2017"]) == [0] * 8
 
 
 def test_temporal_scales_take_the_nearest_frames_of_a_longer_or_shorter_stretch() -> None:
     rng = np.random.default_rng(0)
-    drawn = [draw_frames(rng, 200, HARA, AUGMENTATIONS["multi-scale-spatiotemporal-random"]) for _ in range(5_000)]
+    drawn = [
+        draw_frames(rng, 200, HARA, AUGMENTATIONS["multi-scale-spatiotemporal-random"])
+        for _ in range(5_000)
+    ]
     kinds = Counter(tuple(np.subtract(d, d[0]).tolist()) for d in drawn)
     half = tuple(k // 2 for k in range(16))  # "make two copies of each frame"
     third = tuple(k * 5 // 16 for k in range(16))  # 16 / 3 frames, a fraction of a frame left out
     assert even(kinds, 5, 5_000)
-    assert set(kinds) == {tuple(range(0, 48, 3)), tuple(range(0, 32, 2)), tuple(range(16)), half, third}
+    assert set(kinds) == {
+        tuple(range(0, 48, 3)),
+        tuple(range(0, 32, 2)),
+        tuple(range(16)),
+        half,
+        third,
+    }
     assert max(max(d) for d in drawn) <= 199
 
 
@@ -71,8 +85,15 @@ def test_frames_are_spread_evenly_over_the_whole() -> None:
 
 def test_the_crops_of_good_practices_five_configurations() -> None:
     rng = np.random.default_rng(0)
-    names = ["spatial-center", "spatial-random", "multi-scale-spatial-random", "multi-scale-spatial-corner"]
-    center, uniform, multi, corner = ([draw_crop(rng, 240, 320, 112, AUGMENTATIONS[n]) for _ in range(6_000)] for n in names)
+    names = [
+        "spatial-center",
+        "spatial-random",
+        "multi-scale-spatial-random",
+        "multi-scale-spatial-corner",
+    ]
+    center, uniform, multi, corner = (
+        [draw_crop(rng, 240, 320, 112, AUGMENTATIONS[n]) for _ in range(6_000)] for n in names
+    )
     assert {(c.top, c.left, c.side) for c in center} == {(0, 40, 240)}
     assert {(c.top, c.side) for c in uniform} == {(0, 240)}
     assert even(Counter(c.left for c in uniform), 81, 6_000)
@@ -105,7 +126,10 @@ def test_trans_crops_are_as_large_as_the_input_and_lie_anywhere() -> None:
 
 def test_the_asymmetric_papers_crops_lie_in_the_corners_and_the_centre() -> None:
     rng = np.random.default_rng(0)
-    crops = Counter((c.top, c.left) for c in (draw_crop(rng, 128, 171, 112, AUGMENTATIONS["asymmetric"]) for _ in range(5_000)))
+    crops = Counter(
+        (c.top, c.left)
+        for c in (draw_crop(rng, 128, 171, 112, AUGMENTATIONS["asymmetric"]) for _ in range(5_000))
+    )
     assert set(crops) == {(8, 29), (0, 0), (0, 59), (16, 0), (16, 59)}
     assert even(crops, 5, 5_000)
 

@@ -50,7 +50,9 @@ def network() -> Iterator[None]:
 @pytest.fixture(scope="module")
 def videos(tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder = tmp_path_factory.mktemp("videos")
-    write_videos(folder, per_class=6, seconds=0.8, size=(48, 64), classes=["move_left", "rotate_cw", "grow"])
+    write_videos(
+        folder, per_class=6, seconds=0.8, size=(48, 64), classes=["move_left", "rotate_cw", "grow"]
+    )
     return folder
 
 
@@ -72,16 +74,23 @@ def same(a: Path, b: Path) -> None:
         assert (a / name).read_bytes() == (b / name).read_bytes(), name
 
 
-def test_a_run_leaves_checkpoints_that_say_what_they_are(whole: Path, videos: Path, tmp_path: Path) -> None:
+def test_a_run_leaves_checkpoints_that_say_what_they_are(
+    whole: Path, videos: Path, tmp_path: Path
+) -> None:
     settings = TrainSettings(dataset=str(videos), **SMALL)
     plan = make_plan(settings)
     assert isinstance(plan.source, Videos)
-    assert [len(plan.source.train.items), len(plan.source.val.items if plan.source.val else ())] == [
+    assert [
+        len(plan.source.train.items),
+        len(plan.source.val.items if plan.source.val else ()),
+    ] == [
         12,
         6,
     ]  # one of three groups of each class is held out
     steps = rows(whole, "steps.csv")
-    assert [int(row["step"]) for row in steps] == list(range(1, 5))  # 3 epochs of 12 clips, 9 an update
+    assert [int(row["step"]) for row in steps] == list(
+        range(1, 5)
+    )  # 3 epochs of 12 clips, 9 an update
     assert [int(row["epoch"]) for row in steps] == [1, 1, 2, 3]
     assert [float(row["lr"]) for row in steps] == pytest.approx([0.01] * 3 + [0.001])
     epochs = rows(whole, "epochs.csv")
@@ -94,17 +103,26 @@ def test_a_run_leaves_checkpoints_that_say_what_they_are(whole: Path, videos: Pa
         assert loaded.weights_info["trained_on"]["dataset"] == plan.source.train.name
     info = read_state(whole / "last.safetensors").described["info"]
     assert info["training"]["recipe"] == "tran2017-ucf101"
-    assert Recipe.from_dict({k: v for k, v in info["training"].items() if k in RECIPES["semi-cnn"].to_dict()}) == plan.recipe
+    assert (
+        Recipe.from_dict(
+            {k: v for k, v in info["training"].items() if k in RECIPES["semi-cnn"].to_dict()}
+        )
+        == plan.recipe
+    )
     assert info["metrics"]["top1"] == pytest.approx(float(epochs[-1]["val_top1"]))
     assert (whole / "curves.png").stat().st_size > 10_000
     assert list(whole.glob("events.out.tfevents.*"))
     out = tmp_path / "features.h5"
-    extract = tiny.command("extract", "--model", MODEL, "--weights", whole / "best.safetensors", videos / "grow", out)
+    extract = tiny.command(
+        "extract", "--model", MODEL, "--weights", whole / "best.safetensors", videos / "grow", out
+    )
     done = subprocess.run(extract, capture_output=True, text=True, timeout=120)
     assert done.returncode == 0, done.stderr
 
 
-def test_an_interrupted_run_comes_to_the_same_numbers(whole: Path, videos: Path, tmp_path: Path) -> None:
+def test_an_interrupted_run_comes_to_the_same_numbers(
+    whole: Path, videos: Path, tmp_path: Path
+) -> None:
     settings = TrainSettings(dataset=str(videos), **SMALL)
 
     def interrupt(progress: Any) -> None:
@@ -129,7 +147,9 @@ def test_a_run_stopped_while_it_saves_comes_to_the_same_numbers(
 
     def stopped(folder: RunFolder, state: Any) -> None:
         saved.append(1)
-        if len(saved) % 3:  # two of three times, when the tables and the checkpoint are written and the state is not
+        if (
+            len(saved) % 3
+        ):  # two of three times, when the tables and the checkpoint are written and the state is not
             raise KeyboardInterrupt
         save(folder, state)
 
@@ -164,7 +184,9 @@ def test_a_killed_run_comes_to_the_same_numbers(whole: Path, videos: Path, tmp_p
     args += [a for name, value in SMALL["overrides"].items() for a in ("--set", f"{name}={value}")]
     kills = 0
     for made in (1, 2, 3):  # killed at once when so many updates are written
-        process = subprocess.Popen(tiny.command(*args), stdout=subprocess.DEVNULL, stderr=subprocess.PIPE)
+        process = subprocess.Popen(
+            tiny.command(*args), stdout=subprocess.DEVNULL, stderr=subprocess.PIPE
+        )
         while process.poll() is None:
             steps = out / "steps.csv"
             if steps.exists() and len(steps.read_bytes().splitlines()) > made:
@@ -181,7 +203,9 @@ def test_a_killed_run_comes_to_the_same_numbers(whole: Path, videos: Path, tmp_p
     assert "nothing to do" in again.stdout
 
 
-def test_a_rerun_with_other_settings_says_what_differs(whole: Path, videos: Path, tmp_path: Path) -> None:
+def test_a_rerun_with_other_settings_says_what_differs(
+    whole: Path, videos: Path, tmp_path: Path
+) -> None:
     other = {**SMALL["overrides"], "lr": "0.02"}
     with pytest.raises(UsageError, match=r"recipe.lr: 0.01, now 0.02"):
         train(TrainSettings(dataset=str(videos), **{**SMALL, "overrides": other}), whole)
@@ -198,9 +222,14 @@ def test_two_runs_of_one_folder_the_second_stops(videos: Path, tmp_path: Path) -
     held.close()
 
 
-def test_a_loss_that_is_not_finite_stops_the_run_and_is_not_saved(videos: Path, tmp_path: Path) -> None:
+def test_a_loss_that_is_not_finite_stops_the_run_and_is_not_saved(
+    videos: Path, tmp_path: Path
+) -> None:
     wild = {**SMALL["overrides"], "lr": "1e30"}
-    with pytest.raises(FeatxError, match=r"the loss is (nan|inf) at update \d, on (grow|move_left|rotate_cw)/.*lower lr"):
+    with pytest.raises(
+        FeatxError,
+        match=r"the loss is (nan|inf) at update \d, on (grow|move_left|rotate_cw)/.*lower lr",
+    ):
         train(TrainSettings(dataset=str(videos), **{**SMALL, "overrides": wild}), tmp_path / "run")
     with contextlib.closing(RunFolder(tmp_path / "run")) as folder:
         state = folder.state()
@@ -218,7 +247,10 @@ def test_a_corrupt_video_is_replaced_counted_and_told(videos: Path, tmp_path: Pa
     assert "grow_g01_c01" in video
     assert "cannot be read as video" in reason
     assert times >= 3
-    assert read_state(tmp_path / "run" / "last.safetensors").described["info"]["training"]["replaced"] == times
+    assert (
+        read_state(tmp_path / "run" / "last.safetensors").described["info"]["training"]["replaced"]
+        == times
+    )
 
     def interrupt(progress: Any) -> None:
         signal.raise_signal(signal.SIGINT)
@@ -226,11 +258,17 @@ def test_a_corrupt_video_is_replaced_counted_and_told(videos: Path, tmp_path: Pa
     again = None
     while again is None:
         with contextlib.suppress(KeyboardInterrupt):
-            again = train(TrainSettings(dataset=str(folder), **SMALL), tmp_path / "again", on_progress=interrupt)
+            again = train(
+                TrainSettings(dataset=str(folder), **SMALL),
+                tmp_path / "again",
+                on_progress=interrupt,
+            )
     assert again.replaced == report.replaced
 
 
-def test_fine_tuning_takes_the_weights_and_gives_a_new_classifier(whole: Path, videos: Path, tmp_path: Path) -> None:
+def test_fine_tuning_takes_the_weights_and_gives_a_new_classifier(
+    whole: Path, videos: Path, tmp_path: Path
+) -> None:
     two = tmp_path / "two"
     write_videos(two, per_class=3, seconds=0.8, size=(48, 64), classes=["move_left", "grow"])
     settings = TrainSettings(
@@ -248,7 +286,9 @@ def test_fine_tuning_takes_the_weights_and_gives_a_new_classifier(whole: Path, v
         if name.split(".")[0] != "fc":
             # Frozen stages keep their batch norm's statistics too; what is above them moves.
             assert torch.equal(value, after[name]) == frozen, name
-    same_again = TrainSettings(dataset=str(videos), weights=str(whole / "best.safetensors"), **SMALL)
+    same_again = TrainSettings(
+        dataset=str(videos), weights=str(whole / "best.safetensors"), **SMALL
+    )
     assert not any("classifier" in note for note in make_plan(same_again).notes)
 
 
@@ -257,7 +297,11 @@ def test_every_model_can_be_frozen_at_every_stage() -> None:
 
     for name in list_models():
         model = skeleton(name)
-        stages = [stage_of(child) for child, module in model.named_children() if next(module.parameters(), None) is not None]
+        stages = [
+            stage_of(child)
+            for child, module in model.named_children()
+            if next(module.parameters(), None) is not None
+        ]
         assert stages[-1] is None
         known = [stage for stage in stages if stage is not None]
         assert known == sorted(known), name
@@ -278,7 +322,14 @@ def trainer(recipe: Recipe, n: int = 9, processes: Processes | None = None) -> T
     stream = Stream(items, clips_per_video=recipe.clips_per_video, seed=0)
     from featx.models import model_entry
 
-    return Trainer(model, recipe, stream, model_entry(MODEL).transform, processes or Processes(torch.device("cpu")), seed=0)
+    return Trainer(
+        model,
+        recipe,
+        stream,
+        model_entry(MODEL).transform,
+        processes or Processes(torch.device("cpu")),
+        seed=0,
+    )
 
 
 RECIPE = replace(RECIPES["tran2017-ucf101"], batch=6, duration=5, unit="epochs", clips_per_video=1)
@@ -304,7 +355,12 @@ def test_passes_and_processes_divide_the_same_clips(accumulate: int, world: int)
         made.processes = Processes(torch.device("cpu"), rank, world, world)
         made.state = replace(plain.state, step=4)
         places = made.places()
-        seen += [(step, place) for step in range(4, 7) for _ in range(accumulate) for place in next(places)]
+        seen += [
+            (step, place)
+            for step in range(4, 7)
+            for _ in range(accumulate)
+            for place in next(places)
+        ]
     assert sorted(seen) == [(place // 12, place) for place in range(48, 84)]
 
 
@@ -313,8 +369,12 @@ def test_rates_of_the_last_layer_and_the_schedules() -> None:
     row = replace(RECIPES["scnn-proposal"], dampening=0.5)
     made = optimizer(model, row)
     assert [group["lr"] for group in made.param_groups] == pytest.approx([0.001, 0.01, 0.02])
-    assert sum(p.numel() for group in made.param_groups for p in group["params"]) == sum(p.numel() for p in model.parameters())
-    assert {(g["momentum"], g["dampening"], g["weight_decay"]) for g in made.param_groups} == {(0.9, 0.5, 0.00005)}
+    assert sum(p.numel() for group in made.param_groups for p in group["params"]) == sum(
+        p.numel() for p in model.parameters()
+    )
+    assert {(g["momentum"], g["dampening"], g["weight_decay"]) for g in made.param_groups} == {
+        (0.9, 0.5, 0.00005)
+    }
     falls = schedule(made, row, updates=100)
     made.step()
     assert isinstance(falls, torch.optim.lr_scheduler.StepLR)
@@ -344,7 +404,10 @@ def test_accumulated_passes_make_the_update_of_one_batch(videos: Path, tmp_path:
     base = {**SMALL["overrides"], "freeze": "conv5", "duration": "4", "unit": "iterations"}
     states = []
     for accumulate in ("1", "3"):
-        settings = TrainSettings(dataset=str(videos), **{**SMALL, "overrides": {**base, "batch": "6", "accumulate": accumulate}})
+        settings = TrainSettings(
+            dataset=str(videos),
+            **{**SMALL, "overrides": {**base, "batch": "6", "accumulate": accumulate}},
+        )
         train(settings, tmp_path / accumulate)
         states.append(read_state(tmp_path / accumulate / "last.safetensors").state)
     for name, value in states[0].items():
@@ -357,20 +420,36 @@ def test_two_processes_train_as_one_does(videos: Path, tmp_path: Path) -> None:
     """Two of torchrun's processes (gloo) with half a batch each: one process's two passes, batch norm's batches included."""
     overrides = {**SMALL["overrides"], "batch": "6", "duration": "4", "unit": "iterations"}
     threads = torch.get_num_threads()
-    torch.set_num_threads(1)  # as each of the two has: sums in another order become other sums within a few updates
+    torch.set_num_threads(
+        1
+    )  # as each of the two has: sums in another order become other sums within a few updates
     try:
         one = {**overrides, "accumulate": "2"}
-        train(TrainSettings(dataset=str(videos), validate="none", **{**SMALL, "overrides": one}), tmp_path / "one")
+        train(
+            TrainSettings(dataset=str(videos), validate="none", **{**SMALL, "overrides": one}),
+            tmp_path / "one",
+        )
     finally:
         torch.set_num_threads(threads)
     args = ["train", "--model", MODEL, "--device", "cpu", "--recipe", "tran2017-ucf101",
             "--workers", 1, "--dataset", videos, tmp_path / "two"]  # fmt: skip
     args += [a for name, value in overrides.items() for a in ("--set", f"{name}={value}")]
-    launch = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc-per-node", "2"]
+    launch = [
+        sys.executable,
+        "-m",
+        "torch.distributed.run",
+        "--standalone",
+        "--nproc-per-node",
+        "2",
+    ]
     env = {**os.environ, "OMP_NUM_THREADS": "1"}
-    done = subprocess.run([*launch, *tiny.command(*args)[1:]], capture_output=True, text=True, timeout=240, env=env)
+    done = subprocess.run(
+        [*launch, *tiny.command(*args)[1:]], capture_output=True, text=True, timeout=240, env=env
+    )
     assert done.returncode == 0, done.stderr
-    losses = [[float(r["loss"]) for r in rows(tmp_path / name, "steps.csv")] for name in ("one", "two")]
+    losses = [
+        [float(r["loss"]) for r in rows(tmp_path / name, "steps.csv")] for name in ("one", "two")
+    ]
     np.testing.assert_allclose(losses[0], losses[1], rtol=1e-5)
     assert [row["step"] for row in rows(tmp_path / "two", "epochs.csv")] == ["2", "4"]
     a, b = (read_state(tmp_path / name / "last.safetensors").state for name in ("one", "two"))
@@ -393,7 +472,12 @@ def test_two_processes_train_as_one_does(videos: Path, tmp_path: Path) -> None:
         ({"precision": "half"}, "give auto, bf16 or float32"),
         ({"weights": "nothing.pth"}, r"there is no file nothing\.pth"),
         (
-            {"crop": 8, "model": "hara_resnet18", "frames": 16, "overrides": {"batch": "7", "accumulate": "2"}},
+            {
+                "crop": 8,
+                "model": "hara_resnet18",
+                "frames": 16,
+                "overrides": {"batch": "7", "accumulate": "2"},
+            },
             "cannot be divided",
         ),
         ({"validate": "none", "recipe": "hara2018-scratch"}, "there is no validation"),
@@ -406,7 +490,9 @@ def test_two_processes_train_as_one_does(videos: Path, tmp_path: Path) -> None:
         ({"clip": ClipSpec(frames=4, stride=4), "step": 2}, "frames or step with it"),
     ],
 )
-def test_wrong_settings_are_told_in_a_sentence(videos: Path, tmp_path: Path, values: dict[str, Any], words: str) -> None:
+def test_wrong_settings_are_told_in_a_sentence(
+    videos: Path, tmp_path: Path, values: dict[str, Any], words: str
+) -> None:
     with pytest.raises(UsageError, match=words):
         train(TrainSettings(dataset=str(videos), **{**SMALL, **values}), tmp_path / "run")
     assert not (tmp_path / "run" / "run.json").exists()
@@ -414,8 +500,19 @@ def test_wrong_settings_are_told_in_a_sentence(videos: Path, tmp_path: Path, val
 
 def test_the_command_tells_wrong_use(videos: Path, tmp_path: Path) -> None:
     wrong = featx("train", "--model", "res2d", "--dataset", videos, "--set", "lr", tmp_path / "run")
-    assert (wrong.returncode, wrong.stderr) == (2, "Error: --set lr: give FIELD=VALUE, such as --set lr=0.05\n")
-    gone = featx("train", "--model", "res2d", "--dataset", "ucf101", tmp_path / "run", env={"FEATX_DATA": str(tmp_path / "data")})
+    assert (wrong.returncode, wrong.stderr) == (
+        2,
+        "Error: --set lr: give FIELD=VALUE, such as --set lr=0.05\n",
+    )
+    gone = featx(
+        "train",
+        "--model",
+        "res2d",
+        "--dataset",
+        "ucf101",
+        tmp_path / "run",
+        env={"FEATX_DATA": str(tmp_path / "data")},
+    )
     assert gone.returncode == 2
     assert "ucf101 is not in" in gone.stderr
     assert gone.stderr.count("\n") == 1

@@ -45,7 +45,9 @@ RGBF = replace(SETTINGS, input="rgbf", flow="dis")
 
 def texture(height: int, width: int, seed: int = 0) -> np.ndarray:
     """A smooth pattern without a period, (height, width, 3) uint8: what every method can follow."""
-    coarse = np.random.default_rng(seed).integers(0, 256, (height // 4, width // 4, 3)).astype(np.uint8)
+    coarse = (
+        np.random.default_rng(seed).integers(0, 256, (height // 4, width // 4, 3)).astype(np.uint8)
+    )
     return cv2.resize(coarse, (width, height), interpolation=cv2.INTER_CUBIC)
 
 
@@ -72,20 +74,30 @@ def as_frames(images: list[np.ndarray], asked: list[int] | None = None) -> list[
 
 @pytest.mark.parametrize("method", get_args(FlowMethod))
 @pytest.mark.parametrize("motion", [(2, 0), (0, 2), (-3, 1)], ids=str)
-def test_what_moves_right_and_down_has_positive_dx_and_dy(method: FlowMethod, motion: tuple[int, int]) -> None:
+def test_what_moves_right_and_down_has_positive_dx_and_dy(
+    method: FlowMethod, motion: tuple[int, int]
+) -> None:
     a, b = moving(2, *motion, size=(64, 80))
     flow = OpticalFlow(method)(a, b)
     assert (flow.shape, flow.dtype) == ((64, 80, 2), np.float16)
-    np.testing.assert_allclose(np.median(flow, axis=(0, 1)), motion, atol=0.1)  # sub-pixel accuracy, three methods alike
+    np.testing.assert_allclose(
+        np.median(flow, axis=(0, 1)), motion, atol=0.1
+    )  # sub-pixel accuracy, three methods alike
     shown = np.median(flow_image(flow), axis=(0, 1))
     step = 20 / 256 * 64 / 127  # pixels a grey level
-    np.testing.assert_allclose(shown, 128 + np.asarray([*motion, np.hypot(*motion)]) / step, atol=0.1 / step + 0.5)
+    np.testing.assert_allclose(
+        shown, 128 + np.asarray([*motion, np.hypot(*motion)]) / step, atol=0.1 / step + 0.5
+    )
 
 
 def test_a_flow_image_is_clipped_at_its_bound_and_reflects_exactly() -> None:
     rng = np.random.default_rng(0)
     flow = rng.normal(0, 8, (128, 171, 2)).astype(np.float16)
-    flow[0, 0], flow[0, 1], flow[0, 2] = (0, 0), (10, -10), (500, -500)  # the bound is 10 pixels here
+    flow[0, 0], flow[0, 1], flow[0, 2] = (
+        (0, 0),
+        (10, -10),
+        (500, -500),
+    )  # the bound is 10 pixels here
     assert BOUND * 128 == 10
     image = flow_image(flow)
     assert image[0, :3].tolist() == [[128, 128, 128], [255, 1, 255], [255, 1, 255]]
@@ -104,7 +116,10 @@ def test_rgbf_is_equation_7() -> None:
     image = rgbf_image(rgb, flow)
     assert image.dtype == np.uint8
     assert np.abs(image - expected).max() <= 0.5 + 1e-3  # rounded, after float32
-    where = np.unravel_index(length.argmax(), length.shape), np.unravel_index(length.argmin(), length.shape)
+    where = (
+        np.unravel_index(length.argmax(), length.shape),
+        np.unravel_index(length.argmin(), length.shape),
+    )
     np.testing.assert_array_equal(image[where[0]], rgb[where[0]])
     np.testing.assert_array_equal(image[where[1]], 0)
     np.testing.assert_allclose(magnitude(flow), length, rtol=1e-6)
@@ -132,7 +147,9 @@ def test_the_half_that_moves_is_bright_and_the_still_one_dark(method: FlowMethod
     frames = as_frames([np.concatenate([half, still], axis=1) for half in ours])
     first = next(iter(with_flow(frames, "rgbf", OpticalFlow(method)))).image().astype(float)
     before = frames[0].image().astype(float)
-    left, right = (first[:, half].sum() / before[:, half].sum() for half in (np.s_[:40], np.s_[56:]))
+    left, right = (
+        first[:, half].sum() / before[:, half].sum() for half in (np.s_[:40], np.s_[56:])
+    )
     # Less than 1 where all moves by 2 pixels: at the edges, where texture comes and goes, methods find more than that.
     assert left > 0.3 > 0.1 > right
 
@@ -142,7 +159,10 @@ def test_a_mirrored_flow_image_is_that_of_the_mirrored_video() -> None:
     flow = OpticalFlow("farneback")
     transform = replace(TRAN2017, input="flow", flow="farneback", resize=(128, 171), crop=112)
     assert transform.boxes(128, 172) == [(8, 30)]
-    there, mirrored = (flow_image(flow(*pair))[8:120, 29:141] for pair in ((a, b), (a[:, ::-1].copy(), b[:, ::-1].copy())))
+    there, mirrored = (
+        flow_image(flow(*pair))[8:120, 29:141]
+        for pair in ((a, b), (a[:, ::-1].copy(), b[:, ::-1].copy()))
+    )
     # 171 is odd and so is 112's place in it: the mirror's crop is one pixel off; the middle of it is compared.
     x, y = (torch.from_numpy(i.copy())[None, None] for i in (there, mirrored))
     ours, truth = transform.normalise(x, mirrored=True), transform.normalise(y)
@@ -153,10 +173,14 @@ def test_a_mirrored_flow_image_is_that_of_the_mirrored_video() -> None:
     opposite = field[:, ::-1] * np.asarray([-1, 1], np.float16)
     x, y = (torch.from_numpy(flow_image(f).copy())[None, None] for f in (field, opposite))
     before = x.clone()
-    torch.testing.assert_close(transform.normalise(x, mirrored=True), transform.normalise(y), rtol=0, atol=0)
+    torch.testing.assert_close(
+        transform.normalise(x, mirrored=True), transform.normalise(y), rtol=0, atol=0
+    )
     torch.testing.assert_close(x, before, rtol=0, atol=0)
     rgbf = replace(transform, input="rgbf")
-    torch.testing.assert_close(rgbf.normalise(x, mirrored=True), rgbf.normalise(x).flip(4), rtol=0, atol=0)
+    torch.testing.assert_close(
+        rgbf.normalise(x, mirrored=True), rgbf.normalise(x).flip(4), rtol=0, atol=0
+    )
 
 
 def test_frames_that_a_method_cannot_take_fail_with_their_size() -> None:
@@ -189,7 +213,9 @@ def test_flow_is_forward_between_successive_frames_and_the_last_ones_backward_ne
     frames = list(with_flow(as_frames(numbered(4)), "flow", flow, keep=kept.append))
     assert flow.pairs == [(0, 1), (1, 2), (2, 3), (3, 2)]
     assert [float(f[0, 0, 0]) for f in kept] == [1, 2, 3, -2]
-    assert [(f.index, f.time, f.end) for f in frames] == [(i, i / 25, (i + 1) / 25) for i in range(4)]
+    assert [(f.index, f.time, f.end) for f in frames] == [
+        (i, i / 25, (i + 1) / 25) for i in range(4)
+    ]
     (only,) = with_flow(as_frames(numbered(1)), "flow", flow)
     assert (only.image() == 128).all()
 
@@ -198,10 +224,23 @@ def test_flow_is_forward_between_successive_frames_and_the_last_ones_backward_ne
 def test_flow_is_computed_once_and_only_for_frames_that_a_wanted_clip_shows(tail: Any) -> None:
     spec = ClipSpec(frames=3, step=2, stride=6, tail=tail)
     flow = Recorded()
-    made = dict(clips_of(with_flow(as_frames(numbered(20)), "flow", flow), spec, lambda image: image, lambda k: k != 0))
-    shown = {"drop": [6, 8, 10, 12, 14, 16], "align": [6, 8, 10, 12, 14, 16, 14, 16, 18], "pad": [6, 8, 10, 12, 14, 16, 18, 19]}
+    made = dict(
+        clips_of(
+            with_flow(as_frames(numbered(20)), "flow", flow),
+            spec,
+            lambda image: image,
+            lambda k: k != 0,
+        )
+    )
+    shown = {
+        "drop": [6, 8, 10, 12, 14, 16],
+        "align": [6, 8, 10, 12, 14, 16, 14, 16, 18],
+        "pad": [6, 8, 10, 12, 14, 16, 18, 19],
+    }
     pairs = [(i, i + 1) if i < 19 else (19, 18) for i in sorted(set(shown[tail]))]
-    assert sorted(flow.pairs) == pairs, "not between the frames that a clip shows, but from each of them to the next"
+    assert sorted(flow.pairs) == pairs, (
+        "not between the frames that a clip shows, but from each of them to the next"
+    )
     assert sorted(made) == ([1, 2] if tail == "drop" else [1, 2, 3])
 
 
@@ -223,7 +262,14 @@ def test_images_are_let_go_when_their_flow_is_computed(tmp_path: Path) -> None:
 
     frames = (Frame(i, i / 25, (i + 1) / 25, lambda i=i: give(i)) for i in range(200))
     spec = ClipSpec(frames=8, step=1, stride=8)
-    assert len(list(clips_of(with_flow(frames, "rgbf", Recorded()), spec, lambda image: np.array(image)))) == 25
+    assert (
+        len(
+            list(
+                clips_of(with_flow(frames, "rgbf", Recorded()), spec, lambda image: np.array(image))
+            )
+        )
+        == 25
+    )
     assert len(alive) == 200, "each frame is converted once"
     assert most <= 8 + 3
 
@@ -237,8 +283,13 @@ def test_clips_are_cut_from_the_images_of_the_whole_video(tmp_path: Path, given:
     frames = [f.image() for f in open_video(path, frame_size=TRAN2017.frame_size)]
     flow = OpticalFlow("dis")
     between = [flow(a, b) for a, b in pairwise(frames)] + [-flow(frames[-1], frames[-2])]
-    shown = [rgbf_image(i, f) if given == "rgbf" else flow_image(f) for i, f in zip(frames, between, strict=True)]
-    expected = np.stack([[shown[start + 2 * i][8:120, 29:141] for i in range(8)] for start in (0, 16, 17)])
+    shown = [
+        rgbf_image(i, f) if given == "rgbf" else flow_image(f)
+        for i, f in zip(frames, between, strict=True)
+    ]
+    expected = np.stack(
+        [[shown[start + 2 * i][8:120, 29:141] for i in range(8)] for start in (0, 16, 17)]
+    )
     clips, _ = decode(path, None, given, tail="align")
     np.testing.assert_array_equal(clips[:, 0], expected)
 
@@ -248,10 +299,17 @@ def test_the_file_says_what_its_input_is(videos: Path, tmp_path: Path) -> None:
     extract([videos / "a" / "v0.mp4"], out, replace(RGBF, input="flow"))
     with FeatureStore(out) as store:
         assert store.settings["transform"] == {**TRAN2017.to_dict(), "input": "flow", "flow": "dis"}
-        assert store.settings["decoder"]["flow"] == {"opencv": cv2.__version__, "preset": "medium", "bound": BOUND}
+        assert store.settings["decoder"]["flow"] == {
+            "opencv": cv2.__version__,
+            "preset": "medium",
+            "bound": BOUND,
+        }
         assert store[0].attrs["computed_by"].endswith(f"; flow by {computed_by()}")
         told = as_text(summarise(store))
-    assert f"dx, dy and magnitude, by dis of OpenCV {cv2.__version__}, preset medium, bound 0.078125" in told
+    assert (
+        f"dx, dy and magnitude, by dis of OpenCV {cv2.__version__}, preset medium, bound 0.078125"
+        in told
+    )
     assert recorded("rgbf", "tvl1") == {"opencv": cv2.__version__}
 
 
@@ -266,14 +324,28 @@ def test_workers_halves_and_the_cache_do_not_change_a_bit(videos: Path, tmp_path
         extract([videos / half], tmp_path / f"{half}.h5", cached, root=str(videos))
     merge([tmp_path / "a.h5", tmp_path / "b.h5"], tmp_path / "merged.h5")
     same_content(tmp_path / "1.h5", tmp_path / "merged.h5")
-    assert sorted((p.name, p.stat().st_mtime_ns) for p in (tmp_path / "cache").iterdir()) == kept, "read, not written anew"
+    assert sorted((p.name, p.stat().st_mtime_ns) for p in (tmp_path / "cache").iterdir()) == kept, (
+        "read, not written anew"
+    )
 
 
 @pytest.mark.slow
-def test_killed_at_random_instants_the_reruns_end_in_the_same_content_and_a_sound_cache(tmp_path: Path) -> None:
+def test_killed_at_random_instants_the_reruns_end_in_the_same_content_and_a_sound_cache(
+    tmp_path: Path,
+) -> None:
     for i in range(3):
         encode(tmp_path / "v" / f"{i}.mp4", 120 + 10 * i, seed=i)
-    args = ("extract", "--model", "res3d", *SMALL, "--input", "rgbf", "--flow", "dis", tmp_path / "v")
+    args = (
+        "extract",
+        "--model",
+        "res3d",
+        *SMALL,
+        "--input",
+        "rgbf",
+        "--flow",
+        "dis",
+        tmp_path / "v",
+    )
     extract([tmp_path / "v"], tmp_path / "whole.h5", RGBF)
     cached = (*args[:-1], "--flow-cache", tmp_path / "cache", args[-1])
     out = tmp_path / "out.h5"
@@ -283,7 +355,9 @@ def test_killed_at_random_instants_the_reruns_end_in_the_same_content_and_a_soun
     same_content(tmp_path / "whole.h5", out)
     extract([tmp_path / "v"], tmp_path / "again.h5", replace(RGBF, flow_cache=tmp_path / "cache"))
     same_content(tmp_path / "whole.h5", tmp_path / "again.h5")
-    assert sorted(p.suffix for p in (tmp_path / "cache").iterdir()) == [".flow"] * 3, "nothing torn is left"
+    assert sorted(p.suffix for p in (tmp_path / "cache").iterdir()) == [".flow"] * 3, (
+        "nothing torn is left"
+    )
 
 
 def test_another_method_or_opencv_is_not_mixed_into_the_same_file(
@@ -295,7 +369,10 @@ def test_another_method_or_opencv_is_not_mixed_into_the_same_file(
     for changed, words in [
         ({"flow": "farneback"}, "transform.flow is dis there and farneback here"),
         ({"input": "flow"}, "transform.input is rgbf there and flow here"),
-        ({"input": None, "flow": None}, r"settings: transform.input is rgbf there and rgb here; use those"),
+        (
+            {"input": None, "flow": None},
+            r"settings: transform.input is rgbf there and rgb here; use those",
+        ),
     ]:
         with pytest.raises(UsageError, match=words):
             extract([other], out, replace(RGBF, **changed))
@@ -319,7 +396,10 @@ def test_another_method_or_opencv_is_not_mixed_into_the_same_file(
         ({"input": "rgb", "flow": "dis"}, "flow is 'dis' and the input is rgb"),
         ({"flow": "dis"}, "flow is 'dis' and the input is rgb"),
         ({"flow_cache": "cache"}, "flow cache is 'cache' and the input is rgb"),
-        ({"input": "rgbf", "flow": "brox"}, "flow is 'brox': give one of auto, tvl1, dis, farneback"),
+        (
+            {"input": "rgbf", "flow": "brox"},
+            "flow is 'brox': give one of auto, tvl1, dis, farneback",
+        ),
         ({"input": "hsv"}, "input is 'hsv': give one of rgb, flow, rgbf"),
         (
             {"input": "rgbf", "flow": "dis", "flow_cache": os.devnull},
@@ -328,40 +408,57 @@ def test_another_method_or_opencv_is_not_mixed_into_the_same_file(
     ],
     ids=str,
 )
-def test_wrong_settings_get_one_sentence_and_touch_nothing(videos: Path, tmp_path: Path, changed: dict, words: str) -> None:
+def test_wrong_settings_get_one_sentence_and_touch_nothing(
+    videos: Path, tmp_path: Path, changed: dict, words: str
+) -> None:
     with pytest.raises(UsageError, match=words) as error:
         extract([videos], tmp_path / "out.h5", replace(SETTINGS, **changed))
     assert "\n" not in str(error.value)
     assert list(tmp_path.iterdir()) == []
 
 
-def test_what_opencv_is_for_and_how_to_get_it_is_said(videos: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_what_opencv_is_for_and_how_to_get_it_is_said(
+    videos: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     out = tmp_path / "out.h5"
-    auto = replace(RGBF, flow="auto", frames=1, step=1, stride=100)  # TV-L1 takes half a second a frame
+    auto = replace(
+        RGBF, flow="auto", frames=1, step=1, stride=100
+    )  # TV-L1 takes half a second a frame
     extract([videos / "a" / "v0.mp4"], out, auto)
     with FeatureStore(out) as store:
         assert store.settings["transform"]["flow"] == "tvl1"
     assert verify(out).deviation == 0
     monkeypatch.setattr(cv2, "optflow", None)
     assert resolve_method("auto") == "dis"
-    with pytest.raises(UsageError, match=r"OpenCV .* here lacks it, opencv-contrib-python-headless has it"):
+    with pytest.raises(
+        UsageError, match=r"OpenCV .* here lacks it, opencv-contrib-python-headless has it"
+    ):
         verify(out)
     with pytest.raises(UsageError, match=r"transform\.flow is tvl1 there and dis here"):
         extract([videos], out, auto)
     monkeypatch.setitem(__import__("sys").modules, "cv2", None)
     for attempt in (lambda: extract([videos], out, auto), lambda: verify(out)):
-        with pytest.raises(UsageError, match=r"pip install 'featx\[flow\]', or use --input rgb") as error:
+        with pytest.raises(
+            UsageError, match=r"pip install 'featx\[flow\]', or use --input rgb"
+        ) as error:
             attempt()
         assert "\n" not in str(error.value)
     extract([videos / "a" / "v0.mp4"], tmp_path / "rgb.h5", SETTINGS)
 
 
-def test_rgb_is_recorded_as_before_there_was_flow_and_a_checkpoint_carries_its_input(videos: Path, tmp_path: Path) -> None:
+def test_rgb_is_recorded_as_before_there_was_flow_and_a_checkpoint_carries_its_input(
+    videos: Path, tmp_path: Path
+) -> None:
     assert list(TRAN2017.to_dict()) == ["resize", "crop", "mean", "std", "crops", "flip"]
     assert Transform.from_dict(TRAN2017.to_dict()) == TRAN2017
     ours = replace(TRAN2017, input="rgbf", flow="farneback")
     assert Transform.from_dict(ours.to_dict()) == ours
-    for wrong in ({"input": "rgbf"}, {"flow": "dis"}, {"input": "hsv", "flow": "dis"}, {"input": "flow", "flow": "brox"}):
+    for wrong in (
+        {"input": "rgbf"},
+        {"flow": "dis"},
+        {"input": "hsv", "flow": "dis"},
+        {"input": "flow", "flow": "brox"},
+    ):
         with pytest.raises(UsageError):
             replace(TRAN2017, **wrong)
 
@@ -370,10 +467,21 @@ def test_rgb_is_recorded_as_before_there_was_flow_and_a_checkpoint_carries_its_i
 
     path = tmp_path / "mine.safetensors"
     clip = model_entry("res3d").clip
-    save_checkpoint(path, create_model("res3d", seed=0), architecture="res3d", transform=ours, clip=clip, info={})
+    save_checkpoint(
+        path,
+        create_model("res3d", seed=0),
+        architecture="res3d",
+        transform=ours,
+        clip=clip,
+        info={},
+    )
     for given, expected in ((None, ("rgbf", "farneback")), ("rgb", (None, None))):
         out = tmp_path / f"{given}.h5"
-        extract([videos / "a" / "v0.mp4"], out, Settings(model="res3d", weights=str(path), layers=["pool5"], input=given))
+        extract(
+            [videos / "a" / "v0.mp4"],
+            out,
+            Settings(model="res3d", weights=str(path), layers=["pool5"], input=given),
+        )
         with FeatureStore(out) as store:
             transform = store.settings["transform"]
             assert (transform.get("input"), transform.get("flow")) == expected

@@ -34,11 +34,15 @@ def path(tmp_path: Path) -> Path:
 Events = list[Any]
 
 
-def decode(path: Path, folder: Path | None, given: str = "rgbf", tail: Tail = "drop", **part: float) -> tuple[np.ndarray, Events]:
+def decode(
+    path: Path, folder: Path | None, given: str = "rgbf", tail: Tail = "drop", **part: float
+) -> tuple[np.ndarray, Events]:
     """One video through a worker in this process: its clips, (N, 1, 8, 112, 112, 3), and the events it told."""
     transform = replace(TRAN2017, input=given, flow="dis")
     cache = check_folder(folder) if folder else None
-    settings = DecodeSettings(ClipSpec(frames=8, step=2, stride=16, tail=tail), transform, "pyav", 16, cache)
+    settings = DecodeSettings(
+        ClipSpec(frames=8, step=2, stride=16, tail=tail), transform, "pyav", 16, cache
+    )
     memory = mmap.mmap(-1, settings.slots * settings.clip_bytes)
     events: Events = []
     clips: dict[int, np.ndarray] = {}
@@ -122,7 +126,9 @@ def emptied(file: Path) -> None:
     file.write_bytes(b"")
 
 
-@pytest.mark.parametrize("harm", [flip_a_byte, cut_off, without_its_end, of_something_else, swapped, emptied])
+@pytest.mark.parametrize(
+    "harm", [flip_a_byte, cut_off, without_its_end, of_something_else, swapped, emptied]
+)
 def test_a_damaged_or_foreign_file_is_told_replaced_and_never_used(
     path: Path, tmp_path: Path, harm: Callable[[Path], None]
 ) -> None:
@@ -139,7 +145,9 @@ def test_a_damaged_or_foreign_file_is_told_replaced_and_never_used(
 
 
 @pytest.mark.parametrize("frames", [5, 39, 41])
-def test_a_sound_file_with_other_frames_than_the_video_voids_what_was_made_of_it(path: Path, tmp_path: Path, frames: int) -> None:
+def test_a_sound_file_with_other_frames_than_the_video_voids_what_was_made_of_it(
+    path: Path, tmp_path: Path, frames: int
+) -> None:
     plain, _ = decode(path, tmp_path / "cache")
     (file,) = (tmp_path / "cache").iterdir()
     sound = file.read_bytes()
@@ -167,7 +175,9 @@ def test_a_full_disk_costs_the_cache_and_not_the_rows(
     monkeypatch.setattr(Writer, where, full)
     clips, events = decode(path, tmp_path / "cache")
     np.testing.assert_array_equal(clips, plain)
-    assert notes(events) == ["flow is not kept in the cache (No space left on device); the rows do not depend on it"]
+    assert notes(events) == [
+        "flow is not kept in the cache (No space left on device); the rows do not depend on it"
+    ]
     assert list((tmp_path / "cache").iterdir()) == []
 
 
@@ -200,7 +210,9 @@ def test_a_video_replaced_while_it_is_opened_leaves_no_flow_and_gets_none(
     folder, new = tmp_path / "cache", encode(tmp_path / "new.mp4", 40, size=(80, 96))
     stamp, _opened = stamp_of(str(path)), open_video(path)
     os.replace(new, path)
-    cache = FlowCache(check_folder(folder), str(path), "pyav", (128, 171), "dis", lambda: None, stamp=stamp)
+    cache = FlowCache(
+        check_folder(folder), str(path), "pyav", (128, 171), "dis", lambda: None, stamp=stamp
+    )
     writer = cache.write()
     for _ in range(40):
         writer.add(np.zeros((128, 171, 2), np.float16))
@@ -213,20 +225,40 @@ def test_a_video_replaced_while_it_is_opened_leaves_no_flow_and_gets_none(
     assert again.open() == (None, "")
 
 
-def test_reading_a_large_video_for_the_cache_gives_signs_of_life(path: Path, tmp_path: Path) -> None:
+def test_reading_a_large_video_for_the_cache_gives_signs_of_life(
+    path: Path, tmp_path: Path
+) -> None:
     signs = []
     with path.open("ab") as file:
-        file.write(bytes(5 << 20))  # what follows the last packet is not read by the decoder, but is content
-    FlowCache(str(tmp_path), str(path), "pyav", (128, 171), "dis", lambda: signs.append(1), stamp=stamp_of(str(path)))
+        file.write(
+            bytes(5 << 20)
+        )  # what follows the last packet is not read by the decoder, but is content
+    FlowCache(
+        str(tmp_path),
+        str(path),
+        "pyav",
+        (128, 171),
+        "dis",
+        lambda: signs.append(1),
+        stamp=stamp_of(str(path)),
+    )
     assert len(signs) >= 5
 
 
 def test_files_are_named_after_all_that_their_flow_depends_on(
     path: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    def name(video: Path = path, size: tuple[int, int] = (128, 171), method: FlowMethod = "dis") -> str:
+    def name(
+        video: Path = path, size: tuple[int, int] = (128, 171), method: FlowMethod = "dis"
+    ) -> str:
         return FlowCache(
-            str(tmp_path), str(video), open_video(video).decoder, size, method, lambda: None, stamp=stamp_of(str(video))
+            str(tmp_path),
+            str(video),
+            open_video(video).decoder,
+            size,
+            method,
+            lambda: None,
+            stamp=stamp_of(str(video)),
         ).path.name
 
     copy = tmp_path / "b.mp4"
@@ -235,13 +267,21 @@ def test_files_are_named_after_all_that_their_flow_depends_on(
     content = bytearray(path.read_bytes())
     content[-1] ^= 1
     copy.write_bytes(content)
-    others = {name(), name(copy), name(size=(112, 112)), name(method="tvl1"), name(method="farneback")}
+    others = {
+        name(),
+        name(copy),
+        name(size=(112, 112)),
+        name(method="tvl1"),
+        name(method="farneback"),
+    }
     monkeypatch.setattr(cv2, "__version__", "9.9.9")
     others.add(name())
     assert len(others) == 6
 
 
-def test_what_a_killed_run_left_is_removed_and_what_another_is_writing_is_not(tmp_path: Path) -> None:
+def test_what_a_killed_run_left_is_removed_and_what_another_is_writing_is_not(
+    tmp_path: Path,
+) -> None:
     left = tmp_path / "0123.flow.abcd.tmp"
     left.write_bytes(b"half")
     writer = Writer(tmp_path / "4567.flow", b"header", lambda: True)
@@ -253,7 +293,9 @@ def test_what_a_killed_run_left_is_removed_and_what_another_is_writing_is_not(tm
     assert [p.name for p in tmp_path.iterdir()] == ["4567.flow"]
 
 
-def test_a_file_removed_before_it_is_locked_is_made_anew(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_file_removed_before_it_is_locked_is_made_anew(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     # Another run's check_folder, between the file's making and its locking.
     make, made = tempfile.mkstemp, []
 
@@ -274,7 +316,15 @@ def test_a_file_removed_before_it_is_locked_is_made_anew(tmp_path: Path, monkeyp
 
 def test_stored_flow_is_read_only(tmp_path: Path, path: Path) -> None:
     decode(path, tmp_path / "cache")
-    cache = FlowCache(str(tmp_path / "cache"), str(path), "pyav", (128, 171), "dis", lambda: None, stamp=stamp_of(str(path)))
+    cache = FlowCache(
+        str(tmp_path / "cache"),
+        str(path),
+        "pyav",
+        (128, 171),
+        "dis",
+        lambda: None,
+        stamp=stamp_of(str(path)),
+    )
     stored, why = cache.open()
     assert isinstance(stored, StoredVideo)
     assert (stored.frames, why) == (40, "")

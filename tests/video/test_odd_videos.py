@@ -25,15 +25,29 @@ def extracted(zoo: tuple[list[OddVideo], Path]) -> tuple[dict[str, OddVideo], Pa
     odd, folder = zoo
     for i in range(10):
         encode(folder / "zoo" / f"good{i}.mp4", 32, seed=i)
-    paths = [os.fsencode(o.path) for o in odd] + [os.fsencode(folder / "zoo" / f"good{i}.mp4") for i in range(10)]
+    paths = [os.fsencode(o.path) for o in odd] + [
+        os.fsencode(folder / "zoo" / f"good{i}.mp4") for i in range(10)
+    ]
     # The newline in a name cannot be in a list of paths: that file comes by its folder, all of them do.
-    done = featx("extract", "--model", "res3d", *SMALL, "--timeout", "30", folder / "zoo", folder / "out.h5", timeout=400)
+    done = featx(
+        "extract",
+        "--model",
+        "res3d",
+        *SMALL,
+        "--timeout",
+        "30",
+        folder / "zoo",
+        folder / "out.h5",
+        timeout=400,
+    )
     assert done.returncode == 1, done.stderr
     assert "Traceback" not in done.stderr
     assert len(paths) > 100
     by_text = {s.text: s for s in find_videos([folder / "zoo"]).sources}
     by_path = {os.path.abspath(s.path): text for text, s in by_text.items()}
-    return {by_path[os.path.abspath(o.path)]: o for o in odd if os.path.abspath(o.path) in by_path}, folder / "out.h5"
+    return {
+        by_path[os.path.abspath(o.path)]: o for o in odd if os.path.abspath(o.path) in by_path
+    }, folder / "out.h5"
 
 
 def test_the_zoo_is_large_and_a_folder_finds_nearly_all_of_it(zoo, extracted) -> None:
@@ -41,7 +55,11 @@ def test_the_zoo_is_large_and_a_folder_finds_nearly_all_of_it(zoo, extracted) ->
     named_otherwise = {o.name for o in odd} - {o.name for o in extracted[0].values()}
     assert len(odd) >= 100
     # Files without a video's suffix are counted as ignored in a folder, and extracted when they are named.
-    assert all(Path(o.path).suffix not in (".mp4", ".avi", ".mkv") for o in odd if o.name in named_otherwise), named_otherwise
+    assert all(
+        Path(o.path).suffix not in (".mp4", ".avi", ".mkv")
+        for o in odd
+        if o.name in named_otherwise
+    ), named_otherwise
 
 
 def test_every_file_is_extracted_right_or_listed_with_a_true_reason(extracted) -> None:
@@ -67,15 +85,25 @@ def test_every_file_is_extracted_right_or_listed_with_a_true_reason(extracted) -
             if animal.frames is not None and attrs["frames"] != animal.frames:
                 wrong.append(f"{animal.name}: {attrs['frames']} frames, not {animal.frames}")
             if animal.size is not None and (attrs["height"], attrs["width"]) != animal.size:
-                wrong.append(f"{animal.name}: {attrs['height']}x{attrs['width']}, not {animal.size}")
+                wrong.append(
+                    f"{animal.name}: {attrs['height']}x{attrs['width']}, not {animal.size}"
+                )
             if animal.times is not None:
                 expected = np.asarray(animal.times)[stored[text].clip_frames[:, 0]]
                 if not np.allclose(times[:, 0], expected, atol=2e-3):
                     wrong.append(f"{animal.name}: clips start at {times[:, 0]}, not {expected}")
-            if animal.damaged and animal.name not in DAMAGE_THAT_NOTHING_TELLS and not _says_damaged(attrs):
-                wrong.append(f"{animal.name}: {attrs['frames']} frames, of {attrs['container_frames']}, none said to be damaged")
+            if (
+                animal.damaged
+                and animal.name not in DAMAGE_THAT_NOTHING_TELLS
+                and not _says_damaged(attrs)
+            ):
+                wrong.append(
+                    f"{animal.name}: {attrs['frames']} frames, of {attrs['container_frames']}, none said to be damaged"
+                )
             if not animal.damaged and attrs["damaged_frames"]:
-                wrong.append(f"{animal.name}: sound, but {attrs['damaged_frames']} frames are said to be damaged")
+                wrong.append(
+                    f"{animal.name}: sound, but {attrs['damaged_frames']} frames are said to be damaged"
+                )
     assert wrong == []
 
 
@@ -100,7 +128,12 @@ def test_good_videos_beside_them_are_untouched(extracted, zoo, tmp_path: Path) -
     _, out = extracted
     folder = zoo[1] / "zoo"
     alone = tmp_path / "alone.h5"
-    extract([str(folder / "good*.mp4")], alone, Settings(model="res3d", weights="random", layers=["pool5"]), root=str(folder))
+    extract(
+        [str(folder / "good*.mp4")],
+        alone,
+        Settings(model="res3d", weights="random", layers=["pool5"]),
+        root=str(folder),
+    )
     with FeatureStore(out) as among, FeatureStore(alone) as by_themselves:
         assert len(by_themselves) == 10
         for video in by_themselves:

@@ -67,7 +67,9 @@ def test_only_wanted_clips_are_sent(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("how", [signal.SIGKILL, signal.SIGSEGV, signal.SIGSTOP])
-def test_a_process_that_dies_or_hangs_costs_its_video_alone(tmp_path: Path, how: signal.Signals) -> None:
+def test_a_process_that_dies_or_hangs_costs_its_video_alone(
+    tmp_path: Path, how: signal.Signals
+) -> None:
     paths = [encode(tmp_path / f"{i}.mp4", 400, seed=i) for i in range(6)]
     ended: dict[int, object] = {}
     hit: list[int] = []
@@ -82,8 +84,14 @@ def test_a_process_that_dies_or_hangs_costs_its_video_alone(tmp_path: Path, how:
     assert ended.keys() == set(range(6))
     assert [key for key, event in ended.items() if isinstance(event, Failed)] == [2]
     reason = ended[2].reason
-    assert "hangs (silent for 4 s)" in reason if how == signal.SIGSTOP else f"crashed (signal {how.value})" in reason
-    assert len(hit) == (1 if how == signal.SIGSTOP else 2), "a crash is given a second try, a hang is not"
+    assert (
+        "hangs (silent for 4 s)" in reason
+        if how == signal.SIGSTOP
+        else f"crashed (signal {how.value})" in reason
+    )
+    assert len(hit) == (1 if how == signal.SIGSTOP else 2), (
+        "a crash is given a second try, a hang is not"
+    )
 
 
 def test_a_process_that_is_killed_once_costs_nothing(tmp_path: Path) -> None:
@@ -112,10 +120,17 @@ def test_a_caller_that_is_busy_is_no_reason_to_call_a_decoder_hung(tmp_path: Pat
     assert "Done" in kinds
 
 
-def test_processes_that_cannot_start_are_reported_not_retried_for_ever(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(featx.video.pool, "_START", "raise SystemExit('no such thing as numpy here')")
+def test_processes_that_cannot_start_are_reported_not_retried_for_ever(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(
+        featx.video.pool, "_START", "raise SystemExit('no such thing as numpy here')"
+    )
     path = encode(tmp_path / "a.mp4", 10)
-    with Pool(SETTINGS, workers=2) as pool, pytest.raises(WorkerLost, match="no such thing as numpy"):
+    with (
+        Pool(SETTINGS, workers=2) as pool,
+        pytest.raises(WorkerLost, match="no such thing as numpy"),
+    ):
         list(all_events(pool, jobs_for([path])))
 
 
@@ -164,7 +179,9 @@ from test_pool import *
 with Pool(SETTINGS, workers=2) as pool:
     print(sum(isinstance(e, Done) for e in all_events(pool, jobs_for([{str(path)!r}]))))
 """)
-    out = subprocess.run([sys.executable, script], capture_output=True, text=True, timeout=60, check=True)
+    out = subprocess.run(
+        [sys.executable, script], capture_output=True, text=True, timeout=60, check=True
+    )
     assert out.stdout.split() == ["started", "1"]
 
 

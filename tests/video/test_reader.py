@@ -29,9 +29,16 @@ def test_frames_come_in_order_once_with_their_times(tmp_path: Path) -> None:
     np.testing.assert_allclose(video.times, np.arange(31) / 25, atol=1e-9)
     means = np.array([i.mean() for i in images])
     levels = np.array([level(i) for i in range(30)]) + 29.5  # the texture's mean
-    assert np.abs(means - levels).max() < 3.4  # closer to its own level than to its neighbours', 7 away
+    assert (
+        np.abs(means - levels).max() < 3.4
+    )  # closer to its own level than to its neighbours', 7 away
     assert (video.n_frames, video.damaged_frames) == (30, 0)
-    assert (video.info.height, video.info.width, video.info.fps, video.info.container_frames) == (64, 80, 25.0, 30)
+    assert (video.info.height, video.info.width, video.info.fps, video.info.container_frames) == (
+        64,
+        80,
+        25.0,
+        30,
+    )
 
 
 def test_frames_are_resized_in_the_decoder(tmp_path: Path) -> None:
@@ -58,7 +65,10 @@ def test_unconverted_frames_cost_nothing_but_come_out_the_same(tmp_path: Path) -
         np.testing.assert_array_equal(a, b)
 
 
-@pytest.mark.skipif(not has_decord(), reason="decord is not installed: it has wheels for x86-64 Linux and Windows only")
+@pytest.mark.skipif(
+    not has_decord(),
+    reason="decord is not installed: it has wheels for x86-64 Linux and Windows only",
+)
 def test_decord_gives_the_same_frames(tmp_path: Path) -> None:
     path = encode(tmp_path / "a.mp4", 40, options={"bf": "2"})
     frames, images, video = drain(path)
@@ -69,7 +79,10 @@ def test_decord_gives_the_same_frames(tmp_path: Path) -> None:
     np.testing.assert_allclose(video.times, other.times, atol=1e-9)
 
 
-@pytest.mark.skipif(not has_decord(), reason="decord is not installed: it has wheels for x86-64 Linux and Windows only")
+@pytest.mark.skipif(
+    not has_decord(),
+    reason="decord is not installed: it has wheels for x86-64 Linux and Windows only",
+)
 def test_decord_hands_over_what_it_cannot_decode_exactly(tmp_path: Path) -> None:
     path = encode(tmp_path / "a.mp4", 60, options={"g": "10"})
     data = bytearray(path.read_bytes())
@@ -116,7 +129,9 @@ def test_damaged_frames_are_counted_and_the_rest_decodes(tmp_path: Path) -> None
     path = encode(tmp_path / "a.mp4", 60, options={"g": "10", "crf": "10"})
     data = bytearray(path.read_bytes())
     middle = len(data) // 2
-    data[middle : middle + 3000] = np.random.default_rng(0).integers(0, 256, 3000, dtype=np.uint8).tobytes()
+    data[middle : middle + 3000] = (
+        np.random.default_rng(0).integers(0, 256, 3000, dtype=np.uint8).tobytes()
+    )
     path.write_bytes(data)
     _, _, video = drain(path)
     assert video.damaged_frames > 0
@@ -139,7 +154,10 @@ def test_only_the_times_of_a_stream_that_has_some_are_believed(tmp_path: Path) -
         (lambda p: os.mkfifo(p), "a named pipe"),
         (lambda p: p.symlink_to("nowhere.mp4"), "a link to 'nowhere.mp4'"),
         (lambda p: p.write_text("#EXTM3U\n#EXTINF:1\n/etc/passwd\n"), "a playlist"),
-        (lambda p: p.write_bytes(np.random.default_rng(0).bytes(10_000)), "cannot be read as video"),
+        (
+            lambda p: p.write_bytes(np.random.default_rng(0).bytes(10_000)),
+            "cannot be read as video",
+        ),
     ],
 )
 def test_what_is_not_a_video_says_why(tmp_path: Path, make: object, reason: str) -> None:

@@ -38,7 +38,14 @@ def test_any_frames_are_those_of_a_whole_decoding(tmp_path: Path, name: str) -> 
     assert index.n_frames == len(images) == 70
     np.testing.assert_allclose(index.times, times, atol=1e-6)
     draw = random.Random(0)
-    for wanted in ([0], [69], [0, 69], list(range(30, 46)), [7, 9, 11, 40], draw.sample(range(70), 5)):
+    for wanted in (
+        [0],
+        [69],
+        [0, 69],
+        list(range(30, 46)),
+        [7, 9, 11, 40],
+        draw.sample(range(70), 5),
+    ):
         try:
             found = read_frames(path, index, wanted)
         except NotIndexed:
@@ -60,7 +67,9 @@ def test_variable_frame_rate_keeps_its_times(tmp_path: Path) -> None:
 
 def test_frames_are_resized_as_asked(tmp_path: Path) -> None:
     path = encode(tmp_path / "a.mp4", 20)
-    found = read_frames(path, index_video(path), [5], frame_size=lambda height, width: (height // 2, width // 4))
+    found = read_frames(
+        path, index_video(path), [5], frame_size=lambda height, width: (height // 2, width // 4)
+    )
     assert found.frames[5].image().shape == (32, 20, 3)
 
 
@@ -94,7 +103,9 @@ def test_real_videos_give_the_frames_of_a_whole_decoding() -> None:
     draw = random.Random(0)
     paths = sorted((SHARED / "ucf101" / "UCF-101").glob("*/*.avi"))
     paths = (
-        draw.sample(paths, 6) + sorted((SHARED / "hmdb51" / "videos").rglob("*.avi"))[:2] + sorted(SHARED.glob("videos/*"))[:4]
+        draw.sample(paths, 6)
+        + sorted((SHARED / "hmdb51" / "videos").rglob("*.avi"))[:2]
+        + sorted(SHARED.glob("videos/*"))[:4]
     )
     for path in paths:
         images, times = all_frames(path)
@@ -102,5 +113,7 @@ def test_real_videos_give_the_frames_of_a_whole_decoding() -> None:
         assert index.n_frames == len(images)
         np.testing.assert_allclose(index.times, times, atol=1e-6)
         first = draw.randrange(max(1, len(images) - 16))
-        for number, frame in read_frames(path, index, range(first, min(first + 16, len(images)))).frames.items():
+        for number, frame in read_frames(
+            path, index, range(first, min(first + 16, len(images)))
+        ).frames.items():
             np.testing.assert_array_equal(frame.image(), images[number])

@@ -38,8 +38,18 @@ def test_files_that_would_collide_keep_their_suffix(tmp_path: Path) -> None:
 
 
 def test_a_video_below_another_that_is_named_like_a_layer_keeps_its_suffix(tmp_path: Path) -> None:
-    touch(tmp_path / "a.mp4", tmp_path / "a" / "pool5.mp4", tmp_path / "a" / "clip_times.mp4", tmp_path / "b" / "pool5.mp4")
-    assert ids(find_videos([tmp_path], layers=["pool5"])) == ["a", "a/clip_times.mp4", "a/pool5.mp4", "b/pool5"]
+    touch(
+        tmp_path / "a.mp4",
+        tmp_path / "a" / "pool5.mp4",
+        tmp_path / "a" / "clip_times.mp4",
+        tmp_path / "b" / "pool5.mp4",
+    )
+    assert ids(find_videos([tmp_path], layers=["pool5"])) == [
+        "a",
+        "a/clip_times.mp4",
+        "a/pool5.mp4",
+        "b/pool5",
+    ]
 
 
 def test_names_that_the_file_format_uses_itself_keep_their_suffix(tmp_path: Path) -> None:
@@ -69,7 +79,9 @@ def test_a_file_whose_name_looks_like_a_pattern_is_that_file(tmp_path: Path) -> 
     assert ids(find_videos([str(tmp_path / "a[1].mp4")])) == ["a[1]"]
 
 
-def test_the_same_file_given_twice_is_one_video(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_the_same_file_given_twice_is_one_video(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     touch(tmp_path / "a.mp4")
     monkeypatch.chdir(tmp_path)
     assert ids(find_videos(["a.mp4", "./a.mp4", str(tmp_path / "a.mp4"), "."])) == ["a"]
@@ -101,7 +113,9 @@ def test_names_with_any_bytes(tmp_path: Path) -> None:
         (["empty"], r"no videos found in empty \(1 other files are there\)"),
     ],
 )
-def test_nothing_found_is_said(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, inputs: list[str], words: str) -> None:
+def test_nothing_found_is_said(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, inputs: list[str], words: str
+) -> None:
     touch(tmp_path / "empty" / "a.jpg")
     monkeypatch.chdir(tmp_path)
     with pytest.raises(UsageError, match=words):
@@ -125,7 +139,12 @@ def test_links_to_folders_are_followed_once(tmp_path: Path) -> None:
 
 
 def test_folders_that_a_pattern_names_are_searched(tmp_path: Path) -> None:
-    touch(tmp_path / "x" / "a.mp4", tmp_path / "y" / "b.mp4", tmp_path / "y" / "c.txt", tmp_path / "d.mp4")
+    touch(
+        tmp_path / "x" / "a.mp4",
+        tmp_path / "y" / "b.mp4",
+        tmp_path / "y" / "c.txt",
+        tmp_path / "d.mp4",
+    )
     found = find_videos([str(tmp_path / "*")])
     assert ids(found) == ["d", "x/a", "y/b"]
     assert found.ignored == {".txt": 1}

@@ -83,12 +83,16 @@ def test_of_evenly_spread_clips_only_the_frames_shown_are_converted(tmp_path: Pa
     path = encode(tmp_path / "a.mp4", 96)
     converted = []
     spec = ClipSpec(frames=8, step=2, stride=16, count=3)
-    made = list(clips_of(open_video(path), spec, lambda image: converted.append(1) or image, n_sampled=96))
+    made = list(
+        clips_of(open_video(path), spec, lambda image: converted.append(1) or image, n_sampled=96)
+    )
     assert len(made) == 3
     assert len(converted) == 24
 
 
-def test_evenly_spread_clips_of_another_number_of_frames_than_were_counted_are_refused(tmp_path: Path) -> None:
+def test_evenly_spread_clips_of_another_number_of_frames_than_were_counted_are_refused(
+    tmp_path: Path,
+) -> None:
     path = encode(tmp_path / "a.mp4", 40)
     spec = ClipSpec(frames=8, step=2, stride=16, count=3)
     for counted in (39, 41):
@@ -99,7 +103,9 @@ def test_evenly_spread_clips_of_another_number_of_frames_than_were_counted_are_r
 
 
 @pytest.mark.parametrize("spec", [SPECS[0], SPECS[2], SPECS[6], SPECS[10]], ids=str)
-def test_clips_of_a_part_are_those_of_a_video_that_has_only_the_part(tmp_path: Path, spec: ClipSpec) -> None:
+def test_clips_of_a_part_are_those_of_a_video_that_has_only_the_part(
+    tmp_path: Path, spec: ClipSpec
+) -> None:
     """Frames 10 to 49 of 60 at 25 a second; what comes after the part is not decoded."""
     path = encode(tmp_path / "a.mp4", 60)
     images = [f.image() for f in open_video(path)]
@@ -107,7 +113,11 @@ def test_clips_of_a_part_are_those_of_a_video_that_has_only_the_part(tmp_path: P
     parted = {"start": 0.4, "end": 2.0}
     video = open_video(path, in_time_order=True)
     sampling = Sampling(spec.fps, **parted)
-    made = list(clips_of(video, spec, lambda image: image, sampling=sampling, n_sampled=n if spec.count else None))
+    made = list(
+        clips_of(
+            video, spec, lambda image: image, sampling=sampling, n_sampled=n if spec.count else None
+        )
+    )
     assert len(made) == len(starts(n, spec))
     for (_, frames), start in zip(made, starts(n, spec), strict=True):
         wanted = [images[10 + (i // 2 if spec.fps else i)] for i in clip_indices(start, n, spec)]
@@ -122,7 +132,11 @@ def test_clips_of_a_part_are_those_of_a_video_that_has_only_the_part(tmp_path: P
 def test_a_part_without_a_frame_is_a_failure_that_says_so(tmp_path: Path) -> None:
     video = open_video(encode(tmp_path / "a.mp4", 20), in_time_order=True)
     with pytest.raises(VideoError, match="not one of its frames lies in the part from 3 to 4 s"):
-        list(clips_of(video, SPECS[0], lambda image: image, sampling=Sampling(None, start=3.0, end=4.0)))
+        list(
+            clips_of(
+                video, SPECS[0], lambda image: image, sampling=Sampling(None, start=3.0, end=4.0)
+            )
+        )
 
 
 def test_memory_is_bounded_by_the_span(tmp_path: Path) -> None:
@@ -149,14 +163,27 @@ def test_memory_is_bounded_by_the_span(tmp_path: Path) -> None:
 
 
 def test_a_broken_timestamp_does_not_make_any_number_of_clips(tmp_path: Path) -> None:
-    path = encode(tmp_path / "a.mp4", 40, pts=[40 * i + (100_000_000 if i > 20 else 0) for i in range(40)])
+    path = encode(
+        tmp_path / "a.mp4", 40, pts=[40 * i + (100_000_000 if i > 20 else 0) for i in range(40)]
+    )
     spec = ClipSpec(frames=1, step=1, stride=16, fps=25)
     with pytest.raises(VideoError, match="frame 20 stays on screen for 100000 s"):
         list(clips_of(open_video(path, in_time_order=True), spec, lambda image: image))
-    assert len(list(clips_of(open_video(path), ClipSpec(frames=8, step=1, stride=8), lambda image: image))) == 5
+    assert (
+        len(
+            list(
+                clips_of(
+                    open_video(path), ClipSpec(frames=8, step=1, stride=8), lambda image: image
+                )
+            )
+        )
+        == 5
+    )
 
 
 def test_a_rate_that_the_frames_times_belie_is_not_repeated(tmp_path: Path) -> None:
     video = open_video(encode(tmp_path / "a.mp4", 40, pts=[115 * i for i in range(40)]))
     list(video)
-    assert summarise(video, ClipSpec(frames=8, step=1, stride=8)).fps == pytest.approx(1000 / 115, rel=0.03)
+    assert summarise(video, ClipSpec(frames=8, step=1, stride=8)).fps == pytest.approx(
+        1000 / 115, rel=0.03
+    )

@@ -30,7 +30,12 @@ def test_list_has_every_model_of_a_family() -> None:
     for name in list_models():
         assert (f"\n{name} " in text) == (model_entry(name).family == "hara")
     cells = line(text, "hara_resnet18")
-    assert cells[1:] == ["16x112x112", "33.2 M", "8.3 G", "Hara et al. 2017 (arXiv:1708.07632), table 1"]
+    assert cells[1:] == [
+        "16x112x112",
+        "33.2 M",
+        "8.3 G",
+        "Hara et al. 2017 (arXiv:1708.07632), table 1",
+    ]
     told = " ".join(text.split())
     assert (
         "table 1 conv1, pool1, res2a, res2b, res3a, res3b, res4a, res4b, res5a, res5b, pool5, fc, prob;"
@@ -39,7 +44,8 @@ def test_list_has_every_model_of_a_family() -> None:
 
 
 @pytest.mark.parametrize(
-    "arguments", [(), ("--check",), ("hara_resnet152",), ("r2plus1d_18",), ("asymmetric3d",), ("semi_vgg16",)]
+    "arguments",
+    [(), ("--check",), ("hara_resnet152",), ("r2plus1d_18",), ("asymmetric3d",), ("semi_vgg16",)],
 )
 def test_tables_fit_into_120_columns(arguments: tuple[str, ...]) -> None:
     assert max(map(len, run(*arguments).output.splitlines())) <= 120
@@ -56,7 +62,11 @@ def test_json_has_all_that_is_known() -> None:
     found = {model["name"]: model for model in json.loads(run("--family", "c3d", "--json").output)}
     assert set(found) == {"c3d", "c3d_padded"}
     c3d = found["c3d"]
-    assert (c3d["params"], c3d["multiply_adds"], c3d["input"]) == (79_991_015, 38_548_959_232, [3, 16, 112, 112])
+    assert (c3d["params"], c3d["multiply_adds"], c3d["input"]) == (
+        79_991_015,
+        38_548_959_232,
+        [3, 16, 112, 112],
+    )
     assert c3d["layers"][0] == {
         "name": "conv1a",
         "shape": [64, 16, 112, 112],
@@ -73,7 +83,13 @@ def test_one_model_is_printed_as_the_papers_print_theirs() -> None:
         "res3d: Tran et al. 2017 (arXiv:1708.05038), table 2, 3D-Resnet18",
         "clips of 8 frames of 112x112 pixels (it takes at least 1 frame of at least 1x1 pixels), 487 classes",
     ]
-    assert line(text, "conv1") == ["conv1", "64x8x56x56", "3x7x7, 64, stride 1x2x2", "28,352", "0.708"]
+    assert line(text, "conv1") == [
+        "conv1",
+        "64x8x56x56",
+        "3x7x7, 64, stride 1x2x2",
+        "28,352",
+        "0.708",
+    ]
     assert line(text, "res3a, res3b")[:3] == [
         "res3a, res3b",
         "128x4x28x28",
@@ -96,7 +112,11 @@ def test_one_model_is_printed_as_the_papers_print_theirs() -> None:
             "1x1x1, 16; 1x5x1, 32; 1x1x5, 32; 3x1x1, 32 | 1x1x1, 96; 1x3x1, 128; 1x1x3, 128; 3x1x1, 128 | 1x1x1, 96",
         ),
         ("b8_asyconv5", "conv5", "1x5x1, 512; 1x1x5, 512; 3x1x1, 512"),
-        ("hara_resnet18", "res4a, res4b", "[3x3x3, 256; 3x3x3, 256] x 2, the first with stride 2x2x2, zero padding"),
+        (
+            "hara_resnet18",
+            "res4a, res4b",
+            "[3x3x3, 256; 3x3x3, 256] x 2, the first with stride 2x2x2, zero padding",
+        ),
         ("c3d", "fc6", "4096-d linear"),
         (
             "r2plus1d_18",
@@ -110,7 +130,9 @@ def test_layers_in_words(model: str, layer: str, made: str) -> None:
     text = catalogue.layers_text(catalogue.describe(model))
     start = next(i for i, row in enumerate(text.splitlines()) if row.startswith(f"{layer}  "))
     first, *more = text.splitlines()[start:]
-    column = text.splitlines()[[row.startswith("layer ") for row in text.splitlines()].index(True)].index("made of")
+    column = text.splitlines()[
+        [row.startswith("layer ") for row in text.splitlines()].index(True)
+    ].index("made of")
     wrapped = list(takewhile(lambda row: row.startswith(" " * column), more))
     cells = [row[column:].split("  ")[0].strip() for row in (first, *wrapped)]
     assert " ".join(cell for cell in cells if cell) == made
@@ -128,10 +150,15 @@ def test_check_compares_every_figure() -> None:
         "-0.0 %",
         "agrees",
     ]
-    assert "sr18_d16, Tran et al. 2017, tables 7, 14, multiply-adds: the paper counts strided" in result.output
+    assert (
+        "sr18_d16, Tran et al. 2017, tables 7, 14, multiply-adds: the paper counts strided"
+        in result.output
+    )
 
 
-def test_check_fails_on_a_figure_without_a_reason(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
+def test_check_fails_on_a_figure_without_a_reason(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
     from featx.models import printed
 
     some = [p for p in printed.PRINTED if p.model == "res2d"]

@@ -29,7 +29,13 @@ from featx.weights.checkpoint import load_model, save_checkpoint
 from featx.weights.manifest import find, path_of
 
 CLIP = ClipSpec(frames=4, step=3, stride=5, tail="pad")
-INFO = {"name": "mine", "source": "a test", "licence": "CC0-1.0", "metrics": {"top-1": 12.5}, "labels": ["hop", "skip", "jump"]}
+INFO = {
+    "name": "mine",
+    "source": "a test",
+    "licence": "CC0-1.0",
+    "metrics": {"top-1": 12.5},
+    "labels": ["hop", "skip", "jump"],
+}
 
 
 @pytest.fixture(autouse=True)
@@ -79,9 +85,14 @@ def test_the_registered_checkpoint_loads_once_fetched(
     digest = hashlib.sha256(torchvision_file.read_bytes()).hexdigest()
     checkpoint = replace(find("r3d_18-kinetics400"), sha256=digest[:8])
     monkeypatch.setattr(manifest, "list_checkpoints", lambda: [checkpoint])
-    with pytest.raises(UsageError, match=r"is not here .*run `featx weights fetch r3d_18-kinetics400`"):
+    with pytest.raises(
+        UsageError, match=r"is not here .*run `featx weights fetch r3d_18-kinetics400`"
+    ):
         load_model("r3d_18", "r3d_18-kinetics400")
-    with pytest.raises(UsageError, match=r"no weights for r3d_18 .*`featx weights fetch r3d_18-kinetics400`, .*--weights random"):
+    with pytest.raises(
+        UsageError,
+        match=r"no weights for r3d_18 .*`featx weights fetch r3d_18-kinetics400`, .*--weights random",
+    ):
         load_model("r3d_18", None)
     cache.mkdir()
     path_of(checkpoint.name).symlink_to(torchvision_file)
@@ -95,7 +106,9 @@ def test_the_registered_checkpoint_loads_once_fetched(
     }
     assert (loaded.transform, loaded.clip) == (checkpoint.transform, checkpoint.clip)
     assert json.loads(json.dumps(loaded.weights_info)) == loaded.weights_info
-    with pytest.raises(UsageError, match="r3d_18-kinetics400 belongs to model r3d_18, not to res3d"):
+    with pytest.raises(
+        UsageError, match="r3d_18-kinetics400 belongs to model r3d_18, not to res3d"
+    ):
         load_model("res3d", "r3d_18-kinetics400")
     with pytest.raises(UsageError, match="has 400 classes, not 10"):
         load_model("r3d_18", None, num_classes=10)
@@ -111,10 +124,19 @@ def test_torchvisions_file_for_another_model(torchvision_file: Path) -> None:
 
 def test_random_weights_are_explicit_and_repeatable() -> None:
     state = torch.get_rng_state()
-    one, two = load_model("res2d", "random", seed=3, num_classes=4), load_model("res2d", "random", seed=3, num_classes=4)
+    one, two = (
+        load_model("res2d", "random", seed=3, num_classes=4),
+        load_model("res2d", "random", seed=3, num_classes=4),
+    )
     other = load_model("res2d", "random", seed=4, num_classes=4)
     assert torch.equal(torch.get_rng_state(), state)
-    assert one.weights_info == {"name": "random", "sha256": None, "source": "untrained", "licence": None, "seed": 3}
+    assert one.weights_info == {
+        "name": "random",
+        "sha256": None,
+        "source": "untrained",
+        "licence": None,
+        "seed": 3,
+    }
     assert other.weights_info["seed"] == 4
     assert not one.model.training
     assert (one.transform, one.clip) == (TRAN2017, model_entry("res2d").clip)
@@ -129,9 +151,13 @@ def test_the_weights_that_ship_are_a_networks_own(architecture: str) -> None:
     assert loaded.weights_info["name"] == f"{architecture}-motion"
     assert loaded.labels == motion.CLASSES
     state = loaded.model.state_dict()
-    assert all(value.dtype is torch.float32 for value in state.values() if value.is_floating_point())
+    assert all(
+        value.dtype is torch.float32 for value in state.values() if value.is_floating_point()
+    )
     # It knows what generated motion it sees, from other clips than it was trained on.
-    made = motion.clips(range(24), seed=9, frames=8, size=56, device=torch.device("cpu"), held_out=True)
+    made = motion.clips(
+        range(24), seed=9, frames=8, size=56, device=torch.device("cpu"), held_out=True
+    )
     with torch.inference_mode():
         found = loaded.model(loaded.transform.normalise(made.frames)).argmax(1)
     # Three quarters are right (docs/weights.md); 24 at the rate of chance would have none or one.
@@ -139,9 +165,13 @@ def test_the_weights_that_ship_are_a_networks_own(architecture: str) -> None:
 
 
 @pytest.mark.parametrize("architecture", ["res3d", "c3d", "res2d"])
-def test_without_weights_the_choices_are_told(architecture: str, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_without_weights_the_choices_are_told(
+    architecture: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.setattr(manifest, "list_checkpoints", list)
-    with pytest.raises(UsageError, match=f"no weights for {architecture} .*--weights FILE.*--weights random$") as caught:
+    with pytest.raises(
+        UsageError, match=f"no weights for {architecture} .*--weights FILE.*--weights random$"
+    ) as caught:
         load_model(architecture, None)
     assert_one_sentence(caught.value)
 
@@ -153,7 +183,14 @@ def test_without_weights_the_choices_are_told(architecture: str, monkeypatch: py
 def own_file(tmp_path_factory: pytest.TempPathFactory) -> Path:
     path = tmp_path_factory.mktemp("own") / "mine.safetensors"
     model = create_model("res2d", num_classes=3, seed=1)
-    save_checkpoint(path, model, architecture="res2d", transform=replace(TRAN2017, crop=96), clip=CLIP, info=INFO)
+    save_checkpoint(
+        path,
+        model,
+        architecture="res2d",
+        transform=replace(TRAN2017, crop=96),
+        clip=CLIP,
+        info=INFO,
+    )
     return path
 
 
@@ -165,7 +202,13 @@ def test_a_saved_model_comes_back_whole(own_file: Path) -> None:
     assert loaded.transform == replace(TRAN2017, crop=96)
     assert loaded.labels == ("hop", "skip", "jump")
     digest = hashlib.sha256(own_file.read_bytes()).hexdigest()
-    assert loaded.weights_info == {"name": "mine", "sha256": digest, "source": "a test", "licence": "CC0-1.0", "seed": None}
+    assert loaded.weights_info == {
+        "name": "mine",
+        "sha256": digest,
+        "source": "a test",
+        "licence": "CC0-1.0",
+        "seed": None,
+    }
     wanted, got = model.state_dict(), loaded.model.state_dict()
     assert list(wanted) == list(got)
     assert all(torch.equal(wanted[name], got[name]) for name in wanted)
@@ -176,12 +219,21 @@ def test_a_saved_model_comes_back_whole(own_file: Path) -> None:
 def test_saving_is_atomic_and_checked(own_file: Path, tmp_path: Path) -> None:
     model = create_model("res2d", num_classes=3, seed=1)
     path = tmp_path / "mine.safetensors"
-    digest = save_checkpoint(path, model, architecture="res2d", transform=replace(TRAN2017, crop=96), clip=CLIP, info=INFO)
+    digest = save_checkpoint(
+        path,
+        model,
+        architecture="res2d",
+        transform=replace(TRAN2017, crop=96),
+        clip=CLIP,
+        info=INFO,
+    )
     assert path.read_bytes() == own_file.read_bytes()  # nothing of the time or the place goes in
     assert digest == hashlib.sha256(path.read_bytes()).hexdigest()
 
     def save(to: Path, architecture: str) -> None:
-        save_checkpoint(to, model, architecture=architecture, transform=TRAN2017, clip=CLIP, info={})
+        save_checkpoint(
+            to, model, architecture=architecture, transform=TRAN2017, clip=CLIP, info={}
+        )
 
     with pytest.raises(UsageError, match="the model is not res3d: "):
         save(tmp_path / "a.safetensors", "res3d")
@@ -219,14 +271,22 @@ def test_a_file_of_another_model_names_both(own_file: Path) -> None:
 
 
 def small_state() -> dict[str, torch.Tensor]:
-    return {name: torch.zeros_like(value, device="cpu") for name, value in skeleton("res2d", num_classes=2).state_dict().items()}
+    return {
+        name: torch.zeros_like(value, device="cpu")
+        for name, value in skeleton("res2d", num_classes=2).state_dict().items()
+    }
 
 
 def test_plain_state_dicts_load(tmp_path: Path) -> None:
     model = create_model("res2d", num_classes=2, seed=5).eval()
     state = model.state_dict()
-    half = {f"module.{name}": value.half() if value.is_floating_point() else value for name, value in state.items()}
-    without = {name: value for name, value in state.items() if not name.endswith("num_batches_tracked")}
+    half = {
+        f"module.{name}": value.half() if value.is_floating_point() else value
+        for name, value in state.items()
+    }
+    without = {
+        name: value for name, value in state.items() if not name.endswith("num_batches_tracked")
+    }
     for content in (state, {"state_dict": state, "epoch": 3}, {"model": half}, without):
         torch.save(content, tmp_path / "a.pt")
         loaded = load_model("res2d", tmp_path / "a.pt").model
@@ -269,7 +329,9 @@ def damaged(tmp_path: Path, own_file: Path) -> dict[str, bytes]:
     torch.save([1, 2, 3], names)
     evil = io.BytesIO()
     torch.save({"a": Payload(tmp_path / "owned")}, evil)
-    header = {"__metadata__": {"featx": json.dumps({"architecture": "res2d", "clip": {"frames": 0}})}}
+    header = {
+        "__metadata__": {"featx": json.dumps({"architecture": "res2d", "clip": {"frames": 0}})}
+    }
     whole = own_file.read_bytes()
     described = safetensors.serialize({}, metadata=header["__metadata__"])
     return {
@@ -299,14 +361,22 @@ def test_what_is_no_checkpoint_is_told_in_one_sentence(tmp_path: Path, own_file:
 
 @pytest.mark.parametrize(
     "description",
-    ['{"format": 1, "architecture": "res2d", "info": {}}', "[]", "{", '{"format": 1, "clip": {"frames": 0}, "info": {}}', "3"],
+    [
+        '{"format": 1, "architecture": "res2d", "info": {}}',
+        "[]",
+        "{",
+        '{"format": 1, "clip": {"frames": 0}, "info": {}}',
+        "3",
+    ],
 )
 def test_a_damaged_description(tmp_path: Path, description: str) -> None:
     import safetensors.torch
 
     path = tmp_path / "a.safetensors"
     safetensors.torch.save_file(small_state(), path, {"featx": description})
-    with pytest.raises(FeatxError, match=r"damaged description|cannot be read as a checkpoint") as caught:
+    with pytest.raises(
+        FeatxError, match=r"damaged description|cannot be read as a checkpoint"
+    ) as caught:
         load_model("res2d", path)
     assert_one_sentence(caught.value)
 
@@ -314,7 +384,9 @@ def test_a_damaged_description(tmp_path: Path, description: str) -> None:
 def test_a_description_of_a_later_format(tmp_path: Path) -> None:
     import safetensors.torch
 
-    safetensors.torch.save_file(small_state(), tmp_path / "a.safetensors", {"featx": '{"format": 3}'})
+    safetensors.torch.save_file(
+        small_state(), tmp_path / "a.safetensors", {"featx": '{"format": 3}'}
+    )
     with pytest.raises(FeatxError, match="format 3, not 1 or 2: a newer featx wrote it"):
         load_model("res2d", tmp_path / "a.safetensors")
 
@@ -328,7 +400,11 @@ def test_no_damaged_byte_escapes_as_another_error(tmp_path: Path, suffix: str) -
     content = {"fc.weight": torch.arange(6.0).reshape(2, 3), "fc.bias": torch.ones(2)}
     buffer = io.BytesIO()
     torch.save(content, buffer, _use_new_zipfile_serialization=False)
-    whole = buffer.getvalue() if suffix == ".pth" else safetensors.torch.save(content, {"featx": '{"format": 1}'})
+    whole = (
+        buffer.getvalue()
+        if suffix == ".pth"
+        else safetensors.torch.save(content, {"featx": '{"format": 1}'})
+    )
     choice = random.Random(0)
     path = tmp_path / f"a{suffix}"
     for _ in range(150):
@@ -359,7 +435,9 @@ def test_safetensors_without_our_description_take_the_models_preprocessing(tmp_p
         ("randm", "unknown weights .*randm'; did you mean random"),
     ],
 )
-def test_wrong_names(tmp_path: Path, given: str, complaint: str, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_wrong_names(
+    tmp_path: Path, given: str, complaint: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.chdir(tmp_path)
     Path("folder.pt").mkdir()
     Path("notes.txt").write_text("")
@@ -373,10 +451,15 @@ def test_wrong_names(tmp_path: Path, given: str, complaint: str, monkeypatch: py
     [
         ({"a": torch.zeros(3, 3).to_sparse()}, "its a is torch.sparse_coo on cpu"),
         ({"a": torch.zeros(3, device="meta")}, "its a is torch.strided on meta"),
-        ({"a": torch.zeros(3), "module.a": torch.ones(3)}, "names a tensor twice, with and without 'module.'"),
+        (
+            {"a": torch.zeros(3), "module.a": torch.ones(3)},
+            "names a tensor twice, with and without 'module.'",
+        ),
     ],
 )
-def test_tensors_that_are_no_numbers_are_refused(tmp_path: Path, state: dict[str, torch.Tensor], words: str) -> None:
+def test_tensors_that_are_no_numbers_are_refused(
+    tmp_path: Path, state: dict[str, torch.Tensor], words: str
+) -> None:
     torch.save(state, tmp_path / "odd.pth")
     with pytest.raises(FeatxError, match=re.escape(words)):
         load_model("res3d", tmp_path / "odd.pth")
@@ -392,7 +475,10 @@ def test_one_bit_flipped_is_noticed(tmp_path: Path) -> None:
     torch.save(small_state(), file)
     load_model("res2d", file)
     file.write_bytes(flipped(file.read_bytes()))
-    with pytest.raises(FeatxError, match=r"the checksum of its part \S+ is wrong\): it is damaged .*; fetch or copy it again"):
+    with pytest.raises(
+        FeatxError,
+        match=r"the checksum of its part \S+ is wrong\): it is damaged .*; fetch or copy it again",
+    ):
         load_model("res2d", file)
 
 
@@ -401,7 +487,8 @@ def test_numbers_that_are_not_finite_are_refused(tmp_path: Path) -> None:
     state["res3b.conv1.bn.running_mean"][5] = torch.nan
     torch.save(state, tmp_path / "a.pth")
     with pytest.raises(
-        UsageError, match=r"its res3b.conv1.bn.running_mean has numbers that are not finite; its training diverged"
+        UsageError,
+        match=r"its res3b.conv1.bn.running_mean has numbers that are not finite; its training diverged",
     ):
         load_model("res2d", tmp_path / "a.pth")
 
@@ -409,7 +496,8 @@ def test_numbers_that_are_not_finite_are_refused(tmp_path: Path) -> None:
 def test_an_object_in_the_file_is_named_with_the_remedy(tmp_path: Path) -> None:
     torch.save({"state_dict": small_state(), "args": argparse.Namespace(lr=1)}, tmp_path / "a.pth")
     with pytest.raises(
-        FeatxError, match=r"holds an object of argparse.Namespace, which could run code: load it where you trust it"
+        FeatxError,
+        match=r"holds an object of argparse.Namespace, which could run code: load it where you trust it",
     ):
         load_model("res2d", tmp_path / "a.pth")
     (tmp_path / "empty.pth").write_bytes(b"")

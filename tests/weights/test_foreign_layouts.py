@@ -30,7 +30,16 @@ from featx.models.registry import skeleton
 from featx.store import info
 from featx.weights import manifest
 from featx.weights.checkpoint import load_model, save_checkpoint
-from featx.weights.layouts import BGR, HARA_2020, LAYOUTS, NO_CLASSIFIER, Foreign, misfit, translated, with_weights
+from featx.weights.layouts import (
+    BGR,
+    HARA_2020,
+    LAYOUTS,
+    NO_CLASSIFIER,
+    Foreign,
+    misfit,
+    translated,
+    with_weights,
+)
 from featx.weights.manifest import Format, find, path_of
 
 
@@ -57,7 +66,11 @@ def fits(architecture: str, state: State, classes: int, **hints: object) -> Fore
     """Assert that every tensor finds its place, and return what was found out."""
     foreign = translated(architecture, state, where="it.pth", **hints)  # type: ignore[arg-type]
     assert foreign is not None
-    counters = {n: torch.zeros((), dtype=torch.int64) for n in skeleton(architecture).state_dict() if n.endswith("tracked")}
+    counters = {
+        n: torch.zeros((), dtype=torch.int64)
+        for n in skeleton(architecture).state_dict()
+        if n.endswith("tracked")
+    }
     assert misfit(architecture, {**counters, **foreign.state}, num_classes=classes) == ""
     return foreign
 
@@ -74,14 +87,21 @@ def test_every_layout_has_a_name_that_a_checkpoint_can_have() -> None:
     assert set(get_args(Format)) == {"featx", *(layout.name for layout in LAYOUTS)}
 
 
-@pytest.mark.parametrize("architecture", ["res3d", "c3d", "r2plus1d_18", "hara_resnet50", "semi_densenet121", "semi_vgg16"])
+@pytest.mark.parametrize(
+    "architecture",
+    ["res3d", "c3d", "r2plus1d_18", "hara_resnet50", "semi_densenet121", "semi_vgg16"],
+)
 def test_our_own_names_are_of_no_foreign_layout(architecture: str) -> None:
     assert translated(architecture, skeleton(architecture).state_dict(), where="it.pth") is None
 
 
 # ---- torchvision.models.video
 
-PUBLISHED = {"r3d_18": 33_371_472, "mc3_18": 11_695_440, "r2plus1d_18": 31_505_325}  # num_params in torchvision's documentation
+PUBLISHED = {
+    "r3d_18": 33_371_472,
+    "mc3_18": 11_695_440,
+    "r2plus1d_18": 31_505_325,
+}  # num_params in torchvision's documentation
 
 
 @pytest.mark.parametrize("name", PUBLISHED)
@@ -101,7 +121,10 @@ def test_torchvisions_video_networks(name: str) -> None:
 
 @pytest.mark.parametrize("name", PUBLISHED)
 def test_against_torchvision_itself(name: str) -> None:
-    video = pytest.importorskip("torchvision.models.video", reason="torchvision is not installed: compared with F.conv3d alone")
+    video = pytest.importorskip(
+        "torchvision.models.video",
+        reason="torchvision is not installed: compared with F.conv3d alone",
+    )
     theirs = getattr(video, name)(weights=None).eval()
     state = video_state(name)
     theirs.load_state_dict(state)
@@ -112,20 +135,33 @@ def test_against_torchvision_itself(name: str) -> None:
 
 def test_a_deeper_video_network_has_no_model_here() -> None:
     state = video_state("r2plus1d_18", seed=None)
-    state |= {n.replace("layer3.1", "layer3.2"): v for n, v in state.items() if n.startswith("layer3.1")}
-    assert "weights that no model here has: they are a video ResNet named as torchvision's with (2, 2, 3, 2)" in refusal(
-        "r2plus1d_18", state
+    state |= {
+        n.replace("layer3.1", "layer3.2"): v for n, v in state.items() if n.startswith("layer3.1")
+    }
+    assert (
+        "weights that no model here has: they are a video ResNet named as torchvision's with (2, 2, 3, 2)"
+        in refusal("r2plus1d_18", state)
     )
 
 
 @pytest.mark.parametrize(
-    ("name", "digest", "top1", "top5"), [("mc3_18", "a90a0ba3", 63.96, 84.13), ("r2plus1d_18", "91a641e6", 67.463, 86.175)]
+    ("name", "digest", "top1", "top5"),
+    [("mc3_18", "a90a0ba3", 63.96, 84.13), ("r2plus1d_18", "91a641e6", 67.463, 86.175)],
 )
-def test_torchvisions_other_checkpoints_are_registered(name: str, digest: str, top1: float, top5: float) -> None:
+def test_torchvisions_other_checkpoints_are_registered(
+    name: str, digest: str, top1: float, top5: float
+) -> None:
     checkpoint, first = find(f"{name}-kinetics400"), find("r3d_18-kinetics400")
     assert checkpoint.url == f"https://download.pytorch.org/models/{name}-{digest}.pth"
-    assert (checkpoint.architecture, checkpoint.sha256, checkpoint.num_classes) == (name, digest, 400)
-    assert (checkpoint.metrics["kinetics400 top-1 (%)"], checkpoint.metrics["kinetics400 top-5 (%)"]) == (top1, top5)
+    assert (checkpoint.architecture, checkpoint.sha256, checkpoint.num_classes) == (
+        name,
+        digest,
+        400,
+    )
+    assert (
+        checkpoint.metrics["kinetics400 top-1 (%)"],
+        checkpoint.metrics["kinetics400 top-5 (%)"],
+    ) == (top1, top5)
     assert (checkpoint.transform, checkpoint.clip) == (first.transform, first.clip)
     assert checkpoint.transform == model_entry(name).transform
 
@@ -161,14 +197,22 @@ def test_shortcuts_of_the_other_type_are_refused(depth: int, projected: bool) ->
                 f" a 3D ResNet-{depth} whose shortcuts are {kind}"
             )
         else:
-            assert f"no model here has: they are a 3D ResNet-{depth} whose shortcuts are {kind}" in refusal(architecture, state)
+            assert (
+                f"no model here has: they are a 3D ResNet-{depth} whose shortcuts are {kind}"
+                in refusal(architecture, state)
+            )
 
 
 def test_arch_must_agree_with_the_tensors() -> None:
     state = resnet_state(101, dims=3, projected=True, classes=400, seed=None)
     words = refusal("hara_resnet101", state, arch="resnext-101")
-    assert "says that it is 'resnext-101' where its tensors have the names of a 3D ResNet-101, 'resnet-101'" in words
-    assert "hara_resnet101 or resnet101_3d, not of hara_resnet50" in refusal("hara_resnet50", state, arch="resnet-101")
+    assert (
+        "says that it is 'resnext-101' where its tensors have the names of a 3D ResNet-101, 'resnet-101'"
+        in words
+    )
+    assert "hara_resnet101 or resnet101_3d, not of hara_resnet50" in refusal(
+        "hara_resnet50", state, arch="resnet-101"
+    )
 
 
 def test_the_two_releases_of_haras_differ_in_preprocessing() -> None:
@@ -208,7 +252,9 @@ def test_haras_file_as_it_is_distributed(tmp_path: Path) -> None:
 
 def test_a_2d_network_is_told_where_it_can_go() -> None:
     state = resnet_state(18, dims=2, projected=True, classes=1000, seed=None)
-    assert "a 2D network's weights, not hara_resnet18's: give weights of hara_resnet18;" in refusal("hara_resnet18", state)
+    assert "a 2D network's weights, not hara_resnet18's: give weights of hara_resnet18;" in refusal(
+        "hara_resnet18", state
+    )
 
 
 # ---- C3D
@@ -234,7 +280,9 @@ PORTS: list[tuple[str, Callable[[State], State]]] = [
 
 
 @pytest.mark.parametrize(("layout", "port"), PORTS)
-def test_every_port_of_caffes_c3d_gives_the_same_tensors(sports1m: State, layout: str, port: Callable[[State], State]) -> None:
+def test_every_port_of_caffes_c3d_gives_the_same_tensors(
+    sports1m: State, layout: str, port: Callable[[State], State]
+) -> None:
     theirs = port(sports1m)
     for architecture in ("c3d", "c3d_b8"):
         foreign = translated(architecture, theirs, where="it.pth")
@@ -243,7 +291,9 @@ def test_every_port_of_caffes_c3d_gives_the_same_tensors(sports1m: State, layout
         assert len(foreign.state) == len(theirs)
         for name, value in foreign.state.items():
             module, _, leaf = name.partition(".")
-            source = sports1m[f"{ {'conv1a': 'conv1', 'conv2a': 'conv2'}.get(module, module) }.{leaf.rpartition('.')[2]}"]
+            source = sports1m[
+                f"{ {'conv1a': 'conv1', 'conv2a': 'conv2'}.get(module, module) }.{leaf.rpartition('.')[2]}"
+            ]
             wanted = source[:, [2, 1, 0]] if name == "conv1a.conv.weight" else source
             assert torch.equal(value, wanted), name
     if "fc8.weight" in foreign.state:
@@ -264,12 +314,19 @@ def test_caffes_c3d_gives_for_rgb_what_it_gave_for_bgr(sports1m: State) -> None:
         wrong = c3d_forward(sports1m, x, padded=False)
     for name, value in found.items():
         # Sums of up to 13,824 products in another order of channels: float32's step, 6e-8, times the root of that.
-        torch.testing.assert_close(value, theirs[name], rtol=1e-4, atol=1e-4 * float(theirs[name].std()))
-        assert (wrong[name] - value).std() > 0.01 * value.std()  # a hundred times the tolerance: the order does matter
+        torch.testing.assert_close(
+            value, theirs[name], rtol=1e-4, atol=1e-4 * float(theirs[name].std())
+        )
+        assert (
+            wrong[name] - value
+        ).std() > 0.01 * value.std()  # a hundred times the tolerance: the order does matter
 
 
 def test_mmaction2s_recognisers_are_rgb_and_padded(sports1m: State) -> None:
-    trained = dict(sports1m) | {"fc8.weight": sports1m["fc8.weight"][:101], "fc8.bias": sports1m["fc8.bias"][:101]}
+    trained = dict(sports1m) | {
+        "fc8.weight": sports1m["fc8.weight"][:101],
+        "fc8.bias": sports1m["fc8.bias"][:101],
+    }
     theirs = c3d_names(trained, "mmaction2")
     foreign = fits("c3d_padded", theirs, 101)
     assert (foreign.changed, foreign.transform) == (None, c3d.MMACTION)
@@ -278,21 +335,34 @@ def test_mmaction2s_recognisers_are_rgb_and_padded(sports1m: State) -> None:
         found = with_weights("c3d_padded", foreign.state, where="it.pth")(x)
         wanted = c3d_forward(trained, x, padded=True)["fc8"]
     torch.testing.assert_close(found, wanted, rtol=1e-4, atol=1e-4 * float(wanted.std()))
-    assert "of model c3d_padded, not of c3d: a recogniser of MMAction2, trained with a padded pool5" in refusal("c3d", theirs)
+    assert (
+        "of model c3d_padded, not of c3d: a recogniser of MMAction2, trained with a padded pool5"
+        in refusal("c3d", theirs)
+    )
 
 
 def test_a_port_trained_further_is_padded_and_bgr() -> None:
     state = c3d_state(51, seed=None)
     foreign = fits("c3d_padded", state, 51)
     assert (foreign.changed, foreign.transform) == (BGR, c3d.SPORTS1M)
-    assert foreign.assumed == "assumed: images in blue, green, red order and Sports-1M's mean, as in Caffe; pool5 padded"
-    assert "of model c3d_padded, not of c3d: a C3D trained for 51 classes in a port, which pads pool5" in refusal("c3d", state)
+    assert (
+        foreign.assumed
+        == "assumed: images in blue, green, red order and Sports-1M's mean, as in Caffe; pool5 padded"
+    )
+    assert (
+        "of model c3d_padded, not of c3d: a C3D trained for 51 classes in a port, which pads pool5"
+        in refusal("c3d", state)
+    )
 
 
 @pytest.mark.parametrize("size", [(24, 112, 112), (16, 100, 120)])
-def test_c3d_padded_pools_as_ports_do_at_other_sizes_too(sports1m: State, size: tuple[int, int, int]) -> None:
+def test_c3d_padded_pools_as_ports_do_at_other_sizes_too(
+    sports1m: State, size: tuple[int, int, int]
+) -> None:
     # Their first four poolings round down: of 100 pixels they leave 6, where Caffe's leave 7.
-    model = with_weights("c3d_padded", translated("c3d", sports1m, where="it.pth").state, where="it.pth")  # type: ignore[union-attr]
+    model = with_weights(
+        "c3d_padded", translated("c3d", sports1m, where="it.pth").state, where="it.pth"
+    )  # type: ignore[union-attr]
     x = clips(1, 3, *size)
     with torch.no_grad():
         wanted = c3d_forward(sports1m, x[:, [2, 1, 0]], padded=True)["fc8"]
@@ -309,11 +379,17 @@ def pretrained_file(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return path
 
 
-def test_the_registered_sports1m_checkpoint(pretrained_file: Path, cache: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_the_registered_sports1m_checkpoint(
+    pretrained_file: Path, cache: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     checkpoint = find("c3d-sports1m")
     assert checkpoint.url is not None
     assert checkpoint.url.endswith(f"-{checkpoint.sha256}.pth")
-    assert (checkpoint.architecture, checkpoint.num_classes, checkpoint.transform) == ("c3d", None, c3d.SPORTS1M)
+    assert (checkpoint.architecture, checkpoint.num_classes, checkpoint.transform) == (
+        "c3d",
+        None,
+        c3d.SPORTS1M,
+    )
     digest = hashlib.sha256(pretrained_file.read_bytes()).hexdigest()
     checkpoint = replace(checkpoint, sha256=digest)
     monkeypatch.setattr(manifest, "list_checkpoints", lambda: [checkpoint])
@@ -330,7 +406,10 @@ def test_the_registered_sports1m_checkpoint(pretrained_file: Path, cache: Path, 
     }
     assert not loaded.model.has_classifier
     monkeypatch.setattr(manifest, "list_checkpoints", lambda: [replace(checkpoint, format="hara")])
-    with pytest.raises(FeatxError, match="is not laid out as hara: the row of c3d-sports1m in the manifest is wrong"):
+    with pytest.raises(
+        FeatxError,
+        match="is not laid out as hara: the row of c3d-sports1m in the manifest is wrong",
+    ):
         load_model("c3d", None)
 
 
@@ -338,7 +417,10 @@ def test_c3d_pytorchs_pickle_is_read_like_any_other(tmp_path: Path) -> None:
     torch.save(c3d_state(487, seed=None), tmp_path / "c3d.pickle")
     loaded = load_model("c3d", tmp_path / "c3d.pickle")
     assert loaded.model.num_classes == 487
-    assert loaded.weights_info["note"] == f"{BGR}; assumed: images in blue, green, red order and Sports-1M's mean, as in Caffe"
+    assert (
+        loaded.weights_info["note"]
+        == f"{BGR}; assumed: images in blue, green, red order and Sports-1M's mean, as in Caffe"
+    )
 
 
 # ---- weights without a classifier
@@ -351,15 +433,22 @@ def test_without_a_classifier_its_outputs_are_refused(pretrained_file: Path) -> 
     assert model.num_classes == 487
     for layers, instead in (
         (["fc6", "prob"], "so prob cannot be had: give --layers fc6, or others of conv1a, pool1, "),
-        (["fc8", "conv5b", "prob"], "so fc8 and prob cannot be had: give --layers conv5b, or others of "),
+        (
+            ["fc8", "conv5b", "prob"],
+            "so fc8 and prob cannot be had: give --layers conv5b, or others of ",
+        ),
         (["prob"], "so prob cannot be had: give --layers fc7, or others of "),
     ):
-        with pytest.raises(UsageError, match=f"these weights have no classifier, {instead}") as caught:
+        with pytest.raises(
+            UsageError, match=f"these weights have no classifier, {instead}"
+        ) as caught:
             FeatureExtractor(model, layers, device="cpu")
         assert "\n" not in str(caught.value)
         assert "fc8," not in str(caught.value).partition("others of")[2]
     for precision in ("float32", "bf16"):
-        found = FeatureExtractor(model, ["fc7", "pool5"], device="cpu", precision=precision)(clips(1, 3, 2, 100, 100))
+        found = FeatureExtractor(model, ["fc7", "pool5"], device="cpu", precision=precision)(
+            clips(1, 3, 2, 100, 100)
+        )
         assert all(value.isfinite().all() for value in found.values())
 
 
@@ -373,7 +462,9 @@ def test_no_number_is_made_up_for_a_missing_classifier(tmp_path: Path) -> None:
     torch.save(state, path)
     loaded = load_model("res2d", path)
     for name, value in loaded.model.state_dict().items():
-        assert value.isnan().all() if name.startswith("fc.") else torch.equal(value, state[name]), name
+        assert value.isnan().all() if name.startswith("fc.") else torch.equal(value, state[name]), (
+            name
+        )
     assert loaded.weights_info["note"] == NO_CLASSIFIER
     assert load_model("res2d", path, num_classes=10).model.num_classes == 10
     with pytest.raises(UsageError, match="num_classes is 0"):
@@ -385,10 +476,17 @@ def test_no_number_is_made_up_for_a_missing_classifier(tmp_path: Path) -> None:
 
 
 def test_what_has_no_classifier_is_saved_without_one(tmp_path: Path) -> None:
-    torch.save({n: v for n, v in res2d_state().items() if not n.startswith("fc.")}, tmp_path / "a.pt")
+    torch.save(
+        {n: v for n, v in res2d_state().items() if not n.startswith("fc.")}, tmp_path / "a.pt"
+    )
     loaded = load_model("res2d", tmp_path / "a.pt")
     save_checkpoint(
-        tmp_path / "b.safetensors", loaded.model, architecture="res2d", transform=loaded.transform, clip=loaded.clip, info={}
+        tmp_path / "b.safetensors",
+        loaded.model,
+        architecture="res2d",
+        transform=loaded.transform,
+        clip=loaded.clip,
+        info={},
     )
     again = load_model("res2d", tmp_path / "b.safetensors")
     assert not again.model.has_classifier
@@ -399,10 +497,15 @@ def test_what_has_no_classifier_is_saved_without_one(tmp_path: Path) -> None:
 
 
 def test_extraction_without_a_classifier(tmp_path: Path, videos: Path) -> None:
-    torch.save({n: v for n, v in res2d_state().items() if not n.startswith("fc.")}, tmp_path / "a.pt")
+    torch.save(
+        {n: v for n, v in res2d_state().items() if not n.startswith("fc.")}, tmp_path / "a.pt"
+    )
     args = {"model": "res2d", "weights": str(tmp_path / "a.pt"), "device": "cpu", "workers": 1}
     video, out = videos / "a" / "v0.mp4", tmp_path / "o.h5"
-    with pytest.raises(UsageError, match=r"so prob cannot be had: give --layers res5b,pool5, or others of conv1, res2a"):
+    with pytest.raises(
+        UsageError,
+        match=r"so prob cannot be had: give --layers res5b,pool5, or others of conv1, res2a",
+    ):
         extract([video], out, Settings(**args))
     assert not out.exists()
     assert extract([video], out, Settings(**args, layers="pool5")).clips > 0

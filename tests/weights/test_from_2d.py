@@ -73,12 +73,16 @@ def test_the_papers_count_of_pretrained_parameters(name: str) -> None:
     assert isinstance(model, Network)
     made = transfer_2d(model, image_state(name))
     assert round(made.parameters / 1e6, 1) == TABLE_2[name]
-    with_numbers = [layer for layer in spatial_layers(model) if list(model.get_submodule(layer).parameters())]
+    with_numbers = [
+        layer for layer in spatial_layers(model) if list(model.get_submodule(layer).parameters())
+    ]
     assert list(made.layers) == [layer for layer in with_numbers if layer != "transition2a"]
     assert made.network == counterparts()[name]
     # Every number of these layers, running statistics too, and no other's.
     for tensor in model.state_dict():
-        wanted = tensor.partition(".")[0] in made.layers and not tensor.endswith("num_batches_tracked")
+        wanted = tensor.partition(".")[0] in made.layers and not tensor.endswith(
+            "num_batches_tracked"
+        )
         assert (tensor in made.tensors) == wanted, tensor
 
 
@@ -91,7 +95,9 @@ def test_the_papers_count_of_pretrained_parameters(name: str) -> None:
         ("semi_vgg16", "conv4_2", lambda s, x: vgg_lower(s, x, VGG16.index(512) + 2)),
     ],
 )
-def test_each_frame_is_treated_as_the_image_network_treats_it(name: str, upto: str, reference) -> None:
+def test_each_frame_is_treated_as_the_image_network_treats_it(
+    name: str, upto: str, reference
+) -> None:
     state = image_state(name, seed=6)
     model = transfer_2d(skeleton(name).to_empty(device="cpu"), state).model
     assert isinstance(model, Network)
@@ -104,8 +110,13 @@ def test_each_frame_is_treated_as_the_image_network_treats_it(name: str, upto: s
 
 
 def test_against_torchvisions_own_networks() -> None:
-    models = pytest.importorskip("torchvision.models", reason="torchvision is not installed: compared with F.conv2d alone")
-    for name, upto, theirs in (("semi_resnet34", "res3b", "resnet34"), ("semi_resnet152", "res3d", "resnet152")):
+    models = pytest.importorskip(
+        "torchvision.models", reason="torchvision is not installed: compared with F.conv2d alone"
+    )
+    for name, upto, theirs in (
+        ("semi_resnet34", "res3b", "resnet34"),
+        ("semi_resnet152", "res3d", "resnet152"),
+    ):
         network = getattr(models, theirs)(weights=None).eval()
         model = create_model(name, seed=0, init_2d=network.state_dict())
         x = torch.randn(1, 3, 2, 64, 64, generator=torch.Generator().manual_seed(1))
@@ -130,10 +141,15 @@ def test_every_tensor_comes_from_its_own_and_the_rest_is_as_without() -> None:
         "res2a.conv1.conv.weight": "layer1.0.conv1.weight",
         "res3a.projection.bn.running_var": "layer2.0.downsample.1.running_var",
     }
-    where |= {"conv1.bn.bias": "bn1.bias", "res2b.conv2.bn.running_mean": "layer1.1.bn2.running_mean"}
+    where |= {
+        "conv1.bn.bias": "bn1.bias",
+        "res2b.conv2.bn.running_mean": "layer1.1.bn2.running_mean",
+    }
     for name, theirs in where.items():
         value = state[theirs]
-        assert torch.equal(model.state_dict()[name], value.unsqueeze(2) if value.dim() == 4 else value), name
+        assert torch.equal(
+            model.state_dict()[name], value.unsqueeze(2) if value.dim() == 4 else value
+        ), name
     for name, value in model.state_dict().items():
         assert torch.equal(value, plain[name]) == (name not in made.tensors), name
 
@@ -142,7 +158,10 @@ def test_torchvisions_files_of_densenets_have_older_names() -> None:
     state = image_state("semi_densenet121", seed=6)
     old = old_densenet_names(state)
     assert "features.denseblock1.denselayer1.norm.1.weight" in old
-    one, two = (transfer_2d(skeleton("semi_densenet121").to_empty(device="cpu"), each) for each in (state, old))
+    one, two = (
+        transfer_2d(skeleton("semi_densenet121").to_empty(device="cpu"), each)
+        for each in (state, old)
+    )
     assert one.tensors == two.tensors
     for name in one.tensors:
         assert torch.equal(one.model.state_dict()[name], two.model.state_dict()[name]), name
@@ -167,22 +186,53 @@ def test_another_networks_state_is_refused() -> None:
     assert refusal("semi_resnet18", image_state("semi_resnet34")) == (
         "init_2d is no ResNet-18: it has 3 + 4 + 6 + 3 blocks, not 2 + 2 + 2 + 2"
     )
-    assert "no ResNet-34: its layer1.0.conv1.weight is torch.float32 (64, 64, 1, 1), not torch.float32 (64, 64, 3, 3)" in refusal(
-        "semi_resnet34", image_state("semi_resnet50")
+    assert (
+        "no ResNet-34: its layer1.0.conv1.weight is torch.float32 (64, 64, 1, 1), not torch.float32 (64, 64, 3, 3)"
+        in refusal("semi_resnet34", image_state("semi_resnet50"))
     )
-    assert "no ResNet-50: its layer1.0.conv1.weight is torch.float32 (64, 64, 3, 3), not torch.float32 (64, 64, 1, 1)" in refusal(
-        "semi_resnet50", image_state("semi_resnet34")
+    assert (
+        "no ResNet-50: its layer1.0.conv1.weight is torch.float32 (64, 64, 3, 3), not torch.float32 (64, 64, 1, 1)"
+        in refusal("semi_resnet50", image_state("semi_resnet34"))
     )
-    assert "is no DenseNet-121: it has 6 + 12 + 32 + 32 dense layers, not 6 + 12 + 24 + 16" in refusal(
-        "semi_densenet121", image_state("semi_densenet169")
+    assert (
+        "is no DenseNet-121: it has 6 + 12 + 32 + 32 dense layers, not 6 + 12 + 24 + 16"
+        in refusal("semi_densenet121", image_state("semi_densenet169"))
     )
     assert "is no VGG-16: it is a ResNet" in refusal("semi_vgg16", small)
-    vgg19 = vgg_state([64, 64, 0, 128, 128, 0, 256, 256, 256, 256, 0, 512, 512, 512, 512, 0, 512, 512, 512, 512, 0], seed=None)
+    vgg19 = vgg_state(
+        [
+            64,
+            64,
+            0,
+            128,
+            128,
+            0,
+            256,
+            256,
+            256,
+            256,
+            0,
+            512,
+            512,
+            512,
+            512,
+            0,
+            512,
+            512,
+            512,
+            512,
+            0,
+        ],
+        seed=None,
+    )
     assert "is no VGG-16: it has 16 convolutions, not 13" in refusal("semi_vgg16", vgg19)
-    assert "is no ResNet-18: its names are of no network known here" in refusal("semi_resnet18", {"a": torch.zeros(1)})
+    assert "is no ResNet-18: its names are of no network known here" in refusal(
+        "semi_resnet18", {"a": torch.zeros(1)}
+    )
     # A 3D network has the same names.
-    assert "its conv1.weight is torch.float32 (64, 3, 7, 7, 7), not torch.float32 (64, 3, 7, 7)" in refusal(
-        "semi_resnet18", resnet_state(18, dims=3, projected=True, classes=2, seed=None)
+    assert (
+        "its conv1.weight is torch.float32 (64, 3, 7, 7, 7), not torch.float32 (64, 3, 7, 7)"
+        in refusal("semi_resnet18", resnet_state(18, dims=3, projected=True, classes=2, seed=None))
     )
     assert "it must map names to tensors" in refusal("semi_resnet18", {})
     assert "it must map names to tensors" in refusal("semi_resnet18", {"conv1.weight": 3})
@@ -191,31 +241,49 @@ def test_another_networks_state_is_refused() -> None:
 @pytest.mark.parametrize(
     ("change", "words"),
     [
-        ({"layer2.0.downsample.1.running_mean": None}, "it lacks layer2.0.downsample.1.running_mean"),
-        ({"layer1.1.bn2.weight": torch.zeros(7)}, "its layer1.1.bn2.weight is torch.float32 (7,), not torch.float32 (64,)"),
-        ({"bn1.bias": torch.zeros(64, dtype=torch.int64)}, "its bn1.bias is torch.int64 (64,), not torch.float32 (64,)"),
+        (
+            {"layer2.0.downsample.1.running_mean": None},
+            "it lacks layer2.0.downsample.1.running_mean",
+        ),
+        (
+            {"layer1.1.bn2.weight": torch.zeros(7)},
+            "its layer1.1.bn2.weight is torch.float32 (7,), not torch.float32 (64,)",
+        ),
+        (
+            {"bn1.bias": torch.zeros(64, dtype=torch.int64)},
+            "its bn1.bias is torch.int64 (64,), not torch.float32 (64,)",
+        ),
     ],
 )
-def test_a_wanted_tensor_that_is_missing_or_misshapen(change: dict[str, torch.Tensor | None], words: str) -> None:
+def test_a_wanted_tensor_that_is_missing_or_misshapen(
+    change: dict[str, torch.Tensor | None], words: str
+) -> None:
     state = {n: v for n, v in (image_state("semi_resnet18") | change).items() if v is not None}
     assert refusal("semi_resnet18", state) == f"init_2d is no ResNet-18: {words}"
 
 
 def test_the_lower_layers_alone_are_enough() -> None:
-    state = {n: v for n, v in image_state("semi_resnet18").items() if n.startswith(("conv1", "bn1", "layer1", "layer2"))}
+    state = {
+        n: v
+        for n, v in image_state("semi_resnet18").items()
+        if n.startswith(("conv1", "bn1", "layer1", "layer2"))
+    }
     assert transfer_2d(skeleton("semi_resnet18"), state).parameters == 387_648
 
 
 @pytest.mark.parametrize("bad", [3, None, [1]])
 def test_init_2d_must_be_a_state_or_a_path(bad: object) -> None:
-    with pytest.raises(UsageError, match=r"init_2d is .*: give a state dict of an ImageNet network, or the path"):
+    with pytest.raises(
+        UsageError, match=r"init_2d is .*: give a state dict of an ImageNet network, or the path"
+    ):
         transfer_2d("semi_resnet18", bad)  # type: ignore[arg-type]
 
 
 @pytest.mark.parametrize("name", ["res3d", "resnet18_2d", "resnet18_3d", "c3d_b5"])
 def test_a_model_without_counterpart_names_those_that_have_one(name: str) -> None:
     with pytest.raises(
-        UsageError, match=f"{name} has no counterpart among networks for images: those that have one are "
+        UsageError,
+        match=f"{name} has no counterpart among networks for images: those that have one are ",
     ) as caught:
         create_model(name, init_2d={})
     assert str(caught.value).endswith(", ".join(counterparts()))
@@ -235,8 +303,13 @@ def image_file(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def test_a_file_does_as_well(image_file: Path, tmp_path: Path) -> None:
     one = create_model("semi_resnet18", seed=0, init_2d=image_file).state_dict()
     two = create_model("semi_resnet18", seed=0, init_2d=str(image_file)).state_dict()
-    three = create_model("semi_resnet18", seed=0, init_2d=image_state("semi_resnet18", seed=6)).state_dict()
-    assert all(torch.equal(value, two[name]) and torch.equal(value, three[name]) for name, value in one.items())
+    three = create_model(
+        "semi_resnet18", seed=0, init_2d=image_state("semi_resnet18", seed=6)
+    ).state_dict()
+    assert all(
+        torch.equal(value, two[name]) and torch.equal(value, three[name])
+        for name, value in one.items()
+    )
     with pytest.raises(UsageError, match=r"there is no file .*missing\.pth"):
         create_model("semi_resnet18", init_2d=tmp_path / "missing.pth")
     (tmp_path / "text.pth").write_text("no weights")
@@ -244,21 +317,40 @@ def test_a_file_does_as_well(image_file: Path, tmp_path: Path) -> None:
         create_model("semi_resnet18", init_2d=tmp_path / "text.pth")
 
 
-def test_the_command_makes_a_checkpoint_that_says_what_it_is(image_file: Path, tmp_path: Path) -> None:
+def test_the_command_makes_a_checkpoint_that_says_what_it_is(
+    image_file: Path, tmp_path: Path
+) -> None:
     out = tmp_path / "semi.safetensors"
-    args = ["weights", "from-2d", "semi_resnet18", str(image_file), str(out), "--num-classes", "5", "--seed", "3"]
+    args = [
+        "weights",
+        "from-2d",
+        "semi_resnet18",
+        str(image_file),
+        str(out),
+        "--num-classes",
+        "5",
+        "--seed",
+        "3",
+    ]
     done = CliRunner().invoke(cli.cli, args, catch_exceptions=False)
     digest = hashlib.sha256(image_file.read_bytes()).hexdigest()
     source = f"spatial layers from ResNet-18, {image_file.name} (sha256 {digest}); the rest untrained, seed 3"
-    assert f"semi_resnet18 with 387,648 parameters of ResNet-18 in conv1, res2a, res2b, res3a\n{source}" in done.output
+    assert (
+        f"semi_resnet18 with 387,648 parameters of ResNet-18 in conv1, res2a, res2b, res3a\n{source}"
+        in done.output
+    )
     loaded = load_model("semi_resnet18", out)
     assert loaded.weights_info["name"] == "partly untrained semi_resnet18"
     assert loaded.weights_info["source"] == source
     assert loaded.weights_info["seed"] == 3
     wanted = create_model("semi_resnet18", num_classes=5, seed=3, init_2d=image_file).state_dict()
-    assert all(torch.equal(value, wanted[name]) for name, value in loaded.model.state_dict().items())
+    assert all(
+        torch.equal(value, wanted[name]) for name, value in loaded.model.state_dict().items()
+    )
     described = json.loads(
-        json.loads(out.read_bytes()[8:][: int.from_bytes(out.read_bytes()[:8], "little")])["__metadata__"]["featx"]
+        json.loads(out.read_bytes()[8:][: int.from_bytes(out.read_bytes()[:8], "little")])[
+            "__metadata__"
+        ]["featx"]
     )
     assert described["info"]["transferred"] == {
         "network": "ResNet-18",
@@ -283,12 +375,18 @@ def test_the_command_makes_a_checkpoint_that_says_what_it_is(image_file: Path, t
     ("model", "out", "words"),
     [
         ("res3d", "a.safetensors", "res3d has no counterpart among networks for images"),
-        ("semi_resnet34", "a.safetensors", r"resnet18-f37072fd\.pth is no ResNet-34: it has 2 \+ 2 \+ 2 \+ 2 blocks"),
+        (
+            "semi_resnet34",
+            "a.safetensors",
+            r"resnet18-f37072fd\.pth is no ResNet-34: it has 2 \+ 2 \+ 2 \+ 2 blocks",
+        ),
         ("semi_resnet18", "a.pth", r"must end in \.safetensors"),
         ("semi_resnet19", "a.safetensors", "unknown model 'semi_resnet19'"),
     ],
 )
-def test_wrong_use_writes_nothing(image_file: Path, tmp_path: Path, model: str, out: str, words: str) -> None:
+def test_wrong_use_writes_nothing(
+    image_file: Path, tmp_path: Path, model: str, out: str, words: str
+) -> None:
     with pytest.raises(UsageError, match=words):
         from_2d(model, image_file, tmp_path / out)
     assert list(tmp_path.iterdir()) == []

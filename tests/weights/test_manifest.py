@@ -60,11 +60,15 @@ def test_torchvisions_kinetics_checkpoint(cache: Path) -> None:
 
 
 def test_find_names_the_nearest() -> None:
-    with pytest.raises(UsageError, match="unknown checkpoint 'r3d_18-kinetics'; did you mean r3d_18-kinetics400"):
+    with pytest.raises(
+        UsageError, match="unknown checkpoint 'r3d_18-kinetics'; did you mean r3d_18-kinetics400"
+    ):
         find("r3d_18-kinetics")
 
 
-@pytest.mark.parametrize("change", [{"sha256": "xyz"}, {"format": "caffe"}, {"file": "a.pth"}, {"url": None}])
+@pytest.mark.parametrize(
+    "change", [{"sha256": "xyz"}, {"format": "caffe"}, {"file": "a.pth"}, {"url": None}]
+)
 def test_a_bad_row_is_refused(change: dict[str, str]) -> None:
     with pytest.raises(ValueError, match=r"checkpoint r3d_18-kinetics400: "):
         replace(list_checkpoints()[0], **change)  # type: ignore[arg-type]
@@ -96,7 +100,9 @@ class Handler(BaseHTTPRequestHandler):
     def do_GET(self) -> None:
         wanted = self.headers.get("Range")
         self.server.asked.append(wanted)
-        start = int(wanted.removeprefix("bytes=").rstrip("-")) if wanted and self.server.ranges else 0
+        start = (
+            int(wanted.removeprefix("bytes=").rstrip("-")) if wanted and self.server.ranges else 0
+        )
         if self.server.status:
             return self.send_error(self.server.status)
         if start >= len(BODY):
@@ -128,8 +134,15 @@ def server() -> Iterator[Server]:
 def registered(server: Server, monkeypatch: pytest.MonkeyPatch) -> Callable[..., Checkpoint]:
     """Return a function that makes a checkpoint on the server the only registered one."""
 
-    def register(sha256: str = hashlib.sha256(BODY).hexdigest(), port: int = server.server_port) -> Checkpoint:
-        checkpoint = replace(find("r3d_18-kinetics400"), name="it", url=f"http://127.0.0.1:{port}/it.pth", sha256=sha256)
+    def register(
+        sha256: str = hashlib.sha256(BODY).hexdigest(), port: int = server.server_port
+    ) -> Checkpoint:
+        checkpoint = replace(
+            find("r3d_18-kinetics400"),
+            name="it",
+            url=f"http://127.0.0.1:{port}/it.pth",
+            sha256=sha256,
+        )
         monkeypatch.setattr(manifest, "list_checkpoints", lambda: [checkpoint])
         return checkpoint
 
@@ -155,10 +168,14 @@ def test_fetch(server: Server, registered: Callable[..., Checkpoint], cache: Pat
     assert [p.name for p in cache.iterdir()] == ["it.pth"]
 
 
-def test_fetch_continues_where_it_broke_off(server: Server, registered: Callable[..., Checkpoint], cache: Path) -> None:
+def test_fetch_continues_where_it_broke_off(
+    server: Server, registered: Callable[..., Checkpoint], cache: Path
+) -> None:
     registered()
     server.cut = 1_500_000
-    with pytest.raises(FeatxError, match=r"broke off after 1500000 bytes .* it continues there") as caught:
+    with pytest.raises(
+        FeatxError, match=r"broke off after 1500000 bytes .* it continues there"
+    ) as caught:
         fetch("it")
     assert_one_sentence(caught.value)
     assert not path_of("it").exists()
@@ -180,7 +197,9 @@ def test_fetch_starts_again_where_the_server_knows_no_ranges(
     assert fetch("it").read_bytes() == BODY
 
 
-def test_a_complete_part_needs_no_more_bytes(server: Server, registered: Callable[..., Checkpoint], cache: Path) -> None:
+def test_a_complete_part_needs_no_more_bytes(
+    server: Server, registered: Callable[..., Checkpoint], cache: Path
+) -> None:
     registered()
     cache.mkdir()
     (cache / "it.pth.part").write_bytes(BODY)
@@ -188,7 +207,9 @@ def test_a_complete_part_needs_no_more_bytes(server: Server, registered: Callabl
 
 
 @pytest.mark.parametrize("part", [b"", b"y" * 2000, b"y" * (len(BODY) + 5)])
-def test_a_wrong_file_is_deleted(registered: Callable[..., Checkpoint], cache: Path, part: bytes) -> None:
+def test_a_wrong_file_is_deleted(
+    registered: Callable[..., Checkpoint], cache: Path, part: bytes
+) -> None:
     registered(sha256="0" * 64 if not part else hashlib.sha256(BODY).hexdigest())
     cache.mkdir()
     (cache / "it.pth.part").write_bytes(part)
@@ -209,14 +230,20 @@ def test_a_spoilt_file_in_the_cache_is_not_used(registered: Callable[..., Checkp
     registered()
     fetch("it").write_bytes(BODY[:-1] + b"?")
     for use in (verify, fetch, lambda name: load_model("r3d_18", name)):
-        with pytest.raises(FeatxError, match=r"is not it: its sha256 is .*; delete it and run `featx weights fetch it`"):
+        with pytest.raises(
+            FeatxError,
+            match=r"is not it: its sha256 is .*; delete it and run `featx weights fetch it`",
+        ):
             use("it")
 
 
-def test_no_network_says_what_to_put_where(server: Server, registered: Callable[..., Checkpoint], cache: Path) -> None:
+def test_no_network_says_what_to_put_where(
+    server: Server, registered: Callable[..., Checkpoint], cache: Path
+) -> None:
     registered(port=9)  # nothing listens there
     with pytest.raises(
-        FeatxError, match=r"cannot download http://127.0.0.1:9/it.pth \(.+\): get it .* put it at .*it\.pth"
+        FeatxError,
+        match=r"cannot download http://127.0.0.1:9/it.pth \(.+\): get it .* put it at .*it\.pth",
     ) as caught:
         fetch("it")
     assert_one_sentence(caught.value)
@@ -244,7 +271,9 @@ def test_one_download_at_a_time(registered: Callable[..., Checkpoint]) -> None:
     assert refused
 
 
-def test_an_unwritable_cache(registered: Callable[..., Checkpoint], tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_an_unwritable_cache(
+    registered: Callable[..., Checkpoint], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     registered()
     (tmp_path / "file").write_text("")
     monkeypatch.setenv("FEATX_CACHE", str(tmp_path / "file"))

@@ -29,7 +29,14 @@ def narrow(tmp_path_factory: pytest.TempPathFactory) -> Path:
         "labels": list("abcde"),
         "trained_on": {"dataset": "generated"},
     }
-    save_checkpoint(path, model, architecture="res3d_half", transform=entry.transform, clip=entry.clip, info=info)
+    save_checkpoint(
+        path,
+        model,
+        architecture="res3d_half",
+        transform=entry.transform,
+        clip=entry.clip,
+        info=info,
+    )
     return path
 
 
@@ -37,7 +44,10 @@ def test_the_wide_network_computes_what_the_narrow_one_does(narrow: Path, tmp_pa
     made = widen(narrow, tmp_path / "wide.safetensors", architecture="res3d")
     assert made.copies == 2
     x = 50 * torch.randn(2, 3, 8, 40, 40, generator=torch.Generator().manual_seed(0))
-    models = [load_model(name, path).model for name, path in (("res3d_half", narrow), ("res3d", Path(made.path)))]
+    models = [
+        load_model(name, path).model
+        for name, path in (("res3d_half", narrow), ("res3d", Path(made.path)))
+    ]
     with torch.inference_mode():
         before, after = (model(x) for model in models)
     torch.testing.assert_close(after, before, rtol=1e-4, atol=1e-4 * float(before.abs().max()))
@@ -53,7 +63,9 @@ def test_the_copies_of_a_channel_are_weighed_differently(narrow: Path, tmp_path:
         first, second = kernel.chunk(2, 1)
         assert not torch.allclose(first, second)
     # The first layer's channels see the same three colours, and are told apart by what follows.
-    head, tail = next(value for value in weights.values() if value.dim() == 5 and value.shape[1] == 3).chunk(2, 0)
+    head, tail = next(
+        value for value in weights.values() if value.dim() == 5 and value.shape[1] == 3
+    ).chunk(2, 0)
     assert torch.equal(head, tail)
 
 

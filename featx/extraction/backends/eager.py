@@ -63,13 +63,17 @@ class FeatureExtractor:
         self._taps = [name for name in self.layers if name != PROB]
         self._local = threading.local()
         self._dtype = torch.bfloat16 if self.precision == "bf16" else torch.float32
-        self._model = _prepared(model, keep=self._taps, precision=self.precision, device=self.device)
+        self._model = _prepared(
+            model, keep=self._taps, precision=self.precision, device=self.device
+        )
         for name in self._taps:
             self._model.get_submodule(name).register_forward_hook(self._tap(name))
         if input_shape is not None:
             self(torch.zeros((1, *input_shape)))
         if self.device.type == "cuda":
-            torch.cuda.synchronize(self.device)  # other streams may be used next, and do not wait for the weights by themselves
+            torch.cuda.synchronize(
+                self.device
+            )  # other streams may be used next, and do not wait for the weights by themselves
 
     @property
     def shapes(self) -> dict[str, tuple[int, ...]]:
@@ -77,7 +81,11 @@ class FeatureExtractor:
 
         A projected layer's is (K,).
         """
-        projected = {self._project.layer: (self._project.dims,)} if self._project is not None and self._shapes else {}
+        projected = (
+            {self._project.layer: (self._project.dims,)}
+            if self._project is not None and self._shapes
+            else {}
+        )
         return {**self._shapes, **projected}
 
     def project(self, projection: Projection) -> None:
@@ -90,7 +98,10 @@ class FeatureExtractor:
         if self._project is None:
             return rows
         with cuda_settings() if self.device.type == "cuda" else nullcontext():
-            return {name: self._project(value) if name == self._project.layer else value for name, value in rows.items()}
+            return {
+                name: self._project(value) if name == self._project.layer else value
+                for name, value in rows.items()
+            }
 
     @torch.no_grad()
     def __call__(self, x: torch.Tensor) -> dict[str, torch.Tensor]:
@@ -116,18 +127,26 @@ class FeatureExtractor:
             del self._local.taken
         for name in self._taps:
             if name not in taken:
-                raise UsageError(f"layer {name!r} takes no part in the model's forward pass: name another")
+                raise UsageError(
+                    f"layer {name!r} takes no part in the model's forward pass: name another"
+                )
         return taken
 
     def _tap(self, name: str) -> Any:
         def hook(module: nn.Module, inputs: tuple[Any, ...], output: Any) -> None:
             if not isinstance(output, torch.Tensor) or output.dim() < 2:
-                raise UsageError(f"layer {name!r} does not give one tensor with a row a clip: name another")
+                raise UsageError(
+                    f"layer {name!r} does not give one tensor with a row a clip: name another"
+                )
             taken: dict[str, torch.Tensor] = self._local.taken
             if name in taken:
-                raise UsageError(f"layer {name!r} runs more than once in a forward pass: name the module around it")
+                raise UsageError(
+                    f"layer {name!r} runs more than once in a forward pass: name the module around it"
+                )
             # Copied at once: an in-place ReLU after this module would rewrite what it returned.
-            taken[name] = output.detach().to(torch.float32, copy=True, memory_format=torch.contiguous_format)
+            taken[name] = output.detach().to(
+                torch.float32, copy=True, memory_format=torch.contiguous_format
+            )
             if len(taken) == len(self.layers):
                 raise _Enough
 
@@ -166,7 +185,9 @@ def checked_layers(model: nn.Module, layers: Sequence[str]) -> tuple[str, ...]:
     """Return `layers` without repetitions; UsageError with the nearest names for one that the model does not have."""
     known = layer_names(model)
     if isinstance(layers, str) or not layers:
-        raise UsageError(f"layers is {layers!r}: give a list of one or more layer names, such as {known[-2]!r}")
+        raise UsageError(
+            f"layers is {layers!r}: give a list of one or more layer names, such as {known[-2]!r}"
+        )
     for name in layers:
         if name not in known:
             # The papers' names are without dots; with all the paths the list would be too long to read.
@@ -201,9 +222,13 @@ def resolve_device(name: str | torch.device) -> torch.device:
     if device.type == "cuda":
         count = torch.cuda.device_count() if torch.cuda.is_available() else 0
         if count == 0:
-            raise UsageError(f"device {str(name)!r} was asked for, but torch {torch.__version__} sees no GPU: use --device cpu")
+            raise UsageError(
+                f"device {str(name)!r} was asked for, but torch {torch.__version__} sees no GPU: use --device cpu"
+            )
         if device.index is not None and device.index >= count:
-            raise UsageError(f"device {str(name)!r} was asked for, but there are {count} GPUs, numbered from cuda:0")
+            raise UsageError(
+                f"device {str(name)!r} was asked for, but there are {count} GPUs, numbered from cuda:0"
+            )
     return device
 
 
@@ -238,7 +263,11 @@ def _folded(conv: Conv3d, bn: nn.BatchNorm3d) -> Conv3d:
     scale = (bn.running_var.double() + bn.eps).rsqrt()
     if bn.weight is not None:
         scale = scale * bn.weight.double()
-    bias = -bn.running_mean.double() if conv.bias is None else conv.bias.double() - bn.running_mean.double()
+    bias = (
+        -bn.running_mean.double()
+        if conv.bias is None
+        else conv.bias.double() - bn.running_mean.double()
+    )
     bias = bias * scale
     if bn.bias is not None:
         bias = bias + bn.bias.double()
@@ -253,12 +282,16 @@ def _folded(conv: Conv3d, bn: nn.BatchNorm3d) -> Conv3d:
             conv.groups,
         )
     dtype = conv.weight.dtype
-    folded.weight = nn.Parameter(conv.weight * scale.to(dtype)[:, None, None, None, None], requires_grad=False)
+    folded.weight = nn.Parameter(
+        conv.weight * scale.to(dtype)[:, None, None, None, None], requires_grad=False
+    )
     folded.bias = nn.Parameter(bias.to(dtype), requires_grad=False)
     return folded.train(conv.training)
 
 
-def _prepared(model: Backbone, *, keep: Collection[str], precision: Precision, device: torch.device) -> Backbone:
+def _prepared(
+    model: Backbone, *, keep: Collection[str], precision: Precision, device: torch.device
+) -> Backbone:
     """Return a copy of `model` ready to be called on `device` with clips of `precision`."""
     if precision == "float32":
         model = copy.deepcopy(model).float()
@@ -276,8 +309,15 @@ def _prepared(model: Backbone, *, keep: Collection[str], precision: Precision, d
                 module.register_forward_pre_hook(_to_float32)
         fold_batch_norm(model, keep=keep)
         # Norms that no convolution precedes keep their numbers: a mean of 1 rounded to bf16 is off by up to 0.004.
-        norms = [(module, module.state_dict()) for module in model.modules() if isinstance(module, nn.BatchNorm3d)]
-        norms = [(module, {name: value.clone() for name, value in state.items()}) for module, state in norms]
+        norms = [
+            (module, module.state_dict())
+            for module in model.modules()
+            if isinstance(module, nn.BatchNorm3d)
+        ]
+        norms = [
+            (module, {name: value.clone() for name, value in state.items()})
+            for module, state in norms
+        ]
         model.to(torch.bfloat16)
         for module, state in norms:
             module.float().load_state_dict(state)
@@ -298,7 +338,10 @@ def _has_native_bf16(device: torch.device) -> bool:
         return False  # without oneDNN, torch computes bf16 convolutions one number at a time
     if sys.platform == "linux":
         return cpu_has_bf16(Path("/proc/cpuinfo").read_text(encoding="utf-8", errors="replace"))
-    return any(getattr(torch.cpu, name, bool)() for name in ("_is_avx512_bf16_supported", "_is_amx_tile_supported"))
+    return any(
+        getattr(torch.cpu, name, bool)()
+        for name in ("_is_avx512_bf16_supported", "_is_amx_tile_supported")
+    )
 
 
 def cpu_has_bf16(cpuinfo: str) -> bool:
@@ -322,8 +365,13 @@ def cuda_settings(*, benchmark: bool = False, deterministic: bool = True) -> Ite
     The settings belong to the process, so one thread at a time is inside: enough to launch kernels, which run on alone.
     """
     cudnn, matmul = torch.backends.cudnn, torch.backends.cuda.matmul
-    wanted: list[tuple[Any, str, Any]] = [(cudnn, "benchmark", benchmark), (cudnn, "deterministic", deterministic)]
-    if hasattr(cudnn, "conv"):  # since torch 2.9; it refuses to answer through both the new names and the old
+    wanted: list[tuple[Any, str, Any]] = [
+        (cudnn, "benchmark", benchmark),
+        (cudnn, "deterministic", deterministic),
+    ]
+    if hasattr(
+        cudnn, "conv"
+    ):  # since torch 2.9; it refuses to answer through both the new names and the old
         wanted += [(cudnn.conv, "fp32_precision", "ieee"), (matmul, "fp32_precision", "ieee")]
     else:
         wanted += [(cudnn, "allow_tf32", False), (matmul, "allow_tf32", False)]

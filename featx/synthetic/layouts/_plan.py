@@ -13,7 +13,9 @@ from featx.synthetic.render import MOTIONS, Frame, Motion, Pose, Sprite
 
 
 def _both(one: str, other: str) -> Motion:
-    return lambda seconds: Pose(*(sum(pair) for pair in zip(MOTIONS[one](seconds), MOTIONS[other](seconds), strict=True)))
+    return lambda seconds: Pose(
+        *(sum(pair) for pair in zip(MOTIONS[one](seconds), MOTIONS[other](seconds), strict=True))
+    )
 
 
 _PAIRS = (
@@ -22,7 +24,10 @@ _PAIRS = (
 )  # fmt: skip
 
 # The classes: single motions, and pairs of them at once, for ASLAN's ten folds have two actions each of their own.
-ACTIONS: dict[str, Motion] = {**MOTIONS, **{f"{one}_and_{other}": _both(one, other) for one, other in _PAIRS}}
+ACTIONS: dict[str, Motion] = {
+    **MOTIONS,
+    **{f"{one}_and_{other}": _both(one, other) for one, other in _PAIRS},
+}
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -66,10 +71,21 @@ def camel(name: str) -> str:
 
 def seeds(settings: Settings, *parts: str | int) -> tuple[int, ...]:
     """Return a seed for each part of a video's name: the same ones whatever other videos there are."""
-    return (settings.seed, *(zlib.crc32(part.encode()) if isinstance(part, str) else part for part in parts))
+    return (
+        settings.seed,
+        *(zlib.crc32(part.encode()) if isinstance(part, str) else part for part in parts),
+    )
 
 
-def clip_of(settings: Settings, path: str, name: str, group: int, number: int, *, seconds: float | None = None) -> Video:
+def clip_of(
+    settings: Settings,
+    path: str,
+    name: str,
+    group: int,
+    number: int,
+    *,
+    seconds: float | None = None,
+) -> Video:
     """Return clip `number` of a class's group, of one motion from end to end."""
     count = synth.frame_count(settings.seconds if seconds is None else seconds, settings.fps)
     return Video(
@@ -82,7 +98,10 @@ def clip_of(settings: Settings, path: str, name: str, group: int, number: int, *
 
 def groups_of(per_class: int) -> list[tuple[int, int]]:
     """Return (group, clip) of each of a class's videos, both from 1, two clips a group."""
-    return [(number // synth.CLIPS_PER_GROUP + 1, number % synth.CLIPS_PER_GROUP + 1) for number in range(per_class)]
+    return [
+        (number // synth.CLIPS_PER_GROUP + 1, number % synth.CLIPS_PER_GROUP + 1)
+        for number in range(per_class)
+    ]
 
 
 def held_out(groups: int, split: int) -> range:
@@ -93,11 +112,20 @@ def held_out(groups: int, split: int) -> range:
 
 def images(video: Video, *, fps: float, size: tuple[int, int]) -> Iterator[Frame]:
     """Yield the video's frames: (H, W, 3) uint8 RGB; a stretch begins where the one before it has left every shape."""
-    scene = synth.draw_scene(size, np.random.default_rng(video.group), np.random.default_rng(video.clip))
-    for (motion, count), following in zip(video.stretches, _next_motions(video.stretches), strict=True):
+    scene = synth.draw_scene(
+        size, np.random.default_rng(video.group), np.random.default_rng(video.clip)
+    )
+    for (motion, count), following in zip(
+        video.stretches, _next_motions(video.stretches), strict=True
+    ):
         yield from (synth.render(scene, motion, k / fps) for k in range(count))
         end = scene.tempo * count / fps
-        scene = replace(scene, sprites=tuple(_taken_over(s, motion(end + s.phase), following(s.phase)) for s in scene.sprites))
+        scene = replace(
+            scene,
+            sprites=tuple(
+                _taken_over(s, motion(end + s.phase), following(s.phase)) for s in scene.sprites
+            ),
+        )
 
 
 def still(_: float) -> Pose:

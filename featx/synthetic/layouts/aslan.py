@@ -28,7 +28,9 @@ def plan(settings: Settings) -> Plan:
             f"classes are {len(actions)}: ASLAN's {FOLDS} folds have two actions each of their own, so give {2 * FOLDS}"
         )
     if per_class < 2:
-        raise UsageError(f"videos per class is {per_class}: pairs of the same action take 2 or more")
+        raise UsageError(
+            f"videos per class is {per_class}: pairs of the same action take 2 or more"
+        )
     rng = np.random.default_rng(seeds(settings, "aslan"))
     order = rng.permutation(len(actions) * per_class)
     labels = order // per_class
@@ -38,12 +40,16 @@ def plan(settings: Settings) -> Plan:
         name = actions[label]
         result.videos.append(clip_of(settings, f"ASLAN_AVI/{sample:04d}.avi", name, int(number), 0))
         urls.append(f"generated{sample:02d}")
-        details.append(f"{sample}\t{_said(name)}\\{_said(name)}-{urls[-1]}-generated-0-{settings.seconds:g}\n")
+        details.append(
+            f"{sample}\t{_said(name)}\\{_said(name)}-{urls[-1]}-generated-0-{settings.seconds:g}\n"
+        )
     result.files["View2.mat"] = mat_file("action_splits_pairs", _folds(labels, len(actions), rng))
     texts = {
         "Samples_Details.txt": details,
         "Num_Samples_Per_Action.txt": [f"{per_class}\t{_said(name)}\n" for name in actions],
-        "Actions_Ids.txt": [f"{number}\t{_said(name)}\n" for number, name in enumerate(actions, start=1)],
+        "Actions_Ids.txt": [
+            f"{number}\t{_said(name)}\n" for number, name in enumerate(actions, start=1)
+        ],
         "URL_List.txt": [f"http://www.youtube.com/watch?v={url}\n" for url in urls],
     }
     result.files.update({name: "".join(rows).encode() for name, rows in texts.items()})
@@ -54,7 +60,9 @@ def _said(name: str) -> str:
     return name.replace("_", " ")
 
 
-def _folds(labels: NDArray[np.int64], n_actions: int, rng: np.random.Generator) -> NDArray[np.float64]:
+def _folds(
+    labels: NDArray[np.int64], n_actions: int, rng: np.random.Generator
+) -> NDArray[np.float64]:
     """Return the pairs: (P, 5, 10), columns id1, id2, same, action1, action2, all numbers from 1; same is 1 or 0."""
     folds = []
     for own in np.array_split(rng.permutation(n_actions), FOLDS):
@@ -65,9 +73,13 @@ def _folds(labels: NDArray[np.int64], n_actions: int, rng: np.random.Generator) 
     count = min(_PAIRS, *(len(pairs) for fold in folds for pairs in fold))
     tables = []
     for fold in folds:
-        chosen = np.concatenate([pairs[rng.choice(len(pairs), count, replace=False)] for pairs in fold])
+        chosen = np.concatenate(
+            [pairs[rng.choice(len(pairs), count, replace=False)] for pairs in fold]
+        )
         is_same = np.repeat([1, 0], count)
-        tables.append(np.column_stack([chosen + 1, is_same, labels[chosen] + 1])[rng.permutation(2 * count)])
+        tables.append(
+            np.column_stack([chosen + 1, is_same, labels[chosen] + 1])[rng.permutation(2 * count)]
+        )
     return np.stack(tables, axis=2).astype(np.float64)
 
 
@@ -79,7 +91,9 @@ def mat_file(name: str, values: NDArray[np.float64]) -> bytes:
     text = b"MATLAB 5.0 MAT-file, written by featx synth"
     flags = _element(6, struct.pack("<II", 6, 0))  # miUINT32; mxDOUBLE_CLASS
     shape = _element(5, struct.pack(f"<{values.ndim}i", *values.shape))  # miINT32
-    array = flags + shape + _element(1, name.encode()) + _element(9, values.tobytes(order="F"))  # miINT8, miDOUBLE
+    array = (
+        flags + shape + _element(1, name.encode()) + _element(9, values.tobytes(order="F"))
+    )  # miINT8, miDOUBLE
     return text.ljust(124) + struct.pack("<H", 0x0100) + b"IM" + _element(14, array)  # miMATRIX
 
 

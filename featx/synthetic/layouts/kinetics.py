@@ -19,7 +19,9 @@ _COLUMNS = ("label", "youtube_id", "time_start", "time_end", "split")
 def plan(settings: Settings) -> Plan:
     """Plan the clips of every class: a quarter is for val and as much for test; no two are from one video."""
     if settings.per_class < 3:
-        raise UsageError(f"videos per class is {settings.per_class}: train, val and test take 3 or more")
+        raise UsageError(
+            f"videos per class is {settings.per_class}: train, val and test take 3 or more"
+        )
     aside = max(1, settings.per_class // 4)
     counts = {"train": settings.per_class - 2 * aside, "val": aside, "test": aside}
     sides = [side for side, count in counts.items() for _ in range(count)]

@@ -17,7 +17,17 @@ import numpy as np
 
 from featx.errors import UsageError
 from featx.synthetic import render as synth
-from featx.synthetic.layouts._plan import ACTIONS, Plan, Settings, Video, camel, clip_of, groups_of, seeds, still
+from featx.synthetic.layouts._plan import (
+    ACTIONS,
+    Plan,
+    Settings,
+    Video,
+    camel,
+    clip_of,
+    groups_of,
+    seeds,
+    still,
+)
 from featx.synthetic.layouts.ucf101 import file_name
 from featx.synthetic.render import Motion, Pose
 
@@ -51,13 +61,20 @@ def plan(settings: Settings) -> Plan:
     for name in settings.classes:
         for group, clip in groups_of(_TRIMMED * settings.per_class):
             path = f"UCF-101/{file_name(camel(name), group, clip)}"
-            result.videos.append(clip_of(settings, path, name, group, clip, seconds=_TRIMMED_SECONDS))
-    for side, folder, short in (("validation", "validation", "val"), ("test", "TH14_test_set_mp4", "test")):
+            result.videos.append(
+                clip_of(settings, path, name, group, clip, seconds=_TRIMMED_SECONDS)
+            )
+    for side, folder, short in (
+        ("validation", "validation", "val"),
+        ("test", "TH14_test_set_mp4", "test"),
+    ):
         _plan_side(settings, result, side, folder, short)
     # The official numbers are those among UCF101's 101 classes; here, those among all the motions.
     numbers = {name: number for number, name in enumerate(sorted(ACTIONS), start=1)}
     ordered = sorted(settings.classes, key=camel)
-    result.files["Class Index_Detection.txt"] = "".join(f"{numbers[name]} {camel(name)}\r\n" for name in ordered).encode()
+    result.files["Class Index_Detection.txt"] = "".join(
+        f"{numbers[name]} {camel(name)}\r\n" for name in ordered
+    ).encode()
     listed = "".join(f"{number} {camel(name)}\n" for number, name in enumerate(ordered, start=1))
     result.files["annotation_test/detclasslist.txt"] = listed.encode()
     return result
@@ -75,13 +92,18 @@ def _plan_side(settings: Settings, result: Plan, side: str, folder: str, short: 
         stretches = _stretches(settings, main, rng, ambiguous=number % 3 == 0)
         for stretch in stretches:
             if stretch.label is not None:
-                annotated[stretch.label].append(f"{video}  {stretch.start / 10:.1f} {stretch.end / 10:.1f}\n")
+                annotated[stretch.label].append(
+                    f"{video}  {stretch.start / 10:.1f} {stretch.end / 10:.1f}\n"
+                )
         edges = [round(stretch.end / 10 * fps) for stretch in stretches]
         counts = np.diff([0, *edges[:-1], synth.frame_count(settings.seconds, fps)])
         result.videos.append(
             Video(
                 path=f"{folder}/{video}.mp4",
-                stretches=tuple((stretch.motion, int(count)) for stretch, count in zip(stretches, counts, strict=True)),
+                stretches=tuple(
+                    (stretch.motion, int(count))
+                    for stretch, count in zip(stretches, counts, strict=True)
+                ),
                 group=seeds(settings, side, number, main, 0),
                 clip=seeds(settings, side, number, main, 1),
             )
@@ -94,7 +116,9 @@ def _plan_side(settings: Settings, result: Plan, side: str, folder: str, short: 
     result.files[f"{short}_video_info.csv"] = "".join(f"{row}\n" for row in info).encode()
 
 
-def _stretches(settings: Settings, main: str, rng: np.random.Generator, *, ambiguous: bool) -> list[_Stretch]:
+def _stretches(
+    settings: Settings, main: str, rng: np.random.Generator, *, ambiguous: bool
+) -> list[_Stretch]:
     """Return background and actions in turn, from background to background, to the video's end.
 
     The first action is of the main class and three quarters of the others are. With `ambiguous` the second is the main
@@ -112,7 +136,10 @@ def _stretches(settings: Settings, main: str, rng: np.random.Generator, *, ambig
         motion = ACTIONS[label]
         if ambiguous and actions == 1:
             label, motion = AMBIGUOUS, _slowly(ACTIONS[main])
-        found += [_Stretch(None, background, at, at + pause), _Stretch(label, motion, at + pause, at + pause + length)]
+        found += [
+            _Stretch(None, background, at, at + pause),
+            _Stretch(label, motion, at + pause, at + pause + length),
+        ]
         at += pause + length
         actions += 1
 

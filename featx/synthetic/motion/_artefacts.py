@@ -22,7 +22,12 @@ class Faults(NamedTuple):
 
 def faults(draws: Draws) -> Faults:
     """Draw which clips have which faults."""
-    return Faults(*(torch.nonzero(draws.chance(name, share))[:, 0] for name, share in (("blurs", 0.3), ("codes", 0.5))))
+    return Faults(
+        *(
+            torch.nonzero(draws.chance(name, share))[:, 0]
+            for name, share in (("blurs", 0.3), ("codes", 0.5))
+        )
+    )
 
 
 def filmed(canvas: torch.Tensor, draws: Draws, times: torch.Tensor, faulty: Faults) -> torch.Tensor:
@@ -39,7 +44,14 @@ def filmed(canvas: torch.Tensor, draws: Draws, times: torch.Tensor, faulty: Faul
     x = x.view(n, length, 3, size, size)
     strength = (draws.one("noise", 0, 1) ** 2 * 0.06)[:, None, None, None, None]
     x = x + strength * draws.uniform("grain", x[0].numel(), -1, 1).view_as(x)
-    return (255 * (x + 0.5)).round_().clamp_(0, 255).to(torch.uint8).permute(0, 1, 3, 4, 2).contiguous()
+    return (
+        (255 * (x + 0.5))
+        .round_()
+        .clamp_(0, 255)
+        .to(torch.uint8)
+        .permute(0, 1, 3, 4, 2)
+        .contiguous()
+    )
 
 
 def _light(draws: Draws, times: torch.Tensor) -> torch.Tensor:
@@ -67,14 +79,19 @@ def _coded(x: torch.Tensor, draws: Draws) -> torch.Tensor:
     turned = torch.einsum("ncaibj,ui,vj->ncaubv", blocks, basis, basis)
     number = torch.arange(_BLOCK, device=x.device)
     growth = 1 + 0.5 * (number[:, None, None] + number)
-    step = (draws.one("coarseness", 0, 1) ** 2 * 0.16 + 1e-4)[:, None, None, None, None, None] * growth
+    step = (draws.one("coarseness", 0, 1) ** 2 * 0.16 + 1e-4)[
+        :, None, None, None, None, None
+    ] * growth
     coded = torch.einsum("ncaubv,ui,vj->ncaibj", (turned / step).round() * step, basis, basis)
     return coded.flatten(-2).flatten(-3, -2)[..., :size, :size]
 
 
 def _cosines(device: torch.device) -> torch.Tensor:
     """Return the orthonormal discrete cosine transform, (8, 8): frequencies, places."""
-    place, number = torch.arange(_BLOCK, device=device), torch.arange(_BLOCK, device=device)[:, None]
+    place, number = (
+        torch.arange(_BLOCK, device=device),
+        torch.arange(_BLOCK, device=device)[:, None],
+    )
     basis = torch.cos(math.pi / _BLOCK * (place + 0.5) * number) * math.sqrt(2 / _BLOCK)
     basis[0] *= math.sqrt(0.5)
     return basis

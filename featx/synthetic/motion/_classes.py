@@ -77,7 +77,12 @@ def _rows() -> dict[str, Motion]:
         rows[f"turn_ccw_{speed}"] = Motion(first=Pose(turn=-_SPIN), tempo=tempo)
         rows[f"grow_{speed}"] = Motion(first=Pose(zoom=_GROWTH), tempo=tempo)
         rows[f"shrink_{speed}"] = Motion(first=Pose(zoom=-_GROWTH), tempo=tempo)
-        for name, wave in (("x", Pose(x=0.25)), ("y", Pose(y=0.25)), ("turn", Pose(turn=0.6)), ("zoom", Pose(zoom=0.3))):
+        for name, wave in (
+            ("x", Pose(x=0.25)),
+            ("y", Pose(y=0.25)),
+            ("turn", Pose(turn=0.6)),
+            ("zoom", Pose(zoom=0.3)),
+        ):
             rows[f"swing_{name}_{speed}"] = Motion(wave=wave, cycles=0.8, tempo=tempo)
         rows[f"bounce_{speed}"] = Motion(wave=Pose(y=-0.5), cycles=0.5, bounce=True, tempo=tempo)
         rows[f"arms_{speed}"] = Motion(arms=0.8, tempo=tempo)
@@ -96,7 +101,11 @@ def _rows() -> dict[str, Motion]:
         rows[f"pan_{name}"] = Motion(camera=way)
         rows[f"follow_{name}"] = Motion(first=way, camera=_minus(way))
         rows[f"meet_{name}"] = Motion(first=_towards(name, 2 * _SPEED), camera=_minus(way))
-        rows[f"drift_{name}"] = Motion(camera=_towards(name, 0.7 * _SPEED), boil=0.9, first=_minus(_towards(name, 0.7 * _SPEED)))
+        rows[f"drift_{name}"] = Motion(
+            camera=_towards(name, 0.7 * _SPEED),
+            boil=0.9,
+            first=_minus(_towards(name, 0.7 * _SPEED)),
+        )
     for name, pose in (("turn", Pose(turn=_SPIN)), ("grow", Pose(zoom=_GROWTH))):
         rows[f"{name}_then_back"] = Motion(first=pose, then=_minus(pose))
         rows[f"back_then_{name}"] = Motion(first=_minus(pose), then=pose)
@@ -155,6 +164,10 @@ class Table(NamedTuple):
 @lru_cache(maxsize=1)
 def _columns() -> Table:
     rows = list(MOTIONS.values())
-    columns = {name: [getattr(row, name) for row in rows] for name in Table._fields if name != "then"}
+    columns = {
+        name: [getattr(row, name) for row in rows] for name in Table._fields if name != "then"
+    }
     columns["then"] = [row.first if row.then is None else row.then for row in rows]
-    return Table(**{name: torch.tensor(values, dtype=torch.float32) for name, values in columns.items()})
+    return Table(
+        **{name: torch.tensor(values, dtype=torch.float32) for name, values in columns.items()}
+    )

@@ -53,7 +53,11 @@ def paths(draws: Draws, frames: int, classes: Sequence[str] = CLASSES) -> Paths:
     n = len(draws)
     labels = draws.number("label", len(classes))
     row = Table.of(torch.tensor([CLASSES.index(name) for name in classes])[labels])
-    times = torch.linspace(-1, 1, frames).repeat(n, 1) if frames > 1 else draws.uniform("time", 1, -1, 1)
+    times = (
+        torch.linspace(-1, 1, frames).repeat(n, 1)
+        if frames > 1
+        else draws.uniform("time", 1, -1, 1)
+    )
     low, high = row.tempo[:, 0], row.tempo[:, 1]
     tempo = low + (high - low) * draws.one("tempo")
     own = 1 + 0.15 * draws.uniform("own tempo", OBJECTS, -1, 1)
@@ -65,7 +69,8 @@ def paths(draws: Draws, frames: int, classes: Sequence[str] = CLASSES) -> Paths:
     angle = draws.one("heading", 0, TURN) * row.heading
     world = _headed(world, angle)
     camera = (
-        _travelled(row.camera, row.camera, clock[:, :1])[:, 0] + _swing(row.camera_wave, row, clock[:, :1], phase[:, :1])[:, 0]
+        _travelled(row.camera, row.camera, clock[:, :1])[:, 0]
+        + _swing(row.camera_wave, row, clock[:, :1], phase[:, :1])[:, 0]
     )
     camera = camera + _unsteady(draws, times)
     # What the camera zooms into and rolls about lies anywhere, for the background and the objects alike.
@@ -84,7 +89,9 @@ def paths(draws: Draws, frames: int, classes: Sequence[str] = CLASSES) -> Paths:
     for name, rate in (("arms", row.arms), ("legs", row.legs)):
         start = draws.uniform(name, OBJECTS, 0, TURN)[..., None]
         swings[name] = torch.sin(start + TURN * rate[:, None, None] * clock)
-    ripple = draws.uniform("ripple", OBJECTS, 0, TURN)[..., None] + row.ripple[:, None, None] * clock
+    ripple = (
+        draws.uniform("ripple", OBJECTS, 0, TURN)[..., None] + row.ripple[:, None, None] * clock
+    )
     boil = draws.one("boil", 0, 64)[:, None] + row.boil[:, None] * clock[:, 0]
     return Paths(
         labels, times, _seen(base[:, :, None] + world, camera), camera, swings["arms"], swings["legs"], ripple, boil,
@@ -98,7 +105,9 @@ def _travelled(first: torch.Tensor, then: torch.Tensor, clock: torch.Tensor) -> 
     return before * first[:, None, None] + after * then[:, None, None]
 
 
-def _swing(amplitude: torch.Tensor, row: Table, clock: torch.Tensor, phase: torch.Tensor) -> torch.Tensor:
+def _swing(
+    amplitude: torch.Tensor, row: Table, clock: torch.Tensor, phase: torch.Tensor
+) -> torch.Tensor:
     angle = TURN * row.cycles[:, None, None] * clock + phase
     quarter = torch.zeros(len(row.cycles), 1, 1, 4)
     quarter[..., 1] = (row.quarter * (math.pi / 2))[:, None, None]

@@ -49,13 +49,20 @@ def clips(
     Raises UsageError for frames that are too small.
     """
     if size < COARSEST:
-        raise UsageError(f"the clips' frames are {size} pixels wide: give a crop of {COARSEST} or more")
+        raise UsageError(
+            f"the clips' frames are {size} pixels wide: give a crop of {COARSEST} or more"
+        )
     draws = Draws.of(places, seed=seed, held_out=held_out)
     where = paths(draws, frames, STREAMS[stream])
     boils = torch.nonzero(where.boils)[:, 0]
     third = torch.nonzero(where.third)[:, 0]
     # All that is small is drawn on the CPU, which so knows how many clips have what: it never has to ask a GPU and wait.
-    made, scene, look, faulty = draws.to(device), _on(where, device), _on(figures(draws), device), _on(faults(draws), device)
+    made, scene, look, faulty = (
+        draws.to(device),
+        _on(where, device),
+        _on(figures(draws), device),
+        _on(faults(draws), device),
+    )
     x, y = _grid(size, device)
     canvas = _background(made, scene, x, y, moved(boils, device), size)
     for number in range(OBJECTS):
@@ -74,7 +81,9 @@ def _grid(size: int, device: torch.device) -> tuple[torch.Tensor, torch.Tensor]:
     return line[None, :].expand(size, size), line[:, None].expand(size, size)
 
 
-def _inverse(pose: torch.Tensor, x: torch.Tensor, y: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
+def _inverse(
+    pose: torch.Tensor, x: torch.Tensor, y: torch.Tensor
+) -> tuple[torch.Tensor, torch.Tensor]:
     """Return the places, in a thing's own frame, of the picture's pixels: (N, T, 4) poses -> two of (N, T, S, S)."""
     left, top, turn, zoom = (pose[..., i, None, None] for i in range(4))
     c, s, shrink = torch.cos(turn), torch.sin(turn), torch.exp(-zoom)
@@ -82,7 +91,9 @@ def _inverse(pose: torch.Tensor, x: torch.Tensor, y: torch.Tensor) -> tuple[torc
     return shrink * (c * dx + s * dy), shrink * (c * dy - s * dx)
 
 
-def _background(draws: Draws, where: Paths, x: torch.Tensor, y: torch.Tensor, boils: torch.Tensor, size: int) -> torch.Tensor:
+def _background(
+    draws: Draws, where: Paths, x: torch.Tensor, y: torch.Tensor, boils: torch.Tensor, size: int
+) -> torch.Tensor:
     side = tile_side(size)
     px, py = _inverse(where.camera, x, y)
     turn, zoom = draws.one("ground turn", 0, 2 * math.pi), draws.one("ground zoom", -0.5, 0.4)
@@ -136,7 +147,9 @@ def _paint(
         canvas += cover * (colour - canvas)
 
 
-def _away(px: torch.Tensor, py: torch.Tensor, where: Paths, look: Figures, number: int, part: int) -> torch.Tensor:
+def _away(
+    px: torch.Tensor, py: torch.Tensor, where: Paths, look: Figures, number: int, part: int
+) -> torch.Tensor:
     """(N, T, S, S) distance of every pixel from a capsule's outline, negative inside, in the object's own units."""
     swings = {2: where.arms, 3: where.arms, 4: where.legs, 5: where.legs}.get(part)
     angle = look.rest[:, number, part, None]

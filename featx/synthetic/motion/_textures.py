@@ -26,11 +26,16 @@ def tile(draws: Draws, name: str, side: int, layer: torch.Tensor | None = None) 
     layer: (N,) places in a third dimension, through which the pattern changes smoothly: Perlin-noise video.
     """
     octaves = round(math.log2(side / COARSEST))
-    slope, share = draws.one(f"{name} slope", 0.3, 1.3), draws.uniform(f"{name} octaves", octaves, 0.1, 1)
+    slope, share = (
+        draws.one(f"{name} slope", 0.3, 1.3),
+        draws.uniform(f"{name} octaves", octaves, 0.1, 1),
+    )
     waves: torch.Tensor | None = None
     for octave in range(octaves):
         cells = COARSEST * 2**octave
-        values = _lattice(draws, f"{name} {octave}", cells, None if layer is None else layer * 1.4**octave)
+        values = _lattice(
+            draws, f"{name} {octave}", cells, None if layer is None else layer * 1.4**octave
+        )
         weight = (share[:, octave] * torch.exp2(-octave * slope))[:, None, None, None]
         part = weight * _between(values, side)
         waves = part if waves is None else waves + part
@@ -40,7 +45,9 @@ def tile(draws: Draws, name: str, side: int, layer: torch.Tensor | None = None) 
     kind = draws.number(f"{name} kind", 4)[:, None, None, None]
     made = torch.where(kind == 1, torch.tanh(6 * waves), waves)
     made = torch.where(kind == 2, torch.tanh(4 * _stripes(draws, name, waves)), made)
-    patches = functional.interpolate(_lattice(draws, f"{name} patches", 2 * COARSEST, None), size=side, mode="nearest")
+    patches = functional.interpolate(
+        _lattice(draws, f"{name} patches", 2 * COARSEST, None), size=side, mode="nearest"
+    )
     made = torch.where(kind == 3, patches + 0.3 * waves, made)
     return _coloured(draws, name, made)
 
@@ -54,7 +61,9 @@ def sample(tiles: torch.Tensor, x: torch.Tensor, y: torch.Tensor) -> torch.Tenso
     places = [(2 * (value - torch.floor(value)) - 1) * shrink for value in (x, y)]
     n, times, height, width = x.shape
     grid = torch.stack(places, -1).view(n, times * height, width, 2)
-    return functional.grid_sample(around, grid, align_corners=False).view(n, -1, times, height, width)
+    return functional.grid_sample(around, grid, align_corners=False).view(
+        n, -1, times, height, width
+    )
 
 
 def _lattice(draws: Draws, name: str, cells: int, layer: torch.Tensor | None) -> torch.Tensor:
@@ -77,7 +86,9 @@ def _between(values: torch.Tensor, side: int) -> torch.Tensor:
     matrix = _cubic(values.shape[-1], side, values.device)
     flat = values.flatten(0, 1)
     across = matrix.expand(len(flat), -1, -1)
-    return torch.bmm(torch.bmm(across, flat), across.transpose(1, 2)).view(*values.shape[:2], side, side)
+    return torch.bmm(torch.bmm(across, flat), across.transpose(1, 2)).view(
+        *values.shape[:2], side, side
+    )
 
 
 @lru_cache(maxsize=64)
@@ -92,7 +103,9 @@ def _cubic(cells: int, side: int, device: torch.device) -> torch.Tensor:
         near = (a + 2) * away**3 - (a + 3) * away**2 + 1
         far = a * away**3 - 5 * a * away**2 + 8 * a * away - 4 * a
         index = (below + step).long().remainder(cells)
-        weights[torch.arange(side), index] += torch.where(away <= 1, near, torch.where(away < 2, far, 0.0))
+        weights[torch.arange(side), index] += torch.where(
+            away <= 1, near, torch.where(away < 2, far, 0.0)
+        )
     return weights.float().to(device)
 
 
@@ -100,7 +113,9 @@ def _stripes(draws: Draws, name: str, waves: torch.Tensor) -> torch.Tensor:
     """(N, 3, side, side) waves -> (N, 1, side, side) stripes that they bend."""
     side = waves.shape[-1]
     place = torch.arange(side, device=waves.device) / side
-    across, down = (draws.number(f"{name} stripes {axis}", 13)[:, None, None, None] - 6 for axis in "xy")
+    across, down = (
+        draws.number(f"{name} stripes {axis}", 13)[:, None, None, None] - 6 for axis in "xy"
+    )
     angle = across * place[None, None, None, :] + down * place[None, None, :, None]
     bent = draws.one(f"{name} bent", 0, 0.8)[:, None, None, None]
     return torch.sin(_TURN * angle + bent * waves[:, :1])
@@ -110,7 +125,9 @@ def _coloured(draws: Draws, name: str, made: torch.Tensor) -> torch.Tensor:
     """Mix the three patterns into colours of drawn contrast, about a drawn colour."""
     n = len(draws)
     grey = draws.one(f"{name} grey", 0, 1)[:, None, None]
-    mixing = draws.uniform(f"{name} mixing", 9, -0.6, 0.6).view(n, 3, 3) + torch.eye(3, device=made.device)
+    mixing = draws.uniform(f"{name} mixing", 9, -0.6, 0.6).view(n, 3, 3) + torch.eye(
+        3, device=made.device
+    )
     mixing = mixing * (1 - grey) + grey * (torch.arange(3, device=made.device) == 0)
     parts = made.expand(n, 3, *made.shape[-2:])
     # Sums, no matrix product: its order of summing depends on how many clips there are.
@@ -118,5 +135,8 @@ def _coloured(draws: Draws, name: str, made: torch.Tensor) -> torch.Tensor:
     for i in (1, 2):
         mixed = mixed + mixing[:, :, i, None, None] * parts[:, None, i]
     contrast = draws.one(f"{name} contrast", 0.08, 0.3)[:, None, None, None]
-    colour = draws.uniform(f"{name} colour", 3, -0.3, 0.3) + draws.one(f"{name} light", -0.2, 0.2)[:, None]
+    colour = (
+        draws.uniform(f"{name} colour", 3, -0.3, 0.3)
+        + draws.one(f"{name} light", -0.2, 0.2)[:, None]
+    )
     return contrast * mixed + colour[:, :, None, None]

@@ -16,7 +16,9 @@ _AT_ONCE = 250
 def draws(videos: int, number: int, *, seed: int) -> Ints:
     """Return (videos, number): how often each draw of `videos` videos, with replacement, has each of them."""
     rng = np.random.default_rng(seed)
-    times: Ints = rng.multinomial(videos, np.full(videos, 1 / videos), size=number).T.astype(np.int64)
+    times: Ints = rng.multinomial(videos, np.full(videos, 1 / videos), size=number).T.astype(
+        np.int64
+    )
     return times
 
 
@@ -34,8 +36,12 @@ class Resampled:
         for some in _parts(self._times.shape[1]):
             times = self._times[:, some]
             total = instances @ times
-            there = total > 0  # a class of which a draw has no instance counts in that draw's mean no more than in any other
-            precision = _precision_sums(self._protocol, positive, video, times) / np.maximum(total, 1)
+            there = (
+                total > 0
+            )  # a class of which a draw has no instance counts in that draw's mean no more than in any other
+            precision = _precision_sums(self._protocol, positive, video, times) / np.maximum(
+                total, 1
+            )
             self._sum[some] += np.where(there, precision, 0.0)
             self._classes[some] += there
 
@@ -64,7 +70,9 @@ def _precision_sums(protocol: Protocol, positive: Bools, video: Ints, times: Flo
     # Precision matters at true positives alone; what lies between two of them is counted by video beforehand.
     between = np.searchsorted(places, np.arange(places[-1] + 1))
     n_videos = len(times)
-    counts = np.bincount(between * n_videos + video[: places[-1] + 1], minlength=len(places) * n_videos)
+    counts = np.bincount(
+        between * n_videos + video[: places[-1] + 1], minlength=len(places) * n_videos
+    )
     ahead = np.cumsum(counts.reshape(len(places), n_videos).astype(np.float64) @ times, axis=0)
     copies = times[video[places]]
     right = np.cumsum(copies, axis=0)
@@ -74,9 +82,13 @@ def _precision_sums(protocol: Protocol, positive: Bools, video: Ints, times: Flo
         summed: Floats = (copies * highest).sum(axis=0)
         return summed
     total = np.zeros(times.shape[1])
-    for copy in range(1, int(copies.max()) + 1):  # one by one: each copy is a true positive with a precision of its own
+    for copy in range(
+        1, int(copies.max()) + 1
+    ):  # one by one: each copy is a true positive with a precision of its own
         before = copies - copy
-        total += np.divide(right - before, ahead - before, out=np.zeros_like(right), where=before >= 0).sum(axis=0)
+        total += np.divide(
+            right - before, ahead - before, out=np.zeros_like(right), where=before >= 0
+        ).sum(axis=0)
     return total
 
 

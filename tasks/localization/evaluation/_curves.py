@@ -18,7 +18,9 @@ MOST_PANELS = 100
 _COLUMNS = 5
 
 
-def plot_curves(path: str | os.PathLike[str], found: Evaluation, *, title: Sequence[str] = ()) -> None:
+def plot_curves(
+    path: str | os.PathLike[str], found: Evaluation, *, title: Sequence[str] = ()
+) -> None:
     """Draw each class's precision over recall at every tIoU, its average precision at the middle one above; .png, .svg or .pdf.
 
     title: lines above; protocol and number of videos follow.
@@ -33,7 +35,9 @@ def plot_curves(path: str | os.PathLike[str], found: Evaluation, *, title: Seque
     columns = min(_COLUMNS, len(shown))
     named = _middle(found)
     colours = [colormaps["viridis"](x) for x in np.linspace(0.0, 0.92, len(found.thresholds))]
-    figure = Figure(figsize=(max(2.1 * columns, 5.5) + 0.6, 1.95 * rows + 1.5), layout="constrained", dpi=110)
+    figure = Figure(
+        figsize=(max(2.1 * columns, 5.5) + 0.6, 1.95 * rows + 1.5), layout="constrained", dpi=110
+    )
     panels = figure.subplots(rows, columns, squeeze=False, sharex=True, sharey=True)
     for panel in panels.flat[len(shown) :]:
         panel.set_axis_off()
@@ -41,10 +45,21 @@ def plot_curves(path: str | os.PathLike[str], found: Evaluation, *, title: Seque
         for at, colour in zip(found.thresholds, colours, strict=True):
             recall, precision = _corners(*curve(found, at, label))
             # One detection alone is a point, and a line through it nothing.
-            panel.plot(recall, precision, color=colour, linewidth=1.1, marker="o" if len(recall) == 1 else "", markersize=3)
+            panel.plot(
+                recall,
+                precision,
+                color=colour,
+                linewidth=1.1,
+                marker="o" if len(recall) == 1 else "",
+                markersize=3,
+            )
         name = drawable(found.classes[label])
         name = name if len(name) <= 22 else name[:21] + "…"
-        panel.set_title(f"{name}\n{100 * named.ap[label]:.1f} % of {found.instances[label]}", fontsize=8, parse_math=False)
+        panel.set_title(
+            f"{name}\n{100 * named.ap[label]:.1f} % of {found.instances[label]}",
+            fontsize=8,
+            parse_math=False,
+        )
         panel.set_xlim(-0.02, 1.02)
         panel.set_ylim(-0.02, 1.02)
         panel.grid(alpha=0.3)
@@ -68,8 +83,12 @@ def plot_curves(path: str | os.PathLike[str], found: Evaluation, *, title: Seque
     )
     head = [drawable(line, most=90) for line in title]
     over = f"{counted(len(found.videos), 'video')} of {drawable(found.annotations, most=40)}"
-    head.append(f"{PROTOCOL_NAMES[found.protocol]} protocol, {over}: mAP {100 * mean_over(found):.1f} % over all tIoUs")
-    head.append(f"above each class: its average precision at tIoU {named.tiou:g}, and its number of instances")
+    head.append(
+        f"{PROTOCOL_NAMES[found.protocol]} protocol, {over}: mAP {100 * mean_over(found):.1f} % over all tIoUs"
+    )
+    head.append(
+        f"above each class: its average precision at tIoU {named.tiou:g}, and its number of instances"
+    )
     if len(shown) < len(there):
         head.append(f"the {len(shown)} classes with most instances, of {len(there)}")
     figure.suptitle("\n".join(head), fontsize=9, parse_math=False)
@@ -78,7 +97,10 @@ def plot_curves(path: str | os.PathLike[str], found: Evaluation, *, title: Seque
 
 def _middle(found: Evaluation) -> AtThreshold:
     """Return what was found at tIoU 0.5, which most papers name, or else at the middle one."""
-    return next((at for at in found.thresholds if at.tiou == 0.5), found.thresholds[len(found.thresholds) // 2])
+    return next(
+        (at for at in found.thresholds if at.tiou == 0.5),
+        found.thresholds[len(found.thresholds) // 2],
+    )
 
 
 def _corners(recall: Floats, precision: Floats) -> tuple[Floats, Floats]:

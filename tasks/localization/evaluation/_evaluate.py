@@ -9,7 +9,14 @@ import numpy as np
 
 from featx.datasets.untrimmed import Annotations
 from featx.errors import UsageError
-from featx.tasks.localization._types import AtThreshold, Detections, Evaluation, Floats, Ints, Protocol
+from featx.tasks.localization._types import (
+    AtThreshold,
+    Detections,
+    Evaluation,
+    Floats,
+    Ints,
+    Protocol,
+)
 from featx.tasks.localization.evaluation import _activitynet, _thumos
 from featx.tasks.localization.evaluation._bootstrap import Resampled, draws
 from featx.tasks.localization.evaluation._truth import Matched, Names, Truth, on_truth, truth_of
@@ -41,7 +48,11 @@ def evaluate(
     known, listed = evaluated_videos(annotations, videos)
     truth = truth_of(annotations, listed)
     # Drawing one video again gives it again: an interval without width would look like certainty.
-    times = draws(len(truth.videos), bootstrap, seed=seed) if bootstrap and len(truth.videos) > 1 else None
+    times = (
+        draws(len(truth.videos), bootstrap, seed=seed)
+        if bootstrap and len(truth.videos) > 1
+        else None
+    )
     thresholds, missed = [], list[tuple[int, int]]()
     for tiou in tious:
         placed, elsewhere, unknown = on_truth(
@@ -61,7 +72,12 @@ def evaluate(
         videos=truth.videos,
         thresholds=tuple(thresholds),
         notes=_notes(annotations, truth, protocol, missed, thresholds),
-        settings={"tious": tuple(tious), "bootstrap": bootstrap, "seed": seed, "annotated_only": annotated_only},
+        settings={
+            "tious": tuple(tious),
+            "bootstrap": bootstrap,
+            "seed": seed,
+            "annotated_only": annotated_only,
+        },
     )
 
 
@@ -69,12 +85,16 @@ def check_request(tious: Sequence[float], bootstrap: int) -> None:
     """Raise UsageError for thresholds or a number of draws that make no sense."""
     if not tious or any(not 0 < tiou < 1 for tiou in tious) or len(set(tious)) < len(tious):
         given = ",".join(f"{tiou:g}" for tiou in tious)
-        raise UsageError(f"tIoUs {given!r}: give different numbers between 0 and 1, such as 0.3,0.5,0.7")
+        raise UsageError(
+            f"tIoUs {given!r}: give different numbers between 0 and 1, such as 0.3,0.5,0.7"
+        )
     if bootstrap < 0:
         raise UsageError(f"{bootstrap} draws for the interval: give 0 for none, or about 1000")
 
 
-def evaluated_videos(annotations: Annotations, videos: Sequence[str] | None) -> tuple[Names, tuple[str, ...]]:
+def evaluated_videos(
+    annotations: Annotations, videos: Sequence[str] | None
+) -> tuple[Names, tuple[str, ...]]:
     """Return all names that detections may have, and those of the videos that are evaluated, as the annotations spell them."""
     annotated = Names(annotations.videos)
     if videos is None:
@@ -103,7 +123,9 @@ def mean_over(found: Evaluation) -> float:
     return float(np.mean([at.mean_ap for at in found.thresholds]))
 
 
-def _at(placed: Detections, truth: Truth, tiou: float, protocol: Protocol, times: Ints | None) -> AtThreshold:
+def _at(
+    placed: Detections, truth: Truth, tiou: float, protocol: Protocol, times: Ints | None
+) -> AtThreshold:
     rules = _RULES[protocol]
     matched: Matched = rules.match(placed, truth, tiou)
     rows: Ints = rules.order(placed)
@@ -122,18 +144,33 @@ def _at(placed: Detections, truth: Truth, tiou: float, protocol: Protocol, times
 
 
 def _notes(
-    annotations: Annotations, truth: Truth, protocol: Protocol, missed: list[tuple[int, int]], thresholds: list[AtThreshold]
+    annotations: Annotations,
+    truth: Truth,
+    protocol: Protocol,
+    missed: list[tuple[int, int]],
+    thresholds: list[AtThreshold],
 ) -> tuple[str, ...]:
     notes = []
     elsewhere, unknown = zip(*missed, strict=True)
-    for numbers, what in ((unknown, "were not annotated"), (elsewhere, "are not on the list of videos")):
+    for numbers, what in (
+        (unknown, "were not annotated"),
+        (elsewhere, "are not on the list of videos"),
+    ):
         if any(numbers):
-            most = "" if len(set(numbers)) == 1 else "up to "  # suppression leaves more at higher tIoUs
-            notes.append(f"{most}{counted(max(numbers), 'detection')} of videos that {what} left out")
+            most = (
+                "" if len(set(numbers)) == 1 else "up to "
+            )  # suppression leaves more at higher tIoUs
+            notes.append(
+                f"{most}{counted(max(numbers), 'detection')} of videos that {what} left out"
+            )
     strangers = len(set(truth.videos) - set(annotations.videos))
     if strangers:
-        notes.append(f"{counted(strangers, 'video')} on the list not annotated, and counted as free of actions")
-    empty = [name for name, counts in zip(truth.classes, truth.counts, strict=True) if not counts.any()]
+        notes.append(
+            f"{counted(strangers, 'video')} on the list not annotated, and counted as free of actions"
+        )
+    empty = [
+        name for name, counts in zip(truth.classes, truth.counts, strict=True) if not counts.any()
+    ]
     if empty:
         which = ", ".join(empty[:3]) + (f" and {len(empty) - 3} more classes" if empty[3:] else "")
         notes.append(f"{which} without an instance in these videos: left out of the means")
@@ -141,7 +178,11 @@ def _notes(
         notes.append(
             "the annotations have no ambiguous stretches: nothing is dropped, as the toolkit would with the official ones"
         )
-    bare = [video for place, video in enumerate(truth.videos) if not truth.counts[:, place].any() and place in truth.ambiguous]
+    bare = [
+        video
+        for place, video in enumerate(truth.videos)
+        if not truth.counts[:, place].any() and place in truth.ambiguous
+    ]
     if bare and protocol == "activitynet":
         which = ", ".join(bare[:3]) + (" ..." if bare[3:] else "")
         notes.append(

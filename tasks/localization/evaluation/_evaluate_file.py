@@ -16,7 +16,13 @@ from featx.tasks.localization._prior import Prior, read_prior, scnn_prior
 from featx.tasks.localization._suppression import overlap_for
 from featx.tasks.localization._types import Detections, Evaluation
 from featx.tasks.localization._windows import as_written, detections_of
-from featx.tasks.localization.evaluation._evaluate import PROTOCOLS, TIOUS, check_request, counted, evaluate
+from featx.tasks.localization.evaluation._evaluate import (
+    PROTOCOLS,
+    TIOUS,
+    check_request,
+    counted,
+    evaluate,
+)
 from featx.tasks.localization.formats._formats import ClassIds, Kind, kind_of, read_detections
 from featx.tasks.localization.formats._scnn_file import read_scnn_windows
 
@@ -72,7 +78,9 @@ def evaluate_file(
             f"{os.fspath(annotations)} has the subsets {', '.join(truth.subsets)}: name the one that was searched with --subset,"
             " or all with --subset all"
         )
-    found, about = _detections(path, kind, truth, annotations, class_ids, prior, prior_annotations, rounded)
+    found, about = _detections(
+        path, kind, truth, annotations, class_ids, prior, prior_annotations, rounded
+    )
     if kind in ("text", "scnn") and set(truth.classes) < set(OFFICIAL_NUMBERS):
         first, last = truth.classes[0], f"{len(truth.classes)} {truth.classes[-1]}"
         about = (
@@ -97,10 +105,18 @@ def evaluate_file(
         source=os.fspath(path),
         format=_FORMATS[kind],
         annotations=truth,
-        videos_from="all that were annotated" if videos is None else f"listed in {os.fspath(videos)}",
+        videos_from="all that were annotated"
+        if videos is None
+        else f"listed in {os.fspath(videos)}",
         evaluations=evaluations,
         about=about,
-        settings={"tious": list(tious), "bootstrap": bootstrap, "seed": seed, "subset": subset, "annotated_only": annotated_only},
+        settings={
+            "tious": list(tious),
+            "bootstrap": bootstrap,
+            "seed": seed,
+            "subset": subset,
+            "annotated_only": annotated_only,
+        },
     )
 
 
@@ -109,7 +125,9 @@ def read_videos(path: str | os.PathLike[str]) -> tuple[str, ...]:
     try:
         text = Path(path).read_text(encoding="utf-8-sig")
     except (OSError, UnicodeDecodeError) as error:
-        raise UsageError(f"cannot read the list of videos {os.fspath(path)} ({error}): give a text with a name a line") from error
+        raise UsageError(
+            f"cannot read the list of videos {os.fspath(path)} ({error}): give a text with a name a line"
+        ) from error
     return tuple(dict.fromkeys(line.strip() for line in text.split("\n") if line.strip()))
 
 
@@ -123,17 +141,27 @@ def _detections(
     prior_annotations: str | os.PathLike[str] | None,
     rounded: bool | None,
 ) -> tuple[Detections | Callable[[float], Detections], tuple[str, ...]]:
-    as_published = "times rounded to 0.1 s and scores to five digits, as the S-CNN authors wrote theirs"
+    as_published = (
+        "times rounded to 0.1 s and scores to five digits, as the S-CNN authors wrote theirs"
+    )
     if kind != "scnn":
         if prior is not None or prior_annotations is not None:
-            raise UsageError(f"a prior weighs windows, and {os.fspath(path)} has detections: leave --prior out")
+            raise UsageError(
+                f"a prior weighs windows, and {os.fspath(path)} has detections: leave --prior out"
+            )
         found = read_detections(path, truth, class_ids=class_ids)
-        about = [f"{counted(len(found), 'detection')} of {counted(len(set(found.video.tolist())), 'video')}"]
+        about = [
+            f"{counted(len(found), 'detection')} of {counted(len(set(found.video.tolist())), 'video')}"
+        ]
         if moments := int((found.start == found.end).sum()):
-            about.append(f"{counted(moments, 'detection')} without duration among them, which nothing matches")
+            about.append(
+                f"{counted(moments, 'detection')} without duration among them, which nothing matches"
+            )
         return (as_written(found), (*about, as_published)) if rounded else (found, tuple(about))
     if class_ids is not None:
-        raise UsageError(f"class ids are the text format's, and {os.fspath(path)} has windows: leave --class-ids out")
+        raise UsageError(
+            f"class ids are the text format's, and {os.fspath(path)} has windows: leave --class-ids out"
+        )
     windows = read_scnn_windows(path, truth)
     weights = _prior(truth, annotations, prior, prior_annotations)
     rounded = rounded is not False
@@ -160,7 +188,11 @@ def _prior(
         if prior_annotations is not None:
             raise UsageError("--prior and --prior-annotations are two priors: give one of them")
         return read_prior(prior, truth.classes)
-    place = Path(prior_annotations) if prior_annotations is not None else Path(annotations).resolve().parent / "annotation_val"
+    place = (
+        Path(prior_annotations)
+        if prior_annotations is not None
+        else Path(annotations).resolve().parent / "annotation_val"
+    )
     if not place.exists():
         raise UsageError(
             f"the windows' prior is counted on validation annotations, and there are none in {place}:"
@@ -173,5 +205,7 @@ def _prior(
             " --prior-annotations, or the prior with --prior"
         )
     if missing := [name for name in truth.classes if name not in counted_on.classes]:
-        raise FeatxError(f"{place} has no class {missing[0]}: give validation annotations of the same classes")
+        raise FeatxError(
+            f"{place} has no class {missing[0]}: give validation annotations of the same classes"
+        )
     return scnn_prior(counted_on)

@@ -27,12 +27,22 @@ PROTOCOL_RULES: dict[Protocol, str] = {
 
 def as_text(found: FileEvaluation) -> str:
     """Return a file's evaluation as text for a person: means by both protocols, then each protocol's classes."""
-    head = [f"{found.source} ({found.format}) against {found.annotations.name}", *(f"  {line}" for line in found.about)]
+    head = [
+        f"{found.source} ({found.format}) against {found.annotations.name}",
+        *(f"  {line}" for line in found.about),
+    ]
     first = found.evaluations[0]
     over = f"{counted(len(first.videos), 'video')} ({found.videos_from}), {counted(int(first.instances.sum()), 'instance')}"
     head.append(f"  evaluated on {over} of {counted(int((first.instances > 0).sum()), 'class')}")
     head = [wrapped(line) for line in head]
-    return "\n".join([*head, "", summary_text(found.evaluations), *(f"\n{evaluation_text(e)}" for e in found.evaluations)])
+    return "\n".join(
+        [
+            *head,
+            "",
+            summary_text(found.evaluations),
+            *(f"\n{evaluation_text(e)}" for e in found.evaluations),
+        ]
+    )
 
 
 def summary_text(found: Sequence[Evaluation]) -> str:
@@ -56,14 +66,24 @@ def evaluation_text(found: Evaluation) -> str:
     """Return one protocol's figures as text: average precision of every class at every tIoU, means, intervals and notes."""
     rows = [
         (name, str(instances), *(_percent(float(at.ap[label])) for at in found.thresholds))
-        for label, (name, instances) in enumerate(zip(found.classes, found.instances.tolist(), strict=True))
+        for label, (name, instances) in enumerate(
+            zip(found.classes, found.instances.tolist(), strict=True)
+        )
     ]
     with_instances = counted(int((found.instances > 0).sum()), "class")
-    rows.append((f"mean of {with_instances}", str(found.instances.sum()), *(_percent(at.mean_ap) for at in found.thresholds)))
+    rows.append(
+        (
+            f"mean of {with_instances}",
+            str(found.instances.sum()),
+            *(_percent(at.mean_ap) for at in found.thresholds),
+        )
+    )
     intervals = [at.interval for at in found.thresholds]
     for place, name in enumerate(("95 % interval, from", "to")):
         if all(each is not None for each in intervals):
-            rows.append((name, "", *(_percent(each[place]) for each in intervals if each is not None)))
+            rows.append(
+                (name, "", *(_percent(each[place]) for each in intervals if each is not None))
+            )
     lines = [
         f"{PROTOCOL_NAMES[found.protocol]} protocol, over {counted(len(found.videos), 'video')}: average precision in %",
         wrapped(f"  {PROTOCOL_RULES[found.protocol]}"),
@@ -127,7 +147,12 @@ def wrapped(line: str) -> str:
     """Return a line as several of 100 columns; names stay whole."""
     indent = "  " if line.startswith("  ") else ""
     return textwrap.fill(
-        line, 100, subsequent_indent=indent + "  ", break_long_words=False, break_on_hyphens=False, replace_whitespace=False
+        line,
+        100,
+        subsequent_indent=indent + "  ",
+        break_long_words=False,
+        break_on_hyphens=False,
+        replace_whitespace=False,
     )
 
 

@@ -32,7 +32,9 @@ def match(found: Detections, truth: Truth, tiou: float) -> Matched:
     for (_, video), rows in pairs.items():
         if video in truth.ambiguous:
             spans = truth.ambiguous[video]
-            shared = np.minimum(found.end[rows, None], spans[:, 1]) > np.maximum(found.start[rows, None], spans[:, 0])
+            shared = np.minimum(found.end[rows, None], spans[:, 1]) > np.maximum(
+                found.start[rows, None], spans[:, 0]
+            )
             matched[rows[shared.any(axis=1) & (matched[rows] == 0)]] = -1
     return matched
 

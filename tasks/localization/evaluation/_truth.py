@@ -72,14 +72,18 @@ def truth_of(annotations: Annotations, videos: Iterable[str]) -> Truth:
     )
 
 
-def _together(instances: Sequence[Instance], keys: Sequence[tuple[int, int]]) -> dict[tuple[int, int], Floats]:
+def _together(
+    instances: Sequence[Instance], keys: Sequence[tuple[int, int]]
+) -> dict[tuple[int, int], Floats]:
     found: dict[tuple[int, int], list[tuple[float, float]]] = {}
     for instance, key in zip(instances, keys, strict=True):
         found.setdefault(key, []).append((instance.start, instance.end))
     return {key: np.array(times, np.float64) for key, times in found.items()}
 
 
-def on_truth(found: Detections, truth: Truth, *, known: Names, annotations: str, leave_out: bool) -> tuple[Detections, int, int]:
+def on_truth(
+    found: Detections, truth: Truth, *, known: Names, annotations: str, leave_out: bool
+) -> tuple[Detections, int, int]:
     """Return detections in the truth's videos and classes, how many of known videos are not on its list, and how many unknown.
 
     known: of all videos that may occur. UsageError for a detection of a class, or unless `leave_out` of a video, that is unknown.
@@ -108,7 +112,11 @@ def on_truth(found: Detections, truth: Truth, *, known: Names, annotations: str,
     rows = np.flatnonzero(where >= 0)
     label = np.array([labels.get(name, -1) for name in found.classes], np.int64)
     placed = replace(
-        found.take(rows), videos=truth.videos, classes=truth.classes, video=where[rows], label=label[found.label[rows]]
+        found.take(rows),
+        videos=truth.videos,
+        classes=truth.classes,
+        video=where[rows],
+        label=label[found.label[rows]],
     )
     return placed, int((where == -1).sum()), unknown
 

@@ -28,7 +28,9 @@ _CLASS_ID = re.compile(r"\+?(\d{1,9})(?:\.0*)?")  # 7, and 7.0 as it is written 
 def kind_of(path: str | os.PathLike[str]) -> Kind:
     """Return the format of a file of detections, by its content; UsageError where it cannot be read."""
     source = Path(path)
-    if source.exists() and not source.is_file() and not source.is_dir():  # a pipe, of which the first look would be the last
+    if (
+        source.exists() and not source.is_file() and not source.is_dir()
+    ):  # a pipe, of which the first look would be the last
         raise UsageError(f"{source} is no ordinary file: write the detections to one first")
     try:
         with source.open("rb") as file:
@@ -37,18 +39,30 @@ def kind_of(path: str | os.PathLike[str]) -> Kind:
         raise UsageError(
             f"cannot read {source} ({error.strerror}): give a file of detections: text, JSON, csv or res_seg_swin.mat"
         ) from error
-    if begin.startswith(b"MATLAB ") or begin.startswith(b"\x89HDF") or source.suffix.lower() == ".mat":
+    if (
+        begin.startswith(b"MATLAB ")
+        or begin.startswith(b"\x89HDF")
+        or source.suffix.lower() == ".mat"
+    ):
         return "scnn"
     if b"\0" in begin:
-        raise UsageError(f"{source} is no file of detections: give text, JSON, csv or the S-CNN authors' res_seg_swin.mat")
+        raise UsageError(
+            f"{source} is no file of detections: give text, JSON, csv or the S-CNN authors' res_seg_swin.mat"
+        )
     text = begin.removeprefix(b"\xef\xbb\xbf").lstrip()
     if text[:1] in (b"{", b"[") or source.suffix.lower() == ".json":
         return "json"
     header = {name.strip(b' "\r') for name in text.split(b"\n", 1)[0].split(b",")}
-    return "table" if header.issuperset(name.encode() for name in TABLE) or source.suffix.lower() == ".csv" else "text"
+    return (
+        "table"
+        if header.issuperset(name.encode() for name in TABLE) or source.suffix.lower() == ".csv"
+        else "text"
+    )
 
 
-def read_detections(path: str | os.PathLike[str], annotations: Annotations, *, class_ids: ClassIds | None = None) -> Detections:
+def read_detections(
+    path: str | os.PathLike[str], annotations: Annotations, *, class_ids: ClassIds | None = None
+) -> Detections:
     """Read detections from text, JSON or a table; classes are the annotations', rows in the file's order.
 
     class_ids: of the text format, 1 … C in the classes' order or the official lists' numbers, where a file could have either.
@@ -56,13 +70,19 @@ def read_detections(path: str | os.PathLike[str], annotations: Annotations, *, c
     """
     source, kind = Path(path), kind_of(path)
     if kind == "scnn":
-        raise UsageError(f"{source} has windows, not detections: they take a prior and suppression first")
+        raise UsageError(
+            f"{source} has windows, not detections: they take a prior and suppression first"
+        )
     if class_ids is not None and kind != "text":
-        raise UsageError(f"class ids are the text format's, and {source} has classes by name: leave --class-ids out")
+        raise UsageError(
+            f"class ids are the text format's, and {source} has classes by name: leave --class-ids out"
+        )
     try:
         text = source.read_text(encoding="utf-8-sig")
     except (OSError, UnicodeDecodeError) as error:
-        raise FeatxError(f"{source} cannot be read as text ({error}): write it again in UTF-8") from error
+        raise FeatxError(
+            f"{source} cannot be read as text ({error}): write it again in UTF-8"
+        ) from error
     rows = _Rows(source)
     if kind == "json":
         _parse_json(text, rows)
@@ -70,7 +90,9 @@ def read_detections(path: str | os.PathLike[str], annotations: Annotations, *, c
         _parse_table(text, rows)
     else:
         _parse_text(text, rows)
-    labels = _by_number(rows, annotations, class_ids) if kind == "text" else _by_name(rows, annotations)
+    labels = (
+        _by_number(rows, annotations, class_ids) if kind == "text" else _by_name(rows, annotations)
+    )
     return rows.detections(annotations.classes, labels)
 
 
@@ -87,7 +109,9 @@ class _Rows:
     where: array[int] = field(default_factory=lambda: array("q"))
     in_lines: bool = True
 
-    def add(self, video: str, name: str, start: float, end: float, score: float, where: int) -> None:
+    def add(
+        self, video: str, name: str, start: float, end: float, score: float, where: int
+    ) -> None:
         self.video.append(self.videos.setdefault(video, len(self.videos)))
         self.named.append(self.classes.setdefault(name, len(self.classes)))
         self.times.extend((start, end, score))
@@ -147,7 +171,9 @@ def _parse_table(text: str, rows: _Rows) -> None:
         header = [name.strip() for name in reader.fieldnames or ()]
         missing = [name for name in TABLE if header.count(name) != 1]
         if missing:
-            raise FeatxError(f"{rows.source} has not one column {missing[0]}: give a first line such as {','.join(TABLE)}")
+            raise FeatxError(
+                f"{rows.source} has not one column {missing[0]}: give a first line such as {','.join(TABLE)}"
+            )
         reader.fieldnames = header
         for row in reader:
             try:
@@ -162,7 +188,9 @@ def _parse_table(text: str, rows: _Rows) -> None:
                 )
             rows.add(row["video"], row["class"], *times, reader.line_num)
     except csv.Error as error:
-        raise FeatxError(f"{rows.source} is no table of comma-separated values ({error}): write it again") from error
+        raise FeatxError(
+            f"{rows.source} is no table of comma-separated values ({error}): write it again"
+        ) from error
 
 
 def _parse_json(text: str, rows: _Rows) -> None:
@@ -171,16 +199,24 @@ def _parse_json(text: str, rows: _Rows) -> None:
     try:
         content = json.loads(text, object_pairs_hook=_once)
     except (ValueError, RecursionError) as error:
-        raise FeatxError(f"{rows.source} cannot be read as JSON ({error}): write it again") from error
+        raise FeatxError(
+            f"{rows.source} cannot be read as JSON ({error}): write it again"
+        ) from error
     results = content.get("results") if isinstance(content, dict) else None
     if not isinstance(results, dict):
-        raise FeatxError(f'{rows.source} has no "results" by video: give results as ActivityNet\'s evaluation reads them')
+        raise FeatxError(
+            f'{rows.source} has no "results" by video: give results as ActivityNet\'s evaluation reads them'
+        )
     for video, entries in results.items():
         if not isinstance(entries, list):
-            raise FeatxError(f"{rows.source}: the results of {video!r} are no list: give a list of detections, or an empty one")
+            raise FeatxError(
+                f"{rows.source}: the results of {video!r} are no list: give a list of detections, or an empty one"
+            )
         rows.videos.setdefault(video, len(rows.videos))  # searched, even if nothing was found
         for number, entry in enumerate(entries, start=1):
-            rows.add(video, *_entry(entry, f"{rows.source}, results of {video}, number {number}"), number)
+            rows.add(
+                video, *_entry(entry, f"{rows.source}, results of {video}, number {number}"), number
+            )
 
 
 def _once(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
@@ -197,7 +233,9 @@ def _entry(entry: Any, place: str) -> tuple[str, float, float, float]:
         name, score, (start, end) = entry["label"], entry["score"], entry["segment"]
         numbers = [start, end, score]
         # Numbers in quotes are numbers to ActivityNet's code, too.
-        if not isinstance(name, str) or any(isinstance(n, bool) or not isinstance(n, int | float | str) for n in numbers):
+        if not isinstance(name, str) or any(
+            isinstance(n, bool) or not isinstance(n, int | float | str) for n in numbers
+        ):
             raise TypeError("a label that is no text, or something else than a number")
         return name, float(start), float(end), float(score)
     except (TypeError, KeyError, ValueError, OverflowError) as error:
@@ -219,15 +257,31 @@ def _by_name(rows: _Rows, annotations: Annotations) -> list[int]:
 
 def _by_number(rows: _Rows, annotations: Annotations, class_ids: ClassIds | None) -> list[int]:
     """Return the labels of the class ids that occur: 1 … C, or the official numbers, whichever all of them are of."""
-    ids = {name: int(number[1]) for name in rows.classes if (number := _CLASS_ID.fullmatch(name)) is not None}
+    ids = {
+        name: int(number[1])
+        for name in rows.classes
+        if (number := _CLASS_ID.fullmatch(name)) is not None
+    }
     for name in rows.classes:
         if name not in ids:
-            raise FeatxError(f"{rows.first_of(name)}: class id {name!r} is no whole number: give the classes' numbers")
-    consecutive = {number: label for label, number in enumerate(range(1, len(annotations.classes) + 1))}
+            raise FeatxError(
+                f"{rows.first_of(name)}: class id {name!r} is no whole number: give the classes' numbers"
+            )
+    consecutive = {
+        number: label for label, number in enumerate(range(1, len(annotations.classes) + 1))
+    }
     official = {number: label for label, number in enumerate(annotations.numbers or ())}
     if class_ids == "official" and not official:
-        raise UsageError(f"{annotations.name} has no official class ids: give --class-ids consecutive")
-    systems = [official] if class_ids == "official" else [consecutive] if class_ids == "consecutive" else [consecutive, official]
+        raise UsageError(
+            f"{annotations.name} has no official class ids: give --class-ids consecutive"
+        )
+    systems = (
+        [official]
+        if class_ids == "official"
+        else [consecutive]
+        if class_ids == "consecutive"
+        else [consecutive, official]
+    )
     fitting = [system for system in systems if all(number in system for number in ids.values())]
     found = [[system[ids[name]] for name in rows.classes] for system in fitting]
     if not found:
@@ -241,15 +295,21 @@ def _by_number(rows: _Rows, annotations: Annotations, class_ids: ClassIds | None
     return found[0]
 
 
-def _no_system(rows: _Rows, ids: dict[str, int], systems: list[dict[int, int]], consecutive: dict[int, int]) -> None:
+def _no_system(
+    rows: _Rows, ids: dict[str, int], systems: list[dict[int, int]], consecutive: dict[int, int]
+) -> None:
     nowhere = [name for name in ids if not any(ids[name] in system for system in systems)]
     ranges = [
-        f"1 to {len(system)}" if system is consecutive else f"the official {', '.join(map(str, system))}"
+        f"1 to {len(system)}"
+        if system is consecutive
+        else f"the official {', '.join(map(str, system))}"
         for system in systems
         if system
     ]
     if nowhere:
-        raise UsageError(f"{rows.first_of(nowhere[0])}: class id {nowhere[0]} is unknown: give ids of {', or of '.join(ranges)}")
+        raise UsageError(
+            f"{rows.first_of(nowhere[0])}: class id {nowhere[0]} is unknown: give ids of {', or of '.join(ranges)}"
+        )
     high = next(name for name in ids if ids[name] not in consecutive)
     low = next(name for name in ids if ids[name] not in systems[-1])
     raise UsageError(

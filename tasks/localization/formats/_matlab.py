@@ -11,7 +11,18 @@ import numpy as np
 from featx.errors import FeatxError
 from featx.tasks.localization._types import Floats
 
-DAMAGED = (OSError, ValueError, TypeError, KeyError, IndexError, EOFError, OverflowError, MemoryError, RuntimeError, zlib.error)
+DAMAGED = (
+    OSError,
+    ValueError,
+    TypeError,
+    KeyError,
+    IndexError,
+    EOFError,
+    OverflowError,
+    MemoryError,
+    RuntimeError,
+    zlib.error,
+)
 # Numbers that a matrix of zeros alone could stand for in a few bytes of a sparse or a compressed one: 1 GB of them.
 _MOST = 1 << 27
 
@@ -26,7 +37,11 @@ def read_matrix(path: Path, name: str) -> Floats:
     from scipy.io.matlab import MatReadError
 
     try:
-        values = _from_hdf5(path, name) if h5py.is_hdf5(path) else loadmat(path, variable_names=[name]).get(name)
+        values = (
+            _from_hdf5(path, name)
+            if h5py.is_hdf5(path)
+            else loadmat(path, variable_names=[name]).get(name)
+        )
         if hasattr(values, "check_format"):
             values.check_format(full_check=True)  # which turning it into a full one relies on
     except (*DAMAGED, MatReadError) as error:
@@ -36,7 +51,9 @@ def read_matrix(path: Path, name: str) -> Floats:
     if getattr(values, "dtype", np.dtype(object)).kind not in "fiu":
         raise FeatxError(f"{name} in {path} has no real numbers: give the file that has them")
     if int(np.prod(values.shape, dtype=object)) > _MOST:
-        raise FeatxError(f"{name} in {path} is of shape {values.shape}, more than can be read: give fewer rows")
+        raise FeatxError(
+            f"{name} in {path} is of shape {values.shape}, more than can be read: give fewer rows"
+        )
     dense = values.toarray() if hasattr(values, "toarray") else np.asarray(values)
     return dense.astype(np.float64)
 
@@ -57,7 +74,9 @@ def _from_hdf5(path: Path, name: str) -> Any:
         if found.attrs.get("MATLAB_empty", 0):
             return np.zeros(tuple(found[()]))
         if found.size > _MOST:
-            raise FeatxError(f"{name} in {path} is of shape {found.shape[::-1]}, more than can be read: give fewer rows")
+            raise FeatxError(
+                f"{name} in {path} is of shape {found.shape[::-1]}, more than can be read: give fewer rows"
+            )
         return np.asarray(found[()]).T  # MATLAB's columns lie one after another
 
 

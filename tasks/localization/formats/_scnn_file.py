@@ -27,9 +27,13 @@ def read_scnn_windows(path: str | os.PathLike[str], annotations: Annotations) ->
     source = Path(path)
     rows = read_matrix(source, VARIABLE)
     if rows.ndim != 2 or rows.shape[1] <= _CLASS:
-        raise FeatxError(f"{VARIABLE} in {source} is of shape {rows.shape}, not windows x 12 columns: give res_seg_swin.mat's")
+        raise FeatxError(
+            f"{VARIABLE} in {source} is of shape {rows.shape}, not windows x 12 columns: give res_seg_swin.mat's"
+        )
     _check(rows, source, len(annotations.classes))
-    prefix = next((p for p in _NAMES if any(name.startswith(p) for name in annotations.videos)), _NAMES[0])
+    prefix = next(
+        (p for p in _NAMES if any(name.startswith(p) for name in annotations.videos)), _NAMES[0]
+    )
     numbers = np.unique(_whole(rows, _VIDEO))
     rows = rows[rows[:, _CLASS] > 0]
     action = rows[:, _ACTION]
@@ -54,16 +58,32 @@ def _whole(rows: Floats, column: int) -> Ints:
 def _check(rows: Floats, source: Path, classes: int) -> None:
     video, label = rows[:, _VIDEO], rows[:, _CLASS]
     # Of background, which is left out, video and class alone matter.
-    used = np.where((label == 0)[:, None], [16.0, 0.0, 1.0, 0.0], rows[:, [_LENGTH, _START, _END, _SCORE]])
+    used = np.where(
+        (label == 0)[:, None], [16.0, 0.0, 1.0, 0.0], rows[:, [_LENGTH, _START, _END, _SCORE]]
+    )
     length, start, end, _ = used.T
     with np.errstate(invalid="ignore"):
         wrong = (
-            (~np.isfinite(np.column_stack((video, label, used))).all(axis=1), "has a number that is not finite"),
-            ((video != np.floor(video)) | (video < 0) | (video > 9_999_999), "has no video number from 0 to 9999999 in column 1"),
-            ((length != np.floor(length)) | (length < 1) | (length > 1 << 20), "has no number of frames in column 2"),
+            (
+                ~np.isfinite(np.column_stack((video, label, used))).all(axis=1),
+                "has a number that is not finite",
+            ),
+            (
+                (video != np.floor(video)) | (video < 0) | (video > 9_999_999),
+                "has no video number from 0 to 9999999 in column 1",
+            ),
+            (
+                (length != np.floor(length)) | (length < 1) | (length > 1 << 20),
+                "has no number of frames in column 2",
+            ),
             (end < start, "has an end before its start in columns 5 and 6"),
-            ((label != np.floor(label)) | (label < 0) | (label > classes), f"has no class from 0 to {classes} in column 11"),
+            (
+                (label != np.floor(label)) | (label < 0) | (label > classes),
+                f"has no class from 0 to {classes} in column 11",
+            ),
         )
     for bad, what in wrong:
         if bad.any():
-            raise FeatxError(f"row {int(np.argmax(bad)) + 1} of {VARIABLE} in {source} {what}: mend it")
+            raise FeatxError(
+                f"row {int(np.argmax(bad)) + 1} of {VARIABLE} in {source} {what}: mend it"
+            )

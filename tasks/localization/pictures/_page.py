@@ -14,7 +14,13 @@ from featx.report import page as html
 from featx.report.page import Markup, element
 from featx.tasks.localization._types import AtThreshold, Evaluation, Ints
 from featx.tasks.localization.evaluation._report import PROTOCOL_NAMES, PROTOCOL_RULES
-from featx.tasks.localization.pictures import _page_cards, _page_curves, _page_frames, _page_lines, _page_tables
+from featx.tasks.localization.pictures import (
+    _page_cards,
+    _page_curves,
+    _page_frames,
+    _page_lines,
+    _page_tables,
+)
 from featx.tasks.localization.pictures._page_frames import Reel, Stretch
 from featx.tasks.localization.pictures._timeline_errors import Judged, best_threshold, judge
 from featx.tasks.localization.pictures._timeline_rows import line_of
@@ -105,7 +111,10 @@ def html_of(
     chosen = _choose(judged, worst, missed, lines)
     wanted: dict[str, list[Stretch]] = {}
     shown = [_page_cards.of_row(judged, row) for row in chosen.worst]
-    for video, times in [*shown, *(_page_cards.of_instance(judged, place) for place in chosen.missed)]:
+    for video, times in [
+        *shown,
+        *(_page_cards.of_instance(judged, place) for place in chosen.missed),
+    ]:
         wanted.setdefault(video, []).append(times)
     reels = _page_frames.read(wanted, chosen.videos, videos, on_progress) if videos else {}
     lacking += _page_frames.lacking(reels)
@@ -119,7 +128,9 @@ def html_of(
         *_cards(judged, chosen, reels, annotations.classes),
         *_foot(evaluations),
     ]
-    style = "".join([_STYLE, _page_tables.STYLE, _page_curves.STYLE, _page_lines.STYLE, _page_cards.STYLE])
+    style = "".join(
+        [_STYLE, _page_tables.STYLE, _page_curves.STYLE, _page_lines.STYLE, _page_cards.STYLE]
+    )
     return html.page(title, body, style=style)
 
 
@@ -146,18 +157,25 @@ def _spread_videos(judged: Judged, count: int) -> tuple[str, ...]:
     found: dict[str, list[bool]] = {}
     for instance, row in zip(judged.instances, judged.hit, strict=True):
         found.setdefault(instance.video, []).append(bool(row >= 0))
-    ranked = sorted(found, key=lambda video: (-sum(found[video]) / len(found[video]), -len(found[video]), video))
+    ranked = sorted(
+        found, key=lambda video: (-sum(found[video]) / len(found[video]), -len(found[video]), video)
+    )
     places = np.linspace(0, len(ranked) - 1, min(count, len(ranked))).round().astype(int)
     return tuple(ranked[place] for place in dict.fromkeys(places.tolist()))
 
 
-def _head(evaluations: Sequence[Evaluation], judged: Judged, title: str, about: Sequence[str]) -> list[Markup]:
+def _head(
+    evaluations: Sequence[Evaluation], judged: Judged, title: str, about: Sequence[str]
+) -> list[Markup]:
     first = evaluations[0]
     said = (
         f"{len(judged.detections):,} detections held against {len(judged.instances):,} instances of {len(first.classes)} classes"
         f" in {len(first.videos):,} videos of {first.annotations}."
     )
-    notes = [f"{PROTOCOL_NAMES[e.protocol]} protocol, {'; '.join([PROTOCOL_RULES[e.protocol], *e.notes])}." for e in evaluations]
+    notes = [
+        f"{PROTOCOL_NAMES[e.protocol]} protocol, {'; '.join([PROTOCOL_RULES[e.protocol], *e.notes])}."
+        for e in evaluations
+    ]
     if any(at.interval is not None for e in evaluations for at in e.thresholds):
         notes.append("Below a mean, its 95 % interval: videos drawn again with replacement.")
     return [
@@ -170,35 +188,60 @@ def _head(evaluations: Sequence[Evaluation], judged: Judged, title: str, about: 
     ]
 
 
-def _on_frames(videos: Mapping[str, str | os.PathLike[str]] | None, reels: Mapping[str, Reel]) -> Markup:
+def _on_frames(
+    videos: Mapping[str, str | os.PathLike[str]] | None, reels: Mapping[str, Reel]
+) -> Markup:
     """Return what is to be said of the frames; nothing where all are there."""
     if not videos:
-        return element("p", "This page was made without the videos at hand: it shows no frames.", class_="soft")
+        return element(
+            "p", "This page was made without the videos at hand: it shows no frames.", class_="soft"
+        )
     gone = sum(bool(reel.why) for reel in reels.values())
-    return element("p", f"{gone} of the {len(reels)} videos shown here have no frames.", class_="soft") if gone else Markup("")
+    return (
+        element("p", f"{gone} of the {len(reels)} videos shown here have no frames.", class_="soft")
+        if gone
+        else Markup("")
+    )
 
 
-def _classes(first: Evaluation, at: AtThreshold, others: Sequence[tuple[Evaluation, AtThreshold]]) -> list[Markup]:
+def _classes(
+    first: Evaluation, at: AtThreshold, others: Sequence[tuple[Evaluation, AtThreshold]]
+) -> list[Markup]:
     name = PROTOCOL_NAMES[first.protocol]
     body = [element("h2", f"Classes, by {name} and tIoU"), _page_tables.classes(first, at.tiou)]
     for other, chosen in others:
         summary = element("summary", f"The same by {PROTOCOL_NAMES[other.protocol]}")
         body.append(element("details", summary, _page_tables.classes(other, chosen.tiou)))
     labels = np.flatnonzero(first.instances > 0)
-    said = f"At tIoU {at.tiou:g}, by {name}" + "".join(f"; dashed, by {PROTOCOL_NAMES[e.protocol]}" for e, _ in others)
+    said = f"At tIoU {at.tiou:g}, by {name}" + "".join(
+        f"; dashed, by {PROTOCOL_NAMES[e.protocol]}" for e, _ in others
+    )
     if len(labels) > _page_curves.MOST_PANELS:
-        most = labels[np.argsort(-first.instances[labels], kind="stable")][: _page_curves.MOST_PANELS]
+        most = labels[np.argsort(-first.instances[labels], kind="stable")][
+            : _page_curves.MOST_PANELS
+        ]
         said += f"; the {len(most)} of {len(labels)} classes that have the most instances"
         labels = np.sort(most)
     panels = _page_curves.panels([(first, at), *others], labels.tolist())
-    return [*body, element("h2", "Precision over recall"), element("p", f"{said}.", class_="soft"), panels]
+    return [
+        *body,
+        element("h2", "Precision over recall"),
+        element("p", f"{said}.", class_="soft"),
+        panels,
+    ]
 
 
 def _mistakes(judged: Judged, tiou: float, least: float) -> list[Markup]:
     body = [element("h2", f"What is right and wrong at tIoU {tiou:g}"), _page_tables.kinds(judged)]
     dropped = int((judged.matched < 0).sum())
     if dropped:
-        body.append(element("p", f"{dropped:,} more are dropped: they overlap an ambiguous stretch.", class_="soft"))
+        body.append(
+            element(
+                "p",
+                f"{dropped:,} more are dropped: they overlap an ambiguous stretch.",
+                class_="soft",
+            )
+        )
     if judged.instances:
         body.append(_page_tables.lengths(judged, least))
     if np.isfinite(least):
@@ -208,35 +251,59 @@ def _mistakes(judged: Judged, tiou: float, least: float) -> list[Markup]:
 
 
 def _lines(
-    judged: Judged, annotations: Annotations, videos: Sequence[str], reels: Mapping[str, Reel], tiou: float
+    judged: Judged,
+    annotations: Annotations,
+    videos: Sequence[str],
+    reels: Mapping[str, Reel],
+    tiou: float,
 ) -> list[Markup]:
     if not videos:
         return []
     found = len({i.video for i in judged.instances})
     said = "from the one of whose instances the largest share was found to that of the smallest"
     body = [element("h2", "Time lines"), _page_lines.key()]
-    body.insert(1, element("p", f"{_of(len(videos), found)} videos with instances, {said}.", class_="soft"))
+    body.insert(
+        1, element("p", f"{_of(len(videos), found)} videos with instances, {said}.", class_="soft")
+    )
     for video in videos:
         reel = reels.get(video)
-        line = line_of(judged, annotations, video, seconds=reel.seconds if reel is not None else None)
+        line = line_of(
+            judged, annotations, video, seconds=reel.seconds if reel is not None else None
+        )
         body.append(_page_lines.time_line(line, reel, tiou))
     return body
 
 
-def _cards(judged: Judged, chosen: _Chosen, reels: Mapping[str, Reel], classes: tuple[str, ...]) -> list[Markup]:
+def _cards(
+    judged: Judged, chosen: _Chosen, reels: Mapping[str, Reel], classes: tuple[str, ...]
+) -> list[Markup]:
     wrong, lost = int((judged.kind >= 0).sum()), int((~judged.found).sum())
     body = [element("h2", "Worst false positives")]
     if len(chosen.worst):
-        body.append(element("p", f"{_of(len(chosen.worst), wrong)} false positives, the highest scores first.", class_="soft"))
+        body.append(
+            element(
+                "p",
+                f"{_of(len(chosen.worst), wrong)} false positives, the highest scores first.",
+                class_="soft",
+            )
+        )
         body.append(_page_cards.worst(judged, chosen.worst, reels, classes))
     else:
-        body.append(element("p", "None." if not wrong else f"None of {wrong:,} is shown.", class_="soft"))
+        body.append(
+            element("p", "None." if not wrong else f"None of {wrong:,} is shown.", class_="soft")
+        )
     body.append(element("h2", "Missed instances"))
     if len(chosen.missed):
-        body.append(element("p", f"{_of(len(chosen.missed), lost)} instances, the longest first.", class_="soft"))
+        body.append(
+            element(
+                "p", f"{_of(len(chosen.missed), lost)} instances, the longest first.", class_="soft"
+            )
+        )
         body.append(_page_cards.missed(judged, chosen.missed, reels, classes))
     else:
-        body.append(element("p", "None." if not lost else f"None of {lost:,} is shown.", class_="soft"))
+        body.append(
+            element("p", "None." if not lost else f"None of {lost:,} is shown.", class_="soft")
+        )
     return body
 
 
@@ -252,5 +319,9 @@ def _foot(evaluations: Sequence[Evaluation]) -> list[Markup]:
     body = [element("h2", "Videos")]
     for names, protocols in lists.items():
         said = f"{len(names):,} videos, over which the figures by {' and '.join(protocols)} were computed"
-        body.append(element("details", element("summary", said), element("p", ", ".join(names), class_="soft")))
+        body.append(
+            element(
+                "details", element("summary", said), element("p", ", ".join(names), class_="soft")
+            )
+        )
     return body

@@ -44,14 +44,24 @@ def of_instance(judged: Judged, place: int) -> tuple[str, Stretch]:
     return instance.video, (instance.start, instance.end)
 
 
-def worst(judged: Judged, rows: Ints, reels: Mapping[str, Reel], classes: tuple[str, ...]) -> Markup:
+def worst(
+    judged: Judged, rows: Ints, reels: Mapping[str, Reel], classes: tuple[str, ...]
+) -> Markup:
     """Return a card a false positive."""
-    return element("ol", *(_false(judged, int(row), n, reels, classes) for n, row in enumerate(rows, 1)), class_="cards")
+    return element(
+        "ol",
+        *(_false(judged, int(row), n, reels, classes) for n, row in enumerate(rows, 1)),
+        class_="cards",
+    )
 
 
-def missed(judged: Judged, places: Ints, reels: Mapping[str, Reel], classes: tuple[str, ...]) -> Markup:
+def missed(
+    judged: Judged, places: Ints, reels: Mapping[str, Reel], classes: tuple[str, ...]
+) -> Markup:
     """Return a card a missed instance."""
-    return element("ol", *(_lost(judged, int(place), reels, classes) for place in places), class_="cards")
+    return element(
+        "ol", *(_lost(judged, int(place), reels, classes) for place in places), class_="cards"
+    )
 
 
 def why(judged: Judged, row: int, classes: tuple[str, ...]) -> str:
@@ -62,7 +72,11 @@ def why(judged: Judged, row: int, classes: tuple[str, ...]) -> str:
     instance, tiou = judged.instances[place], float(judged.tiou[row])
     there = f"{classes[instance.label]} at {stretch((instance.start, instance.end))}"
     if kind == BACKGROUND:
-        return f"{NAMES[kind]}: " + (f"tIoU {tiou:.2f} with {there} is the highest" if tiou > 0 else "it overlaps no instance")
+        return f"{NAMES[kind]}: " + (
+            f"tIoU {tiou:.2f} with {there} is the highest"
+            if tiou > 0
+            else "it overlaps no instance"
+        )
     return {
         SECOND: f"{NAMES[SECOND]} of {there}, tIoU {tiou:.2f}",
         WRONG_CLASS: f"{NAMES[WRONG_CLASS]}: it is {there}, tIoU {tiou:.2f}",
@@ -71,7 +85,9 @@ def why(judged: Judged, row: int, classes: tuple[str, ...]) -> str:
     }[kind]
 
 
-def _false(judged: Judged, row: int, number: int, reels: Mapping[str, Reel], classes: tuple[str, ...]) -> Markup:
+def _false(
+    judged: Judged, row: int, number: int, reels: Mapping[str, Reel], classes: tuple[str, ...]
+) -> Markup:
     video, times = of_row(judged, row)
     name = judged.detections.classes[judged.detections.label[row]]
     return element(
@@ -84,7 +100,9 @@ def _false(judged: Judged, row: int, number: int, reels: Mapping[str, Reel], cla
     )
 
 
-def _lost(judged: Judged, place: int, reels: Mapping[str, Reel], classes: tuple[str, ...]) -> Markup:
+def _lost(
+    judged: Judged, place: int, reels: Mapping[str, Reel], classes: tuple[str, ...]
+) -> Markup:
     video, times = of_instance(judged, place)
     name = classes[judged.instances[place].label]
     row = int(judged.by[place])
@@ -109,4 +127,9 @@ def _frames(reels: Mapping[str, Reel], video: str, times: Stretch, name: str) ->
 
 def _line(before: str, left: str, right: str, *, strong: bool = True) -> Markup:
     name = element("strong", left) if strong else left
-    return element("div", element("span", before, name, class_="name", title=left), element("span", right), class_="line")
+    return element(
+        "div",
+        element("span", before, name, class_="name", title=left),
+        element("span", right),
+        class_="line",
+    )

@@ -53,11 +53,19 @@ def _panel(both: Sequence[tuple[Evaluation, AtThreshold]], label: int) -> Markup
     count = int(evaluation.instances[label])
     values = " / ".join(f"{100 * a.ap[label]:.1f}" for _, a in both)
     drawing = element(
-        "svg", *_axes(), *parts, viewBox="0 0 120 120", role="img", **{"aria-label": f"precision over recall, {name}"}
+        "svg",
+        *_axes(),
+        *parts,
+        viewBox="0 0 120 120",
+        role="img",
+        **{"aria-label": f"precision over recall, {name}"},
     )
     said = f"AP {values} %, {count:,} instance{'s' if count != 1 else ''}"
     return element(
-        "figure", drawing, element("figcaption", element("strong", name, class_="name", title=name), said), class_="panel"
+        "figure",
+        drawing,
+        element("figcaption", element("strong", name, class_="name", title=name), said),
+        class_="panel",
     )
 
 
@@ -65,7 +73,10 @@ def _path(points: Floats, number: int) -> list[Markup]:
     if not len(points):
         return []
     first = [(0.0, float(points[0, 1]))]
-    at = [f"{_LEFT + _SIDE * r:.1f} {_TOP + _SIDE * (1 - p):.1f}" for r, p in [*first, *points.tolist()]]
+    at = [
+        f"{_LEFT + _SIDE * r:.1f} {_TOP + _SIDE * (1 - p):.1f}"
+        for r, p in [*first, *points.tolist()]
+    ]
     line = "M" + " L".join(at)
     if number:
         return [element("path", d=line, class_="other")]
@@ -79,7 +90,11 @@ def _axes() -> list[Markup]:
     marks = [_TOP + _SIDE * n / 4 for n in range(5)]
     across = " ".join(f"M{_LEFT} {y:g} H{right}" for y in marks)
     down = " ".join(f"M{_LEFT + _SIDE * n / 4:g} {_TOP} V{low}" for n in range(5))
-    anchors = {"start": {"text-anchor": "start"}, "middle": {"text-anchor": "middle"}, "end": {"text-anchor": "end"}}
+    anchors = {
+        "start": {"text-anchor": "start"},
+        "middle": {"text-anchor": "middle"},
+        "end": {"text-anchor": "end"},
+    }
     turned = f"rotate(-90 {_LEFT - 6} {_TOP + _SIDE / 2:g})"
     return [
         element("path", d=f"{across} {down}", class_="grid"),
@@ -88,5 +103,12 @@ def _axes() -> list[Markup]:
         element("text", "0", x=str(_LEFT), y=str(low + 10), **anchors["start"]),
         element("text", "1", x=str(right), y=str(low + 10), **anchors["end"]),
         element("text", "recall", x=f"{_LEFT + _SIDE / 2:g}", y=str(low + 10), **anchors["middle"]),
-        element("text", "precision", x=str(_LEFT - 4), y=f"{_TOP + _SIDE / 2:g}", transform=turned, **anchors["middle"]),
+        element(
+            "text",
+            "precision",
+            x=str(_LEFT - 4),
+            y=f"{_TOP + _SIDE / 2:g}",
+            transform=turned,
+            **anchors["middle"],
+        ),
     ]

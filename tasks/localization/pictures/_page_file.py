@@ -61,9 +61,15 @@ def show_file(
     detections. reading: as for `evaluate_file`.
     """
     _check(html, timeline, video, videos, [path, annotations])
-    name = None if video is None else _named(video, read_annotations(annotations, subset=subset).videos)
+    name = (
+        None
+        if video is None
+        else _named(video, read_annotations(annotations, subset=subset).videos)
+    )
     tious = sorted({*TIOUS, tiou}) if html is not None else [tiou]
-    found = evaluate_file(path, annotations=annotations, subset=subset, tious=tious, bootstrap=bootstrap, **reading)
+    found = evaluate_file(
+        path, annotations=annotations, subset=subset, tious=tious, bootstrap=bootstrap, **reading
+    )
     names = found.annotations.videos if html is not None else [name] if name is not None else []
     there = {} if videos is None else find_videos(videos, names)
     for target in (html, timeline):
@@ -73,7 +79,14 @@ def show_file(
     if timeline is not None and name is not None:
         at = at_tiou(found.evaluations[0], tiou)
         notes += plot_timeline(
-            at.detections, found.annotations, name, timeline, path=there.get(name), tiou=tiou, matched=at.matched, top=top
+            at.detections,
+            found.annotations,
+            name,
+            timeline,
+            path=there.get(name),
+            tiou=tiou,
+            matched=at.matched,
+            top=top,
         )
         notes = [note for note in notes if note != NO_VIDEO]  # `absent` tells it
         written.append(os.fspath(timeline))
@@ -89,7 +102,13 @@ def show_file(
             on_progress=on_progress,
         )
         written.append(os.fspath(html))
-    return Shown(written=tuple(written), videos=there, of=len(names), unread=tuple(unread), notes=tuple(notes))
+    return Shown(
+        written=tuple(written),
+        videos=there,
+        of=len(names),
+        unread=tuple(unread),
+        notes=tuple(notes),
+    )
 
 
 def find_videos(folder: str | os.PathLike[str], names: Iterable[str]) -> dict[str, str]:
@@ -122,9 +141,13 @@ def _check(
 ) -> None:
     """Raise UsageError for what cannot be drawn, before any work is done."""
     if html is None and timeline is None:
-        raise UsageError("nothing to draw: give --html PAGE, or --timeline PICTURE with --video NAME")
+        raise UsageError(
+            "nothing to draw: give --html PAGE, or --timeline PICTURE with --video NAME"
+        )
     if (timeline is None) != (video is None):
-        raise UsageError("a time line is one video's: give both --timeline PICTURE and --video NAME")
+        raise UsageError(
+            "a time line is one video's: give both --timeline PICTURE and --video NAME"
+        )
     if videos is not None and not Path(videos).is_dir():
         raise UsageError(f"{os.fspath(videos)} is no folder: give the one that the videos lie in")
     if html is not None:

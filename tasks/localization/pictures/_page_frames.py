@@ -43,7 +43,11 @@ def read(
     reels = {}
     for done, name in enumerate(names):
         progress(done, len(names))
-        reels[name] = _reel(videos[name], tuple(wanted.get(name, ())), name in strips) if name in videos else Reel(why=_ABSENT)
+        reels[name] = (
+            _reel(videos[name], tuple(wanted.get(name, ())), name in strips)
+            if name in videos
+            else Reel(why=_ABSENT)
+        )
     progress(len(names), len(names))
     return reels
 
@@ -53,7 +57,11 @@ _ABSENT = "the video is not at hand"
 
 def lacking(reels: Mapping[str, Reel]) -> list[str]:
     """Return a sentence for each video that is at hand and cannot be read."""
-    return [f"no frames of {name}: {reel.why}" for name, reel in reels.items() if reel.why not in ("", _ABSENT)]
+    return [
+        f"no frames of {name}: {reel.why}"
+        for name, reel in reels.items()
+        if reel.why not in ("", _ABSENT)
+    ]
 
 
 def absent(reels: Mapping[str, Reel]) -> int:
@@ -66,7 +74,10 @@ def strip(reel: Reel, times: Stretch, name: str) -> Markup:
     if times not in reel.of:
         return element("div", f"no frames: {reel.why}", class_="gone")
     pictures = reel.of[times]
-    each = [picture(jpeg, alt=f"frame {n} of {len(pictures)}: {name}, {stretch(times)}") for n, jpeg in enumerate(pictures, 1)]
+    each = [
+        picture(jpeg, alt=f"frame {n} of {len(pictures)}: {name}, {stretch(times)}")
+        for n, jpeg in enumerate(pictures, 1)
+    ]
     return element("div", *each, class_="strip")
 
 
@@ -76,12 +87,16 @@ def _reel(path: str | os.PathLike[str], stretches: tuple[Stretch, ...], whole: b
         film = Film(path)
         reel.seconds = film.duration
         over = spread_times(film.duration, PER_VIDEO) if whole else []
-        inside = [start + t for start, end in stretches for t in spread_times(end - start, PER_STRETCH)]
+        inside = [
+            start + t for start, end in stretches for t in spread_times(end - start, PER_STRETCH)
+        ]
         jpegs = film.at([*over, *inside], height=HEIGHT)
     except FeatxError as error:
         reel.why = str(error)
         return reel
     reel.strip = jpegs[: len(over)]
     rest = jpegs[len(over) :]
-    reel.of = {times: rest[n * PER_STRETCH : (n + 1) * PER_STRETCH] for n, times in enumerate(stretches)}
+    reel.of = {
+        times: rest[n * PER_STRETCH : (n + 1) * PER_STRETCH] for n, times in enumerate(stretches)
+    }
     return reel

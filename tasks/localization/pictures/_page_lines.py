@@ -51,7 +51,12 @@ def key() -> Markup:
     entries = [("truth found", "instance, found"), ("truth", "instance, missed")]
     entries += [*_MATCHED.values(), ("unclear", "ambiguous")]
     items = [element("li", element("i", class_=kind), name) for kind, name in entries]
-    return element("ul", *items, element("li", "the taller a detection's bar, the higher its score"), class_="keys")
+    return element(
+        "ul",
+        *items,
+        element("li", "the taller a detection's bar, the higher its score"),
+        class_="keys",
+    )
 
 
 def time_line(line: Line, reel: Reel | None, tiou: float) -> Markup:
@@ -59,18 +64,29 @@ def time_line(line: Line, reel: Reel | None, tiou: float) -> Markup:
     above = Markup("")
     if reel is not None and reel.strip:
         total = len(reel.strip)
-        frames = [picture(jpeg, alt=f"frame {n} of {total}: {line.video}") for n, jpeg in enumerate(reel.strip, 1)]
+        frames = [
+            picture(jpeg, alt=f"frame {n} of {total}: {line.video}")
+            for n, jpeg in enumerate(reel.strip, 1)
+        ]
         above = element("div", *frames, class_="film")
     elif reel is not None:
         above = element("div", f"no frames: {reel.why}", class_="gone")
     notes = element("p", "; ".join(line.notes) + ".", class_="soft") if line.notes else Markup("")
-    rows = [_row(row, line) for row in line.rows] or [element("p", "no instance and no detection", class_="soft")]
-    head = [element("h3", line.video, class_="name", title=line.video), element("p", line.summary(tiou) + ".", class_="soft")]
+    rows = [_row(row, line) for row in line.rows] or [
+        element("p", "no instance and no detection", class_="soft")
+    ]
+    head = [
+        element("h3", line.video, class_="name", title=line.video),
+        element("p", line.summary(tiou) + ".", class_="soft"),
+    ]
     return element("section", *head, notes, above, *rows, _scale(line), class_="line-card")
 
 
 def _row(row: Row, line: Line) -> Markup:
-    unclear = [_span(line, start, end, "unclear", f"ambiguous, {stretch((start, end))}") for start, end in line.ambiguous]
+    unclear = [
+        _span(line, start, end, "unclear", f"ambiguous, {stretch((start, end))}")
+        for start, end in line.ambiguous
+    ]
     truths = [
         _span(line, t.start, t.end, "truth found" if t.found else "truth",
               f"{row.name}, {stretch((t.start, t.end))}, {'found' if t.found else 'missed'}")
@@ -94,7 +110,9 @@ def _bar(line: Line, name: str, bar: Bar) -> Markup:
 def _span(line: Line, start: float, end: float, kind: str, title: str, style: str = "") -> Markup:
     left = 100 * start / line.seconds
     width = 100 * (min(end, line.seconds) - start) / line.seconds
-    return element("i", class_=kind, title=title, style=f"left:{left:.3f}%;width:{max(width, 0):.3f}%{style}")
+    return element(
+        "i", class_=kind, title=title, style=f"left:{left:.3f}%;width:{max(width, 0):.3f}%{style}"
+    )
 
 
 def _scale(line: Line) -> Markup:
@@ -103,7 +121,14 @@ def _scale(line: Line) -> Markup:
     for number, at in enumerate(ticks(line.seconds, 12)):
         place = 100 * at / line.seconds
         kinds = [kind for kind, holds in (("odd", number % 2), ("end", place > 96)) if holds]
-        marks.append(element("span", tick_label(at, line.seconds), class_=" ".join(kinds), style=f"left:{place:.3f}%"))
+        marks.append(
+            element(
+                "span",
+                tick_label(at, line.seconds),
+                class_=" ".join(kinds),
+                style=f"left:{place:.3f}%",
+            )
+        )
     if line.seconds <= 120 and marks:
         marks[0] = element("span", "0 s", style="left:0")
     return element("div", *marks, class_="scale")

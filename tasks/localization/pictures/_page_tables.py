@@ -63,23 +63,40 @@ def classes(evaluation: Evaluation, tiou: float) -> Markup:
     chosen = next(at for at in evaluation.thresholds if at.tiou == tiou)
     order = np.argsort(-np.nan_to_num(chosen.ap, nan=-1.0), kind="stable")
     rows = [_class_row(evaluation, chosen, int(label)) for label in order]
-    every = [element("td", f"{100 * at.mean_ap:.1f}", **_chosen(at, chosen)) for at in evaluation.thresholds]
+    every = [
+        element("td", f"{100 * at.mean_ap:.1f}", **_chosen(at, chosen))
+        for at in evaluation.thresholds
+    ]
     sums = [f"{int(evaluation.instances.sum()):,}", f"{len(chosen.detections):,}"]
-    last = [element("th", "mean", scope="row"), element("td", class_="meter"), *every, *(element("td", text) for text in sums)]
+    last = [
+        element("th", "mean", scope="row"),
+        element("td", class_="meter"),
+        *every,
+        *(element("td", text) for text in sums),
+    ]
     tious = [f"{at.tiou:g}" for at in evaluation.thresholds]
-    return _table(["AP in %", "", *tious, "instances", "detections"], [*rows, element("tr", *last, class_="mean")])
+    return _table(
+        ["AP in %", "", *tious, "instances", "detections"],
+        [*rows, element("tr", *last, class_="mean")],
+    )
 
 
 def kinds(judged: Judged) -> Markup:
     """Return what the detections are, among as many of the highest as there are instances and among all."""
     counted = np.flatnonzero(judged.matched >= 0)
-    first = counted[np.argsort(-judged.detections.score[counted], kind="stable")][: len(judged.instances)]
+    first = counted[np.argsort(-judged.detections.score[counted], kind="stable")][
+        : len(judged.instances)
+    ]
     texts = [("true positive", "the instance's detection"), *zip(NAMES, _KINDS, strict=True)]
     rows = []
     for number, (name, what) in enumerate(texts, start=TRUE):
         share = float((judged.kind[first] == number).mean()) if len(first) else 0.0
         count = int((judged.kind[counted] == number).sum())
-        cells = [element("td", _bar(share), class_="meter"), element("td", f"{100 * share:.1f} %"), element("td", f"{count:,}")]
+        cells = [
+            element("td", _bar(share), class_="meter"),
+            element("td", f"{100 * share:.1f} %"),
+            element("td", f"{count:,}"),
+        ]
         rows.append(element("tr", element("th", name, element("small", what), scope="row"), *cells))
     return _table(["kind", "", f"of the {len(first):,} surest",
                    f"of all {len(counted):,}"], rows)  # fmt: skip
@@ -96,16 +113,24 @@ def lengths(judged: Judged, least: float) -> Markup:
         inside = bins == number
         low, high = _BINS[number], _BINS[number + 1] if number + 1 < len(_BINS) else None
         name = f"{low:g} to {high:g} s" if high is not None else f"{low:g} s or longer"
-        rows.append(_length_row(name, int(inside.sum()), int(judged.found[inside].sum()), int(sure[inside].sum())))
+        rows.append(
+            _length_row(
+                name, int(inside.sum()), int(judged.found[inside].sum()), int(sure[inside].sum())
+            )
+        )
     if len(rows) > 1:
-        rows.append(_length_row("all", len(length), int(judged.found.sum()), int(sure.sum()), class_="mean"))
+        rows.append(
+            _length_row("all", len(length), int(judged.found.sum()), int(sure.sum()), class_="mean")
+        )
     return _table(["instances, by length", "", "number", "found", f"by score ≥ {least:.3g}"], rows)
 
 
 def _mean_cell(at: AtThreshold | None) -> Markup:
     if at is None:
         return element("td")
-    low_high = "" if at.interval is None else "{:.1f}–{:.1f}".format(*(100 * end for end in at.interval))
+    low_high = (
+        "" if at.interval is None else "{:.1f}–{:.1f}".format(*(100 * end for end in at.interval))
+    )
     return element("td", f"{100 * at.mean_ap:.2f}", element("small", low_high))
 
 
@@ -115,13 +140,24 @@ def _class_row(evaluation: Evaluation, chosen: AtThreshold, label: int) -> Marku
     counts = [int(evaluation.instances[label]), int((chosen.detections.label == label).sum())]
     share = float(np.nan_to_num(chosen.ap[label]))
     text = evaluation.classes[label]
-    name = element("th", text, scope="row", **({"class_": "short"} if len(text) <= LONGEST_NAME else {}))
-    return element("tr", name, element("td", _bar(share), class_="meter"), *cells, *(element("td", f"{n:,}") for n in counts))
+    name = element(
+        "th", text, scope="row", **({"class_": "short"} if len(text) <= LONGEST_NAME else {})
+    )
+    return element(
+        "tr",
+        name,
+        element("td", _bar(share), class_="meter"),
+        *cells,
+        *(element("td", f"{n:,}") for n in counts),
+    )
 
 
 def _length_row(name: str, number: int, found: int, sure: int, **attributes: str) -> Markup:
     cells = [element("td", _bar(found / number), class_="meter"), element("td", f"{number:,}")]
-    cells += [element("td", f"{n:,}", element("small", f"{100 * n / number:.0f} %")) for n in (found, sure)]
+    cells += [
+        element("td", f"{n:,}", element("small", f"{100 * n / number:.0f} %"))
+        for n in (found, sure)
+    ]
     return element("tr", element("th", name, scope="row"), *cells, **attributes)
 
 
@@ -135,6 +171,10 @@ def _chosen(at: AtThreshold, chosen: AtThreshold) -> dict[str, str]:
 
 def _table(head: Sequence[str], rows: Sequence[Markup], **attributes: str) -> Markup:
     """Return a table, to be moved sideways where it is too wide; a column without a heading is one of bars."""
-    cells = [element("th", text, scope="col") if text else element("td", class_="meter") for text in head]
-    inner = element("table", element("thead", element("tr", *cells)), element("tbody", *rows), **attributes)
+    cells = [
+        element("th", text, scope="col") if text else element("td", class_="meter") for text in head
+    ]
+    inner = element(
+        "table", element("thead", element("tr", *cells)), element("tbody", *rows), **attributes
+    )
     return element("div", inner, class_="wide", tabindex="0")

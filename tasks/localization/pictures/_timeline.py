@@ -16,7 +16,14 @@ from featx.report.picture import drawable, picture_kind, save_picture
 from featx.tasks.localization._types import Detections, Protocol
 from featx.tasks.localization.evaluation._truth import Matched
 from featx.tasks.localization.pictures._timeline_errors import judged
-from featx.tasks.localization.pictures._timeline_rows import MOST_DETECTIONS, Line, line_of, spread_times, tick_label, ticks
+from featx.tasks.localization.pictures._timeline_rows import (
+    MOST_DETECTIONS,
+    Line,
+    line_of,
+    spread_times,
+    tick_label,
+    ticks,
+)
 from featx.video.thumbnails import Film
 
 if TYPE_CHECKING:
@@ -59,7 +66,9 @@ def plot_timeline(
     """
     kind = picture_kind(out)
     if video not in annotations.videos:
-        raise UsageError(f"no video {video!r} in {annotations.name}{nearest(video, annotations.videos)}")
+        raise UsageError(
+            f"no video {video!r} in {annotations.name}{nearest(video, annotations.videos)}"
+        )
     if matched is None:
         detections, matched = _evaluated(detections, annotations, tiou, protocol)
     known = judged(detections, matched, annotations, videos=(video,), tiou=tiou, protocol=protocol)
@@ -70,7 +79,9 @@ def plot_timeline(
     return notes
 
 
-def _evaluated(detections: Detections, annotations: Annotations, tiou: float, protocol: Protocol) -> tuple[Detections, Matched]:
+def _evaluated(
+    detections: Detections, annotations: Annotations, tiou: float, protocol: Protocol
+) -> tuple[Detections, Matched]:
     from featx.tasks.localization.evaluation._evaluate import evaluate
 
     at = evaluate(detections, annotations, tious=(tiou,), protocol=protocol).thresholds[0]
@@ -89,20 +100,32 @@ def _strip(path: str | os.PathLike[str] | None) -> tuple[Images, float | None, t
         seconds = film.duration
         width, height = Image.open(io.BytesIO(film.at([seconds / 2])[0])).size
         count = int(np.clip(round(_PLOT / _STRIP * height / width), 4, 24))
-        jpegs = film.at(spread_times(seconds, count), height=min(360, round(1.5 * _DPI * _PLOT / count * height / width)))
+        jpegs = film.at(
+            spread_times(seconds, count),
+            height=min(360, round(1.5 * _DPI * _PLOT / count * height / width)),
+        )
     except FeatxError as error:
         return [], seconds, (f"no frames: {error}",)
     return [np.asarray(Image.open(io.BytesIO(jpeg)).convert("RGB")) for jpeg in jpegs], seconds, ()
 
 
-def _draw(line: Line, images: Images, title: list[str], notes: Sequence[str], out: str | os.PathLike[str], kind: str) -> None:
+def _draw(
+    line: Line,
+    images: Images,
+    title: list[str],
+    notes: Sequence[str],
+    out: str | os.PathLike[str],
+    kind: str,
+) -> None:
     from matplotlib.figure import Figure
 
     rows = max(len(line.rows), 1) * float(np.clip(_FEW_ROWS / max(len(line.rows), 1), *_ROW))
     strip = _PLOT / len(images) * images[0].shape[0] / images[0].shape[1] if images else 0.0
     head = 0.62 + 0.2 * len(notes)
     height = _BELOW + rows + strip + head
-    left = 0.3 + 0.088 * max([len(_short(row.name)) for row in line.rows], default=0)  # inches of a name in 9.5 points
+    left = 0.3 + 0.088 * max(
+        [len(_short(row.name)) for row in line.rows], default=0
+    )  # inches of a name in 9.5 points
     width = left + _PLOT + _RIGHT
     figure = Figure(figsize=(width, height), dpi=_DPI)
 
@@ -126,7 +149,13 @@ def _draw_head(figure: Figure, left: float, title: list[str], notes: Sequence[st
     width, height = figure.get_figwidth(), figure.get_figheight()
 
     def write(text: str, down: float, **style: Any) -> None:
-        figure.text(left / width, (height - down) / height, drawable(text, most=160), parse_math=False, **style)
+        figure.text(
+            left / width,
+            (height - down) / height,
+            drawable(text, most=160),
+            parse_math=False,
+            **style,
+        )
 
     name, counts = title
     write(name if len(name) <= 90 else "…" + name[-89:], 0.3, fontsize=12, weight="bold")
@@ -143,18 +172,38 @@ def _draw_rows(axes: Axes, line: Line) -> None:
         for colour, filled in ((TRUTH, True), (TRUTH, False)):
             spans = [(t.start, t.end - t.start) for t in row.truths if t.found == filled]
             low, tall = _TRUTHS
-            axes.broken_barh(spans, (base + low, tall), facecolor=colour if filled else "white", edgecolor=colour, linewidth=0.9)
+            axes.broken_barh(
+                spans,
+                (base + low, tall),
+                facecolor=colour if filled else "white",
+                edgecolor=colour,
+                linewidth=0.9,
+            )
         for bar in row.bars:
             colour = _COLOURS[bar.matched]
             span = [(bar.start, bar.end - bar.start)]
             lane = (base + _FROM, _HIGHEST * bar.height)
-            axes.broken_barh(span, lane, facecolor=(colour, 0.55), edgecolor=colour, linewidth=0.8, zorder=2)
+            axes.broken_barh(
+                span, lane, facecolor=(colour, 0.55), edgecolor=colour, linewidth=0.8, zorder=2
+            )
     for start, end in line.ambiguous:
-        axes.axvspan(start, end, facecolor="none", edgecolor="0.55", hatch="////", linewidth=0, zorder=1)
+        axes.axvspan(
+            start, end, facecolor="none", edgecolor="0.55", hatch="////", linewidth=0, zorder=1
+        )
     if not line.rows:
-        axes.text(0.5, 0.5, "no instance and no detection", transform=axes.transAxes, ha="center", va="center", color="0.35")
+        axes.text(
+            0.5,
+            0.5,
+            "no instance and no detection",
+            transform=axes.transAxes,
+            ha="center",
+            va="center",
+            color="0.35",
+        )
     names = [_short(drawable(row.name)) for row in line.rows]
-    axes.set_yticks([len(names) - 0.5 - n for n in range(len(names))], names, fontsize=9.5, parse_math=False)
+    axes.set_yticks(
+        [len(names) - 0.5 - n for n in range(len(names))], names, fontsize=9.5, parse_math=False
+    )
     axes.tick_params(axis="y", length=0)
     axes.set_ylim(0, max(1, len(names)))
 
@@ -183,11 +232,19 @@ def _draw_legend(figure: Figure, line: Line, left: float) -> None:
     if line.outcomes[-1]:
         handles.append(Patch(facecolor=(DROPPED, 0.55), edgecolor=DROPPED, label="dropped"))
     if line.ambiguous:
-        handles.append(Patch(facecolor="none", edgecolor="0.55", hatch="////", linewidth=0, label="ambiguous"))
+        handles.append(
+            Patch(facecolor="none", edgecolor="0.55", hatch="////", linewidth=0, label="ambiguous")
+        )
     figure.legend(handles=handles, loc="lower left", ncols=len(handles), fontsize=9, frameon=False, borderpad=0,
                   bbox_to_anchor=(left, 0.12 / figure.get_figheight()))  # fmt: skip
     place = 1 - _RIGHT / figure.get_figwidth(), 0.19 / figure.get_figheight()
-    figure.text(*place, "the taller a detection's bar, the higher its score", ha="right", fontsize=9, color="0.35")
+    figure.text(
+        *place,
+        "the taller a detection's bar, the higher its score",
+        ha="right",
+        fontsize=9,
+        color="0.35",
+    )
 
 
 def _short(name: str) -> str:

@@ -9,14 +9,28 @@ import numpy as np
 
 from featx.datasets.untrimmed import Annotations, Instance
 from featx.tasks.localization._tiou import tiou_of
-from featx.tasks.localization._types import AtThreshold, Bools, Detections, Evaluation, Floats, Ints, Protocol
+from featx.tasks.localization._types import (
+    AtThreshold,
+    Bools,
+    Detections,
+    Evaluation,
+    Floats,
+    Ints,
+    Protocol,
+)
 from featx.tasks.localization.evaluation._truth import Matched
 
 # Kinds of false positives, and below 0 what is none: Alwassel et al., "Diagnosing error in temporal action detectors"
 # (ECCV 2018), section 4.
 SECOND, WRONG_CLASS, POOR_OVERLAP, BOTH_WRONG, BACKGROUND = range(5)
 TRUE, DROPPED = -1, -2
-NAMES = ("second detection", "wrong class", "poor overlap", "wrong class, poor overlap", "background")
+NAMES = (
+    "second detection",
+    "wrong class",
+    "poor overlap",
+    "wrong class, poor overlap",
+    "background",
+)
 # Below this tIoU a detection has nothing to do with an instance (the same).
 LEAST_TIOU = 0.1
 
@@ -49,7 +63,14 @@ class Judged:
 
 def judge(evaluation: Evaluation, at: AtThreshold, annotations: Annotations) -> Judged:
     """Return what is wrong with the detections that an evaluation counted at one of its thresholds."""
-    return judged(at.detections, at.matched, annotations, videos=evaluation.videos, tiou=at.tiou, protocol=evaluation.protocol)
+    return judged(
+        at.detections,
+        at.matched,
+        annotations,
+        videos=evaluation.videos,
+        tiou=at.tiou,
+        protocol=evaluation.protocol,
+    )
 
 
 def judged(
@@ -67,11 +88,18 @@ def judged(
     n, label = len(detections), labels_of(detections, annotations.classes)
     kind = np.where(matched == 1, TRUE, np.where(matched == 0, BACKGROUND, DROPPED)).astype(np.int8)
     overlap, nearest = np.zeros(n), np.full(n, -1)
-    best, by, hit = np.zeros(len(instances)), np.full(len(instances), -1), np.full(len(instances), -1)
+    best, by, hit = (
+        np.zeros(len(instances)),
+        np.full(len(instances), -1),
+        np.full(len(instances), -1),
+    )
     for rows, places in _by_video(detections, instances):
         of = [instances[place] for place in places]
         tious = tiou_of(
-            detections.start[rows], detections.end[rows], np.array([i.start for i in of]), np.array([i.end for i in of])
+            detections.start[rows],
+            detections.end[rows],
+            np.array([i.start for i in of]),
+            np.array([i.end for i in of]),
         )
         own = label[rows][:, None] == np.array([i.label for i in of])[None, :]
         reached = tious > tiou if protocol == "thumos14" else tious >= tiou
@@ -102,7 +130,9 @@ def judged(
 def labels_of(detections: Detections, classes: Sequence[str]) -> Ints:
     """Return the detections' places in other classes, -1 for one that is not among them: (N,)."""
     places = {name: place for place, name in enumerate(classes)}
-    return np.array([places.get(name, -1) for name in detections.classes], np.int64)[detections.label]
+    return np.array([places.get(name, -1) for name in detections.classes], np.int64)[
+        detections.label
+    ]
 
 
 def best_threshold(detections: Detections, matched: Matched, instances: int) -> float:
@@ -130,8 +160,14 @@ def _kinds(tious: Floats, own: Bools, reached: Bools) -> tuple[Ints, Ints]:
     """Return of N detections the kinds that they have if they are false, and of which of M instances: (N,) and (N,)."""
     near = tious >= LEAST_TIOU
     each = [own & reached, ~own & reached, own & near, ~own & near]
-    kinds = np.select([mask.any(axis=1) for mask in each], [SECOND, WRONG_CLASS, POOR_OVERLAP, BOTH_WRONG], BACKGROUND)
-    masks = np.stack([*each, np.ones_like(own)])[kinds, np.arange(len(kinds))]  # (N, M), of each detection's kind
+    kinds = np.select(
+        [mask.any(axis=1) for mask in each],
+        [SECOND, WRONG_CLASS, POOR_OVERLAP, BOTH_WRONG],
+        BACKGROUND,
+    )
+    masks = np.stack([*each, np.ones_like(own)])[
+        kinds, np.arange(len(kinds))
+    ]  # (N, M), of each detection's kind
     return kinds, np.where(masks, tious, -1.0).argmax(axis=1)
 
 
@@ -140,7 +176,9 @@ def _taken(tious: Floats, scores: Floats, protocol: Protocol) -> list[tuple[int,
 
     tious: (N, M), -1 where the two may not be matched.
     """
-    if protocol == "thumos14":  # each instance takes the free detection with the highest tIoU, of equal ones the surest
+    if (
+        protocol == "thumos14"
+    ):  # each instance takes the free detection with the highest tIoU, of equal ones the surest
         ranked = np.argsort(-scores, kind="stable")
         return [(int(ranked[row]), place) for place, row in _one_by_one(tious[ranked].T)]
     # Each detection, the surest first, takes the free instance, of equal ones the last.

@@ -71,16 +71,27 @@ class Line:
 
     def summary(self, tiou: float) -> str:
         """Return how many instances were found and what became of the detections, those that are not shown included."""
-        counts = [(self.outcomes[1], "true"), (self.outcomes[0], "false"), (self.outcomes[-1], "dropped")]
+        counts = [
+            (self.outcomes[1], "true"),
+            (self.outcomes[0], "false"),
+            (self.outcomes[-1], "dropped"),
+        ]
         parts = [f"{self.found[0]} of {self.found[1]} instances found at tIoU {tiou:g}"]
-        parts.append("detections: " + (", ".join(f"{n:,} {name}" for n, name in counts if n) or "none"))
+        parts.append(
+            "detections: " + (", ".join(f"{n:,} {name}" for n, name in counts if n) or "none")
+        )
         if self.scores is not None:
             parts.append("shown from score {1:.3g} down to {0:.3g}".format(*self.scores))
         return "; ".join(parts)
 
 
 def line_of(
-    judged: Judged, annotations: Annotations, video: str, *, seconds: float | None = None, top: int = MOST_DETECTIONS
+    judged: Judged,
+    annotations: Annotations,
+    video: str,
+    *,
+    seconds: float | None = None,
+    top: int = MOST_DETECTIONS,
 ) -> Line:
     """Return a video's time line with its `top` highest detections; seconds: its length, the annotations' where None."""
     found, notes = judged.detections, list[str]()
@@ -89,16 +100,22 @@ def line_of(
     shown = every[np.argsort(-found.score[every], kind="stable")][:top]
     if len(shown) < len(every):
         notes.append(f"the {len(shown)} highest of {len(every):,} detections are shown")
-    scores = (float(found.score[shown].min()), float(found.score[shown].max())) if len(shown) else None
+    scores = (
+        (float(found.score[shown].min()), float(found.score[shown].max())) if len(shown) else None
+    )
     label = labels_of(found, annotations.classes)[shown]
     truths: dict[int, list[Truth]] = {}
     for instance, hit in zip(judged.instances, judged.found, strict=True):
         if instance.video == video:
-            truths.setdefault(instance.label, []).append(Truth(instance.start, instance.end, bool(hit)))
+            truths.setdefault(instance.label, []).append(
+                Truth(instance.start, instance.end, bool(hit))
+            )
     # Classes of the ground truth in their order, then those that are only detected, the highest score first.
     labels = [*sorted(truths), *(int(c) for c in dict.fromkeys(label.tolist()) if c not in truths)]
     if len(labels) > MOST_ROWS:
-        notes.append(f"{MOST_ROWS} of {len(labels)} classes are shown, those of the ground truth first")
+        notes.append(
+            f"{MOST_ROWS} of {len(labels)} classes are shown, those of the ground truth first"
+        )
         labels = labels[:MOST_ROWS]
     rows = []
     for c in labels:
@@ -107,12 +124,16 @@ def line_of(
         rows.append(Row(name, tuple(sorted(truths.get(c, ()), key=lambda t: t.start)), tuple(bars)))
     ambiguous = tuple((i.start, i.end) for i in annotations.ambiguous if i.video == video)
     length = annotations.durations.get(video) if seconds is None else seconds
-    ends = [truth.end for row in rows for truth in row.truths] + [bar.end for row in rows for bar in row.bars]
+    ends = [truth.end for row in rows for truth in row.truths] + [
+        bar.end for row in rows for bar in row.bars
+    ]
     ends += [end for _, end in ambiguous]
     if length is None:
         notes.append("the video's length is not known: the time line ends with the last bar")
     elif past := sum(end > length + 0.5 for end in ends):
-        notes.append(f"{past} bar{'s run' if past > 1 else ' runs'} past the video's end at {length:.1f} s")
+        notes.append(
+            f"{past} bar{'s run' if past > 1 else ' runs'} past the video's end at {length:.1f} s"
+        )
     return Line(
         video=video,
         seconds=length if length is not None else max([*ends, 1.0]),
@@ -128,7 +149,9 @@ def line_of(
 def ticks(seconds: float, most: int) -> list[float]:
     """Return where marks stand on a time line, at most `most` steps apart, at 0 and round times."""
     steps = (0.1, 0.2, 0.5, 1, 2, 5, 10, 15, 30, 60, 120, 300, 600, 900, 1800, 3600, 7200)
-    step = next((s for s in steps if seconds <= s * most), 3600.0 * (1 + int(seconds / 3600 / most)))
+    step = next(
+        (s for s in steps if seconds <= s * most), 3600.0 * (1 + int(seconds / 3600 / most))
+    )
     return [round(n * step, 1) for n in range(int(seconds / step + 1e-9) + 1)]
 
 
@@ -151,4 +174,6 @@ def _bar(judged: Judged, row: int, scores: tuple[float, float] | None) -> Bar:
     score = float(found.score[row])
     low, high = scores or (score, score)
     height = _LOW + (_HIGH - _LOW) * ((score - low) / (high - low) if high > low else 1.0)
-    return Bar(float(found.start[row]), float(found.end[row]), score, int(judged.matched[row]), height)
+    return Bar(
+        float(found.start[row]), float(found.end[row]), score, int(judged.matched[row]), height
+    )
