@@ -201,7 +201,8 @@ def _print_report(report: TrainReport) -> None:
         click.echo(f"{report.damaged_frames} damaged frames were shown", err=True)
     found = ""
     if report.validation is not None:
-        found = f"; validation top-1 {report.validation.top1:.1%} at the end, best {report.best:.1%} after epoch {report.best_epoch}"
+        best = f"best {report.best:.1%} after epoch {report.best_epoch}"
+        found = f"; validation top-1 {report.validation.top1:.1%} at the end, {best}"
     did = f"{report.new} updates" if report.new else "nothing to do"
     click.echo(f"{report.out}: {did}, {report.steps} in all, {report.epochs} epochs{found}")
 

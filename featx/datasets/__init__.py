@@ -293,7 +293,10 @@ def _agreed(protocol: Protocol, base: Path, split: int, subset: str, side: Side)
         if item.label in numbers
     )
     left_out = [name for label, name in enumerate(side.classes) if label not in numbers]
-    note = f"{_some(left_out, 'class', 'classes')} of {len(side.classes)} left out, without a video in {' or '.join(protocol.pair)}"
+    note = (
+        f"{_some(left_out, 'class', 'classes')} of {len(side.classes)} left out,"
+        f" without a video in {' or '.join(protocol.pair)}"
+    )
     if gone := len(side.items) - len(items):
         note += f", and with them {gone} {subset} videos that are there"
     return replace(

@@ -37,7 +37,10 @@ def read(root: Path, split: int, subset: str) -> Side:
         else:
             items.append(Item(id=video_id, path=found, label=label, also=tuple(also)))
     several = sum(len(numbers) > 1 for numbers in labels.values())
-    note = f"{several} of {len(labels)} listed videos have several labels: the first one is trained, any counts as right in a test"
+    note = (
+        f"{several} of {len(labels)} listed videos have several labels:"
+        " the first one is trained, any counts as right in a test"
+    )
     return Side(
         classes=classes, items=tuple(items), absent=tuple(absent), notes=(note,) if several else ()
     )

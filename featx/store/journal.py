@@ -257,9 +257,8 @@ def _write_records(file: BinaryIO, records: list[tuple[dict[str, Any], Arrays]])
         header = {**header, "arrays": [[name, a.dtype.str, a.shape] for name, a in arrays.items()]}
         text = json.dumps(header).encode()
         crc = 0
-        contents: list[Any] = [
-            memoryview(np.ascontiguousarray(a)).cast("B") for a in arrays.values() if a.size
-        ]  # type: ignore[arg-type]
+        flat = [np.ascontiguousarray(a) for a in arrays.values() if a.size]
+        contents: list[Any] = [memoryview(a).cast("B") for a in flat]  # type: ignore[arg-type]
         for chunk in (struct.pack("<I", len(text)), text, *contents):
             crc = zlib.crc32(chunk, crc)
             file.write(chunk)

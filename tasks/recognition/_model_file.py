@@ -159,7 +159,8 @@ def _damage(model: Model) -> str | None:
             or machine.intercept.shape != (size,)
             or machine.coef.dtype != np.float32
         ):
-            return f"coef is {machine.coef.dtype} {machine.coef.shape} and intercept {machine.intercept.shape}, for {size} classes"
+            coef = f"{machine.coef.dtype} {machine.coef.shape}"
+            return f"coef is {coef} and intercept {machine.intercept.shape}, for {size} classes"
         if not (np.isfinite(machine.coef).all() and np.isfinite(machine.intercept).all()):
             return "it has numbers that are not finite"
     return None

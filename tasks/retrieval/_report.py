@@ -36,7 +36,8 @@ def index_text(report: IndexReport) -> str:
     }
     found = f"exhaustive search: every clip is compared; {report.bytes / 1e6:,.1f} MB"
     if report.recall is not None:
-        found = f"{report.probes:,} of {report.cells:,} cells are looked into: {_recall(report.recall)}; {report.bytes / 1e6:,.1f} MB"
+        looked = f"{report.probes:,} of {report.cells:,} cells are looked into"
+        found = f"{looked}: {_recall(report.recall)}; {report.bytes / 1e6:,.1f} MB"
     return (
         f"{report.index}: {did[report.done]} in {report.seconds:.1f} s; {report.layer} of {report.clips:,} clips"
         f" of {report.videos:,} videos; {found}"
