@@ -10,7 +10,7 @@ __version__ = "0.1.0"
 # Resolved on first use, so that `import featx` and `featx --help` cost milliseconds, not torch.
 _PUBLIC = {
     "ClipSpec": "featx.clips",
-    "FeatureExtractor": "featx.extraction.backends.eager",
+    "EagerBackend": "featx.extraction.backends.eager",
     "FeatureStore": "featx.store.file",
     "FeatxError": "featx.errors",
     "Settings": "featx.extraction.settings",
@@ -31,7 +31,7 @@ _PUBLIC = {
 
 __all__ = [
     "ClipSpec",
-    "FeatureExtractor",
+    "EagerBackend",
     "FeatureStore",
     "FeatxError",
     "Settings",
@@ -57,7 +57,7 @@ if TYPE_CHECKING:
     from featx.datasets import load_dataset
     from featx.errors import FeatxError, UsageError
     from featx.evaluation import evaluate
-    from featx.extraction.backends.eager import FeatureExtractor
+    from featx.extraction.backends.eager import EagerBackend
     from featx.extraction.extract import extract
     from featx.extraction.settings import Settings
     from featx.extraction.verify import verify

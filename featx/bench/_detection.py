@@ -15,9 +15,10 @@ from featx.bench._extraction import Measured, measured_in_rounds
 from featx.bench._machine import check, videos
 from featx.clips import window_spec
 from featx.errors import UsageError
-from featx.extraction.backends.eager import PROB
+from featx.extraction.backends import PROB
 from featx.extraction.cascade import Cascade
-from featx.extraction.settings import Prepared, Settings, prepare
+from featx.extraction.prepare import Prepared, prepare
+from featx.extraction.settings import Settings
 from featx.models import create_model, model_entry
 from featx.video.pool import ClipArrived
 from featx.weights.checkpoint import save_checkpoint
@@ -104,14 +105,14 @@ def _threshold(ready: Prepared, share: float, paths: list[str]) -> float:
     """Return the probability that a share of the videos' windows reaches, by the first network."""
     import torch
 
-    from featx.video.worker import Failed, Job
+    from featx.video.worker import Failed
 
     if share == 0:
         return 1.0
     clips: list[np.ndarray[tuple[int, ...], np.dtype[np.uint8]]] = []
     rng, seen = random.Random(0), 0
     with ready.pool() as pool:
-        pool.submit(Job(key, path, ready.decode.decoder) for key, path in enumerate(paths))
+        pool.submit(ready.job(key, path) for key, path in enumerate(paths))
         while not pool.idle:
             for event in pool.events(1.0):
                 if isinstance(event, Failed):
@@ -129,10 +130,10 @@ def _threshold(ready: Prepared, share: float, paths: list[str]) -> float:
     found = []
     for at in range(0, len(clips), ready.batch_size):
         batch = torch.from_numpy(np.stack(clips[at : at + ready.batch_size])).to(
-            ready.extractor.device
+            ready.backend.device
         )
         found.append(
-            ready.extractor(ready.decode.transform.normalise(batch, mirrored=False))[PROB][:, 1]
+            ready.backend(ready.decode.transform.normalise(batch, mirrored=False))[PROB][:, 1]
             .cpu()
             .numpy()
         )

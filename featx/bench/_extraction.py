@@ -19,9 +19,10 @@ from time import perf_counter
 
 from featx.bench._machine import ceiling, check, matmul_rate, side_by_side, videos
 from featx.errors import UsageError
-from featx.extraction.cascade import CascadeExtractor
-from featx.extraction.engine import Engine, Rows
-from featx.extraction.settings import Prepared, Settings, prepare
+from featx.extraction.cascade import CascadeBackend
+from featx.extraction.engine import Rows, Sink
+from featx.extraction.prepare import Prepared, prepare
+from featx.extraction.settings import Settings
 from featx.store.file import publish
 from featx.store.journal import Journal, Origin
 from featx.video.cutting import Summary
@@ -119,17 +120,17 @@ def _round(
     share: float,
 ) -> dict[str, float]:
     progress(f"{label}: matrix multiplication")
-    matmul = matmul_rate(ready.extractor.device.type, ready.extractor.precision, min(seconds, 2.0))
+    matmul = matmul_rate(ready.backend.device.type, ready.backend.precision, min(seconds, 2.0))
     progress(f"{label}: decoding alone")
     decode = decode_rate(ready, paths, seconds)
     progress(f"{label}: backbone alone")
     backbone = backbone_rate(ready, seconds)
-    top = ceiling(ready.extractor.device.type, decode, backbone / (1 + share))
+    top = ceiling(ready.backend.device.type, decode, backbone / (1 + share))
     progress(f"{label}: end to end")
     clips_a_video = before["clips_a_video"] if before else _clips_a_video(ready, paths)
     videos = max(1, round((before["end_to_end"] if before else top) * seconds / clips_a_video))
     whole = end_to_end(ready, list(islice(cycle(paths), videos)), folder)
-    top = ceiling(ready.extractor.device.type, decode, backbone / (1 + whole["share"]))
+    top = ceiling(ready.backend.device.type, decode, backbone / (1 + whole["share"]))
     return {
         "matmul": matmul,
         "decode": decode,
@@ -142,9 +143,7 @@ def _round(
 
 def _jobs(ready: Prepared, paths: Sequence[str], repeat: bool) -> Iterator[Job]:
     chosen = cycle(paths) if repeat else iter(paths)
-    return (
-        Job(key, path, ready.decode.decoder) for key, path in zip(count(), chosen, strict=False)
-    )
+    return (ready.job(key, path) for key, path in zip(count(), chosen, strict=False))
 
 
 def _started(pool: Pool, workers: int) -> None:
@@ -188,8 +187,8 @@ def backbone_rate(ready: Prepared, seconds: float) -> float:
     """Return clips/s of the backbone alone, on batches that are in place already."""
     import torch
 
-    extractor, decode = ready.extractor, ready.decode
-    if isinstance(extractor, CascadeExtractor):
+    extractor, decode = ready.backend, ready.decode
+    if isinstance(extractor, CascadeBackend):
         extractor = extractor.first
     side = decode.transform.crop
 
@@ -213,7 +212,7 @@ def backbone_rate(ready: Prepared, seconds: float) -> float:
     return side_by_side(extractor.device.type, seconds, make) * ready.batch_size
 
 
-class _TimedSink:
+class _TimedSink(Sink):
     """The real sink's work, the journal on disk, and a note of what was done. second: the layer of a second network."""
 
     def __init__(self, journal: Journal, second: str | None) -> None:
@@ -244,20 +243,19 @@ def end_to_end(ready: Prepared, paths: Sequence[str], folder: Path) -> dict[str,
     journal = Journal(out)
     sink = _TimedSink(
         journal,
-        ready.extractor.layers[-1] if isinstance(ready.extractor, CascadeExtractor) else None,
+        ready.backend.layers[-1] if isinstance(ready.backend, CascadeBackend) else None,
     )
     with ready.pool() as pool:
         _started(pool, ready.workers)
-        engine = Engine(ready.extractor, ready.decode, pool, sink, batch_size=ready.batch_size)
         began = perf_counter()
-        stats = engine.run(_jobs(ready, paths, repeat=False))
+        stats = ready.run(_jobs(ready, paths, repeat=False), sink, source=pool)
         journal.commit()
         if stats.failed:
             raise UsageError(
                 f"a video cannot be read ({sink.failed_reason}): measure on videos that can"
             )
         publish(
-            out, ready.recorded, entries=journal.entries, shapes=ready.extractor.shapes, failures=[]
+            out, ready.recorded, entries=journal.entries, shapes=ready.backend.shapes, failures=[]
         )
         spent = perf_counter() - began
     journal.remove()
@@ -284,8 +282,8 @@ def _summary(name: str, ready: Prepared, rounds: list[dict[str, float]]) -> Meas
     fractions = [r["end_to_end"] / r["ceiling"] for r in rounds]
     return Measured(
         model=name,
-        device=str(ready.extractor.device),
-        precision=ready.extractor.precision,
+        device=str(ready.backend.device),
+        precision=ready.backend.precision,
         batch_size=ready.batch_size,
         decode=median("decode"),
         backbone=median("backbone"),
@@ -304,5 +302,5 @@ def _summary(name: str, ready: Prepared, rounds: list[dict[str, float]]) -> Meas
         params=counts.params / 1e6,
         multiply_adds=counts.multiply_adds / 1e9,
         input=", ".join(filter(None, (decode.transform.input, decode.transform.flow))),
-        share=median("share") if isinstance(ready.extractor, CascadeExtractor) else None,
+        share=median("share") if isinstance(ready.backend, CascadeBackend) else None,
     )

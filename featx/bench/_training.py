@@ -26,9 +26,10 @@ from featx.bench._machine import ceiling, check, matmul_rate, videos
 from featx.datasets import GENERATED_CLIPS
 from featx.errors import UsageError
 from featx.extraction.backends.eager import resolve_device
-from featx.extraction.engine import cpu_count
+from featx.extraction.settings import Machine
 from featx.models import create_model, model_entry
 from featx.models.count import count
+from featx.system.processors import cpu_count
 from featx.training.batches import Batch, Batches
 from featx.training.loader import AHEAD
 from featx.training.loop import Trainer
@@ -84,11 +85,8 @@ def bench_training(
     dataset: str | None = None,
     recipe_name: str | None = None,
     overrides: Mapping[str, str] | None = None,
-    device: str = "auto",
-    precision: str = "auto",
+    machine: Machine | None = None,
     compiled: bool = False,
-    workers: int | None = None,
-    timeout: float = 120.0,
     seconds: float = 10.0,
     rounds: int = 3,
     progress: Callable[[str], None] = lambda _: None,
@@ -101,6 +99,7 @@ def bench_training(
     Raises UsageError if a video cannot be read: a figure must not rest on videos that were left out.
     """
     check(rounds, seconds)
+    machine = machine or Machine()
     if dataset not in (None, GENERATED_CLIPS[0]):
         raise UsageError(f"dataset is {dataset!r}: give generated, or the videos themselves")
     if dataset is not None and inputs:
@@ -111,15 +110,13 @@ def bench_training(
         if dataset is None:
             feed = decoded(
                 videos(inputs, Path(folder), progress),
-                workers=workers or cpu_count(),
-                timeout=timeout,
+                workers=machine.workers or cpu_count(),
+                timeout=machine.timeout,
             )
         else:
             feed = made()
         benches = {
-            name: _Bench(
-                name, feed, recipe_name, overrides or {}, device, precision, compiled=compiled
-            )
+            name: _Bench(name, feed, recipe_name, overrides or {}, machine, compiled=compiled)
             for name in models
         }
         raw: dict[str, list[dict[str, float]]] = {name: [] for name in benches}
@@ -138,8 +135,7 @@ class _Bench:
         feed: Feed,
         recipe_name: str | None,
         overrides: Mapping[str, str],
-        device: str,
-        precision: str,
+        machine: Machine,
         *,
         compiled: bool,
     ) -> None:
@@ -148,7 +144,7 @@ class _Bench:
         self._recipe = recipe_name or feed.default(self._entry.family)
         chosen = recipe(self._recipe, overrides)
         feed.check(chosen)
-        place = resolve_device(device)
+        place, precision = resolve_device(machine.device), machine.precision
         if precision == "bf16" and place.type == "cpu":
             raise UsageError(
                 "precision is bf16 and the device is the CPU, where training is in float32: leave --precision out"

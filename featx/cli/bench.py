@@ -5,15 +5,23 @@ from __future__ import annotations
 import json
 from collections.abc import Sequence
 from functools import partial
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import click
 
-from featx.cli.options import fields, input_options, json_option, machine_options, refuse_given
+from featx.cli.options import (
+    fields,
+    json_option,
+    layer_names,
+    machine_options,
+    refuse_given,
+    transform_options,
+)
 from featx.errors import UsageError
 
 if TYPE_CHECKING:
     from featx.bench import Measured, MeasuredTraining
+    from featx.extraction.settings import Machine, TransformOptions
 
 # Options of extraction that training has no use for, and the other way round, by the parameters that click gives.
 _EXTRACTION = {
@@ -71,8 +79,8 @@ _TRAINING = {
     help="Training's: replace a field of the recipe.",
 )
 @click.option("--compile", is_flag=True, help="Training's: compile the network first.")
-@input_options
-@machine_options
+@transform_options()
+@machine_options()
 @click.option("--layers", help="Comma-separated layers to extract; the model's own.")
 @click.option(
     "--seconds",
@@ -90,8 +98,25 @@ _TRAINING = {
 )
 @json_option
 @click.pass_context
-def bench(context: click.Context, /, inputs: tuple[str, ...], models: tuple[str, ...], train: bool, detect: bool,
-          seconds: float, rounds: int, as_json: bool, **settings: Any) -> None:  # fmt: skip
+def bench(
+    context: click.Context,
+    /,
+    inputs: tuple[str, ...],
+    models: tuple[str, ...],
+    train: bool,
+    detect: bool,
+    share: float,
+    dataset: str | None,
+    recipe: str | None,
+    overrides: tuple[str, ...],
+    compile: bool,
+    transform: TransformOptions,
+    machine: Machine,
+    layers: str | None,
+    seconds: float,
+    rounds: int,
+    as_json: bool,
+) -> None:
     """Measure decoding alone, the network alone and both together, and say which binds.
 
     INPUTS as for extract; without any, videos of 320x240 pixels are generated. Weights are random:
@@ -115,7 +140,7 @@ def bench(context: click.Context, /, inputs: tuple[str, ...], models: tuple[str,
         and context.get_parameter_source("share") is click.core.ParameterSource.COMMANDLINE
     ):
         raise UsageError("--share is for detection: leave it out without --detect")
-    if detect and settings["layers"] is not None:
+    if detect and layers is not None:
         raise UsageError("--layers is for extraction: leave it out with --detect")
     other, kind = (_EXTRACTION, "extraction") if train else (_TRAINING, "training")
     for name, option in other.items():
@@ -123,12 +148,45 @@ def bench(context: click.Context, /, inputs: tuple[str, ...], models: tuple[str,
             raise UsageError(
                 f"{option} is for {kind}: leave it out {'with' if train else 'without'} --train"
             )
-    if settings["dataset"] is not None:
+    if dataset is not None:
         refuse_given(context, "for videos, and generated clips are none", "workers")
-    asked = {name: value for name, value in settings.items() if name not in other}
-    share = asked.pop("share")
-    run = _training if train else partial(_extraction, share=share if detect else None)
-    measured, rows = run(models, inputs, seconds=seconds, rounds=rounds, **asked)
+    from featx.bench import bench as measure
+    from featx.bench import bench_detection, bench_training
+    from featx.extraction.settings import Settings
+
+    measured: Sequence[Measured] | Sequence[MeasuredTraining]
+    if train:
+        trained = bench_training(
+            list(models),
+            inputs,
+            dataset=dataset,
+            recipe_name=recipe,
+            overrides=fields(overrides),
+            machine=machine,
+            compiled=compile,
+            seconds=seconds,
+            rounds=rounds,
+            progress=_say,
+        )
+        measured, rows = trained, _training_rows(trained, dataset)
+    else:
+        settings = Settings(
+            model=models[0],
+            weights="random",
+            layers=layer_names(layers),
+            transform=transform,
+            machine=machine,
+        )
+        run = partial(bench_detection, share=share) if detect else measure
+        extracted = run(
+            list(models),
+            inputs,
+            settings=settings,
+            seconds=seconds,
+            rounds=rounds,
+            progress=_say,
+        )
+        measured, rows = extracted, _extraction_rows(extracted, detect=detect)
     if as_json:
         click.echo(json.dumps(to_json(measured), indent=1))
         return
@@ -141,35 +199,14 @@ def _say(text: str) -> None:
     click.echo(text, err=True)
 
 
-def _extraction(
-    models: tuple[str, ...],
-    inputs: tuple[str, ...],
-    *,
-    seconds: float,
-    rounds: int,
-    layers: str | None,
-    share: float | None,
-    **settings: Any,
-) -> tuple[Sequence[Measured], list[tuple[str, ...]]]:
-    from featx.bench import bench, bench_detection
-    from featx.extraction.settings import Settings
-
-    names = layers.split(",") if layers else None
-    asked = Settings(model=models[0], weights="random", layers=names, **settings)
-    run, what = (
-        (bench, "clips/s")
-        if share is None
-        else (partial(bench_detection, share=share), "windows/s")
-    )
-    measured = run(
-        list(models), inputs, settings=asked, seconds=seconds, rounds=rounds, progress=_say
-    )
+def _extraction_rows(measured: Sequence[Measured], *, detect: bool) -> list[tuple[str, ...]]:
+    what = "windows/s" if detect else "clips/s"
     seen = (
         []
-        if share is None
+        if not detect
         else [("seen by the second network too", *(f"{m.share:.0%}" for m in measured))]
     )
-    return measured, [
+    return [
         (f"decoding alone, {what}", *(f"{m.decode:.1f}" for m in measured)),
         (f"backbone alone, {what}", *(f"{m.backbone:.1f}" for m in measured)),
         *seen,
@@ -190,24 +227,11 @@ def _extraction(
     ]
 
 
-def _training(
-    models: tuple[str, ...],
-    inputs: tuple[str, ...],
-    *,
-    dataset: str | None,
-    recipe: str | None,
-    overrides: tuple[str, ...],
-    compile: bool,
-    **settings: Any,
-) -> tuple[Sequence[MeasuredTraining], list[tuple[str, ...]]]:
-    from featx.bench import bench_training
-
-    measured = bench_training(
-        list(models), inputs, dataset=dataset, recipe_name=recipe, overrides=fields(overrides), compiled=compile, progress=_say,
-        **settings,
-    )  # fmt: skip
+def _training_rows(
+    measured: Sequence[MeasuredTraining], dataset: str | None
+) -> list[tuple[str, ...]]:
     feed = "input pipeline" if dataset is None else "generator"
-    return measured, [
+    return [
         (f"{feed} alone, clips/s", *(f"{m.decode:.1f}" for m in measured)),
         ("training step alone, clips/s", *(f"{m.step:.2f}" for m in measured)),
         ("ceiling, clips/s", *(f"{m.ceiling:.2f}" for m in measured)),

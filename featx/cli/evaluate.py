@@ -5,22 +5,25 @@ from __future__ import annotations
 import json
 from collections.abc import Iterable, Iterator
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import click
 
 from featx.cli.options import (
     dataset_options,
-    input_options,
     json_option,
     machine_options,
     refuse_given,
+    timeout_option,
+    transform_options,
 )
-from featx.cli.terminal import Progress, bar
+from featx.extraction.progress import Progress
+from featx.system.terminal import bar
 
 if TYPE_CHECKING:
+    from featx.datasets import DatasetRef
     from featx.evaluation import Evaluation
-    from featx.extraction.settings import Settings
+    from featx.extraction.settings import Machine, Settings, TransformOptions
 
 # Options that generated clips have no use for, by the parameters that click gives.
 _FOR_VIDEOS = ("root", "split", "subset", "partial", "holdout", "protocols", "input", "flow", "flow_cache", "decoder", "workers",
@@ -33,12 +36,13 @@ _FOR_VIDEOS = ("root", "split", "subset", "partial", "holdout", "protocols", "in
     required=True,
     help="A .safetensors or .pth file, a registered checkpoint, or random.",
 )
-@click.option(
-    "--dataset",
-    required=True,
-    help="A name such as ucf101; your own folder of class folders, or csv; or generated.",
+@dataset_options(
+    click.option(
+        "--dataset",
+        required=True,
+        help="A name such as ucf101; your own folder of class folders, or csv; or generated.",
+    )
 )
-@dataset_options
 @click.option("--model", help="The checkpoint's model, where its file does not say.")
 @click.option(
     "--subset",
@@ -56,18 +60,11 @@ _FOR_VIDEOS = ("root", "split", "subset", "partial", "holdout", "protocols", "in
     show_default=True,
     help="Of random weights; of generated clips, by default that of the checkpoint's run.",
 )
-@input_options
+@transform_options()
 @click.option(
     "--flow-cache", metavar="DIR", help="Keep flow here, once computed; 4 bytes a pixel and frame."
 )
-@machine_options
-@click.option(
-    "--timeout",
-    type=float,
-    default=120.0,
-    show_default=True,
-    help="Seconds until a silent decoder is given up.",
-)
+@machine_options(timeout_option)
 @click.option(
     "--plot",
     metavar="PICTURE",
@@ -76,9 +73,22 @@ _FOR_VIDEOS = ("root", "split", "subset", "partial", "holdout", "protocols", "in
 @click.option("--predictions", metavar="CSV", help="Write every video's prediction to this file.")
 @json_option
 @click.pass_context
-def evaluate(context: click.Context, /, checkpoint: str, model: str | None, dataset: str, split: int, subset: str,
-             root: str | None, partial: bool, holdout: float, protocols: tuple[str, ...], plot: str | None,
-             predictions: str | None, as_json: bool, **settings: Any) -> int:  # fmt: skip
+def evaluate(
+    context: click.Context,
+    /,
+    checkpoint: str,
+    model: str | None,
+    dataset: DatasetRef,
+    subset: str,
+    protocols: tuple[str, ...],
+    seed: int,
+    transform: TransformOptions,
+    flow_cache: str | None,
+    machine: Machine,
+    plot: str | None,
+    predictions: str | None,
+    as_json: bool,
+) -> int:
     """Say how well a checkpoint recognises a dataset's videos, by the papers' protocols.
 
     \b
@@ -103,7 +113,7 @@ def evaluate(context: click.Context, /, checkpoint: str, model: str | None, data
     from featx.datasets import GENERATED_CLIPS
 
     names = dict.fromkeys(protocols)
-    if generated := dataset in GENERATED_CLIPS:
+    if generated := dataset.name in GENERATED_CLIPS:
         refuse_given(context, "for videos, and generated clips are none", *_FOR_VIDEOS)
         names = dict.fromkeys(["held-out"])
     from featx.evaluation import as_text, plot_confusion, to_json, write_csv
@@ -121,22 +131,20 @@ def evaluate(context: click.Context, /, checkpoint: str, model: str | None, data
         check_picture(picture)
     if predictions is not None:
         check_target(Path(predictions), example="predictions.csv")
-        keep_inputs(predictions, [checkpoint] if generated else [dataset, checkpoint])
-    network = Settings(model=model or architecture_of(checkpoint), weights=checkpoint, **settings)
+        keep_inputs(predictions, [checkpoint] if generated else [dataset.name, checkpoint])
+    network = Settings(
+        model=model or architecture_of(checkpoint),
+        weights=checkpoint,
+        seed=seed,
+        transform=transform,
+        flow_cache=flow_cache,
+        machine=machine,
+    )
     if generated:
         seed_given = context.get_parameter_source("seed") is click.core.ParameterSource.COMMANDLINE
-        evaluations = _on_generated(network, dataset, network.seed if seed_given else None)
+        evaluations = _on_generated(network, str(dataset.name), seed if seed_given else None)
     else:
-        evaluations = _on_videos(
-            network,
-            names,
-            dataset,
-            root=root,
-            split=split,
-            subset=subset,
-            partial=partial,
-            holdout=holdout,
-        )
+        evaluations = _on_videos(network, names, dataset, subset)
     found = []
     for each in evaluations:
         found.append(each)
@@ -157,18 +165,15 @@ def evaluate(context: click.Context, /, checkpoint: str, model: str | None, data
 
 
 def _on_videos(
-    network: Settings, protocols: Iterable[str], dataset: str, **side: Any
+    network: Settings, protocols: Iterable[str], dataset: DatasetRef, subset: str
 ) -> Iterator[Evaluation]:
-    from featx.datasets import load_dataset
-    from featx.evaluation import evaluate as run
+    from featx.evaluation import recognise
 
-    videos = load_dataset(dataset, **side)
+    videos = dataset.load(subset)
     for name in protocols:
         progress = Progress()
         try:
-            found = run(
-                network, videos, protocol=name, on_start=progress.start, on_progress=progress
-            )
+            found = recognise(network, videos, protocol=name, hooks=progress.hooks)
         finally:
             progress.close()
         yield found

@@ -5,7 +5,7 @@ from __future__ import annotations
 import click
 
 from featx.cli.options import INTERRUPTED, json_option
-from featx.cli.terminal import bar
+from featx.system.terminal import bar
 
 
 @click.command()

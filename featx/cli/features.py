@@ -3,76 +3,83 @@
 from __future__ import annotations
 
 import json
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import click
 
 from featx.cli.options import (
     INTERRUPTED,
+    NUMBERS,
     RATE,
-    input_options,
+    clip_options,
+    crops_option,
     json_option,
+    layer_names,
     machine_options,
-    numbers,
+    timeout_option,
+    transform_options,
+    weights_options,
 )
-from featx.cli.terminal import Progress, bar
 from featx.errors import UsageError
+from featx.extraction.progress import Progress
+from featx.system.terminal import bar
 
 if TYPE_CHECKING:
     from featx.extraction.extract import Report
+    from featx.extraction.settings import ClipOptions, Machine, TransformOptions
 
 
 @click.command()
 @click.argument("inputs", nargs=-1, required=True)
 @click.argument("out")
-@click.option("--model", required=True, help="A model, such as res3d, c3d or r3d_18.")
-@click.option(
-    "--weights",
-    help="A registered checkpoint, a .safetensors or .pth file, or random; the model's own if it is here.",
-)
-@click.option("--seed", type=int, default=0, show_default=True, help="Of --weights random.")
+@weights_options
 @click.option(
     "--layers",
     help="Comma-separated: the paper's names (res5b,pool5,prob) or module paths; the model's own.",
 )
-@click.option("--frames", type=int, help="Frames in a clip; the checkpoint's.")
-@click.option(
-    "--step", type=int, help="Source frames from one frame of a clip to the next; the checkpoint's."
+@clip_options(
+    click.option("--frames", type=int, help="Frames in a clip; the checkpoint's."),
+    click.option(
+        "--step",
+        type=int,
+        help="Source frames from one frame of a clip to the next; the checkpoint's.",
+    ),
+    click.option(
+        "--stride",
+        type=int,
+        help="Source frames from one clip to the next; less than frames x step overlaps.",
+    ),
+    click.option(
+        "--fps",
+        type=RATE,
+        help="Resample to this rate by presentation time first, or own; the checkpoint's, mostly own.",
+    ),
+    click.option(
+        "--tail",
+        type=click.Choice(["drop", "pad", "align"]),
+        help="Frames after the last whole clip: drop them, pad a clip, or align one more to the end; drop.",
+    ),
+    click.option(
+        "--clips",
+        type=int,
+        help="So many clips, evenly spread over the video, instead of one every --stride frames.",
+    ),
+    click.option(
+        "--scales",
+        type=NUMBERS,
+        metavar="N,N",
+        help="Clips of several lengths: 1,2,4 adds some of 2 and 4 times the span; the checkpoint's.",
+    ),
 )
-@click.option(
-    "--stride",
-    type=int,
-    help="Source frames from one clip to the next; less than frames x step overlaps.",
+@transform_options(
+    click.option(
+        "--crop",
+        type=int,
+        help="Side of a network's input in pixels, frames resized in proportion; the checkpoint's.",
+    ),
+    crops_option,
+    click.option("--flip/--no-flip", default=None, help="Average with the mirror image."),
 )
-@click.option(
-    "--fps",
-    type=RATE,
-    help="Resample to this rate by presentation time first, or own; the checkpoint's, mostly own.",
-)
-@click.option("--tail", type=click.Choice(["drop", "pad", "align"]),
-              help="Frames after the last whole clip: drop them, pad a clip, or align one more to the end; drop.")  # fmt: skip
-@click.option(
-    "--clips",
-    type=int,
-    help="So many clips, evenly spread over the video, instead of one every --stride frames.",
-)
-@click.option(
-    "--scales",
-    metavar="N,N",
-    help="Clips of several lengths: 1,2,4 adds some of 2 and 4 times the span; the checkpoint's.",
-)
-@click.option(
-    "--crop",
-    type=int,
-    help="Side of a network's input in pixels, frames resized in proportion; the checkpoint's.",
-)
-@click.option(
-    "--crops",
-    type=click.Choice(["center", "ten"]),
-    help="The centre, or the mean over ten crops; center.",
-)
-@click.option("--flip/--no-flip", default=None, help="Average with the mirror image.")
-@input_options
 @click.option(
     "--flow-cache",
     metavar="DIR",
@@ -83,18 +90,24 @@ if TYPE_CHECKING:
     metavar="FILE",
     help="Store a layer projected to fewer numbers, by a file of featx compact --save.",
 )
-@machine_options
-@click.option(
-    "--timeout",
-    type=float,
-    default=120.0,
-    show_default=True,
-    help="Seconds until a silent decoder is given up.",
-)
+@machine_options(timeout_option)
 @click.option("--root", help="Folder that video ids are relative to; the folder given.")
 @json_option
-def extract(inputs: tuple[str, ...], out: str, layers: str | None, scales: str | None, root: str | None, as_json: bool,
-            **settings: Any) -> int:  # fmt: skip
+def extract(
+    inputs: tuple[str, ...],
+    out: str,
+    model: str,
+    weights: str | None,
+    seed: int,
+    layers: str | None,
+    clip: ClipOptions,
+    transform: TransformOptions,
+    flow_cache: str | None,
+    project: str | None,
+    machine: Machine,
+    root: str | None,
+    as_json: bool,
+) -> int:
     """Extract clip features of videos to one HDF5 file.
 
     INPUTS are files, folders (searched recursively), glob patterns, or a text file, or - for
@@ -112,23 +125,23 @@ def extract(inputs: tuple[str, ...], out: str, layers: str | None, scales: str |
     """
     from featx.extraction.extract import extract as run
     from featx.extraction.extract import to_json
-    from featx.extraction.settings import Settings
 
-    names = (
-        [name.strip() for name in layers.split(",") if name.strip()] if layers is not None else None
-    )
-    if names == []:
-        raise UsageError(f"layers is {layers!r}: give names separated by commas, or leave it out")
     progress = Progress()
     try:
         report = run(
             inputs,
             out,
-            Settings(layers=names, scales=numbers("scales", scales), **settings),
+            model,
+            weights=weights,
+            seed=seed,
+            layers=layer_names(layers),
+            clip=clip,
+            transform=transform,
+            flow_cache=flow_cache,
+            project=project,
+            machine=machine,
             root=root,
-            on_start=progress.start,
-            on_progress=progress,
-            on_publish=progress.publish,
+            hooks=progress.hooks,
         )
     except KeyboardInterrupt:
         progress.close()

@@ -9,8 +9,8 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from featx.cli.options import json_option
-from featx.cli.terminal import bar
 from featx.errors import UsageError
+from featx.system.terminal import bar
 
 if TYPE_CHECKING:
     from featx.weights.quantize import Storage

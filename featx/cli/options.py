@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Callable, Iterable
 from typing import Any
 
@@ -21,6 +22,48 @@ def options(*each: Callable[[Any], Any]) -> Callable[[Any], Any]:
     return apply
 
 
+def grouped(
+    name: str, make: Callable[[], Callable[..., Any]], *each: Callable[[Any], Any]
+) -> Callable[[Any], Any]:
+    """Return options that reach the command as one object.
+
+    Args:
+        name: The command's parameter.
+        make: Returns what makes the object of the options' values; called when the command runs, for it may be heavy
+            to import.
+        *each: The options.
+    """
+
+    def apply(function: Any) -> Any:
+        @functools.wraps(function)
+        def call(*args: Any, **values: Any) -> Any:
+            own = {option: values.pop(option) for option in names}
+            return function(*args, **{name: make()(**own)}, **values)
+
+        before = set(_parameters(function))
+        for option in reversed(each):
+            call = option(call)
+        names = [option for option in _parameters(call) if option not in before]
+        return call
+
+    return apply
+
+
+def _parameters(function: Any) -> list[str]:
+    """Return the names of the options that a function that is to be a command has so far."""
+    return [option.name for option in getattr(function, "__click_params__", ())]
+
+
+def layer_names(text: str | None) -> list[str] | None:
+    """Return layers separated by commas; None where there is no text, UsageError where it names none."""
+    if text is None:
+        return None
+    names = [name.strip() for name in text.split(",") if name.strip()]
+    if not names:
+        raise UsageError(f"layers is {text!r}: give names separated by commas, or leave it out")
+    return names
+
+
 def fields(texts: Iterable[str]) -> dict[str, str]:
     """Return what --set gives, FIELD=VALUE each, by field."""
     found = {}
@@ -30,18 +73,6 @@ def fields(texts: Iterable[str]) -> dict[str, str]:
             raise UsageError(f"--set {text}: give FIELD=VALUE, such as --set lr=0.05")
         found[name.strip()] = value.strip()
     return found
-
-
-def numbers(name: str, text: str | None) -> tuple[int, ...] | None:
-    """Return whole numbers separated by commas; None where there is no text."""
-    if text is None:
-        return None
-    try:
-        return tuple(int(part) for part in text.split(","))
-    except ValueError:
-        raise UsageError(
-            f"{name} is {text!r}: give whole numbers separated by commas, such as 1,2,4"
-        ) from None
 
 
 def refuse_given(context: click.Context, why: str, *names: str) -> None:
@@ -71,15 +102,35 @@ class _Rate(click.ParamType):  # type: ignore[type-arg]
 RATE = _Rate()
 
 
+class _Numbers(click.ParamType):  # type: ignore[type-arg]
+    """Whole numbers separated by commas."""
+
+    name = "numbers"
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> Any:
+        if not isinstance(value, str):
+            return value
+        try:
+            return tuple(int(part) for part in value.split(","))
+        except ValueError:
+            what = param.name if param is not None else "value"
+            raise UsageError(
+                f"{what} is {value!r}: give whole numbers separated by commas, such as 1,2,4"
+            ) from None
+
+
+NUMBERS = _Numbers()
+
+
 # Choices are spelled out here: importing the modules that own them would make --help slow. A test holds them together.
 json_option = click.option("--json", "as_json", is_flag=True, help="Print the result as JSON.")
-input_options = options(
+_INPUT = (
     click.option("--input", type=click.Choice(["rgb", "flow", "rgbf"]),
                  help="RGB frames, optical flow, or RGB where something moves; the checkpoint's."),
     click.option("--flow", type=click.Choice(["auto", "tvl1", "dis", "farneback"]),
                  help="Flow's method; the checkpoint's, or auto: TV-L1 where OpenCV has it, else DIS, 100 times as fast."),
 )  # fmt: skip
-machine_options = options(
+_MACHINE = (
     click.option("--precision", type=click.Choice(["auto", "bf16", "float32"]), default="auto", show_default=True,
                  help="auto is bf16 where the processor has it; float32 is exact."),
     click.option("--device", default="auto", show_default=True, help="auto, cpu, cuda or cuda:N."),
@@ -88,36 +139,159 @@ machine_options = options(
                  help="auto is pyav; decord hands files over that it does not decode exactly."),
     click.option("--workers", type=int, help="Decoding processes; one a core."),
 )  # fmt: skip
-dataset_options = options(
+
+
+def _machine() -> Callable[..., Any]:
+    from featx.extraction.settings import Machine
+
+    return Machine
+
+
+def _transform() -> Callable[..., Any]:
+    from featx.extraction.settings import TransformOptions
+
+    return TransformOptions
+
+
+def _clip() -> Callable[..., Any]:
+    from featx.extraction.settings import ClipOptions
+
+    return ClipOptions
+
+
+timeout_option = click.option(
+    "--timeout",
+    type=float,
+    default=120.0,
+    show_default=True,
+    help="Seconds until a silent decoder is given up.",
+)
+crops_option = click.option(
+    "--crops",
+    type=click.Choice(["center", "ten"]),
+    help="The centre, or the mean over ten crops; center.",
+)
+weights_options = options(
+    click.option("--model", required=True, help="A model, such as res3d, c3d or r3d_18."),
     click.option(
-        "--root",
-        metavar="DIR",
-        help="Where the dataset's official files lie; its folder in $FEATX_DATA.",
+        "--weights",
+        help="A registered checkpoint, a .safetensors or .pth file, or random; the model's own if it is here.",
     ),
+    click.option("--seed", type=int, default=0, show_default=True, help="Of --weights random."),
+)
+
+
+input_options = options(*_INPUT)
+
+
+def transform_options(*before: Callable[[Any], Any]) -> Callable[[Any], Any]:
+    """Return the options of the network's input, as `transform`; before: options that come before them."""
+    return grouped("transform", _transform, *before, *_INPUT)
+
+
+def clip_options(*each: Callable[[Any], Any], name: str = "clip") -> Callable[[Any], Any]:
+    """Return options of clips, as `clip` or another name."""
+    return grouped(name, _clip, *each)
+
+
+def machine_options(*after: Callable[[Any], Any]) -> Callable[[Any], Any]:
+    """Return the options of how the machine is used, as `machine`; after: options that come after them."""
+    return grouped("machine", _machine, *_MACHINE, *after)
+
+
+root_option = click.option(
+    "--root",
+    metavar="DIR",
+    help="Where the dataset's official files lie; its folder in $FEATX_DATA.",
+)
+split_option = click.option(
+    "--split", type=int, default=1, show_default=True, help="Of the dataset's official splits."
+)
+partial_option = click.option(
+    "--partial",
+    is_flag=True,
+    help="Go on with the videos that are there, and say how many are not.",
+)
+holdout_option = click.option(
+    "--holdout",
+    type=float,
+    default=0.2,
+    show_default=True,
+    help="Test side's share of own data that has none.",
+)
+
+
+def dataset_options(dataset: Callable[[Any], Any]) -> Callable[[Any], Any]:
+    """Return the options of which dataset is meant, as `dataset`; dataset: the option `--dataset`."""
+    each = (dataset, root_option, split_option, partial_option, holdout_option)
+    return grouped("dataset", _dataset, *each)
+
+
+def _dataset() -> Callable[..., Any]:
+    from featx.datasets import DatasetRef
+
+    def named(dataset: str | None, **which: Any) -> DatasetRef | None:
+        return DatasetRef(name=dataset, **which) if dataset is not None else None
+
+    return named
+
+
+_TRAINING_MACHINE = (
     click.option(
-        "--split", type=int, default=1, show_default=True, help="Of the dataset's official splits."
-    ),
-    click.option(
-        "--partial",
-        is_flag=True,
-        help="Go on with the videos that are there, and say how many are not.",
-    ),
-    click.option(
-        "--holdout",
-        type=float,
-        default=0.2,
+        "--precision",
+        type=click.Choice(["auto", "bf16", "float32"]),
+        default="auto",
         show_default=True,
-        help="Test side's share of own data that has none.",
+        help="auto is bf16 on a GPU, where that is safe, and float32 on a CPU.",
+    ),
+    click.option("--device", default="auto", show_default=True, help="auto, cpu, cuda or cuda:N."),
+    click.option(
+        "--compile",
+        is_flag=True,
+        help="Compile a network first: minutes once, then faster on a GPU.",
+    ),
+    click.option("--workers", type=int, help="Decoding processes; one a core."),
+    timeout_option,
+)
+crop_option = click.option(
+    "--crop",
+    type=int,
+    help="Side of a network's input in pixels, frames resized in proportion; the network's.",
+)
+# The options of a training run, as `run`.
+run_options = grouped(
+    "run",
+    lambda: _run,
+    click.option(
+        "--seed",
+        type=int,
+        default=0,
+        show_default=True,
+        help="Of untrained weights, clips, crops and dropout.",
+    ),
+    *_TRAINING_MACHINE,
+    click.option(
+        "--save-seconds",
+        type=float,
+        default=300.0,
+        show_default=True,
+        help="How often a run's state is written.",
     ),
 )
-training_options = options(
-    click.option("--crop", type=int, help="Side of a network's input in pixels, frames resized in proportion; the network's."),
-    click.option("--seed", type=int, default=0, show_default=True, help="Of untrained weights, clips, crops and dropout."),
-    click.option("--precision", type=click.Choice(["auto", "bf16", "float32"]), default="auto", show_default=True,
-                 help="auto is bf16 on a GPU, where that is safe, and float32 on a CPU."),
-    click.option("--device", default="auto", show_default=True, help="auto, cpu, cuda or cuda:N."),
-    click.option("--compile", is_flag=True, help="Compile a network first: minutes once, then faster on a GPU."),
-    click.option("--workers", type=int, help="Decoding processes; one a core."),
-    click.option("--timeout", type=float, default=120.0, show_default=True, help="Seconds until a silent decoder is given up."),
-    click.option("--save-seconds", type=float, default=300.0, show_default=True, help="How often a run's state is written."),
-)  # fmt: skip
+
+
+def _run(
+    *,
+    seed: int,
+    compile: bool,
+    save_seconds: float,
+    precision: str,
+    device: str,
+    workers: int | None,
+    timeout: float,
+) -> Any:
+    from featx.extraction.settings import Machine
+    from featx.training import RunOptions
+
+    machine = Machine(precision=precision, device=device, workers=workers, timeout=timeout)
+    return RunOptions(seed=seed, machine=machine, compile=compile, save_seconds=save_seconds)

@@ -5,23 +5,27 @@ from __future__ import annotations
 import json
 from collections.abc import Sequence
 from dataclasses import asdict
-from typing import Any
+from typing import TYPE_CHECKING, Any, Literal
 
 import click
 
-from featx.cli.options import RATE, input_options, json_option, machine_options, options
-from featx.cli.terminal import Progress, tell_weights
-from featx.errors import UsageError
-
-weights_options = options(
-    click.option("--model", required=True, help="A model, such as res3d, c3d or r3d_18."),
-    click.option(
-        "--weights",
-        help="A registered checkpoint, a .safetensors or .pth file, or random; the model's own if it is here.",
-    ),
-    click.option("--seed", type=int, default=0, show_default=True, help="Of --weights random."),
+from featx.cli.options import (
+    RATE,
+    clip_options,
+    crops_option,
+    json_option,
+    layer_names,
+    machine_options,
+    transform_options,
+    weights_options,
 )
-clip_options = options(
+from featx.errors import UsageError
+from featx.extraction.progress import Progress, tell_weights
+
+if TYPE_CHECKING:
+    from featx.extraction.settings import ClipOptions, Machine, TransformOptions
+
+_clip_options = clip_options(
     click.option("--frames", type=int, help="Frames in a clip; the checkpoint's."),
     click.option(
         "--step",
@@ -36,6 +40,7 @@ clip_options = options(
         type=RATE,
         help="Resample to this rate by presentation time first, or own; the checkpoint's, mostly own.",
     ),
+    name="clips",
 )
 
 
@@ -55,7 +60,14 @@ def show() -> None:
 @click.option("--scale", type=click.Choice(["filter", "joint"]), default="filter", show_default=True,
               help="The range of colours is each filter's own, or one for all.")  # fmt: skip
 @json_option
-def filters(out: str, as_json: bool, **chosen: Any) -> None:
+def filters(
+    out: str,
+    model: str,
+    weights: str | None,
+    seed: int,
+    scale: Literal["filter", "joint"],
+    as_json: bool,
+) -> None:
     """Draw the filters of the first convolution: a .png, .svg or .pdf, or a .gif in which they move.
 
     As figure 2 of Tran et al. 2017. A filter's frames stand side by side; gray is a weight of 0. A network in 2D that
@@ -68,7 +80,7 @@ def filters(out: str, as_json: bool, **chosen: Any) -> None:
     """
     from featx.show import filters as run
 
-    found = run(out=out, **chosen)
+    found = run(out=out, model=model, weights=weights, seed=seed, scale=scale)
     tell_weights(found.weights)
     if as_json:
         click.echo(json.dumps(asdict(found), indent=1))
@@ -103,12 +115,26 @@ def filters(out: str, as_json: bool, **chosen: Any) -> None:
     show_default=True,
     help="How many channels of a layer, without --channels.",
 )
-@clip_options
-@input_options
-@machine_options
+@_clip_options
+@transform_options()
+@machine_options()
 @json_option
-def features(video: str, out: str, layers: str, channels: str | None, clip: int | None, at: float | None, top: int,
-             as_json: bool, **settings: Any) -> None:  # fmt: skip
+def features(
+    video: str,
+    out: str,
+    model: str,
+    weights: str | None,
+    seed: int,
+    layers: str,
+    channels: str | None,
+    clip: int | None,
+    at: float | None,
+    top: int,
+    clips: ClipOptions,
+    transform: TransformOptions,
+    machine: Machine,
+    as_json: bool,
+) -> None:
     """Draw feature maps of a clip under its frames, each map under the frames that it covers.
 
     As figure 3 of Leong et al. 2020 and figure 8a of Yang et al. 2019. The most active channels are those of the largest
@@ -126,7 +152,15 @@ def features(video: str, out: str, layers: str, channels: str | None, clip: int 
     found = run(
         video,
         out,
-        Settings(layers=_names(layers), **settings),
+        Settings(
+            model=model,
+            weights=weights,
+            seed=seed,
+            layers=layer_names(layers),
+            clip=clips,
+            transform=transform,
+            machine=machine,
+        ),
         clip=clip,
         at=at,
         channels=numbers,
@@ -163,13 +197,27 @@ def features(video: str, out: str, layers: str, channels: str | None, clip: int 
     show_default=True,
     help="How many of them one video may have.",
 )
-@clip_options
-@input_options
-@machine_options
+@_clip_options
+@transform_options()
+@machine_options()
 @click.option("--root", help="Folder that video ids are relative to; the folder given.")
 @json_option
-def exciting(inputs: tuple[str, ...], out: str, layer: str, channel: int, top: int, per_video: int, root: str | None,
-             as_json: bool, **settings: Any) -> int:  # fmt: skip
+def exciting(
+    inputs: tuple[str, ...],
+    out: str,
+    model: str,
+    weights: str | None,
+    seed: int,
+    layer: str,
+    channel: int,
+    top: int,
+    per_video: int,
+    clips: ClipOptions,
+    transform: TransformOptions,
+    machine: Machine,
+    root: str | None,
+    as_json: bool,
+) -> int:
     """Draw the clips that excite a channel most, of all clips of many videos.
 
     As figure 8b of Yang et al. 2019. INPUTS as for extract. A clip's value is the channel's largest activation anywhere
@@ -187,8 +235,25 @@ def exciting(inputs: tuple[str, ...], out: str, layer: str, channel: int, top: i
 
     progress = Progress()
     try:
-        found = run(inputs, out, Settings(layers=_names(layer), **settings), channel, top=top, per_video=per_video, root=root,
-                    on_start=progress.start, on_progress=progress)  # fmt: skip
+        settings = Settings(
+            model=model,
+            weights=weights,
+            seed=seed,
+            layers=layer_names(layer),
+            clip=clips,
+            transform=transform,
+            machine=machine,
+        )
+        found = run(
+            inputs,
+            out,
+            settings,
+            channel,
+            top=top,
+            per_video=per_video,
+            root=root,
+            hooks=progress.hooks,
+        )
     finally:
         progress.close()
     if as_json:
@@ -211,18 +276,25 @@ def exciting(inputs: tuple[str, ...], out: str, layer: str, channel: int, top: i
 @weights_options
 @click.option("--top", type=int, default=5, show_default=True, help="How many classes are drawn.")
 @click.option("--label", help="The true class; a video's folder, where that is named as a class.")
-@clip_options
-@click.option(
-    "--crops",
-    type=click.Choice(["center", "ten"]),
-    help="The centre, or the mean over ten crops; center.",
-)
-@input_options
-@machine_options
+@_clip_options
+@transform_options(crops_option)
+@machine_options()
 @click.option("--root", help="Folder that video ids are relative to; the folder given.")
 @json_option
-def predictions(inputs: tuple[str, ...], out: str, top: int, label: str | None, root: str | None, as_json: bool,
-                **settings: Any) -> int:  # fmt: skip
+def predictions(
+    inputs: tuple[str, ...],
+    out: str,
+    model: str,
+    weights: str | None,
+    seed: int,
+    top: int,
+    label: str | None,
+    clips: ClipOptions,
+    transform: TransformOptions,
+    machine: Machine,
+    root: str | None,
+    as_json: bool,
+) -> int:
     """Draw frames of videos with the most probable classes as bars.
 
     As figure 3 of Leong et al. 2020 and figure 4 of Hara et al. 2017. INPUTS as for extract, up to 24 videos. Probabilities
@@ -240,8 +312,15 @@ def predictions(inputs: tuple[str, ...], out: str, top: int, label: str | None, 
 
     progress = Progress()
     try:
-        found = run(inputs, out, Settings(**settings), top=top, label=label, root=root,
-                    on_start=progress.start, on_progress=progress)  # fmt: skip
+        settings = Settings(
+            model=model,
+            weights=weights,
+            seed=seed,
+            clip=clips,
+            transform=transform,
+            machine=machine,
+        )
+        found = run(inputs, out, settings, top=top, label=label, root=root, hooks=progress.hooks)
     finally:
         progress.close()
     if as_json:
@@ -297,13 +376,6 @@ def cost(results: str, out: str, title: str | None, as_json: bool) -> None:
         f"{out}: {len(rows)} networks"
         + (f", {missing} of them without an accuracy yet" if missing else "")
     )
-
-
-def _names(layers: str) -> list[str]:
-    names = [name.strip() for name in layers.split(",") if name.strip()]
-    if not names:
-        raise UsageError(f"layers is {layers!r}: give names separated by commas")
-    return names
 
 
 def _numbers(channels: str | None) -> list[int] | None:

@@ -4,19 +4,31 @@ from __future__ import annotations
 
 import json
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import click
 
-from featx.cli.options import INTERRUPTED, dataset_options, fields, json_option, training_options
+from featx.cli.options import (
+    INTERRUPTED,
+    crop_option,
+    dataset_options,
+    fields,
+    json_option,
+    run_options,
+)
 from featx.errors import UsageError
+
+if TYPE_CHECKING:
+    from featx.datasets import DatasetRef
+    from featx.training import RunOptions
 
 
 @click.command()
 @click.argument("name", required=False)
 @click.argument("out", required=False)
-@click.option("--dataset", help="ucf101, hmdb51, kinetics, ...; a folder of classes; or a csv.")
-@dataset_options
+@dataset_options(
+    click.option("--dataset", help="ucf101, hmdb51, kinetics, ...; a folder of classes; or a csv.")
+)
 @click.option(
     "--rows", help="Comma-separated rows to do; all. Those done before stay in the table."
 )
@@ -39,10 +51,21 @@ from featx.errors import UsageError
     is_flag=True,
     help="Show the studies, or NAME's rows with the paper's figures, and exit.",
 )
-@training_options
+@crop_option
+@run_options
 @json_option
-def study(name: str | None, out: str | None, dataset: str | None, rows: str | None, overrides: tuple[str, ...],
-          weights: tuple[str, ...], lists: bool, as_json: bool, **settings: Any) -> int:  # fmt: skip
+def study(
+    name: str | None,
+    out: str | None,
+    dataset: DatasetRef | None,
+    rows: str | None,
+    overrides: tuple[str, ...],
+    weights: tuple[str, ...],
+    lists: bool,
+    crop: int | None,
+    run: RunOptions,
+    as_json: bool,
+) -> int:
     """Rerun the comparison NAME of a paper on a dataset, and set its accuracies beside the paper's.
 
     Every row is trained by the paper's recipe into OUT/ROW, and evaluated by the paper's protocol; OUT/results.csv, .txt
@@ -88,7 +111,8 @@ def study(name: str | None, out: str | None, dataset: str | None, rows: str | No
         rows=tuple(row.strip() for row in rows.split(",")) if rows is not None else None,
         overrides=fields(overrides),
         weights=dict(_weights(text) for text in weights),
-        **settings,
+        crop=crop,
+        run=run,
     )
     watcher = _watcher()
     try:
@@ -113,9 +137,10 @@ def _weights(text: str) -> tuple[str, str]:
 
 def _watcher() -> Any:
     """Return what prints a study's progress; made here, for its base is heavy to import."""
-    from featx.cli.terminal import Progress, TrainingProgress
+    from featx.extraction.progress import Progress
     from featx.study import Entry, Row, Watcher
     from featx.training.loop import Trainer
+    from featx.training.progress import TrainingProgress
 
     class Printer(Watcher):
         def __init__(self) -> None:

@@ -8,8 +8,8 @@ from typing import Any
 import click
 
 from featx.cli.options import json_option
-from featx.cli.terminal import bar
 from featx.errors import UsageError
+from featx.system.terminal import bar
 
 
 @click.command()

@@ -3,23 +3,28 @@
 from __future__ import annotations
 
 import json
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Literal
 
 import click
 
 from featx.cli.options import (
     INTERRUPTED,
+    clip_options,
+    crop_option,
     dataset_options,
     fields,
     input_options,
     json_option,
     refuse_given,
-    training_options,
+    run_options,
 )
 
 if TYPE_CHECKING:
-    from featx.training import Plan, TrainReport
+    from featx.datasets import DatasetRef
+    from featx.extraction.settings import ClipOptions
+    from featx.training import Plan, RunOptions, TrainReport
     from featx.training.loop import Trainer
+    from featx.transforms import FlowMethod, Input
 
 # Options that generated clips have no use for, by the parameters that click gives.
 _FOR_VIDEOS = (
@@ -39,12 +44,13 @@ _FOR_VIDEOS = (
 @click.command()
 @click.argument("out")
 @click.option("--model", required=True, help="A model, such as res3d, c3d or hara_resnet18.")
-@click.option(
-    "--dataset",
-    required=True,
-    help="ucf101, hmdb51, kinetics, sports1m, activitynet, weizmann; a folder of classes; a csv; or generated.",
+@dataset_options(
+    click.option(
+        "--dataset",
+        required=True,
+        help="ucf101, hmdb51, kinetics, sports1m, activitynet, weizmann; a folder of classes; a csv; or generated.",
+    )
 )
-@dataset_options
 @click.option(
     "--recipe",
     help="A paper's settings (--list-recipes shows them); that of the model's family, or of generated clips.",
@@ -70,9 +76,13 @@ _FOR_VIDEOS = (
 @click.option(
     "--init-2d", help="Start a semi-CNN's spatial layers from a file of ImageNet weights."
 )
-@click.option("--frames", type=int, help="Frames in a clip; the network's.")
-@click.option(
-    "--step", type=int, help="Source frames from one frame of a clip to the next; the network's."
+@clip_options(
+    click.option("--frames", type=int, help="Frames in a clip; the network's."),
+    click.option(
+        "--step",
+        type=int,
+        help="Source frames from one frame of a clip to the next; the network's.",
+    ),
 )
 @input_options
 @click.option(
@@ -92,11 +102,30 @@ _FOR_VIDEOS = (
 @click.option(
     "--protocol", default="clip", show_default=True, help="Of validation, as in featx eval."
 )
-@training_options
+@crop_option
+@run_options
 @json_option
 @click.pass_context
 def train(
-    context: click.Context, /, out: str, overrides: tuple[str, ...], as_json: bool, **settings: Any
+    context: click.Context,
+    /,
+    out: str,
+    model: str,
+    dataset: DatasetRef,
+    recipe: str | None,
+    overrides: tuple[str, ...],
+    weights: str | None,
+    init_2d: str | None,
+    clip: ClipOptions,
+    input: Input | None,
+    flow: FlowMethod | Literal["auto"] | None,
+    flow_cache: str | None,
+    validate: str | None,
+    validate_every: int,
+    protocol: str,
+    crop: int | None,
+    run: RunOptions,
+    as_json: bool,
 ) -> int:
     """Train a network on a dataset, or fine-tune a checkpoint, and leave checkpoints in the folder OUT.
 
@@ -119,22 +148,35 @@ def train(
     """
     from featx.datasets import GENERATED_CLIPS
 
-    if settings["dataset"] in GENERATED_CLIPS:
+    if dataset.name in GENERATED_CLIPS:
         refuse_given(context, "for videos, and generated clips are none", *_FOR_VIDEOS)
-    from featx.cli.terminal import TrainingProgress
-    from featx.training import TrainSettings
-    from featx.training import train as run
+    from featx.extraction.settings import TransformOptions
+    from featx.training import TrainHooks, TrainSettings, run_training
+    from featx.training.progress import TrainingProgress
 
-    given = fields(overrides)
+    settings = TrainSettings(
+        model=model,
+        dataset=dataset,
+        recipe=recipe,
+        overrides=fields(overrides),
+        weights=weights,
+        init_2d=init_2d,
+        clip=clip,
+        transform=TransformOptions(crop=crop, input=input, flow=flow),
+        flow_cache=flow_cache,
+        validate=validate,
+        validate_every=validate_every,
+        protocol=protocol,
+        run=run,
+    )
     progress = TrainingProgress()
+    hooks = TrainHooks(
+        on_start=lambda plan, trainer: _print_plan(plan, trainer, progress),
+        on_progress=progress,
+        on_validation=progress.validated,
+    )
     try:
-        report = run(
-            TrainSettings(overrides=given, **settings),
-            out,
-            on_start=lambda plan, trainer: _print_plan(plan, trainer, progress),
-            on_progress=progress,
-            on_validation=progress.validated,
-        )
+        report = run_training(settings, out, hooks=hooks)
     except KeyboardInterrupt:
         progress.close()
         click.echo(

@@ -18,6 +18,7 @@ __all__ = [
     "GENERATED_CLIPS",
     "About",
     "Dataset",
+    "DatasetRef",
     "Item",
     "about",
     "all_items",
@@ -97,6 +98,36 @@ def load_dataset(
         source=protocol.source,
         notes=(*side.notes, *_generated(base)),
     )
+
+
+@dataclass(frozen=True, kw_only=True)
+class DatasetRef:
+    """Which dataset is meant, before anything of it is read.
+
+    Attributes:
+        name: One of `dataset_names()`, or a folder or csv of the user's own.
+        root: Where the official files lie; by default the dataset's folder in `data_folder()`.
+        split: Which of its splits.
+        partial: Go on with the videos that are there.
+        holdout: The test side's share of own data that has none.
+    """
+
+    name: str | os.PathLike[str]
+    root: str | os.PathLike[str] | None = None
+    split: int = 1
+    partial: bool = False
+    holdout: float = 0.2
+
+    def load(self, subset: str) -> Dataset:
+        """Return one side of the split, as `load_dataset` does."""
+        return load_dataset(
+            self.name,
+            root=self.root,
+            split=self.split,
+            subset=subset,
+            partial=self.partial,
+            holdout=self.holdout,
+        )
 
 
 def load_whole(

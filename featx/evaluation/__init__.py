@@ -5,7 +5,7 @@ from featx.evaluation._picture import plot_confusion
 from featx.evaluation._protocols import PROTOCOLS, Protocol, protocol_named
 from featx.evaluation._report import as_text, to_json, write_csv
 from featx.evaluation._result import Evaluation
-from featx.evaluation._run import evaluate
+from featx.evaluation._run import evaluate, recognise
 
 __all__ = [
     "HELD_OUT",
@@ -17,6 +17,7 @@ __all__ = [
     "evaluate_generated",
     "plot_confusion",
     "protocol_named",
+    "recognise",
     "to_json",
     "write_csv",
 ]

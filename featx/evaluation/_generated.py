@@ -12,8 +12,10 @@ from featx.datasets import GENERATED_CLIPS
 from featx.errors import FeatxError, UsageError
 from featx.evaluation._protocols import Whole
 from featx.evaluation._result import Evaluation
-from featx.evaluation._run import PROB, check_classifier, places_of
-from featx.extraction.settings import Settings, prepare
+from featx.evaluation._run import check_classifier, places_of
+from featx.extraction.backends import PROB
+from featx.extraction.prepare import prepare
+from featx.extraction.settings import Settings
 
 if TYPE_CHECKING:
     from featx.weights.checkpoint import LoadedModel
@@ -45,19 +47,20 @@ def evaluate_generated(
     from featx.weights.checkpoint import load_model
 
     if loaded is None:
-        loaded = load_model(settings.model, settings.weights, seed=settings.seed)
+        loaded = load_model(settings.architecture, settings.weights, seed=settings.seed)
     check_classifier(loaded)
     classes, places = places_of(loaded, motion.STREAMS[dataset], f"the {dataset} clips")
     own = _told(loaded)
     seed = own.get("seed", 0) if seed is None else seed
     if seed < 0:
         raise UsageError(f"seed is {seed}: give a whole number from 0")
-    on_gpu = resolve_device(settings.device).type == "cuda"
-    precision = "float32" if settings.precision == "auto" and not on_gpu else settings.precision
+    on_gpu = resolve_device(settings.machine.device).type == "cuda"
+    exact = settings.machine.precision == "auto" and not on_gpu
+    precision = "float32" if exact else settings.machine.precision
     # The clips are the network's input as they are: nothing is resized or cut.
     loaded = replace(loaded, transform=replace(loaded.transform, crops="center", flip=False))
-    ready = prepare(replace(settings, layers=[PROB], precision=precision), loaded=loaded)
-    transform, device = ready.decode.transform, ready.extractor.device
+    ready = prepare(replace(settings, layers=[PROB]).changed(precision=precision), loaded=loaded)
+    transform, device = ready.decode.transform, ready.backend.device
     if transform.input != "rgb":
         raise UsageError(
             f"the input is {transform.input}, and generated clips are RGB frames: give a checkpoint for RGB"
@@ -70,7 +73,7 @@ def evaluate_generated(
             seed=seed, frames=ready.decode.clip.frames, size=transform.crop, device=device, held_out=True,
             stream=dataset,
         )  # fmt: skip
-        probabilities.append(ready.extractor(transform.normalise(made.frames))[PROB])
+        probabilities.append(ready.backend(transform.normalise(made.frames))[PROB])
         labels.append(made.labels)
         on_progress(min(first + ready.batch_size, HELD_OUT), HELD_OUT)
     rows = np.concatenate([each.cpu().numpy() for each in probabilities])[:HELD_OUT]

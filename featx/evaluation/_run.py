@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+import os
+from collections.abc import Sequence
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
@@ -10,26 +11,35 @@ import numpy as np
 import numpy.typing as npt
 
 from featx.clips import ClipSpec
-from featx.datasets import Dataset
+from featx.datasets import GENERATED_CLIPS, Dataset, DatasetRef
 from featx.errors import FeatxError, UsageError, nearest
 from featx.evaluation._protocols import protocol_named
 from featx.evaluation._result import Evaluation
-from featx.extraction.engine import Engine, Rows, Stats
+from featx.extraction.backends import PROB
+from featx.extraction.engine import Rows, Sink
 from featx.extraction.extract import Report
-from featx.extraction.settings import Settings, prepare
+from featx.extraction.prepare import prepare
+from featx.extraction.progress import shown
+from featx.extraction.settings import (
+    ClipOptions,
+    Hooks,
+    Machine,
+    Settings,
+    TransformOptions,
+    compose,
+    takes_options,
+)
 from featx.video.cutting import Summary
-from featx.video.pool import WorkerLost
-from featx.video.worker import Job
 
 if TYPE_CHECKING:
+    from typing_extensions import Unpack
+
+    from featx.extraction.settings import Options
+    from featx.transforms import Transform
     from featx.weights.checkpoint import LoadedModel
 
-PROB = "prob"
-# What a protocol decides; `extract` leaves it to its user.
-_PROTOCOLS_OWN = ("layers", "stride", "tail", "clips", "crops", "flip")
 
-
-class _Videos:
+class _Videos(Sink):
     """Takes the clips' probabilities and averages each video's once it is complete."""
 
     def __init__(self, ids: Sequence[str], accepted: Sequence[tuple[int, ...]]) -> None:
@@ -67,39 +77,100 @@ class _Videos:
         self.reasons[key] = reason
 
 
+@takes_options
 def evaluate(
+    checkpoint: str | os.PathLike[str],
+    dataset: str | os.PathLike[str] | DatasetRef | Dataset,
+    *,
+    protocol: str = "tran2017",
+    subset: str = "test",
+    root: str | os.PathLike[str] | None = None,
+    split: int = 1,
+    partial: bool = False,
+    holdout: float = 0.2,
+    model: str | None = None,
+    seed: int | None = None,
+    clip: ClipOptions | ClipSpec | None = None,
+    transform: TransformOptions | Transform | None = None,
+    machine: Machine | None = None,
+    flow_cache: str | os.PathLike[str] | None = None,
+    hooks: Hooks | None = None,
+    progress: bool | None = None,
+    **options: Unpack[Options],
+) -> Evaluation:
+    """Recognise a dataset's videos, or the labelled parts of them, and compare with the labels.
+
+    The dataset's classes are found by name among the checkpoint's labels, all of which can be predicted. Videos that
+    cannot be read are listed with their reasons and count as wrong.
+
+    Args:
+        checkpoint: A file, a registered checkpoint, or "random".
+        dataset: A name such as "ucf101", a folder of class folders, a csv; "generated" for held-out generated clips;
+            a `DatasetRef`; or a `Dataset` that is loaded already.
+        protocol: Clips and crops to average: "clip", "tran2017", "hara" or "asymmetric".
+        subset, root, split, partial, holdout: As `load_dataset` takes them, for a dataset by name.
+        model: The checkpoint's model, where its file does not say.
+        seed: Seed for random weights, 0 by default; of generated clips, by default that of the checkpoint's run.
+        clip, transform, machine, flow_cache: As in `featx.extract`. What the protocol says is the protocol's.
+        hooks: Functions called while videos pass.
+        progress: True shows a progress bar, False shows none. None shows one if a person watches.
+        **options: Fields of `ClipOptions`, `TransformOptions` and `Machine`, such as `device="cpu"`.
+
+    Returns:
+        Accuracies with their intervals, and every video's probabilities.
+
+    Raises:
+        UsageError: For a class that the checkpoint does not know, where it has no labels and another number of
+            classes, or no classifier, and for wrong arguments.
+        FeatxError: If not one video can be read.
+    """
+    from featx.evaluation._generated import evaluate_generated
+    from featx.weights.checkpoint import architecture_of
+
+    weights = os.fspath(checkpoint)
+    asked = compose(
+        model or architecture_of(weights),
+        weights=weights,
+        seed=seed or 0,
+        clip=clip,
+        transform=transform,
+        machine=machine,
+        flow_cache=flow_cache,
+        **options,
+    )
+    if dataset in GENERATED_CLIPS:
+        return evaluate_generated(asked, str(dataset), seed=seed)
+    if not isinstance(dataset, Dataset):
+        if not isinstance(dataset, DatasetRef):
+            dataset = DatasetRef(
+                name=dataset, root=root, split=split, partial=partial, holdout=holdout
+            )
+        dataset = dataset.load(subset)
+    with shown(progress, hooks) as hooks:
+        return recognise(asked, dataset, protocol=protocol, hooks=hooks)
+
+
+def recognise(
     settings: Settings,
     dataset: Dataset,
     *,
     protocol: str = "tran2017",
     loaded: LoadedModel | None = None,
-    on_start: Callable[[Report], None] | None = None,
-    on_progress: Callable[[Stats], None] | None = None,
+    hooks: Hooks | None = None,
 ) -> Evaluation:
-    """Recognise a dataset's videos, or the labelled parts of them, and compare with the labels.
+    """Do what `evaluate` does, with settings that are composed and a dataset that is loaded.
 
-    settings: the network and how the machine is used; which clips and crops are taken is the protocol's to say.
-    protocol: a name of PROTOCOLS. loaded: a model in memory, of the architecture `settings.model`, instead of the one
-    that `settings` names. on_start, on_progress: as for `extract`.
-
-    The dataset's classes are found by name among the checkpoint's labels, all of which can be predicted. Videos that cannot be
-    read are listed with their reasons and count as wrong.
-
-    Raises UsageError for a class that the checkpoint does not know, where it has no labels and another number of classes,
-    or no classifier, and for wrong settings; FeatxError if not one video can be read.
+    loaded: a network in memory, of the architecture `settings.model`, instead of the one that `settings` names.
     """
     from featx.weights.checkpoint import load_model
 
+    hooks = hooks or Hooks()
     chosen = protocol_named(protocol)
-    for name in _PROTOCOLS_OWN:
-        if getattr(settings, name) is not None:
-            raise UsageError(
-                f"{name} is {getattr(settings, name)!r}: leave it out, protocol {protocol} says what it is"
-            )
+    _leave_to_protocol(settings, protocol)
     if not dataset.items:
         raise UsageError(f"{dataset.title} has no videos: choose another split or subset")
     if loaded is None:
-        loaded = load_model(settings.model, settings.weights, seed=settings.seed)
+        loaded = load_model(settings.architecture, settings.weights, seed=settings.seed)
     check_classifier(loaded)
     classes, places = places_of(loaded, dataset.classes, dataset.title)
     own = loaded.clip
@@ -107,30 +178,17 @@ def evaluate(
         loaded, clip=chosen.clip(loaded.clip), transform=chosen.transform(loaded.transform)
     )
     ready = prepare(replace(settings, layers=[PROB]), loaded=loaded)
-    if on_start is not None:
-        on_start(Report("", len(dataset.items), settings=ready.recorded))
+    if hooks.on_start is not None:
+        hooks.on_start(Report("", len(dataset.items), settings=ready.recorded))
     items = dataset.items
     ids = [item.id for item in items]
     labels = [places[item.label] for item in items]
     also = tuple(tuple(places[other] for other in item.also) for item in items)
     jobs = [
-        Job(key, item.path, ready.decode.decoder, start=item.start, end=item.end)
-        for key, item in enumerate(items)
+        ready.job(key, item.path, start=item.start, end=item.end) for key, item in enumerate(items)
     ]
     videos = _Videos(ids, [(label, *others) for label, others in zip(labels, also, strict=True)])
-    with ready.pool() as pool:
-        engine = Engine(
-            ready.extractor,
-            ready.decode,
-            pool,
-            videos,
-            batch_size=ready.batch_size,
-            on_progress=on_progress,
-        )
-        try:
-            stats = engine.run(jobs)
-        except WorkerLost as error:
-            raise FeatxError(str(error)) from error
+    stats = ready.run(jobs, videos, on_progress=hooks.on_progress)
     if not videos.means:
         raise FeatxError(
             f"not one of the {len(items)} videos could be read; {items[0].path}: {videos.reasons[0]}"
@@ -158,6 +216,20 @@ def evaluate(
         settings=ready.recorded,
         notes=(*dataset.notes, *_notes(classes, dataset, loaded, own), *stats.notes),
     )
+
+
+def _leave_to_protocol(settings: Settings, protocol: str) -> None:
+    """Raise UsageError for what a protocol decides; `extract` leaves it to its user."""
+    given: dict[str, object] = {"layers": settings.layers}
+    if isinstance(settings.clip, ClipOptions):
+        given |= {name: getattr(settings.clip, name) for name in ("stride", "tail", "clips")}
+    if isinstance(settings.transform, TransformOptions):
+        given |= {name: getattr(settings.transform, name) for name in ("crops", "flip")}
+    for name, value in given.items():
+        if value is not None:
+            raise UsageError(
+                f"{name} is {value!r}: leave it out, protocol {protocol} says what it is"
+            )
 
 
 def check_classifier(loaded: LoadedModel) -> None:

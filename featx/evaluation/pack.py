@@ -13,18 +13,19 @@ import numpy as np
 import numpy.typing as npt
 
 from featx.errors import FeatxError, UsageError
-from featx.extraction.engine import Engine, Extractor, Rows, Stats
-from featx.extraction.settings import Settings, prepare
+from featx.extraction.engine import Rows, Sink, Stats
+from featx.extraction.prepare import prepare
+from featx.extraction.settings import Machine, Settings
 from featx.system.files import check_target, disk_full, keep_inputs
-from featx.video.cutting import Summary
-from featx.video.pool import WorkerLost
 from featx.video.source import Source, find_videos
-from featx.video.worker import Job
 from featx.weights.checkpoint import LoadedModel, read_own, save_checkpoint
 from featx.weights.quantize import STORAGES, Storage, packed, unpacked
 
 if TYPE_CHECKING:
     import torch
+
+    from featx.extraction.backends import Backend
+    from featx.extraction.projection import Projection
 
 LEAST = 0.999
 _OTHER = " packed"
@@ -161,27 +162,22 @@ def _compared(
 ) -> dict[str, list[float]]:
     """Return, for each of the model's own layers, the cosine of every clip of the videos."""
     layers = _own_layers(original, architecture)
-    machine = Settings(model=architecture, layers=layers, precision="float32", device="cpu")
-    one, other = prepare(machine, loaded=original), prepare(machine, loaded=smaller)
+    exact = Machine(precision="float32", device="cpu")
+    settings = Settings(model=architecture, layers=layers, machine=exact)
+    one, other = prepare(settings, loaded=original), prepare(settings, loaded=smaller)
     sink = _Cosines(sources)
-    jobs = [Job(key, source.path, one.decode.decoder) for key, source in enumerate(sources)]
+    jobs = [one.job(key, source.path) for key, source in enumerate(sources)]
 
     def watch(stats: Stats) -> None:
         on_progress(stats.videos, len(sources))
 
-    with one.pool() as pool:
-        pair = _Pair(one.extractor, other.extractor)
-        try:
-            Engine(pair, one.decode, pool, sink, batch_size=one.batch_size, on_progress=watch).run(
-                jobs
-            )
-        except WorkerLost as error:
-            raise FeatxError(f"{error}; nothing was written: run again") from error
+    pair = replace(one, backend=_Pair(one.backend, other.backend))
+    pair.run(jobs, sink, on_progress=watch)
     return sink.by_layer()
 
 
 def _own_layers(loaded: LoadedModel, architecture: str) -> list[str]:
-    from featx.extraction.backends.eager import PROB
+    from featx.extraction.backends import PROB
     from featx.models import model_entry
 
     needing = () if loaded.model.has_classifier else (PROB, loaded.model.classifier)
@@ -191,9 +187,17 @@ def _own_layers(loaded: LoadedModel, architecture: str) -> list[str]:
 class _Pair:
     """Two networks with the same layers, asked one after the other; the second's rows have names of their own."""
 
-    def __init__(self, one: Extractor, other: Extractor) -> None:
+    def __init__(self, one: Backend, other: Backend) -> None:
         self._one, self._other = one, other
-        self.device = one.device
+        self.device, self.precision = one.device, one.precision
+        self.layers = (*one.layers, *(layer + _OTHER for layer in other.layers))
+
+    @property
+    def shapes(self) -> dict[str, tuple[int, ...]]:
+        return self._one.shapes | {n + _OTHER: shape for n, shape in self._other.shapes.items()}
+
+    def project(self, projection: Projection) -> None:
+        raise ValueError("a pair of networks is compared as it is")
 
     def __call__(self, x: torch.Tensor) -> dict[str, torch.Tensor]:
         return self._one(x) | {layer + _OTHER: rows for layer, rows in self._other(x).items()}
@@ -202,7 +206,7 @@ class _Pair:
         return rows
 
 
-class _Cosines:
+class _Cosines(Sink):
     """Takes a pair's rows and keeps their cosines, by video and layer; FeatxError for a video that cannot be read."""
 
     def __init__(self, sources: Sequence[Source]) -> None:
@@ -226,9 +230,6 @@ class _Cosines:
 
     def restarted(self, key: int) -> None:
         self._found.pop(key, None)
-
-    def done(self, key: int, summary: Summary, batch_size: int) -> None:
-        """Nothing more to do: its rows have been compared."""
 
     def failed(self, key: int, reason: str) -> None:
         raise FeatxError(f"{self._sources[key].text} cannot be compared on: {reason}; leave it out")

@@ -9,7 +9,8 @@ from typing import TYPE_CHECKING, Any
 import torch
 
 from featx.errors import UsageError
-from featx.extraction.backends.eager import PROB, FeatureExtractor
+from featx.extraction.backends import PROB
+from featx.extraction.backends.eager import EagerBackend
 
 if TYPE_CHECKING:
     from featx.extraction.projection import Projection
@@ -40,17 +41,17 @@ class Cascade:
         return cls(weights=weights.get("file", weights["name"]), **named)
 
 
-class CascadeExtractor:
-    """Both networks, called as a `FeatureExtractor` of two layers: `prob` of the first, and the second's by its name.
+class CascadeBackend:
+    """Both networks, called as a `EagerBackend` of two layers: `prob` of the first, and the second's by its name.
 
-    place: of the gate among the first one's classes. A row depends on its clip alone, as a `FeatureExtractor`'s: the
+    place: of the gate among the first one's classes. A row depends on its clip alone, as a `EagerBackend`'s: the
     second network is run on an eighth of the batch at a time, filled up with zeros, so that its batches have one size too.
     """
 
     def __init__(
         self,
-        first: FeatureExtractor,
-        second: FeatureExtractor,
+        first: EagerBackend,
+        second: EagerBackend,
         *,
         name: str,
         place: int,
@@ -61,7 +62,7 @@ class CascadeExtractor:
         # As float32, in which the probabilities are: 0.7 is not the same number there.
         self._threshold = torch.tensor(threshold, dtype=torch.float32).item()
         self.device, self.precision = first.device, first.precision
-        self.layers = (PROB, name)
+        self.layers: tuple[str, ...] = (PROB, name)
 
     @property
     def shapes(self) -> dict[str, tuple[int, ...]]:

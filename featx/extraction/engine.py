@@ -1,4 +1,4 @@
-"""The pipeline: decoding processes, batches across videos, the model, and a sink for its rows.
+"""The pipeline: decoding processes, batches across videos, the network, and a sink for its rows.
 
 Three kinds of thread work at once. The caller's own thread reads the decoding processes' events
 and copies clips into batches; compute threads run the model, on CPU one a core with one
@@ -13,7 +13,6 @@ not depend on its neighbours, nor on how many workers there are.
 from __future__ import annotations
 
 import contextlib
-import os
 import queue
 import threading
 from collections.abc import Callable, Iterable, Iterator
@@ -26,30 +25,21 @@ import numpy.typing as npt
 
 from featx.errors import FeatxError
 from featx.system.interrupts import held, raise_held
+from featx.system.processors import cpu_count
 from featx.video.cutting import Summary
-from featx.video.pool import ClipArrived, Pool, PoolEvent
+from featx.video.pool import ClipArrived, PoolEvent
 from featx.video.worker import DecodeSettings, Done, Failed, Job, Noted, Progress, Restarted
 
 if TYPE_CHECKING:
     import torch
 
+    from featx.extraction.backends import Backend
+
 Rows = dict[str, npt.NDArray[np.float32]]
 
 
-class Extractor(Protocol):
-    """What gives clips' rows: a backbone, or two in a row (`featx.extraction.backends.eager`, `featx.extraction.cascade`)."""
-
-    device: torch.device
-
-    def __call__(self, x: torch.Tensor) -> dict[str, torch.Tensor]:
-        """x: normalised clips (N, 3, T, H, W) -> layer: (N, D) float32 on the device."""
-
-    def finish(self, rows: dict[str, torch.Tensor]) -> dict[str, torch.Tensor]:
-        """Return clips' rows, means over their views, as they are stored."""
-
-
-class Sink(Protocol):
-    """Where results go; called from one thread, a video's rows always before its `done`."""
+class Sink:
+    """Where rows go; this one does nothing with them. Called from one thread, a video's rows always before its `done`."""
 
     def rows(self, key: int, clips: list[int], rows: Rows) -> None:
         """Take rows of one video: clip numbers and, per layer, (len(clips), D) float32."""
@@ -62,6 +52,23 @@ class Sink(Protocol):
 
     def failed(self, key: int, reason: str) -> None:
         """Take note that the video cannot be read."""
+
+
+class ClipSource(Protocol):
+    """Where clips come from: the decoding processes (`featx.video.pool.Pool`), or frames in memory."""
+
+    @property
+    def idle(self) -> bool:
+        """Whether every job has ended."""
+
+    def submit(self, jobs: Iterable[Job]) -> None:
+        """Queue videos."""
+
+    def events(self, timeout: float) -> Iterator[PoolEvent]:
+        """Yield what has happened, waiting up to `timeout` seconds; a clip's frames are valid until the next event."""
+
+    def excuse(self) -> None:
+        """Count no silence so far as hanging: the caller was busy and read no events."""
 
 
 @dataclass
@@ -93,13 +100,6 @@ class Stats:
         return max(waits, key=lambda stage: waits[stage])
 
 
-def cpu_count() -> int:
-    """Return how many processors this process may run on."""
-    if hasattr(os, "sched_getaffinity"):
-        return len(os.sched_getaffinity(0))
-    return os.cpu_count() or 1
-
-
 def compute_threads(device_type: str) -> int:
     """Return how many batches are computed side by side: one a core on CPU; on a GPU two, one being copied."""
     return 2 if device_type == "cuda" else cpu_count()
@@ -123,19 +123,21 @@ class Engine:
 
     def __init__(
         self,
-        extractor: Extractor,
+        backend: Backend,
         settings: DecodeSettings,
-        pool: Pool,
+        source: ClipSource,
         sink: Sink,
         *,
         batch_size: int,
+        watch: Callable[[PoolEvent], None] | None = None,
         on_progress: Callable[[Stats], None] | None = None,
     ) -> None:
-        self._extractor = extractor
+        self._backend = backend
         self._settings = settings
-        self._pool = pool
+        self._source = source
+        self._watch = watch
         self._sink = sink
-        self._device = extractor.device
+        self._device = backend.device
         self._on_progress = on_progress
         self.batch_size = batch_size
         self.stats = Stats()
@@ -202,10 +204,12 @@ class Engine:
     # The caller's thread: events to batches.
 
     def _feed(self, jobs: Iterable[Job]) -> None:
-        self._pool.submit(jobs)
+        self._source.submit(jobs)
         batch: _Batch | None = None
-        while not self._pool.idle:
-            for event in self._pool.events(0.1):
+        while not self._source.idle:
+            for event in self._source.events(0.1):
+                if self._watch is not None:
+                    self._watch(event)
                 if isinstance(event, ClipArrived):
                     batch = self._add(batch, event)
                 else:
@@ -238,7 +242,7 @@ class Engine:
         waited = monotonic() - began
         self.stats.decode_waited += waited
         if waited > 1:
-            self._pool.excuse()
+            self._source.excuse()
         return batch
 
     def _note(self, event: PoolEvent) -> None:
@@ -342,13 +346,13 @@ class Engine:
             (crop, mirrored) for crop in range(transform.n_crops) for mirrored in transform.mirrors
         ]
         for crop, mirrored in views:
-            out = self._extractor(transform.normalise(on_device[:, crop], mirrored=mirrored))
+            out = self._backend(transform.normalise(on_device[:, crop], mirrored=mirrored))
             total = {name: total[name] + value if total else value for name, value in out.items()}
         means = {
             name: value / len(views) if len(views) > 1 else value for name, value in total.items()
         }
         # .cpu() waits for the computation, and so for the copy of `clips`: the batch may be filled anew.
-        return {name: value.cpu().numpy() for name, value in self._extractor.finish(means).items()}
+        return {name: value.cpu().numpy() for name, value in self._backend.finish(means).items()}
 
     # The delivery thread: rows to the sink, in an order that the sink can rely on.
 

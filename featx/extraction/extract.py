@@ -5,26 +5,38 @@ from __future__ import annotations
 import contextlib
 import json
 import os
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from time import monotonic
 from typing import TYPE_CHECKING, Any
 
-from featx.errors import FeatxError, UsageError
-from featx.extraction.engine import Engine, Rows, Stats
+from featx.errors import UsageError
+from featx.extraction.engine import Rows, Sink
+from featx.extraction.prepare import Prepared, prepare
+from featx.extraction.progress import shown
+from featx.extraction.settings import Hooks, Settings, compose, takes_options, whole
 from featx.store.file import FeatureStore, Video, differences, publish
 from featx.store.journal import Journal, Origin
 from featx.system.files import check_target
 from featx.video.cutting import Summary
-from featx.video.pool import WorkerLost
 from featx.video.source import Found, Source, Stamp, check_ids, find_videos
 from featx.video.worker import Job
 
 if TYPE_CHECKING:
-    pass
+    from torch import nn
+    from typing_extensions import Unpack
 
-from featx.extraction.settings import Prepared, Settings, prepare
+    from featx.clips import ClipSpec
+    from featx.extraction.cascade import Cascade
+    from featx.extraction.settings import (
+        ClipOptions,
+        Layout,
+        Machine,
+        Options,
+        TransformOptions,
+    )
+    from featx.transforms import Transform
 
 
 class OtherSettings(UsageError):
@@ -35,9 +47,20 @@ class OtherSettings(UsageError):
         self.changed = changed
 
 
-@dataclass
+@dataclass(repr=False)
 class Report:
-    """How an extraction went. new, done, total: videos; failures: (path, reason); ignored: suffix -> files; notes: sentences."""
+    """How an extraction went.
+
+    Attributes:
+        out: The feature file.
+        total, new, done: Videos: in all, extracted now, and there at the end.
+        clips: Clips computed now, in `seconds`.
+        binding: Which stage the others waited for: "decoding", "backbone" or "writing".
+        failures: (path, reason) of every video that could not be read.
+        ignored: Files in the folders that are no videos, by suffix.
+        settings: What the feature file records.
+        notes: What the user should know that is not a failure, a sentence each.
+    """
 
     out: str
     total: int
@@ -51,8 +74,20 @@ class Report:
     settings: dict[str, Any] = field(default_factory=dict)
     notes: list[str] = field(default_factory=list)
 
+    def __repr__(self) -> str:
+        from featx.weights.checkpoint import in_words
 
-class _JournalSink:
+        failed = f", {len(self.failures)} failed" if self.failures else ""
+        counts = f"{self.new} of {self.total} videos extracted now{failed}, {self.clips} clips"
+        lines = [f"Report({self.out!r}: {counts}, {self.seconds:.1f} s)"]
+        if self.settings:
+            lines.append(f"  weights: {in_words(self.settings['weights'])}")
+        lines += [f"  failed: {path}: {reason}" for path, reason in self.failures[:3]]
+        lines += [f"  note: {note}" for note in self.notes]
+        return "\n".join(lines)
+
+
+class _JournalSink(Sink):
     def __init__(
         self, journal: Journal, prepared: Prepared, todo: dict[int, tuple[Source, Stamp]]
     ) -> None:
@@ -61,12 +96,8 @@ class _JournalSink:
 
     def rows(self, key: int, clips: list[int], rows: Rows) -> None:
         source, stamp = self._todo[key]
-        self._journal.add(
-            source.id,
-            clips,
-            rows,
-            Origin(source.text, stamp, computed_by=self._prepared.computed_by),
-        )
+        origin = Origin(source.text, stamp, computed_by=self._prepared.computed_by)
+        self._journal.add(source.id, clips, rows, origin)
 
     def restarted(self, key: int) -> None:
         self._journal.forget(self._todo[key][0].id)
@@ -75,9 +106,8 @@ class _JournalSink:
         source, stamp = self._todo[key]
         if source.stamp() != stamp:
             self._journal.forget(source.id)
-            self.failures.append(
-                (source.text, "the file was changed while it was read: run the same command again")
-            )
+            changed = "the file was changed while it was read: run the same command again"
+            self.failures.append((source.text, changed))
             return
         by = self._prepared.computed_by
         if batch_size != self._prepared.batch_size:
@@ -88,55 +118,121 @@ class _JournalSink:
         self.failures.append((self._todo[key][0].text, reason))
 
 
+@takes_options
 def extract(
-    inputs: Sequence[str | os.PathLike[str]] | str | os.PathLike[str],
+    videos: Sequence[str | os.PathLike[str]] | str | os.PathLike[str],
     out: str | os.PathLike[str],
-    settings: Settings,
+    model: str | nn.Module = "res3d",
     *,
+    weights: str | os.PathLike[str] | None = None,
+    layers: Sequence[str] | None = None,
+    seed: int = 0,
+    clip: ClipOptions | ClipSpec | None = None,
+    transform: TransformOptions | Transform | None = None,
+    machine: Machine | None = None,
+    flow_cache: str | os.PathLike[str] | None = None,
+    project: str | os.PathLike[str] | None = None,
+    cascade: Cascade | None = None,
+    layout: Layout = "NCTHW",
+    settings: Settings | None = None,
     root: str | None = None,
-    on_start: Callable[[Report], None] | None = None,
-    on_progress: Callable[[Stats], None] | None = None,
-    on_publish: Callable[[int, int], None] | None = None,
+    hooks: Hooks | None = None,
+    progress: bool | None = None,
+    **options: Unpack[Options],
 ) -> Report:
     """Extract clip features of videos into one feature file, continuing what an earlier run began.
 
     Videos that cannot be read are listed in the report and in the file with their reasons; the
-    others are not touched by them. Videos already in `out` stay. on_start is called when it is known
-    what is to do, on_progress many times a second, on_publish at the end, with (videos written,
-    videos in all). Raises UsageError for wrong arguments, for settings other than those of the rows
-    already there, or for a second run on the same file.
+    others are not touched by them. Videos already in `out` stay.
+
+    Args:
+        videos: Files, folders (searched recursively), glob patterns, or lists of paths in text files.
+        out: The feature file, HDF5.
+        model: A name of `featx.list_models()`; or a module of yours in evaluation mode or not, whose forward takes
+            clips in the order of `layout`. A module needs `clip` and `transform`; its layers are module paths, or
+            "output" for what it returns. It is copied, and stays as it is.
+        weights: A registered checkpoint, a file, or "random". None is the model's own, if it is on this machine.
+        layers: Names as in the paper, or module paths. None is the model's own.
+        seed: Seed for random weights.
+        clip: A `ClipSpec`, or `ClipOptions`; their fields may be given one by one too.
+        transform: A `Transform`, or `TransformOptions`; likewise.
+        machine: A `Machine`; likewise.
+        flow_cache: A folder in which flow is kept for later extractions.
+        project: A projection's file, whose layer's rows are stored projected.
+        cascade: A second network for some of the clips.
+        layout: Order of the dimensions that a module of yours takes: "NCTHW" or "NTCHW".
+        settings: All of the above from `model` on, composed.
+        root: Folder that video ids are relative to. None is the folder given.
+        hooks: Functions called while videos pass.
+        progress: True shows a progress bar, False shows none. None shows one if a person watches.
+        **options: Fields of `ClipOptions`, `TransformOptions` and `Machine`, such as `stride=8` or `device="cpu"`.
+
+    Returns:
+        How it went; its repr says what the command line prints.
+
+    Raises:
+        UsageError: For wrong arguments, for settings other than those of the rows already there, or for a second
+            run on the same file.
+        FeatxError: If the disk is full or decoding processes cannot be started. What was committed is safe.
     """
+    asked = compose(
+        model,
+        weights=weights,
+        layers=layers,
+        seed=seed,
+        clip=clip,
+        transform=transform,
+        machine=machine,
+        flow_cache=flow_cache,
+        project=project,
+        cascade=cascade,
+        layout=layout,
+        **options,
+    )
+    asked = whole(settings, asked)
+    with shown(progress, hooks) as hooks:
+        return _extract(videos, out, asked, root, hooks)
+
+
+def _extract(
+    videos: Sequence[str | os.PathLike[str]] | str | os.PathLike[str],
+    out: str | os.PathLike[str],
+    settings: Settings,
+    root: str | None,
+    hooks: Hooks,
+) -> Report:
     target = Path(os.path.realpath(out))  # a link stays one
     check_target(target, example="features.h5")
     prepared = prepare(settings)
-    found = find_videos(inputs, layers=prepared.recorded["layers"], root=root)
+    found = find_videos(videos, layers=prepared.recorded["layers"], root=root)
     report = Report(
-        os.fspath(out), len(found.sources), ignored=dict(found.ignored), settings=prepared.recorded
+        os.fspath(out),
+        len(found.sources),
+        ignored=dict(found.ignored),
+        settings=prepared.recorded,
+        notes=list(prepared.notes),
     )
-    report.notes = list(prepared.notes)
     with contextlib.ExitStack() as stack:
         journal = Journal(target)
         stack.callback(journal.close)
         old = stack.enter_context(FeatureStore(target)) if target.exists() else None
         _same_settings(target, prepared.recorded, old, journal)
-        check_ids(
-            [*(s.id for s in found.sources), *(old.ids if old else ()), *journal.entries],
-            prepared.recorded["layers"],
-        )
+        ids = [*(s.id for s in found.sources), *(old.ids if old else ()), *journal.entries]
+        check_ids(ids, prepared.recorded["layers"])
         jobs, todo = _todo(found, old, journal, prepared)
         report.done = len(found.sources) - len(jobs)
-        if on_start:
-            on_start(report)
+        if hooks.on_start:
+            hooks.on_start(report)
         began = monotonic()
         sink = _JournalSink(journal, prepared, todo)
         if jobs:
             journal.begin(prepared.recorded)
-            stats = _run(prepared, jobs, journal, sink, on_progress)
-            report.new, report.clips, report.binding = (
-                len(jobs) - len(sink.failures),
-                stats.clips,
-                stats.binding,
-            )
+            try:
+                stats = prepared.run(jobs, sink, on_progress=hooks.on_progress)
+            finally:
+                journal.commit()
+            report.new = len(jobs) - len(sink.failures)
+            report.clips, report.binding = stats.clips, stats.binding
             report.notes += stats.notes
         report.failures = sorted(sink.failures)
         entries = {
@@ -148,10 +244,10 @@ def extract(
                 target,
                 prepared.recorded,
                 entries=entries,
-                shapes=prepared.extractor.shapes,
+                shapes=prepared.backend.shapes,
                 failures=failures,
                 old=old,
-                on_progress=on_publish,
+                on_progress=hooks.on_publish,
             )
         if old is not None:
             old.close()
@@ -159,30 +255,6 @@ def extract(
         report.done += report.new
         report.seconds = monotonic() - began
     return report
-
-
-def _run(
-    prepared: Prepared,
-    jobs: list[Job],
-    journal: Journal,
-    sink: _JournalSink,
-    on_progress: Callable[[Stats], None] | None,
-) -> Stats:
-    with prepared.pool() as pool:
-        engine = Engine(
-            prepared.extractor,
-            prepared.decode,
-            pool,
-            sink,
-            batch_size=prepared.batch_size,
-            on_progress=on_progress,
-        )
-        try:
-            return engine.run(jobs)
-        except WorkerLost as error:
-            raise FeatxError(f"{error}; what was committed is safe: rerun") from error
-        finally:
-            journal.commit()
 
 
 def _kept_failures(found: Found, old: FeatureStore | None) -> list[tuple[str, str]]:

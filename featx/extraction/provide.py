@@ -4,23 +4,19 @@ from __future__ import annotations
 
 import json
 import os
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
 
 import h5py
 
 from featx.datasets import about, all_items, aslan
 from featx.errors import FeatxError, UsageError
 from featx.extraction.extract import Report, extract
-from featx.extraction.settings import Settings
+from featx.extraction.settings import Hooks, Machine, Settings
 from featx.store.file import FeatureStore
 from featx.system.files import check_target, sha256_of
 from featx.video.source import find_videos
-
-if TYPE_CHECKING:
-    from featx.extraction.engine import Stats
 
 FOLDER = "features"
 SUFFIX = ".h5"
@@ -43,18 +39,15 @@ def dataset_features(
     weights: str | None = None,
     layers: Sequence[str] | None = None,
     out: str | os.PathLike[str] | None = None,
-    device: str = "auto",
-    workers: int | None = None,
-    on_start: Callable[[Report], None] | None = None,
-    on_progress: Callable[[Stats], None] | None = None,
-    on_publish: Callable[[int, int], None] | None = None,
+    machine: Machine | None = None,
+    hooks: Hooks | None = None,
 ) -> Provided:
     """Return a dataset's feature file: the one beside it, or one that is extracted there from all of its videos now.
 
     name_or_path, root, holdout: as for `featx.load_dataset`; beside it is `featx.datasets.about(...).beside("features")`.
     model, weights: whose features; by default those of the one file that is there, or res3d's own. layers: that the file has to
-    have. out: another place for what is extracted. device, workers: as in `featx.Settings`, for extracting.
-    on_start, on_progress, on_publish: as for `featx.extract`, called only if there is something to extract.
+    have. out: another place for what is extracted. machine: for extracting.
+    hooks: as for `featx.extract`, called only if there is something to extract.
     An extraction that was interrupted is continued. Raises UsageError where several files fit, or a file lacks a layer or
     is by another checkpoint of the same name.
     """
@@ -71,11 +64,14 @@ def dataset_features(
         videos,
         dataset.folder,
         Settings(
-            model=model or "res3d", weights=weights, layers=layers, device=device, workers=workers
+            model=model or "res3d",
+            weights=weights,
+            layers=layers,
+            machine=machine or Machine(),
         ),
         any_model=model is None,
         out=out,
-        hooks={"on_start": on_start, "on_progress": on_progress, "on_publish": on_publish},
+        hooks=hooks or Hooks(),
     )
 
 
@@ -88,11 +84,8 @@ def aslan_features(
     weights: str | None = None,
     layers: Sequence[str] | None = None,
     out: str | os.PathLike[str] | None = None,
-    device: str = "auto",
-    workers: int | None = None,
-    on_start: Callable[[Report], None] | None = None,
-    on_progress: Callable[[Stats], None] | None = None,
-    on_publish: Callable[[int, int], None] | None = None,
+    machine: Machine | None = None,
+    hooks: Hooks | None = None,
 ) -> Provided:
     """Return ASLAN's feature file: the one beside it, or one that is extracted there from all of its samples now.
 
@@ -118,11 +111,14 @@ def aslan_features(
         videos,
         base,
         Settings(
-            model=model or "res3d", weights=weights, layers=layers, device=device, workers=workers
+            model=model or "res3d",
+            weights=weights,
+            layers=layers,
+            machine=machine or Machine(),
         ),
         any_model=model is None,
         out=out,
-        hooks={"on_start": on_start, "on_progress": on_progress, "on_publish": on_publish},
+        hooks=hooks or Hooks(),
     )
 
 
@@ -139,15 +135,15 @@ def _features_in(
     *,
     any_model: bool,
     out: str | os.PathLike[str] | None,
-    hooks: Mapping[str, Any],
+    hooks: Hooks,
 ) -> Provided:
     """Return the one feature file in a folder that is as asked, or extract the videos' there.
 
     videos: their paths; called, and only then has to succeed, where there is something to extract.
     videos_folder: ids are relative to it. any_model: `asked.model` is only what to extract, a file of another one fits too.
     """
-    own = folder / _name(asked.model, asked.weights)
-    model = None if any_model else asked.model
+    own = folder / _name(asked.architecture, asked.weights)
+    model = None if any_model else asked.architecture
     there = [] if out is not None else sorted(folder.glob(f"*{SUFFIX}"))
     fitting = [path for path in there if _fits(path, model, own, asked.weights)]
     if len(fitting) > 1:
@@ -169,7 +165,9 @@ def _features_in(
         [os.path.abspath(path) for path in (*paths, str(videos_folder / "any"))]
     )
     target.parent.mkdir(parents=True, exist_ok=True)
-    return Provided(path=target, report=extract(paths, target, asked, root=base, **hooks))
+    return Provided(
+        path=target, report=extract(paths, target, settings=asked, root=base, hooks=hooks)
+    )
 
 
 def _name(model: str, weights: str | None) -> str:

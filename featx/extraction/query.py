@@ -4,20 +4,18 @@ from __future__ import annotations
 
 import os
 from collections.abc import Callable
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 
 import numpy as np
 import numpy.typing as npt
 
 from featx.errors import FeatxError, UsageError
-from featx.extraction.engine import Engine, Rows, Stats
-from featx.extraction.settings import Prepared, prepare
+from featx.extraction.engine import Rows, Sink, Stats
+from featx.extraction.prepare import prepare
 from featx.extraction.verify import Verification, recorded_settings
 from featx.store.file import CASCADE, PROJECTION, FeatureStore, differences
 from featx.video.cutting import Summary
-from featx.video.pool import Pool, WorkerLost
 from featx.video.source import Source
-from featx.video.worker import Job
 
 # Settings that make rows of another kind; with other ones, rows differ by rounding.
 _ESSENTIAL = ("model", "weights", "layers", "clip", "transform", "precision", PROJECTION, CASCADE)
@@ -84,9 +82,7 @@ def query_features(
         raise UsageError(f"no such file: {text}")
     made = Verification(str(store.path), len(store))
     # One video is decoded by one process.
-    prepared = prepare(
-        replace(recorded_settings(store.settings, made, weights, project), workers=1)
-    )
+    prepared = prepare(recorded_settings(store.settings, made, weights, project).changed(workers=1))
     if other := differences(store.settings, prepared.recorded, names=_ESSENTIAL):
         raise UsageError(
             f"the query's rows would not be as those of {store.path}: {other}; give its weights with --weights"
@@ -98,13 +94,10 @@ def query_features(
     with prepared.pool() as pool:
 
         def run(wanted: frozenset[int] | None) -> _Collected:
-            return _run(
-                prepared,
-                pool,
-                Job(0, text, prepared.decode.decoder, wanted=wanted),
-                layer,
-                on_progress,
-            )
+            sink = _Collected(layer)
+            job = prepared.job(0, text, wanted=wanted)
+            prepared.run([job], sink, source=pool, on_progress=on_progress)
+            return sink
 
         if at is None:
             sink = run(None)
@@ -130,7 +123,7 @@ def _span(summary: Summary) -> tuple[float, float]:
     return begin, begin + summary.duration_s
 
 
-class _Collected:
+class _Collected(Sink):
     """The engine's sink: one layer's rows of one video."""
 
     def __init__(self, layer: str) -> None:
@@ -150,29 +143,6 @@ class _Collected:
 
     def failed(self, key: int, reason: str) -> None:
         self.reason = reason
-
-
-def _run(
-    prepared: Prepared,
-    pool: Pool,
-    job: Job,
-    layer: str,
-    on_progress: Callable[[Stats], None] | None,
-) -> _Collected:
-    sink = _Collected(layer)
-    engine = Engine(
-        prepared.extractor,
-        prepared.decode,
-        pool,
-        sink,
-        batch_size=prepared.batch_size,
-        on_progress=on_progress,
-    )
-    try:
-        engine.run([job])
-    except WorkerLost as error:
-        raise FeatxError(f"{error}: rerun") from error
-    return sink
 
 
 def _summary(sink: _Collected, path: str) -> Summary:

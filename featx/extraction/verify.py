@@ -14,10 +14,12 @@ import numpy.typing as npt
 
 from featx.clips import ClipSpec, numbered, placed
 from featx.errors import UsageError
-from featx.extraction.engine import Engine, Rows
+from featx.extraction.engine import Rows, Sink
+from featx.extraction.prepare import prepare
 from featx.extraction.projection import read_projection
-from featx.extraction.settings import Settings, prepare
+from featx.extraction.settings import Machine, Settings
 from featx.store.file import CASCADE, PROJECTION, FeatureStore, Video, differences
+from featx.transforms import Transform
 from featx.video.cutting import Summary
 from featx.video.worker import Job
 
@@ -163,7 +165,7 @@ def _ascending(frames: npt.NDArray[np.int64], times: npt.NDArray[np.float64]) ->
     return bool((np.diff(frames, axis=0) >= 0).all() and (np.diff(times, axis=0) >= 0).all())
 
 
-class _Compare:
+class _Compare(Sink):
     def __init__(
         self,
         store: FeatureStore,
@@ -207,9 +209,6 @@ class _Compare:
             found.problems.append(
                 f"{what} comes out different now: cosine {cosine:.6f}, largest difference {deviation:.4g}"
             )
-
-    def restarted(self, key: int) -> None:
-        """Nothing to take back: what has been compared was compared with what is stored."""
 
     def done(self, key: int, summary: Summary, batch_size: int) -> None:
         video = self._store[self._ids[key]]
@@ -263,11 +262,8 @@ def _remake(
         else:
             jobs.append(Job(key, attrs["path"], attrs["decoder"], wanted=frozenset(numbers)))
     if jobs:
-        with prepared.pool() as pool:
-            compare = _Compare(store, ids, found, None if found.notes else prepared.computed_by)
-            Engine(
-                prepared.extractor, prepared.decode, pool, compare, batch_size=prepared.batch_size
-            ).run(jobs)
+        compare = _Compare(store, ids, found, None if found.notes else prepared.computed_by)
+        prepared.run(jobs, compare)
     if not found.clips:
         found.problems.append(
             "not one of the sampled videos could be read again: run featx verify where the paths hold"
@@ -285,7 +281,7 @@ def recorded_settings(
 
     from featx.extraction.cascade import Cascade
 
-    clip, transform, info = recorded["clip"], recorded["transform"], recorded["weights"]
+    info = recorded["weights"]
     device = recorded["device"]
     if device == "cuda" and not torch.cuda.is_available():
         device = "cpu"
@@ -311,27 +307,20 @@ def recorded_settings(
         and not Path(cascade.weights).exists()
     ):
         raise UsageError(f"the second checkpoint {cascade.weights} is not there: put it back")
+    clip, transform = ClipSpec(**recorded["clip"]), Transform.from_dict(recorded["transform"])
     return Settings(
         model=recorded["model"]["name"],
         weights=source,
         seed=info["seed"] or 0,
         layers=recorded["layers"] if cascade is None else None,
         cascade=cascade,
-        **{n: clip[n] for n in ("frames", "step", "tail")},
-        fps=clip["fps"] or "own",
-        **(
-            {"clips": clip["count"]}
-            if "count" in clip
-            else {"stride": clip["stride"], "scales": clip.get("scales", (1,))}
-        ),
-        crop=transform["crop"],
-        crops=transform["crops"],
-        flip=transform["flip"],
-        input=transform.get("input", "rgb"),
-        flow=transform.get("flow"),
+        clip=clip,
+        transform=transform,
         project=project,
-        precision=recorded["precision"],
-        device=device,
-        batch_size=recorded["batch_size"],
-        decoder=recorded["decoder"]["choice"],
+        machine=Machine(
+            precision=recorded["precision"],
+            device=device,
+            batch_size=recorded["batch_size"],
+            decoder=recorded["decoder"]["choice"],
+        ),
     )

@@ -1,45 +1,23 @@
-"""Clips for pictures: one clip of one video, and the frames of many that pass through the engine."""
+"""One clip of one video, for a picture."""
 
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from dataclasses import dataclass
 
 import numpy as np
 import numpy.typing as npt
 
 from featx.errors import FeatxError, UsageError
-from featx.extraction.settings import Prepared
+from featx.extraction.prepare import Prepared
 from featx.video.cutting import Summary
-from featx.video.pool import ClipArrived, Pool, PoolEvent, WorkerLost
+from featx.video.pool import ClipArrived, Pool
 from featx.video.reader import DecoderChoice
 from featx.video.source import Source, find_videos
 from featx.video.worker import Done, Failed, Job, Restarted
 
 Frames = npt.NDArray[np.uint8]
-
-
-class WatchedPool(Pool):
-    """Decoding processes whose events are shown to `watch` before anybody else."""
-
-    def __init__(
-        self,
-        prepared: Prepared,
-        *,
-        workers: int,
-        watch: Callable[[PoolEvent], None] = lambda _: None,
-    ) -> None:
-        super().__init__(prepared.decode, workers=workers, timeout=prepared.timeout)
-        self._watch = watch
-
-    def events(self, timeout: float) -> Iterator[PoolEvent]:
-        try:
-            for event in super().events(timeout):
-                self._watch(event)
-                yield event
-        except WorkerLost as error:
-            raise FeatxError(f"{error}: run the same command again") from error
 
 
 @dataclass(frozen=True)
@@ -64,13 +42,13 @@ def one_video(path: str | os.PathLike[str]) -> Source:
 
 def one_clip(prepared: Prepared, source: Source, choose: Callable[[Summary], int]) -> Clip:
     """Decode a video to learn which clips it has, and once more for the frames of the one that `choose` says."""
-    with WatchedPool(prepared, workers=1) as pool:
-        summary, _ = _decoded(
-            pool, Job(0, source.path, prepared.decode.decoder, wanted=frozenset())
-        )
+    with prepared.pool(workers=1) as pool:
+        job = prepared.job(0, source.path, wanted=frozenset())
+        summary, _ = _decoded(pool, job)
         number = choose(summary)
         decoder: DecoderChoice = "decord" if summary.decoder == "decord" else "pyav"
-        summary, clips = _decoded(pool, Job(1, source.path, decoder, wanted=frozenset({number})))
+        wanted = Job(1, source.path, decoder, wanted=frozenset({number}))
+        summary, clips = _decoded(pool, wanted)
     start, end = (int(x) for x in summary.clip_frames[number])
     begin, until = (float(x) for x in summary.clip_times[number])
     return Clip(source.id, number, clips[number], (start, end), (begin, until), summary.looped)

@@ -6,24 +6,25 @@ import math
 import os
 import threading
 from collections import defaultdict
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass, replace
+from collections.abc import Sequence
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from featx.errors import FeatxError, UsageError
-from featx.extraction.engine import Engine, Rows, Stats
+from featx.extraction.engine import Rows, Sink
 from featx.extraction.extract import Report
-from featx.extraction.settings import Settings, prepare
+from featx.extraction.prepare import prepare
+from featx.extraction.settings import Hooks, Settings
 from featx.report.picture import check_picture, drawable, save_picture
-from featx.show._clips import Frames, WatchedPool
+from featx.show._clips import Frames
 from featx.show._features import covered
 from featx.show._words import clip_span, model_name, plural
 from featx.video.cutting import Summary
 from featx.video.pool import ClipArrived, PoolEvent
 from featx.video.source import Source, find_videos
-from featx.video.worker import Failed, Job, Restarted
+from featx.video.worker import Failed, Restarted
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -77,8 +78,7 @@ def exciting(
     top: int = 10,
     per_video: int = 1,
     root: str | None = None,
-    on_start: Callable[[Report], None] | None = None,
-    on_progress: Callable[[Stats], None] | None = None,
+    hooks: Hooks | None = None,
 ) -> Exciting:
     """Draw the `top` clips of videos in which a channel of a layer is most active, of each video `per_video` at the most.
 
@@ -88,11 +88,7 @@ def exciting(
     Raises FeatxError if no video can be read, or an activation is not finite.
     """
     kind = check_picture(out)
-    layers = (
-        settings.layers.split(",")
-        if isinstance(settings.layers, str)
-        else list(settings.layers or ())
-    )
+    layers = settings.layer_names or []
     if len(layers) != 1:
         raise UsageError(
             f"layers is {','.join(layers)!r}: give one layer, whose channel is to be excited"
@@ -101,33 +97,28 @@ def exciting(
         if not 1 <= value <= 100:
             raise UsageError(f"{name} is {value}: give a whole number from 1 to 100")
     sources = find_videos(inputs, root=root).sources
-    prepared = prepare(replace(settings, crops="center", flip=False))
-    layer, shape = layers[0], prepared.extractor.shapes[layers[0]]
+    prepared = prepare(settings.changed(crops="center", flip=False))
+    layer, shape = layers[0], prepared.backend.shapes[layers[0]]
     if not 0 <= channel < shape[0]:
         raise UsageError(
-            f"there is no channel {channel} in {settings.model}'s {layer}: give 0 to {shape[0] - 1}"
+            f"there is no channel {channel} in {prepared.recorded['model']['name']}'s {layer}: give 0 to {shape[0] - 1}"
         )
-    if on_start:
-        on_start(Report(os.fspath(out), len(sources), settings=prepared.recorded))
+    hooks = hooks or Hooks()
+    if hooks.on_start:
+        hooks.on_start(Report(os.fspath(out), len(sources), settings=prepared.recorded))
     best = _Best(sources, layer, shape, channel, top, per_video)
-    with WatchedPool(prepared, workers=prepared.workers, watch=best.arrived) as pool:
-        engine = Engine(
-            prepared.extractor,
-            prepared.decode,
-            pool,
-            best,
-            batch_size=prepared.batch_size,
-            on_progress=on_progress,
-        )
-        stats = engine.run(
-            [Job(key, source.path, prepared.decode.decoder) for key, source in enumerate(sources)]
-        )
+    stats = prepared.run(
+        [prepared.job(key, source.path) for key, source in enumerate(sources)],
+        best,
+        watch=best.arrived,
+        on_progress=hooks.on_progress,
+    )
     if not best.top:
         path, reason = best.failures[0]
         raise FeatxError(f"0 of {plural(len(sources), 'video')} could be read; {path}: {reason}")
     result = Exciting(
         out=os.fspath(out),
-        model=settings.model,
+        model=prepared.recorded["model"]["name"],
         weights=prepared.recorded["weights"],
         precision=prepared.recorded["precision"],
         input=prepared.decode.transform.input,
@@ -152,7 +143,7 @@ class _Candidate:
     frames: Frames
 
 
-class _Best:
+class _Best(Sink):
     """Watches clips arrive, takes their rows as the engine's sink, and keeps the best ones with their frames.
 
     A clip's frames are held until its row is there: as many as are on their way through the engine. A video's candidates

@@ -4,14 +4,15 @@ from __future__ import annotations
 
 import os
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from featx.errors import UsageError
-from featx.extraction.settings import Prepared, Settings, prepare
+from featx.extraction.prepare import Prepared, prepare
+from featx.extraction.settings import Settings
 from featx.report.picture import check_picture, drawable, save_picture
 from featx.show._clips import Clip, one_clip, one_video
 from featx.show._words import INPUTS, clip_span, model_name, plural
@@ -80,15 +81,15 @@ def features(
     if top < 1:
         raise UsageError(f"the number of channels is {top}: give 1 or more")
     source = one_video(video)
-    prepared = prepare(replace(settings, crops="center", flip=False))
-    shapes = prepared.extractor.shapes
-    _check_layers(settings.model, shapes, channels)
+    prepared = prepare(settings.changed(crops="center", flip=False))
+    shapes = prepared.backend.shapes
+    _check_layers(prepared.recorded["model"]["name"], shapes, channels)
     shown = one_clip(prepared, source, lambda summary: _chosen(summary, source.path, clip, at))
     volumes = _volumes(prepared, shown)
     layers = [_maps(layer, volume, channels, top) for layer, volume in volumes.items()]
     result = FeatureMaps(
         out=os.fspath(out),
-        model=settings.model,
+        model=prepared.recorded["model"]["name"],
         weights=prepared.recorded["weights"],
         precision=prepared.recorded["precision"],
         input=prepared.decode.transform.input,
@@ -148,10 +149,10 @@ def _chosen(summary: Summary, path: str, clip: int | None, at: float | None) -> 
 def _volumes(prepared: Prepared, shown: Clip) -> dict[str, Floats]:
     import torch
 
-    rows = prepared.extractor(
+    rows = prepared.backend(
         prepared.decode.transform.normalise(torch.from_numpy(shown.frames)[None])
     )
-    shapes = prepared.extractor.shapes
+    shapes = prepared.backend.shapes
     return {layer: row[0].cpu().numpy().reshape(shapes[layer]) for layer, row in rows.items()}
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 from collections import defaultdict
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal, cast
@@ -13,17 +13,18 @@ import numpy as np
 from numpy.typing import NDArray
 
 from featx.errors import FeatxError, UsageError, nearest
-from featx.extraction.backends.eager import PROB
-from featx.extraction.engine import Engine, Rows, Stats
+from featx.extraction.backends import PROB
+from featx.extraction.engine import Rows, Sink
 from featx.extraction.extract import Report
-from featx.extraction.settings import Settings, prepare
+from featx.extraction.prepare import prepare
+from featx.extraction.settings import Hooks, Settings
 from featx.report.picture import check_picture, drawable, save_picture
-from featx.show._clips import Frames, WatchedPool
+from featx.show._clips import Frames
 from featx.show._words import model_name, plural
 from featx.video.cutting import Summary
 from featx.video.pool import ClipArrived, PoolEvent
 from featx.video.source import Source, find_videos
-from featx.video.worker import Failed, Job, Restarted
+from featx.video.worker import Failed, Restarted
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -77,8 +78,7 @@ def predictions(
     top: int = 5,
     label: str | None = None,
     root: str | None = None,
-    on_start: Callable[[Report], None] | None = None,
-    on_progress: Callable[[Stats], None] | None = None,
+    hooks: Hooks | None = None,
 ) -> Predictions:
     """Draw frames of videos with the `top` most probable classes, the mean over all clips, as bars.
 
@@ -97,7 +97,7 @@ def predictions(
         raise UsageError(f"top is {top}: give 1 or more")
     from featx.weights.checkpoint import load_model
 
-    loaded = load_model(settings.model, settings.weights, seed=settings.seed)
+    loaded = load_model(settings.architecture, settings.weights, seed=settings.seed)
     if not loaded.model.has_classifier:
         raise UsageError(
             f"weights {settings.weights!r} have no classifier, and so predict nothing: give weights that have one"
@@ -111,21 +111,16 @@ def predictions(
         )
         raise UsageError(f"label {label!r} is no class of these weights{known}")
     prepared = prepare(replace(settings, layers=[PROB]), loaded=loaded)
-    if on_start:
-        on_start(Report(os.fspath(out), len(sources), settings=prepared.recorded))
+    hooks = hooks or Hooks()
+    if hooks.on_start:
+        hooks.on_start(Report(os.fspath(out), len(sources), settings=prepared.recorded))
     means, frames = _Means(sources), _SpreadFrames()
-    with WatchedPool(prepared, workers=prepared.workers, watch=frames.arrived) as pool:
-        engine = Engine(
-            prepared.extractor,
-            prepared.decode,
-            pool,
-            means,
-            batch_size=prepared.batch_size,
-            on_progress=on_progress,
-        )
-        engine.run(
-            [Job(key, source.path, prepared.decode.decoder) for key, source in enumerate(sources)]
-        )
+    prepared.run(
+        [prepared.job(key, source.path) for key, source in enumerate(sources)],
+        means,
+        watch=frames.arrived,
+        on_progress=hooks.on_progress,
+    )
     if not means.done_videos:
         path, reason = means.failures[0]
         raise FeatxError(f"0 of {plural(len(sources), 'video')} could be read; {path}: {reason}")
@@ -142,7 +137,7 @@ def predictions(
     ]
     result = Predictions(
         out=os.fspath(out),
-        model=settings.model,
+        model=prepared.recorded["model"]["name"],
         weights=prepared.recorded["weights"],
         precision=prepared.recorded["precision"],
         input=prepared.decode.transform.input,
@@ -190,7 +185,7 @@ def _prediction(
     )
 
 
-class _Means:
+class _Means(Sink):
     """The engine's sink: the sum of each video's probabilities."""
 
     def __init__(self, sources: Sequence[Source]) -> None:

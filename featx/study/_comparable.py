@@ -43,13 +43,13 @@ def differences(settings: StudySettings, train: Dataset, test: Dataset) -> list[
 def row_differences(settings: StudySettings, study: Study, row: Row) -> list[str]:
     """Return what sets this row apart, beside `differences`."""
     found = []
-    start = study.start(row, settings.dataset)
+    start = study.start(row, settings.name)
     if start != "nothing" and settings.start_of(row.name) is None:
         found.append("starts from nothing, the paper's does not")
-    figure = row.figure(settings.dataset, settings.split)
-    if figure is not None and figure.dataset != settings.dataset:
+    figure = row.figure(settings.name, settings.dataset.split)
+    if figure is not None and figure.dataset != settings.name:
         found.append(f"the paper's figure is for {figure.dataset}")
-    elif figure is not None and figure.split != settings.split:
+    elif figure is not None and figure.split != settings.dataset.split:
         found.append(
             f"the paper's figure is {'the mean of 3 splits' if figure.split is None else f'for split {figure.split}'}"
         )

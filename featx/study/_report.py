@@ -64,7 +64,7 @@ def as_text(report: StudyReport) -> str:
         [
             f"{report.study.name}: {report.study.title} ({report.study.source})",
             f"{report.evaluated.title}, {len(report.evaluated.items)} videos, top-1 by protocol {protocol.name}:"
-            f" {protocol.description}; seed {report.settings.seed}; {done} of {len(report.study.rows)} rows",
+            f" {protocol.description}; seed {report.settings.run.seed}; {done} of {len(report.study.rows)} rows",
             "",
             table(rows, headers=headers),
             "",
@@ -148,7 +148,7 @@ def overview() -> str:
 
 
 def _figure(report: StudyReport, entry: Entry) -> Printed | None:
-    return entry.row.figure(report.settings.dataset, report.settings.split)
+    return entry.row.figure(report.settings.name, report.settings.dataset.split)
 
 
 def _compared(report: StudyReport, entry: Entry) -> str:
@@ -159,7 +159,7 @@ def _compared(report: StudyReport, entry: Entry) -> str:
 
 def _printed(figure: Printed, report: StudyReport) -> str:
     """Return a printed accuracy, with what it is for where that is not what was measured here."""
-    same = figure.dataset == report.settings.dataset and figure.split == report.settings.split
+    same = figure.dataset == report.settings.name and figure.split == report.settings.dataset.split
     return (
         f"{figure.accuracy:g}"
         if same

@@ -10,11 +10,12 @@ from typing import Any
 
 import torch
 
-from featx.datasets import Dataset, about, load_dataset
+from featx.datasets import Dataset, about
 from featx.errors import FeatxError, UsageError
-from featx.evaluation import evaluate
+from featx.evaluation import recognise
 from featx.extraction.engine import Stats
 from featx.extraction.extract import Report as Evaluating
+from featx.extraction.settings import Hooks
 from featx.extraction.settings import Settings as ExtractionSettings
 from featx.models import model_entry
 from featx.models.count import Counts, count
@@ -23,7 +24,7 @@ from featx.study._comparable import differences, row_differences
 from featx.study._settings import StudySettings
 from featx.study._table import Row, Study
 from featx.system.files import disk_full, lock_folder, write_atomically
-from featx.training import Plan, Progress, Validation, recipe, train
+from featx.training import Plan, Progress, TrainHooks, Validation, recipe, run_training
 from featx.training.folder import differences as changed
 from featx.training.loop import Trainer
 
@@ -126,17 +127,12 @@ def run_study(
         raise UsageError(
             "a study trains in one process: leave torchrun out, and give each GPU rows of its own and a folder"
         )
-    asked = {
-        "root": settings.root,
-        "split": settings.split,
-        "partial": settings.partial,
-        "holdout": settings.holdout,
-    }
     for row in rows:
-        recipe(study.recipe(row, settings.dataset), {**settings.overrides, **row.overrides})
-    sides = about(settings.dataset, root=settings.root, holdout=settings.holdout).subsets
-    training = load_dataset(settings.dataset, subset="train", **asked)  # type: ignore[arg-type]
-    test = load_dataset(settings.dataset, subset="val" if "val" in sides else "test", **asked)  # type: ignore[arg-type]
+        recipe(study.recipe(row, settings.name), {**settings.overrides, **row.overrides})
+    which = settings.dataset
+    sides = about(which.name, root=which.root, holdout=which.holdout).subsets
+    training = which.load("train")
+    test = which.load("val" if "val" in sides else "test")
     folder = Path(out)
     with lock_folder(folder, name=str(folder)):
         _begin(folder, settings)
@@ -198,9 +194,7 @@ def _entry(settings: StudySettings, study: Study, row: Row, folder: Path, classe
     place, result = folder / row.name / _ROW, None
     if place.exists():
         result = Result(**_read(place))
-        now = (
-            settings.start_of(row.name) if study.start(row, settings.dataset) != "nothing" else None
-        )
+        now = settings.start_of(row.name) if study.start(row, settings.name) != "nothing" else None
         if result.weights != now and (row.name in settings.weights or "" in settings.weights):
             raise UsageError(
                 f"{folder / row.name} started from {result.weights or 'nothing'}, now {now or 'nothing'}: give a new folder"
@@ -226,26 +220,19 @@ def _do(
 ) -> Result:
     """Train a row, or continue with it, and evaluate it."""
     asked = settings.training(study, row)
-    trained = train(
-        asked,
-        folder,
+    watched = TrainHooks(
         on_start=watcher.training,
         on_progress=watcher.trained,
         on_validation=watcher.validated,
     )
+    trained = run_training(asked, folder, hooks=watched)
     if trained is None:
         raise RuntimeError("training ran in another process")
     network = ExtractionSettings(
-        model=row.model, weights=str(folder / "last.safetensors"), precision=settings.precision, device=settings.device,
-        workers=settings.workers, timeout=settings.timeout,
-    )  # fmt: skip
-    found = evaluate(
-        network,
-        test,
-        protocol=study.protocol,
-        on_start=watcher.evaluating,
-        on_progress=watcher.evaluated,
+        model=row.model, weights=str(folder / "last.safetensors"), machine=settings.run.machine
     )
+    hooks = Hooks(on_start=watcher.evaluating, on_progress=watcher.evaluated)
+    found = recognise(network, test, protocol=study.protocol, hooks=hooks)
     low, high = found.top1.interval()
     result = Result(
         accuracy=100 * found.top1.value,

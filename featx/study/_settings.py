@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
+from featx.datasets import DatasetRef
 from featx.errors import UsageError
+from featx.extraction.settings import ClipOptions, TransformOptions
 from featx.study._table import Row, Study, study_named
-from featx.training import TrainSettings
+from featx.training import RunOptions, TrainSettings
 
 # In `weights`: start from nothing, though the paper does not.
 NOTHING = "none"
@@ -18,46 +21,46 @@ NOTHING = "none"
 class StudySettings:
     """What a study is asked for.
 
-    study: a name of STUDIES. dataset, root, split, partial, holdout: as `load_dataset` takes them.
-    rows: names of those to do; None for all. overrides: fields of every row's recipe, as `recipes.recipe` takes them.
-    weights: by row, "" for all others, what the rows start from that do not start from nothing in the paper: a file or a
-        registered checkpoint, or the file of ImageNet weights; NOTHING starts from nothing after all.
-    crop, seed, precision, device, compile, workers, timeout, save_seconds: as `TrainSettings` has them.
+    Attributes:
+        study: A name of STUDIES.
+        dataset: Which dataset.
+        rows: Names of those to do. None is all.
+        overrides: Fields of every row's recipe, as `recipes.recipe` takes them.
+        weights: By row, "" for all others, what the rows start from that do not start from nothing in the paper: a file
+            or a registered checkpoint, or the file of ImageNet weights. NOTHING starts from nothing after all.
+        crop: Side of the networks' input in pixels.
+        run: Seed, machine, and how each run goes.
     """
 
     study: str
-    dataset: str
-    root: str | None = None
-    split: int = 1
-    partial: bool = False
-    holdout: float = 0.2
+    dataset: DatasetRef
     rows: tuple[str, ...] | None = None
     overrides: Mapping[str, str] = field(default_factory=dict)
     weights: Mapping[str, str] = field(default_factory=dict)
     crop: int | None = None
-    seed: int = 0
-    precision: str = "auto"
-    device: str = "auto"
-    compile: bool = False
-    workers: int | None = None
-    timeout: float = 120.0
-    save_seconds: float = 300.0
+    run: RunOptions = field(default_factory=RunOptions)
 
     @property
     def recorded(self) -> dict[str, Any]:
         """What all rows in a folder must share, as JSON values."""
-        names = (
-            "study",
-            "dataset",
-            "root",
-            "split",
-            "partial",
-            "holdout",
-            "crop",
-            "seed",
-            "precision",
-        )
-        return {**{name: getattr(self, name) for name in names}, "overrides": dict(self.overrides)}
+        which = self.dataset
+        return {
+            "study": self.study,
+            "dataset": self.name,
+            "root": None if which.root is None else os.fspath(which.root),
+            "split": which.split,
+            "partial": which.partial,
+            "holdout": which.holdout,
+            "crop": self.crop,
+            "seed": self.run.seed,
+            "precision": self.run.machine.precision,
+            "overrides": dict(self.overrides),
+        }
+
+    @property
+    def name(self) -> str:
+        """The dataset's name."""
+        return os.fspath(self.dataset.name)
 
     def start_of(self, row: str) -> str | None:
         """Return the file or checkpoint that a row starts from, if it does not start from nothing in the paper."""
@@ -66,27 +69,17 @@ class StudySettings:
 
     def training(self, study: Study, row: Row) -> TrainSettings:
         """Return what a row is trained with; UsageError for an override that the recipe has not."""
-        start, weights = study.start(row, self.dataset), self.start_of(row.name)
+        start, weights = study.start(row, self.name), self.start_of(row.name)
         return TrainSettings(
             model=row.model,
             dataset=self.dataset,
-            recipe=study.recipe(row, self.dataset),
+            recipe=study.recipe(row, self.name),
             overrides={**self.overrides, **row.overrides},
-            root=self.root,
-            split=self.split,
-            partial=self.partial,
-            holdout=self.holdout,
             weights=weights if start == "checkpoint" else None,
             init_2d=weights if start == "imagenet" else None,
-            seed=self.seed,
-            step=row.step,
-            crop=self.crop,
-            precision=self.precision,
-            device=self.device,
-            compile=self.compile,
-            workers=self.workers,
-            timeout=self.timeout,
-            save_seconds=self.save_seconds,
+            clip=ClipOptions(step=row.step),
+            transform=TransformOptions(crop=self.crop),
+            run=self.run,
         )
 
     def chosen(self) -> tuple[Study, tuple[Row, ...]]:
@@ -108,7 +101,7 @@ class StudySettings:
             without = [
                 row.name
                 for row in rows
-                if study.start(row, self.dataset) == start
+                if study.start(row, self.name) == start
                 and row.name not in self.weights
                 and "" not in self.weights
             ]

@@ -15,6 +15,8 @@ _PUBLIC = {
     "Progress": "loop",
     "Recipe": "recipes",
     "Schedule": "recipes",
+    "RunOptions": "settings",
+    "TrainHooks": "run",
     "TrainReport": "run",
     "TrainSettings": "settings",
     "Validation": "loop",
@@ -24,7 +26,9 @@ _PUBLIC = {
     "make_plan": "plan",
     "preset": "plan",
     "recipe": "recipes",
+    "run_training": "run",
     "train": "run",
+    "train_settings": "settings",
 }
 
 __all__ = [
@@ -35,7 +39,9 @@ __all__ = [
     "Preset",
     "Progress",
     "Recipe",
+    "RunOptions",
     "Schedule",
+    "TrainHooks",
     "TrainReport",
 ]
 __all__ += [
@@ -47,7 +53,9 @@ __all__ += [
     "make_plan",
     "preset",
     "recipe",
+    "run_training",
     "train",
+    "train_settings",
 ]
 
 if TYPE_CHECKING:
@@ -56,9 +64,9 @@ if TYPE_CHECKING:
     from featx.training.loop import Progress, Validation
     from featx.training.plan import Plan, Preset, make_plan, preset
     from featx.training.recipes import RECIPES, Recipe, Schedule, recipe
-    from featx.training.run import TrainReport, train
+    from featx.training.run import TrainHooks, TrainReport, run_training, train
     from featx.training.sampling import AUGMENTATIONS, Augmentation, augmentation
-    from featx.training.settings import TrainSettings
+    from featx.training.settings import RunOptions, TrainSettings, train_settings
 
 
 def __getattr__(name: str) -> Any:

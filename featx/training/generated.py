@@ -9,9 +9,10 @@ from typing import TYPE_CHECKING, Any
 
 import torch
 
-from featx.datasets import Dataset
+from featx.datasets import Dataset, DatasetRef
 from featx.errors import UsageError
 from featx.evaluation import HELD_OUT, Evaluation, evaluate_generated
+from featx.extraction.settings import Machine
 from featx.extraction.settings import Settings as ExtractionSettings
 from featx.synthetic import motion
 from featx.training.batches import Batch
@@ -111,17 +112,17 @@ class Generated:
     def title(self) -> str:
         return (
             "generated clips"
-            if self.settings.dataset == motion.GENERATED
-            else f"{self.settings.dataset} clips"
+            if str(self.settings.dataset.name) == motion.GENERATED
+            else f"{self.settings.dataset.name!s} clips"
         )
 
     @property
     def size(self) -> str:
-        return f"generator version {motion.VERSION}, seed {self.settings.seed}"
+        return f"generator version {motion.VERSION}, seed {self.settings.run.seed}"
 
     @property
     def classes(self) -> tuple[str, ...]:
-        return motion.STREAMS[self.settings.dataset]
+        return motion.STREAMS[str(self.settings.dataset.name)]
 
     @property
     def validated(self) -> str | None:
@@ -134,7 +135,7 @@ class Generated:
         return {
             "on": f"held-out {self.title}",
             "clips": HELD_OUT,
-            "seed": self.settings.seed,
+            "seed": self.settings.run.seed,
             "generator": motion.VERSION,
         }
 
@@ -154,7 +155,7 @@ class Generated:
         """Return what run.json holds of the generator; the same version makes the same clips."""
         return {
             "dataset": {
-                "name": self.settings.dataset,
+                "name": str(self.settings.dataset.name),
                 "generator": motion.VERSION,
                 "classes": list(self.classes),
                 "epoch": EPOCH_CLIPS,
@@ -173,22 +174,21 @@ class Generated:
         """Return what makes the batches."""
         return Maker(
             trainer.places(),
-            seed=self.settings.seed,
+            seed=self.settings.run.seed,
             frames=planned.clip.frames,
             size=planned.transform.crop,
             device=trainer.processes.device,
-            stream=self.settings.dataset,
+            stream=str(self.settings.dataset.name),
         )
 
     def evaluated(
         self, planned: Plan, loaded: LoadedModel, precision: str, processes: Processes
     ) -> Evaluation:
         """Return what a network makes of the held-out clips."""
-        settings = ExtractionSettings(
-            model=self.settings.model, precision=precision, device=str(processes.device)
-        )
+        machine = Machine(precision=precision, device=str(processes.device))
+        settings = ExtractionSettings(model=self.settings.model, machine=machine)
         return evaluate_generated(
-            settings, self.settings.dataset, seed=self.settings.seed, loaded=loaded
+            settings, str(self.settings.dataset.name), seed=self.settings.run.seed, loaded=loaded
         )
 
     def told(self, planned: Plan, clips: int) -> dict[str, Any]:
@@ -198,10 +198,10 @@ class Generated:
             "what": f"{self.title}: {clips:,} clips of {len(self.classes)} motions, generator version {motion.VERSION}",
             "licence": None,
             "trained_on": {
-                "dataset": s.dataset,
+                "dataset": str(s.dataset.name),
                 "clips": clips,
                 "generator": motion.VERSION,
-                "seed": s.seed,
+                "seed": s.run.seed,
             },
         }
 
@@ -225,19 +225,17 @@ def check_recipe(recipe: Recipe) -> None:
 
 def find_generated(settings: TrainSettings, data: Dataset | None) -> Generated:
     """Return the stream of generated clips; UsageError for settings that only videos have."""
-    given = {
-        "root": settings.root is not None,
-        "split": settings.split != 1,
-        "partial": settings.partial,
-        "holdout": settings.holdout != TrainSettings.holdout,
-        "flow": settings.flow is not None,
-        "flow_cache": settings.flow_cache is not None,
-        "protocol": settings.protocol != TrainSettings.protocol,
-    }
-    for name in (name for name, is_given in given.items() if is_given):
-        raise UsageError(
-            f"{name} is {getattr(settings, name)!r}, which is for videos, and generated clips are none: leave it out"
-        )
+    plain = TrainSettings(model=settings.model, dataset=DatasetRef(name=settings.dataset.name))
+    for part, default, names in (
+        (settings.dataset, plain.dataset, ("root", "split", "partial", "holdout")),
+        (settings.transform, plain.transform, ("flow",)),
+        (settings, plain, ("flow_cache", "protocol")),
+    ):
+        for name in names:
+            if (value := getattr(part, name)) != getattr(default, name):
+                raise UsageError(
+                    f"{name} is {value!r}, which is for videos, and generated clips are none: leave it out"
+                )
     if settings.validate not in (None, "none"):
         raise UsageError(
             f"validate is {settings.validate!r}, and generated clips have no such side: leave it out, or give none"

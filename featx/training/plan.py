@@ -14,8 +14,7 @@ from featx.clips import ClipSpec
 from featx.datasets import GENERATED_CLIPS, Dataset
 from featx.errors import UsageError
 from featx.evaluation import protocol_named
-from featx.extraction.settings import Settings as ExtractionSettings
-from featx.extraction.settings import clip_of, transform_of
+from featx.extraction.settings import ClipOptions, Settings
 from featx.models import Backbone, create_model, model_entry
 from featx.system.files import sha256_of
 from featx.training.generated import find_generated
@@ -54,8 +53,8 @@ class Plan:
             "recipe": {"name": self.recipe_name, **self.recipe.to_dict()},
             "transform": self.transform.to_dict(),
             "clip": self.clip.to_dict(),
-            "seed": s.seed,
-            "precision": s.precision,
+            "seed": s.run.seed,
+            "precision": s.run.machine.precision,
         }
 
 
@@ -66,7 +65,7 @@ def make_plan(settings: TrainSettings, data: Dataset | None = None) -> Plan:
     """
     protocol_named(settings.protocol)
     entry = model_entry(settings.model)
-    generated = settings.dataset in GENERATED_CLIPS
+    generated = settings.dataset.name in GENERATED_CLIPS
     own = (
         GENERATED_MOTION
         if generated
@@ -85,22 +84,17 @@ def make_plan(settings: TrainSettings, data: Dataset | None = None) -> Plan:
             f"recipe {name} looks at the validation loss after every epoch: leave validate_every at 1"
         )
     loaded, start, changed = _start(settings, source.classes)
-    as_extracted = ExtractionSettings(
-        model=settings.model,
-        input=settings.input,
-        flow=settings.flow,
-        flow_cache=settings.flow_cache,
-        frames=settings.frames,
-        step=settings.step,
-        crop=settings.crop,
+    as_extracted = Settings(
+        clip=settings.clip, transform=settings.transform, flow_cache=settings.flow_cache
     )
-    transform, clip = (
-        transform_of(loaded.transform, as_extracted),
-        clip_of(loaded.clip, as_extracted),
-    )
-    clip = settings.clip or clip
+    transform = as_extracted.transform_of(loaded.transform)
+    clip = as_extracted.clip_of(loaded.clip)
     notes = [*source.notes, *changed, *_background_note(chosen, source.classes)]
-    if settings.clip is None and chosen.augmentation.temporal == "span" and clip.scales != (1,):
+    if (
+        isinstance(settings.clip, ClipOptions)
+        and chosen.augmentation.temporal == "span"
+        and clip.scales != (1,)
+    ):
         notes.append(
             f"the weights are for windows of {len(clip.scales)} lengths: clips of {clip.span} frames are trained on"
         )
@@ -146,7 +140,7 @@ def _start(
     classes = len(names)
     entry = model_entry(settings.model)
     if settings.weights is None:
-        model = create_model(settings.model, num_classes=classes, seed=settings.seed)
+        model = create_model(settings.model, num_classes=classes, seed=settings.run.seed)
         if settings.init_2d is not None:
             fill(model, settings.init_2d, name=settings.model)
         name = (
@@ -165,11 +159,11 @@ def _start(
             start,
             [],
         )
-    loaded = load_model(settings.model, settings.weights, seed=settings.seed)
+    loaded = load_model(settings.model, settings.weights, seed=settings.run.seed)
     start = {k: loaded.weights_info.get(k) for k in ("name", "sha256", "source")}
     notes = [str(note)] if (note := loaded.weights_info.get("note")) else []
     if loaded.labels != names or not loaded.model.has_classifier:
-        _new_classifier(loaded.model, classes, settings.seed)
+        _new_classifier(loaded.model, classes, settings.run.seed)
         notes.append(f"its classifier is new: {classes} classes, untrained")
     return loaded, start, notes
 
@@ -194,7 +188,7 @@ def check(planned: Plan, processes: Processes) -> None:
             f"a batch of {row.batch} clips cannot be divided over {processes.world} processes of {row.accumulate} passes:"
             f" give --set batch=N, a multiple of {row.accumulate * processes.world}"
         )
-    if planned.settings.precision == "bf16" and processes.device.type == "cpu":
+    if planned.settings.run.machine.precision == "bf16" and processes.device.type == "cpu":
         raise UsageError(
             "precision is bf16 and the device is the CPU, where bf16 weight gradients of these layers are wrong: give float32"
         )

@@ -2,23 +2,32 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+import os
+from collections.abc import Callable, Mapping
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from featx import __version__
-from featx.datasets import Dataset
+from featx.datasets import Dataset, DatasetRef
 from featx.evaluation import Evaluation
 from featx.extraction.backends.eager import resolve_precision
+from featx.extraction.settings import takes_options
 from featx.training.folder import EPOCHS, STEPS, RunFolder
 from featx.training.loop import Progress, StepRow, Trainer, Validation
 from featx.training.plan import Plan, check, make_plan
 from featx.training.processes import Processes, joined
-from featx.training.settings import TrainSettings
+from featx.training.progress import shown
+from featx.training.settings import TrainSettings, train_settings
 from featx.weights.checkpoint import LoadedModel, save_checkpoint
+
+if TYPE_CHECKING:
+    from typing_extensions import Unpack
+
+    from featx.clips import ClipSpec
+    from featx.extraction.settings import ClipOptions, Machine, Options, TransformOptions
 
 
 @dataclass
@@ -42,31 +51,126 @@ class TrainReport:
     notes: list[str] = field(default_factory=list)
 
 
+@dataclass(frozen=True, kw_only=True)
+class TrainHooks:
+    """What is called while a network is trained, in the process that speaks.
+
+    Attributes:
+        on_start: Called with the plan and the trainer, before the first update.
+        on_progress: Called after every update.
+        on_validation: Called with an epoch's number and what its validation gave.
+    """
+
+    on_start: Callable[[Plan, Trainer], None] = lambda *_: None
+    on_progress: Callable[[Progress], None] = lambda _: None
+    on_validation: Callable[[int, Validation], None] = lambda *_: None
+
+
+@takes_options
 def train(
+    dataset: str | os.PathLike[str] | DatasetRef,
+    out: str | os.PathLike[str],
+    *,
+    model: str = "res3d",
+    recipe: str | None = None,
+    overrides: Mapping[str, str] | None = None,
+    root: str | os.PathLike[str] | None = None,
+    split: int = 1,
+    partial: bool = False,
+    holdout: float = 0.2,
+    weights: str | os.PathLike[str] | None = None,
+    init_2d: str | os.PathLike[str] | None = None,
+    clip: ClipOptions | ClipSpec | None = None,
+    transform: TransformOptions | None = None,
+    flow_cache: str | os.PathLike[str] | None = None,
+    validate: str | None = None,
+    validate_every: int = 1,
+    protocol: str = "clip",
+    seed: int = 0,
+    machine: Machine | None = None,
+    compile: bool = False,
+    save_seconds: float = 300.0,
+    hooks: TrainHooks | None = None,
+    progress: bool | None = None,
+    **options: Unpack[Options],
+) -> TrainReport | None:
+    """Train a network, or continue a run, and leave checkpoints in the folder `out`.
+
+    `out` gets last.safetensors, and, with validation, best.safetensors of the epoch with the best top-1.
+
+    Args:
+        dataset: A name such as "ucf101", a folder of class folders, a csv, "generated", or a `DatasetRef`.
+        out: The run's folder.
+        model: A name of `featx.list_models()`.
+        recipe: A paper's settings, a name of `featx.training.RECIPES`. None is that of the model's family.
+        overrides: Fields of the recipe to replace, such as `{"lr": "0.05"}`.
+        root, split, partial, holdout: As `load_dataset` takes them, for a dataset by name.
+        weights: What to start from, as `load_model` takes it. None starts from nothing.
+        init_2d: ImageNet weights for a semi-CNN's spatial layers.
+        clip, transform, machine: As in `featx.extract`.
+        flow_cache: A folder that `extract` keeps flow in.
+        validate: The dataset's side to validate on, or "none".
+        validate_every: Epochs from one validation to the next.
+        protocol: Protocol of the validation, as in `featx.evaluate`.
+        seed: Seed for untrained weights, draws and dropout.
+        compile: Compile the network first.
+        save_seconds: How often the run's state is written.
+        hooks: Functions called while the network is trained.
+        progress: True shows a progress bar, False shows none. None shows one if a person watches.
+        **options: Fields of `ClipOptions`, `TransformOptions` and `Machine`, such as `frames=16` or `device="cuda"`.
+
+    Returns:
+        How it went; None in any but the first process of several.
+
+    Raises:
+        UsageError: For wrong arguments, or a folder with a run of other settings.
+        FeatxError: Also when the loss is no longer finite, with the update and its videos.
+    """
+    settings = train_settings(
+        dataset,
+        model=model,
+        recipe=recipe,
+        overrides=overrides,
+        root=root,
+        split=split,
+        partial=partial,
+        holdout=holdout,
+        weights=weights,
+        init_2d=init_2d,
+        clip=clip,
+        transform=transform,
+        flow_cache=flow_cache,
+        validate=validate,
+        validate_every=validate_every,
+        protocol=protocol,
+        seed=seed,
+        machine=machine,
+        compile=compile,
+        save_seconds=save_seconds,
+        **options,
+    )
+    with shown(progress, hooks) as hooks:
+        return run_training(settings, out, hooks=hooks)
+
+
+def run_training(
     settings: TrainSettings,
-    out: str | Path,
+    out: str | os.PathLike[str],
     data: Dataset | None = None,
     *,
-    on_start: Callable[[Plan, Trainer], None] = lambda *_: None,
-    on_progress: Callable[[Progress], None] = lambda _: None,
-    on_validation: Callable[[int, Validation], None] = lambda *_: None,
+    hooks: TrainHooks | None = None,
 ) -> TrainReport | None:
-    """Train a network, or continue a run, and leave checkpoints in the folder `out`; None but for the first process of several.
+    """Do what `train` does, with settings that are composed.
 
     data: train on these, without validation, instead of on what `settings.dataset` names, which is then their name alone.
-    on_start, on_progress, on_validation: called in the process that speaks, the last with the epoch's number.
-
-    Killed at any time, the same call continues, and on CPU comes to the same numbers to the bit. `out` then holds
-    last.safetensors, and, with validation, best.safetensors of the epoch with the best top-1.
-
-    Raises UsageError and FeatxError; the latter too when the loss is no longer finite, with the update and its videos.
     """
-    with joined(settings.device) as processes:
+    hooks = hooks or TrainHooks()
+    with joined(settings.run.machine.device) as processes:
         planned = make_plan(settings, data)
         check(planned, processes)
-        run = _Run(planned, Path(out), processes, on_progress, on_validation)
+        run = _Run(planned, Path(out), processes, hooks.on_progress, hooks.on_validation)
         try:
-            report = run.go(on_start)
+            report = run.go(hooks.on_start)
             return report if processes.first else None
         finally:
             run.close()
@@ -90,7 +194,9 @@ class _Run:
         # On a CPU weight gradients in bf16 are wrong, and what is validated is what is trained.
         on_gpu = processes.device.type == "cuda"
         self._precision = (
-            resolve_precision(settings.precision, processes.device) if on_gpu else "float32"
+            resolve_precision(settings.run.machine.precision, processes.device)
+            if on_gpu
+            else "float32"
         )
         self.trainer = Trainer(
             self._model,
@@ -98,9 +204,9 @@ class _Run:
             planned.source.epochs(planned.recipe),
             planned.transform,
             processes,
-            seed=settings.seed,
+            seed=settings.run.seed,
             mixed=self._precision == "bf16",
-            compiled=settings.compile,
+            compiled=settings.run.compile,
         )
         self._notes: list[str] = []
 
@@ -131,7 +237,7 @@ class _Run:
                             on_rows=self._write,
                             on_progress=self._on_progress,
                             save=self._save,
-                            save_seconds=planned.settings.save_seconds,
+                            save_seconds=planned.settings.run.save_seconds,
                             save_last=planned.source.saves_epochs or until == trainer.steps,
                         )
                         self._validate()
@@ -295,7 +401,7 @@ def checkpoint_info(planned: Plan, trainer: Trainer, *, chosen: bool) -> dict[st
     return {
         "name": f"{settings.model} on {source.title}",
         "source": f"trained with featx {__version__} on {told['what']}, recipe {planned.recipe_name},"
-        f" from {planned.start['name']}, seed {settings.seed}, {state.step} of {trainer.steps} updates",
+        f" from {planned.start['name']}, seed {settings.run.seed}, {state.step} of {trainer.steps} updates",
         "licence": told["licence"],
         "labels": list(source.classes),
         "metrics": metrics,
@@ -306,7 +412,7 @@ def checkpoint_info(planned: Plan, trainer: Trainer, *, chosen: bool) -> dict[st
         "training": {
             "recipe": planned.recipe_name,
             **planned.recipe.to_dict(),
-            "seed": settings.seed,
+            "seed": settings.run.seed,
             "updates": state.step,
             "of": trainer.steps,
             "from": planned.start,

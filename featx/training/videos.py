@@ -8,11 +8,12 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-from featx.datasets import Dataset, about, load_dataset
+from featx.datasets import Dataset, about
 from featx.errors import UsageError
-from featx.evaluation import Evaluation, evaluate
-from featx.extraction.engine import cpu_count
+from featx.evaluation import Evaluation, recognise
+from featx.extraction.settings import Machine
 from featx.extraction.settings import Settings as ExtractionSettings
+from featx.system.processors import cpu_count
 from featx.training.clips import DrawSettings
 from featx.training.loader import Loader, Stream
 from featx.training.recipes import Recipe
@@ -75,7 +76,8 @@ class Videos:
         """Return what run.json holds of the lists, by their digests, and of the validation."""
         s, train, val = self.settings, self.train, self.val
         return {
-            "dataset": {"name": s.dataset, "split": s.split, "partial": s.partial, "holdout": s.holdout,
+            "dataset": {"name": s.dataset.name, "split": s.dataset.split, "partial": s.dataset.partial,
+                        "holdout": s.dataset.holdout,
                         "videos": len(train.items), "classes": list(train.classes), "absent": train.absent,
                         "list": _digest(train), "validation list": _digest(val) if val else None,
                         **({"made": dict(train.made)} if train.made else {})},
@@ -86,7 +88,7 @@ class Videos:
     def epochs(self, recipe: Recipe) -> Stream:
         """Return the stream of clips, drawn in an order of its own in every epoch."""
         return Stream(
-            self.train.items, clips_per_video=recipe.clips_per_video, seed=self.settings.seed
+            self.train.items, clips_per_video=recipe.clips_per_video, seed=self.settings.run.seed
         )
 
     def batches(self, planned: Plan, trainer: Trainer) -> Loader:
@@ -105,9 +107,9 @@ class Videos:
                 planned.recipe.augmentation,
             ),
             batch=trainer.part,
-            workers=s.workers or max(1, cpu_count() // processes.nearby),
+            workers=s.run.machine.workers or max(1, cpu_count() // processes.nearby),
             pin=processes.device.type == "cuda",
-            timeout=s.timeout,
+            timeout=s.run.machine.timeout,
         )
 
     def evaluated(
@@ -117,11 +119,14 @@ class Videos:
         if self.val is None:
             raise ValueError("there are no validation videos")
         s = self.settings
-        settings = ExtractionSettings(
-            model=s.model, precision=precision, device=str(processes.device), workers=s.workers, timeout=s.timeout,
-            flow_cache=s.flow_cache,
-        )  # fmt: skip
-        return evaluate(settings, self.val, protocol=s.protocol, loaded=loaded)
+        machine = Machine(
+            precision=precision,
+            device=str(processes.device),
+            workers=s.run.machine.workers,
+            timeout=s.run.machine.timeout,
+        )
+        settings = ExtractionSettings(model=s.model, machine=machine, flow_cache=s.flow_cache)
+        return recognise(settings, self.val, protocol=s.protocol, loaded=loaded)
 
     def told(self, planned: Plan, clips: int) -> dict[str, Any]:
         """Return what a checkpoint tells of the videos; of which licence these are is not known."""
@@ -145,22 +150,16 @@ def find_videos(settings: TrainSettings, data: Dataset | None) -> Videos:
     """Return the videos that settings name, or `data`, which has no validation side; errors as `load_dataset`'s."""
     if data is not None:
         return Videos(settings, _checked(data, settings), None, data.notes)
-    asked: dict[str, Any] = {
-        "root": settings.root,
-        "split": settings.split,
-        "partial": settings.partial,
-    }
-    asked["holdout"] = settings.holdout
-    train = load_dataset(settings.dataset, subset="train", **asked)
-    val, notes = _validation(settings, asked)
+    train = settings.dataset.load("train")
+    val, notes = _validation(settings)
     return Videos(settings, train, val, (*train.notes, *notes))
 
 
 def _checked(data: Dataset, settings: TrainSettings) -> Dataset:
     """Return a dataset that was put together in memory, if it can be trained on by these settings."""
-    if settings.dataset != data.name:
+    if settings.dataset.name != data.name:
         raise UsageError(
-            f"the dataset is {data.name!r} and the settings name {settings.dataset!r}: give its own name"
+            f"the dataset is {data.name!r} and the settings name {str(settings.dataset.name)!r}: give its own name"
         )
     if settings.validate not in (None, "none"):
         raise UsageError(
@@ -171,14 +170,15 @@ def _checked(data: Dataset, settings: TrainSettings) -> Dataset:
     return data
 
 
-def _validation(settings: TrainSettings, asked: dict[str, Any]) -> tuple[Dataset | None, list[str]]:
+def _validation(settings: TrainSettings) -> tuple[Dataset | None, list[str]]:
     if settings.validate == "none":
         return None, []
     if settings.validate is not None:
-        return load_dataset(settings.dataset, subset=settings.validate, **asked), []
-    if "val" in about(settings.dataset, root=settings.root, holdout=settings.holdout).subsets:
-        return load_dataset(settings.dataset, subset="val", **asked), []
-    found = load_dataset(settings.dataset, subset="test", **asked)
+        return settings.dataset.load(settings.validate), []
+    which = settings.dataset
+    if "val" in about(which.name, root=which.root, holdout=which.holdout).subsets:
+        return settings.dataset.load("val"), []
+    found = settings.dataset.load("test")
     return found, [
         f"validated on {found.title}, as the papers do: an accuracy there of best.safetensors, which it chose, flatters;"
         " last.safetensors is not chosen"

@@ -22,13 +22,14 @@ from time import monotonic
 import numpy as np
 import numpy.typing as npt
 
+from featx.errors import FeatxError
 from featx.video.worker import ClipReady, DecodeSettings, Done, Event, Failed, Hello, Job, Restarted
 
 # The child takes the parent's import path before importing anything of ours, so that it runs the same featx.
 _START = "import sys; sys.path[:] = {path!r}; from featx.video.worker import main; main()"
 
 
-class WorkerLost(RuntimeError):
+class WorkerLost(FeatxError):
     """Decoding processes end as soon as they start; the message says what the last one printed."""
 
 
@@ -195,8 +196,9 @@ class Pool:
             self._deaths_at_start += 1
             if self._deaths_at_start > 3:
                 del self._processes[place]
+                said = f"exit status {status}" + (f": {printed}" if printed else "")
                 raise WorkerLost(
-                    f"decoding processes end as soon as they start (exit status {status}): {printed}"
+                    f"decoding processes end as soon as they start ({said}); run the same command again"
                 )
         self._processes[place] = fresh = _Process(self._settings)
         if job is not None and not started:

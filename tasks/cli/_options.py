@@ -2,10 +2,15 @@
 
 from __future__ import annotations
 
+from typing import TYPE_CHECKING
+
 import click
 
-from featx.cli.options import options
+from featx.cli.options import grouped, options
 from featx.errors import UsageError
+
+if TYPE_CHECKING:
+    from featx.extraction.settings import Machine
 
 detections_options = options(
     click.option("--annotations", required=True, metavar="DIR|JSON",
@@ -44,14 +49,24 @@ extraction_options = options(
         "--model", help="Whose features to find beside the dataset, or to extract; res3d."
     ),
     click.option("--weights", help="Whose, as for featx extract; the model's own."),
-    click.option(
-        "--device",
-        default="auto",
-        show_default=True,
-        help="For extracting: auto, cpu, cuda or cuda:N.",
+    grouped(
+        "machine",
+        lambda: _machine,
+        click.option(
+            "--device",
+            default="auto",
+            show_default=True,
+            help="For extracting: auto, cpu, cuda or cuda:N.",
+        ),
+        click.option("--workers", type=int, help="For extracting: decoding processes; one a core."),
     ),
-    click.option("--workers", type=int, help="For extracting: decoding processes; one a core."),
 )
+
+
+def _machine(*, device: str, workers: int | None) -> Machine:
+    from featx.extraction.settings import Machine
+
+    return Machine(device=device, workers=workers)
 
 
 def thresholds_of(text: str) -> list[float]:

@@ -3,17 +3,19 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import click
 
-from featx.cli.terminal import Progress
 from featx.errors import UsageError
+from featx.extraction.progress import Progress
 
 if TYPE_CHECKING:
     from featx.extraction.extract import Report
     from featx.extraction.provide import Provided
+    from featx.extraction.settings import Machine
 
 
 def provide(
@@ -25,8 +27,7 @@ def provide(
     model: str | None = None,
     weights: str | None = None,
     layers: Sequence[str] | None = None,
-    device: str = "auto",
-    workers: int | None = None,
+    machine: Machine | None = None,
 ) -> list[str]:
     """Return the feature files to use: those given, or the dataset's own, extracted first where there is none."""
     from featx.extraction.provide import dataset_features
@@ -34,9 +35,7 @@ def provide(
     def find(**asked: Any) -> Provided:
         return dataset_features(dataset, root=root, holdout=holdout, **asked)
 
-    return _provide(
-        find, features, model=model, weights=weights, layers=layers, device=device, workers=workers
-    )
+    return _provide(find, features, model=model, weights=weights, layers=layers, machine=machine)
 
 
 def provide_aslan(
@@ -48,8 +47,7 @@ def provide_aslan(
     model: str | None = None,
     weights: str | None = None,
     layers: Sequence[str] | None = None,
-    device: str = "auto",
-    workers: int | None = None,
+    machine: Machine | None = None,
 ) -> list[str]:
     """Return the feature files to use: those given, or ASLAN's own, extracted first where there is none."""
     from featx.extraction.provide import aslan_features
@@ -57,9 +55,7 @@ def provide_aslan(
     def find(**asked: Any) -> Provided:
         return aslan_features(root=root, view=view, partial=partial, **asked)
 
-    return _provide(
-        find, features, model=model, weights=weights, layers=layers, device=device, workers=workers
-    )
+    return _provide(find, features, model=model, weights=weights, layers=layers, machine=machine)
 
 
 def _provide(
@@ -96,9 +92,7 @@ def _provide(
             model=model,
             weights=weights,
             out=features[0] if features else None,
-            on_start=begin,
-            on_progress=progress,
-            on_publish=progress.publish,
+            hooks=replace(progress.hooks, on_start=begin),
             **asked,
         )
     finally:

@@ -4,12 +4,15 @@ from __future__ import annotations
 
 import json
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING
 
 import click
 
 from featx.cli.options import json_option
 from featx.tasks.cli._options import extraction_options
+
+if TYPE_CHECKING:
+    from featx.extraction.settings import Machine
 
 
 @click.command()
@@ -54,7 +57,8 @@ from featx.tasks.cli._options import extraction_options
 @click.option("--pairs", metavar="CSV", help="Write every pair's score to this file.")
 @json_option
 def aslan(features: tuple[str, ...], root: str | None, layers: str, view: int, C: float, measures: bool, partial: bool,
-          allow_trained_on: bool, picture: str | None, pairs: str | None, as_json: bool, **extraction: Any) -> int:  # fmt: skip
+          allow_trained_on: bool, picture: str | None, pairs: str | None, as_json: bool,
+          model: str | None, weights: str | None, machine: Machine) -> int:  # fmt: skip
     """Tell whether two samples show the same action: ASLAN's benchmark.
 
     Clip features are averaged over a sample and L2-normalised; 12 measures of each layer tell how alike two samples are; a
@@ -68,9 +72,9 @@ def aslan(features: tuple[str, ...], root: str | None, layers: str, view: int, C
       featx aslan --model res3d --measures --plot roc.png
       featx aslan --features c3d.h5 --layers fc6,pool5,prob
     """
-    from featx.cli.terminal import bar
     from featx.report.picture import check_picture
     from featx.system.files import check_target
+    from featx.system.terminal import bar
     from featx.tasks.cli._provide import provide_aslan
     from featx.tasks.similarity import as_text, check_settings, plot, to_json, write_pairs
     from featx.tasks.similarity import aslan as run
@@ -82,7 +86,14 @@ def aslan(features: tuple[str, ...], root: str | None, layers: str, view: int, C
     names = [name.strip() for name in layers.split(",") if name.strip()]
     check_settings(names, C)
     files = provide_aslan(
-        features, root=root, view=view, partial=partial, layers=names, **extraction
+        features,
+        root=root,
+        view=view,
+        partial=partial,
+        layers=names,
+        model=model,
+        weights=weights,
+        machine=machine,
     )
     with bar("step") as progress:
         found = run(

@@ -3,14 +3,18 @@
 from __future__ import annotations
 
 import json
+from typing import TYPE_CHECKING
 
 import click
 
 from featx.cli.options import json_option
-from featx.cli.terminal import bar
 from featx.errors import UsageError
+from featx.system.terminal import bar
 from featx.tasks.cli._options import dataset_options, extraction_options
 from featx.tasks.cli._provide import provide
+
+if TYPE_CHECKING:
+    from featx.extraction.settings import Machine
 
 
 @click.command()
@@ -64,7 +68,7 @@ from featx.tasks.cli._provide import provide
 @json_option
 def compact(dataset: str, features: tuple[str, ...], layers: tuple[str, ...], dims: str, split: int | None, C: float,
             normalise_again: bool, paper: bool | None, root: str | None, partial: bool, holdout: float, allow_trained_on: bool,
-            model: str | None, weights: str | None, device: str, workers: int | None, plots: tuple[str, ...],
+            model: str | None, weights: str | None, machine: Machine, plots: tuple[str, ...],
             csv_file: str | None, save: str | None, as_json: bool) -> None:  # fmt: skip
     """Say how few dimensions a feature needs: accuracy of a linear SVM after PCA.
 
@@ -96,7 +100,7 @@ def compact(dataset: str, features: tuple[str, ...], layers: tuple[str, ...], di
     check_request(load_splits(dataset, root=root, split=split, partial=partial, holdout=holdout), dims=numbers, C=C,
                   curves=max(1, len(features), len(layers)), save=save)  # fmt: skip
     files = provide(dataset, features, root=root, holdout=holdout, model=model, weights=weights, layers=layers or None,
-                    device=device, workers=workers)  # fmt: skip
+                    machine=machine)  # fmt: skip
     with bar("SVM") as progress:
         found = run(dataset, files, layers=layers, dims=numbers, split=split, C=C, normalise_again=normalise_again, paper=paper,
                     root=root, partial=partial, holdout=holdout, allow_trained_on=allow_trained_on, save=save,

@@ -3,17 +3,21 @@
 from __future__ import annotations
 
 import json
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import click
 
-from featx.cli.options import INTERRUPTED, RATE, json_option, machine_options
-from featx.cli.terminal import Progress, bar
+from featx.cli.options import INTERRUPTED, RATE, json_option, machine_options, timeout_option
 from featx.errors import UsageError
+from featx.extraction.progress import Progress
+from featx.system.terminal import bar
 from featx.tasks.cli._options import thresholds_of
 from featx.tasks.cli.detect_eval import evaluate
 from featx.tasks.cli.detect_show import show
 from featx.tasks.cli.detect_train import train
+
+if TYPE_CHECKING:
+    from featx.extraction.settings import Machine
 
 
 class _Detect(click.Group):
@@ -104,19 +108,12 @@ class _Detect(click.Group):
     metavar="PAGE",
     help="Write a page of the run: curves, worst false positives, time lines.",
 )
-@machine_options
-@click.option(
-    "--timeout",
-    type=float,
-    default=120.0,
-    show_default=True,
-    help="Seconds until a silent decoder is given up.",
-)
+@machine_options(timeout_option)
 @json_option
 def detect(videos: tuple[str, ...], thumos14: bool, root: str | None, subset: str | None, partial: bool, networks: str | None,
            annotations: str | None, out: tuple[str, ...], windows_file: str | None, threshold: float, fps: Any, prior: str,
            overlap: float, tiou: str, bootstrap: int, plot: str | None, html: str | None, as_json: bool,
-           **machine: Any) -> int:  # fmt: skip
+           machine: Machine) -> int:  # fmt: skip
     """Find actions in untrimmed video: Segment-CNN's proposal and localization networks over windows of several lengths.
 
     VIDEOS are files, folders, glob patterns or lists, as for featx extract. Each is decoded once for all lengths. Windows that
@@ -167,21 +164,15 @@ def detect(videos: tuple[str, ...], thumos14: bool, root: str | None, subset: st
             annotations=read_annotations(annotations) if annotations is not None else None,
             out=out,
             windows_file=windows_file,
-            settings={
-                "threshold": threshold,
-                "fps": fps,
-                "prior": prior,
-                "overlap": overlap,
-                "machine": machine,
-            },
+            threshold=threshold,
+            fps=fps,
+            prior=prior,
+            overlap=overlap,
+            machine=machine,
             tious=thresholds,
             bootstrap=bootstrap,
             keep=[path for path in (plot, html) if path is not None],
-            hooks={
-                "on_start": progress.start,
-                "on_progress": progress,
-                "on_publish": progress.publish,
-            },
+            hooks=progress.hooks,
         )
     except KeyboardInterrupt:
         progress.close()

@@ -51,7 +51,7 @@ def show(detections: str, annotations: str, subset: str | None, videos: str | No
       featx detect show detections.txt --annotations data/thumos14/annotation_test --videos data/thumos14 \\
           --timeline line.png --video video_test_0000004
     """
-    from featx.cli.terminal import bar
+    from featx.system.terminal import bar
     from featx.tasks.localization.pictures._page_file import show_file
 
     with bar("video") as progress:

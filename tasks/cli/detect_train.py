@@ -6,20 +6,28 @@ import json
 import textwrap
 from collections.abc import Callable
 from contextlib import ExitStack
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import click
 
-from featx.cli.options import INTERRUPTED, RATE, fields, json_option, numbers, training_options
+from featx.cli.options import (
+    INTERRUPTED,
+    NUMBERS,
+    RATE,
+    crop_option,
+    fields,
+    json_option,
+    run_options,
+)
 
 if TYPE_CHECKING:
-    from featx.cli.terminal import TrainingProgress
     from featx.clips import ClipSpec
     from featx.datasets import Dataset
     from featx.tasks.localization._train import NetworksReport
-    from featx.tasks.localization._training_sets import Samples
-    from featx.training import Plan, Progress
+    from featx.tasks.localization._training_sets import Samples, Stage
+    from featx.training import Plan, Progress, RunOptions
     from featx.training.loop import Trainer
+    from featx.training.progress import TrainingProgress
 
 
 @click.command()
@@ -56,6 +64,7 @@ if TYPE_CHECKING:
 )
 @click.option(
     "--lengths",
+    type=NUMBERS,
     default="16,32,64,128,256,512",
     show_default=True,
     help="Of windows, in such frames.",
@@ -90,10 +99,28 @@ if TYPE_CHECKING:
 )
 @click.option("--set", "overrides", multiple=True, metavar="FIELD=VALUE",
               help="Replace a field of the recipes, as in featx train: duration=4; or of one: proposal.lr=0.01.")  # fmt: skip
-@training_options
+@crop_option
+@run_options
 @json_option
-def train(out: str, fps: float | str, lengths: str, positive: float, best: float, background: float,
-          overrides: tuple[str, ...], as_json: bool, **settings: Any) -> int:  # fmt: skip
+def train(
+    out: str,
+    model: str,
+    weights: str | None,
+    stage: Stage | None,
+    root: str | None,
+    partial: bool,
+    frames: int | None,
+    fps: float | str,
+    lengths: tuple[int, ...],
+    overlap: float,
+    positive: float,
+    best: float,
+    background: float,
+    overrides: tuple[str, ...],
+    crop: int | None,
+    run: RunOptions,
+    as_json: bool,
+) -> int:
     """Train S-CNN's proposal, classification and localization network on THUMOS'14 (Shou et al. 2016).
 
     They are trained one after the other into OUT/proposal, OUT/classification and OUT/localization, on trimmed videos and
@@ -113,11 +140,19 @@ def train(out: str, fps: float | str, lengths: str, positive: float, best: float
     from featx.tasks.localization._training_sets import Matching
 
     asked = NetworkSettings(
+        model=model,
+        weights=weights,
+        stage=stage,
+        root=root,
+        partial=partial,
+        frames=frames,
         fps=None if isinstance(fps, str) else fps,
-        lengths=numbers("--lengths", lengths) or (),
+        lengths=lengths,
+        overlap=overlap,
         matching=Matching(positive=positive, best=best, background=background),
         overrides=fields(overrides),
-        **settings,
+        crop=crop,
+        run=run,
     )
     shown = _Shown()
     try:
@@ -150,7 +185,7 @@ class _Shown:
         self._indexed: Callable[[int, int | None], None] | None = None
 
     def indexed(self, done: int, total: int | None) -> None:
-        from featx.cli.terminal import bar
+        from featx.system.terminal import bar
 
         if self._indexed is None:
             self._indexed = self._indexing.enter_context(bar("video"))
@@ -165,7 +200,7 @@ class _Shown:
         )
 
     def start(self, plan: Plan, trainer: Trainer) -> None:
-        from featx.cli.terminal import TrainingProgress
+        from featx.training.progress import TrainingProgress
 
         for note in plan.notes:
             _say(f"note: {note}")

@@ -9,7 +9,8 @@ from typing import TYPE_CHECKING
 import click
 
 from featx.cli.options import json_option, options
-from featx.cli.terminal import Progress, bar
+from featx.extraction.progress import Progress
+from featx.system.terminal import bar
 
 if TYPE_CHECKING:
     from featx.tasks.retrieval import Plan

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import click
 from click.core import ParameterSource
@@ -12,6 +12,9 @@ from click.core import ParameterSource
 from featx.cli.options import json_option
 from featx.errors import UsageError
 from featx.tasks.cli._options import dataset_options, extraction_options
+
+if TYPE_CHECKING:
+    from featx.extraction.settings import Machine
 
 
 @click.group(invoke_without_command=True, subcommand_metavar="[predict MODEL FEATURES...]")
@@ -96,8 +99,8 @@ def svm(
     return _train(dataset, features, **options)
 
 
-def _train(dataset: str, features: tuple[str, ...], *, model: str | None, weights: str | None, device: str,
-           workers: int | None, layers: tuple[str, ...], picture: str | None, predictions: str | None, as_json: bool,
+def _train(dataset: str, features: tuple[str, ...], *, model: str | None, weights: str | None, machine: Machine,
+           layers: tuple[str, ...], picture: str | None, predictions: str | None, as_json: bool,
            **settings: Any) -> int:  # fmt: skip
     from featx.report.picture import check_picture
     from featx.system.files import check_target, keep_inputs
@@ -123,7 +126,7 @@ def _train(dataset: str, features: tuple[str, ...], *, model: str | None, weight
                 **{name: value for name, value in settings.items() if name != "allow_trained_on"},
             )
         files = provide(dataset, features, root=settings["root"], holdout=settings["holdout"], layers=layers or None,
-                        model=model, weights=weights, device=device, workers=workers)  # fmt: skip
+                        model=model, weights=weights, machine=machine)  # fmt: skip
     found = run(
         dataset, files, layers=layers, on_step=lambda text: click.echo(text, err=True), **settings
     )

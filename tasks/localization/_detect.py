@@ -3,15 +3,16 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import Any, Literal
+from typing import TYPE_CHECKING, Literal
 
 import numpy as np
 
 from featx.datasets.untrimmed import Annotations
 from featx.errors import FeatxError, UsageError
+from featx.extraction.settings import Hooks, Machine
 from featx.system.files import check_target
 from featx.tasks.localization._network_scores import window_scores
 from featx.tasks.localization._networks import read_networks
@@ -35,6 +36,9 @@ from featx.tasks.localization._types import Detections, Evaluation, Floats, Wind
 from featx.tasks.localization._windows import detections_of
 from featx.tasks.localization.evaluation._evaluate import PROTOCOLS, TIOUS, check_request, evaluate
 
+if TYPE_CHECKING:
+    from featx.extraction.extract import Report
+
 
 @dataclass(frozen=True, kw_only=True)
 class DetectSettings:
@@ -44,7 +48,7 @@ class DetectSettings:
     that the localization network sees. fps: the rate windows are taken at, "own" for each video's, None for the networks'.
     prior: weigh scores by window length: "counted" on the instances that the networks were trained on, a file, or "none".
     overlap: above which the surer of two detections suppresses the other, in what is written.
-    machine: as `featx.extraction.provide.window_scores` takes it.
+    machine: how the machine is used.
     """
 
     networks: str
@@ -52,7 +56,7 @@ class DetectSettings:
     fps: float | Literal["own"] | None = None
     prior: str = "counted"
     overlap: float = 0.4
-    machine: Mapping[str, Any] = field(default_factory=dict)
+    machine: Machine = field(default_factory=Machine)
 
     def __post_init__(self) -> None:
         if not 0 <= self.overlap <= 1:
@@ -84,12 +88,12 @@ def find_actions(
     settings: DetectSettings,
     *,
     root: str | None = None,
-    **hooks: Any,
+    hooks: Hooks | None = None,
 ) -> Found:
     """Find actions in videos, given by name.
 
     windows_file: a feature file, made or gone on with, in which every window's probabilities are kept. root: video ids in it are
-    relative to this folder. hooks: on_start, on_progress and on_publish, as `featx.extract` has them.
+    relative to this folder. hooks: as `featx.extract` has them.
 
     Raises UsageError for networks that are not there or do not fit, FeatxError where not one video can be read.
     """
@@ -99,12 +103,14 @@ def find_actions(
             f"{settings.networks} has no instances.csv to count the prior on: give --prior FILE, or --prior none"
         )
     check_target(Path(windows_file), example="windows.h5")
-    told: Callable[[Any], None] = hooks.pop("on_start", lambda _: None)
+    hooks = hooks or Hooks()
+    told = hooks.on_start
 
-    def on_start(report: Any) -> None:
+    def on_start(report: Report) -> None:
         # The classes are known now, and nothing is computed yet.
         _check_prior(settings.prior, classes_of(windows_file, report.settings), networks.instances)
-        told(report)
+        if told:
+            told(report)
 
     gone = [path for path in paths.values() if not os.path.lexists(path)]
     if len(gone) == len(paths):
@@ -122,8 +128,7 @@ def find_actions(
         fps=settings.fps,
         root=root,
         machine=settings.machine,
-        on_start=on_start,
-        **hooks,
+        hooks=replace(hooks, on_start=on_start),
     )
     names, ids = (
         tuple(paths),

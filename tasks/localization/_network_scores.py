@@ -3,20 +3,20 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING, Literal
 
 from featx.errors import UsageError
 from featx.extraction.extract import OtherSettings, Report, extract
-from featx.extraction.settings import Settings
+from featx.extraction.settings import ClipOptions, Hooks, Machine, Settings
 from featx.store.file import FeatureStore
 from featx.video.source import find_videos
 from featx.weights.checkpoint import architecture_of
 
 if TYPE_CHECKING:
-    from featx.extraction.engine import Stats
+    pass
 
 # The layer of the second network's probabilities.
 LOCALIZATION = "localization"
@@ -41,17 +41,15 @@ def window_scores(
     threshold: float = 0.7,
     fps: float | Literal["own"] | None = None,
     root: str | None = None,
-    machine: Mapping[str, Any] | None = None,
-    on_start: Callable[[Report], None] | None = None,
-    on_progress: Callable[[Stats], None] | None = None,
-    on_publish: Callable[[int, int], None] | None = None,
+    machine: Machine | None = None,
+    hooks: Hooks | None = None,
 ) -> WindowScores:
     """Return a feature file of what two networks say of videos' windows: layers `prob` and `localization`.
 
     videos: files, folders or lists, as `featx.extract` takes them. proposal, localization: checkpoints of one architecture and
     the same clips, which are the windows; the second sees those whose probability of `gate` by the first is `threshold` or
     more, and the rows of the others are zeros. fps: another rate of the sampled frames than the checkpoints'. root: video ids
-    are relative to it. machine: device, precision, batch_size, workers, decoder and timeout, as in `featx.Settings`.
+    are relative to it. machine: how the machine is used.
     What is there already is not computed again, and an interrupted call is continued.
     """
     from featx.extraction.cascade import Cascade
@@ -63,15 +61,14 @@ def window_scores(
         )
     cascade = Cascade(weights=localization, gate=gate, threshold=threshold, name=LOCALIZATION)
     settings = Settings(
-        model=model, weights=proposal, cascade=cascade, fps=fps, **dict(machine or {})
+        model=model,
+        weights=proposal,
+        cascade=cascade,
+        clip=ClipOptions(fps=fps),
+        machine=machine or Machine(),
     )
-    hooks: dict[str, Any] = {
-        "on_start": on_start,
-        "on_progress": on_progress,
-        "on_publish": on_publish,
-    }
     try:
-        report = extract(videos, out, settings, root=root, **hooks)
+        report = extract(videos, out, settings=settings, root=root, hooks=hooks)
     except OtherSettings as error:
         raise UsageError(
             f"{out} has windows by other networks or settings: {_named(error.changed)}; use those, or another file with --windows"

@@ -3,15 +3,16 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
-from typing import Any, Literal
+from typing import Literal
 
 from featx.datasets import thumos14
 from featx.datasets.untrimmed import Annotations
 from featx.errors import FeatxError, UsageError
 from featx.extraction.provide import videos_by_id
+from featx.extraction.settings import Hooks, Machine
 from featx.system.files import check_target, keep_inputs
 from featx.tasks.localization._detect import DetectSettings, Found, evaluate_found, find_actions
 from featx.tasks.localization._networks import files_of
@@ -59,11 +60,15 @@ def detect(
     annotations: Annotations | None = None,
     out: Sequence[str] = ("detections.json",),
     windows_file: str | None = None,
-    settings: Mapping[str, Any] | None = None,
+    threshold: float = 0.7,
+    fps: float | Literal["own"] | None = None,
+    prior: str = "counted",
+    overlap: float = 0.4,
+    machine: Machine | None = None,
     tious: Sequence[float] = TIOUS,
     bootstrap: int = 0,
     keep: Sequence[str] = (),
-    hooks: Mapping[str, Callable[..., None]] | None = None,
+    hooks: Hooks | None = None,
 ) -> Run:
     """Find actions in videos, write them down, and evaluate them where there is ground truth.
 
@@ -71,7 +76,8 @@ def detect(
     networks in the dataset's. partial: go on with the videos that are there. annotations: of the inputs; names are then those of
     the videos' files. out: files to write, by suffix: .json as ActivityNet's, .txt in the official format, .csv a table.
     windows_file: what the networks said of every window, made or gone on with; beside the dataset or the first of `out`.
-    settings: further ones of DetectSettings. keep: other files that will be written; none may be a video that is read.
+    threshold, fps, prior, overlap, machine: as in DetectSettings.
+    keep: other files that will be written; none may be a video that is read.
     hooks: as `find_actions` takes them.
 
     Raises UsageError and FeatxError as its parts do, and before anything is computed where it can.
@@ -93,7 +99,12 @@ def detect(
         else _own(inputs, annotations, root, out)
     )
     asked = DetectSettings(
-        networks=networks or chosen.networks or _no_networks(), **dict(settings or {})
+        networks=networks or chosen.networks or _no_networks(),
+        threshold=threshold,
+        fps=fps,
+        prior=prior,
+        overlap=overlap,
+        machine=machine or Machine(),
     )
     place = windows_file or chosen.windows
     _check_outputs((*out, *keep, place), _inputs(chosen, asked))
@@ -102,7 +113,7 @@ def detect(
             chosen.annotations, evaluated_videos(chosen.annotations, tuple(chosen.paths))[1]
         )  # which says what is missing
     Path(place).parent.mkdir(parents=True, exist_ok=True)
-    found = find_actions(chosen.paths, place, asked, root=chosen.root, **dict(hooks or {}))
+    found = find_actions(chosen.paths, place, asked, root=chosen.root, hooks=hooks)
     for path in out:
         write(found.detections, path, annotations=chosen.annotations)
     evaluations: tuple[Evaluation, ...] = ()

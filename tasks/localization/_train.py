@@ -12,9 +12,10 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from featx.clips import ClipSpec, window_spec
-from featx.datasets import Dataset, Item, thumos14
+from featx.datasets import Dataset, DatasetRef, Item, thumos14
 from featx.datasets.untrimmed import Annotations, Instance
 from featx.errors import FeatxError, UsageError
+from featx.extraction.settings import TransformOptions
 from featx.system.files import disk_full
 from featx.tasks.localization._networks import write_instances
 from featx.tasks.localization._training_sets import (
@@ -32,6 +33,8 @@ from featx.tasks.localization._training_sets import (
 from featx.training import (
     Plan,
     Progress,
+    RunOptions,
+    TrainHooks,
     TrainReport,
     TrainSettings,
     clock_frames,
@@ -39,7 +42,7 @@ from featx.training import (
     make_plan,
     preset,
     recipe,
-    train,
+    run_training,
 )
 from featx.video.reader import VideoError
 from featx.video.seek import index_video
@@ -61,7 +64,7 @@ class NetworkSettings:
     frames: in a window, by default as many as the weights take; fps: of the windows, None the video's own; lengths, overlap: as
         `featx.clips.window_spec` takes them. matching: which windows are samples.
     overrides: fields of the recipes, as `featx.training.recipe` takes them; "proposal.lr" is one of that stage's alone.
-    crop, seed, precision, device, compile, workers, timeout, save_seconds: as in TrainSettings.
+    crop: side of the input in pixels. run: seed, machine, and how each run goes.
     """
 
     model: str
@@ -76,13 +79,7 @@ class NetworkSettings:
     matching: Matching = field(default_factory=Matching)
     overrides: Mapping[str, str] = field(default_factory=dict)
     crop: int | None = None
-    seed: int = 0
-    precision: str = "auto"
-    device: str = "auto"
-    compile: bool = False
-    workers: int | None = None
-    timeout: float = 120.0
-    save_seconds: float = 300.0
+    run: RunOptions = field(default_factory=RunOptions)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -164,10 +161,13 @@ def train_networks(
             recipes[stage], overrides[stage]
         )  # a mistake in the last one's is told before the first one's hours
     run = TrainSettings(
-        model=settings.model, dataset=thumos14.NAME, weights=start.weights, root=settings.root, partial=settings.partial,
-        validate="none", seed=settings.seed, crop=settings.crop, precision=settings.precision, device=settings.device,
-        compile=settings.compile, workers=settings.workers, timeout=settings.timeout, save_seconds=settings.save_seconds,
-    )  # fmt: skip
+        model=settings.model,
+        dataset=DatasetRef(name=thumos14.NAME, root=settings.root, partial=settings.partial),
+        weights=start.weights,
+        transform=TransformOptions(crop=settings.crop),
+        validate="none",
+        run=settings.run,
+    )
     frames = settings.frames or start.clip.frames
     clip = window_spec(frames, lengths=settings.lengths, overlap=settings.overlap, fps=settings.fps)
     material = gather(
@@ -191,7 +191,7 @@ def train_networks(
             material.trimmed,
             material.videos,
             matching=settings.matching,
-            seed=settings.seed,
+            seed=settings.run.seed,
         )
         data = material.told(data)
         notes += [f"{stage}: {note}" for note in notes_on(stage, samples)]
@@ -200,7 +200,8 @@ def train_networks(
         if stage == "localization":
             asked = replace(asked, weights=str(_classification(out)))
         _check_alike(asked, out, stage, data)
-        report = train(asked, out / stage, data, on_start=started, on_progress=on_progress)
+        hooks = TrainHooks(on_start=started, on_progress=on_progress)
+        report = run_training(asked, out / stage, data, hooks=hooks)
         if report is None:
             raise FeatxError("the networks are trained by one process: leave torchrun out")
         networks.append(

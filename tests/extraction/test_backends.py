@@ -12,7 +12,7 @@ from torch import nn
 
 from featx.errors import UsageError
 from featx.extraction.backends.eager import (
-    FeatureExtractor,
+    EagerBackend,
     cpu_has_bf16,
     cuda_settings,
     fold_batch_norm,
@@ -71,14 +71,14 @@ def by_hand(model: Backbone, x: torch.Tensor) -> dict[str, torch.Tensor]:
 def test_layers_equal_a_forward_pass_by_hand(res3d: Backbone) -> None:
     names = ["res5b", "conv1", "res3a", "res4b.conv2", "fc", "prob"]
     x = clips(2)
-    got = FeatureExtractor(res3d, names, precision="float32", device="cpu")(x)
+    got = EagerBackend(res3d, names, precision="float32", device="cpu")(x)
     wanted = by_hand(res3d, x)
     assert list(got) == names
     for name in names:
         assert got[name].dtype == torch.float32
         assert torch.equal(got[name], wanted[name]), name
     # The pooling sums in another order than mean().
-    pooled = FeatureExtractor(res3d, ["pool5"], precision="float32", device="cpu")(x)["pool5"]
+    pooled = EagerBackend(res3d, ["pool5"], precision="float32", device="cpu")(x)["pool5"]
     torch.testing.assert_close(pooled, wanted["pool5"], rtol=1e-6, atol=1e-6)
 
 
@@ -86,7 +86,7 @@ def test_float32_is_unfolded_and_the_callers_model_is_untouched(res3d: Backbone)
     before = {name: value.clone() for name, value in res3d.state_dict().items()}
     assert res3d.training
     for precision in ("float32", "bf16"):
-        extractor = FeatureExtractor(res3d, ["pool5"], precision=precision, device="cpu")
+        extractor = EagerBackend(res3d, ["pool5"], precision=precision, device="cpu")
         extractor(clips(1))
         norms = [m for m in extractor._model.modules() if isinstance(m, nn.BatchNorm3d)]
         assert len(norms) == (21 if precision == "float32" else 0)
@@ -101,7 +101,7 @@ def test_float32_is_unfolded_and_the_callers_model_is_untouched(res3d: Backbone)
 
 def test_in_place_relu_does_not_rewrite_what_was_taken(res3d: Backbone) -> None:
     for precision in ("float32", "bf16"):
-        taken = FeatureExtractor(res3d, ["conv1.bn", "conv1"], precision=precision, device="cpu")(
+        taken = EagerBackend(res3d, ["conv1.bn", "conv1"], precision=precision, device="cpu")(
             clips(1)
         )
         assert (taken["conv1.bn"] < 0).any(), precision
@@ -110,9 +110,7 @@ def test_in_place_relu_does_not_rewrite_what_was_taken(res3d: Backbone) -> None:
 
 def test_nothing_runs_after_the_last_wanted_layer(res3d: Backbone) -> None:
     # Wanted in another order than that of the network: what counts is what has been taken.
-    extractor = FeatureExtractor(
-        res3d, ["res3a", "conv1", "res2b"], precision="float32", device="cpu"
-    )
+    extractor = EagerBackend(res3d, ["res3a", "conv1", "res2b"], precision="float32", device="cpu")
     ran: list[str] = []
     for name, module in extractor._model.named_modules():
         if not list(module.children()):
@@ -124,9 +122,7 @@ def test_nothing_runs_after_the_last_wanted_layer(res3d: Backbone) -> None:
 
 
 def test_shapes(res3d: Backbone) -> None:
-    extractor = FeatureExtractor(
-        res3d, ["res5b", "pool5", "prob"], precision="float32", device="cpu"
-    )
+    extractor = EagerBackend(res3d, ["res5b", "pool5", "prob"], precision="float32", device="cpu")
     assert extractor.shapes == {}
     taken = extractor(clips(3))
     assert extractor.shapes == {"res5b": (512, 1, 2, 2), "pool5": (512, 1, 1, 1), "prob": (7,)}
@@ -135,7 +131,7 @@ def test_shapes(res3d: Backbone) -> None:
         "pool5": (3, 512),
         "prob": (3, 7),
     }
-    ahead = FeatureExtractor(
+    ahead = EagerBackend(
         res3d, ["res4a"], precision="bf16", device="cpu", input_shape=(3, 4, 48, 32)
     )
     assert ahead.shapes == {"res4a": (256, 1, 6, 4)}
@@ -143,7 +139,7 @@ def test_shapes(res3d: Backbone) -> None:
 
 def test_prob_is_a_distribution(res3d: Backbone) -> None:
     for precision in ("float32", "bf16"):
-        taken = FeatureExtractor(res3d, ["prob", "fc"], precision=precision, device="cpu")(clips(2))
+        taken = EagerBackend(res3d, ["prob", "fc"], precision=precision, device="cpu")(clips(2))
         torch.testing.assert_close(taken["prob"].sum(dim=1), torch.ones(2))
         assert torch.equal(taken["prob"], torch.softmax(taken["fc"], dim=1))
 
@@ -153,9 +149,7 @@ def test_prob_is_a_distribution(res3d: Backbone) -> None:
 
 @pytest.mark.parametrize("precision", ["float32", "bf16"])
 def test_a_row_depends_on_its_clip_alone(res3d: Backbone, precision: str) -> None:
-    extractor = FeatureExtractor(
-        res3d, ["res5b", "pool5", "prob"], precision=precision, device="cpu"
-    )
+    extractor = EagerBackend(res3d, ["res5b", "pool5", "prob"], precision=precision, device="cpu")
     x = clips(5)
     first = extractor(x)
     again = extractor(x)
@@ -171,7 +165,7 @@ def test_a_row_depends_on_its_clip_alone(res3d: Backbone, precision: str) -> Non
 
 
 def test_threads_share_an_extractor(res3d: Backbone) -> None:
-    extractor = FeatureExtractor(
+    extractor = EagerBackend(
         res3d, ["conv1.bn", "res3b", "prob"], precision="float32", device="cpu"
     )
     batches = [clips(1 + seed % 2, seed=seed) for seed in range(12)]
@@ -223,7 +217,7 @@ def test_a_norm_that_is_not_folded_keeps_its_numbers_in_bf16() -> None:
             nn.init.normal_(module.running_mean, 1.003, 0.1)
             nn.init.uniform_(module.running_var, 0.5, 2)
             own[name] = module.running_mean.clone(), module.running_var.clone()
-    fast = FeatureExtractor(model, ["pool5"], precision="bf16", device="cpu")._model
+    fast = EagerBackend(model, ["pool5"], precision="bf16", device="cpu")._model
     left = {name: m for name, m in fast.named_modules() if isinstance(m, nn.BatchNorm3d)}
     assert set(left) == {name for name in own if "norm" in name}
     for name, module in left.items():
@@ -233,8 +227,8 @@ def test_a_norm_that_is_not_folded_keeps_its_numbers_in_bf16() -> None:
 
 def test_bf16_is_close_to_float32(res3d: Backbone) -> None:
     names = ["conv1", "res3a", "res5b", "pool5", "fc", "prob"]
-    exact = FeatureExtractor(res3d, names, precision="float32", device="cpu")(clips(4))
-    fast = FeatureExtractor(res3d, names, precision="bf16", device="cpu")(clips(4))
+    exact = EagerBackend(res3d, names, precision="float32", device="cpu")(clips(4))
+    fast = EagerBackend(res3d, names, precision="bf16", device="cpu")(clips(4))
     for name in names:
         assert fast[name].dtype == torch.float32
         assert torch.cosine_similarity(exact[name], fast[name]).min() > 0.999, name
@@ -249,8 +243,8 @@ def test_convolutions_and_norms_can_be_tapped_in_bf16(res3d: Backbone) -> None:
         "res4a.conv2.conv",
         "res5b",
     ]
-    exact = FeatureExtractor(res3d, names, precision="float32", device="cpu")(clips(2))
-    fast = FeatureExtractor(res3d, names, precision="bf16", device="cpu")
+    exact = EagerBackend(res3d, names, precision="float32", device="cpu")(clips(2))
+    fast = EagerBackend(res3d, names, precision="bf16", device="cpu")
     left = {name for name, m in fast._model.named_modules() if isinstance(m, nn.BatchNorm3d)}
     assert left == {
         "res3a.conv1.bn",
@@ -268,7 +262,7 @@ def test_bf16_is_close_to_float32_whatever_the_length(res3d: Backbone, frames: i
     # oneDNN's AMX kernels get the first convolution wrong for a clip of one frame, by factors or NaN.
     x = clips(2)[:, :, :frames]
     taken = [
-        FeatureExtractor(res3d, ["conv1", "res5b"], precision=p, device="cpu")(x)
+        EagerBackend(res3d, ["conv1", "res5b"], precision=p, device="cpu")(x)
         for p in ("float32", "bf16")
     ]
     for name in ("conv1", "res5b"):
@@ -276,7 +270,7 @@ def test_bf16_is_close_to_float32_whatever_the_length(res3d: Backbone, frames: i
 
 
 def test_bf16_logits_are_float32s(res3d: Backbone) -> None:
-    logits = FeatureExtractor(res3d, ["fc"], precision="bf16", device="cpu")(clips(2))["fc"]
+    logits = EagerBackend(res3d, ["fc"], precision="bf16", device="cpu")(clips(2))["fc"]
     assert not torch.equal(logits, logits.bfloat16().float())
 
 
@@ -284,9 +278,7 @@ def test_c3d_runs_in_both_precisions() -> None:
     model = create_model("c3d", num_classes=3, seed=0)
     x = 50 * torch.randn(1, 3, 1, 97, 97, generator=torch.Generator().manual_seed(1))
     names = ["fc6.linear", "fc6", "pool5"]
-    taken = [
-        FeatureExtractor(model, names, precision=p, device="cpu")(x) for p in ("float32", "bf16")
-    ]
+    taken = [EagerBackend(model, names, precision=p, device="cpu")(x) for p in ("float32", "bf16")]
     for name in names:
         assert torch.cosine_similarity(taken[0][name], taken[1][name]).min() > 0.999, name
     for got in taken:
@@ -299,8 +291,8 @@ def test_c3d_runs_in_both_precisions() -> None:
 
 
 def test_unknown_layers_name_the_nearest(res3d: Backbone) -> None:
-    def ask(*layers: str) -> FeatureExtractor:
-        return FeatureExtractor(res3d, layers, precision="float32", device="cpu")
+    def ask(*layers: str) -> EagerBackend:
+        return EagerBackend(res3d, layers, precision="float32", device="cpu")
 
     with pytest.raises(UsageError, match=r"no layer 'res5c'; did you mean .*res5b"):
         ask("pool5", "res5c")
@@ -311,7 +303,7 @@ def test_unknown_layers_name_the_nearest(res3d: Backbone) -> None:
     with pytest.raises(UsageError, match="give a list of one or more"):
         ask()
     with pytest.raises(UsageError, match="give a list of one or more"):
-        FeatureExtractor(res3d, "pool5", precision="float32", device="cpu")
+        EagerBackend(res3d, "pool5", precision="float32", device="cpu")
     assert ask("pool5", "res5b", "pool5").layers == ("pool5", "res5b")
     assert layer_names(res3d)[-1] == "prob"
     assert "res2a.conv1.conv" in layer_names(res3d)
@@ -347,7 +339,7 @@ class Pair(nn.Module):
     [("twice", "more than once"), ("never", "no part"), ("pair", "one tensor")],
 )
 def test_modules_that_are_no_features(layer: str, complaint: str) -> None:
-    extractor = FeatureExtractor(Odd(), [layer, "head"], precision="float32", device="cpu")
+    extractor = EagerBackend(Odd(), [layer, "head"], precision="float32", device="cpu")
     with pytest.raises(UsageError, match=complaint):
         extractor(clips(1))
 

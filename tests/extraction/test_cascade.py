@@ -16,8 +16,9 @@ from tiny import ENTRY, NAME
 from featx.bench import bench_detection
 from featx.clips import window_spec
 from featx.errors import UsageError
-from featx.extraction.backends.eager import PROB, FeatureExtractor
-from featx.extraction.cascade import Cascade, CascadeExtractor
+from featx.extraction.backends import PROB
+from featx.extraction.backends.eager import EagerBackend
+from featx.extraction.cascade import Cascade, CascadeBackend
 from featx.extraction.extract import extract
 from featx.extraction.settings import Settings
 from featx.extraction.verify import verify
@@ -72,8 +73,8 @@ def settings(tmp_path: Path) -> Settings:
     )
 
 
-def extractor(classes: int, seed: int) -> FeatureExtractor:
-    return FeatureExtractor(
+def extractor(classes: int, seed: int) -> EagerBackend:
+    return EagerBackend(
         network(classes, seed),
         [PROB],
         precision="float32",
@@ -87,7 +88,7 @@ def test_the_second_network_sees_the_clips_that_the_first_lets_through_and_no_ot
     x = 40 * torch.randn((8, 3, 4, 28, 28), generator=torch.Generator().manual_seed(0))
     gate = first(x)[PROB][:, 1]
     threshold = float(gate.sort().values[3])
-    found = CascadeExtractor(first, second, name="two", place=1, threshold=threshold)(x)
+    found = CascadeBackend(first, second, name="two", place=1, threshold=threshold)(x)
     passed = (gate >= threshold).numpy()
     assert passed.sum() == 5
     assert torch.equal(found[PROB][:, 1], gate)
@@ -100,11 +101,9 @@ def test_the_second_networks_row_does_not_depend_on_which_other_clips_pass() -> 
     first, second = extractor(2, 1), extractor(3, 2)
     x = 40 * torch.randn((8, 3, 4, 28, 28), generator=torch.Generator().manual_seed(0))
     gate = first(x)[PROB][:, 1]
-    every = CascadeExtractor(first, second, name="two", place=1, threshold=0.0)(x)["two"]
+    every = CascadeBackend(first, second, name="two", place=1, threshold=0.0)(x)["two"]
     best = int(gate.argmax())
-    one = CascadeExtractor(first, second, name="two", place=1, threshold=float(gate.max()))(x)[
-        "two"
-    ]
+    one = CascadeBackend(first, second, name="two", place=1, threshold=float(gate.max()))(x)["two"]
     assert torch.equal(one[best], every[best])
 
 

@@ -183,12 +183,12 @@ def test_views_are_averaged(tmp_path: Path) -> None:
         )
         with FeatureStore(tmp_path / f"{name}.h5") as store:
             rows[name] = store[0]["pool5"]
-    from featx.extraction.backends.eager import FeatureExtractor
+    from featx.extraction.backends.eager import EagerBackend
     from featx.models import create_model
     from featx.transforms import TRAN2017
     from featx.video.reader import open_video
 
-    extractor = FeatureExtractor(
+    extractor = EagerBackend(
         create_model("res3d", seed=0), ["pool5"], precision="float32", device="cpu"
     )
     frames = [f.image() for f in open_video(path, frame_size=TRAN2017.frame_size)][:16:2]

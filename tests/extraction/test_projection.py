@@ -18,7 +18,7 @@ from feature_files import SETTINGS_OF_HAND_MADE, write_features
 from tiny import ENTRY, NAME
 
 from featx.errors import UsageError
-from featx.extraction.backends.eager import FeatureExtractor
+from featx.extraction.backends.eager import EagerBackend
 from featx.extraction.extract import extract
 from featx.extraction.projection import Projection, read_projection, write_projection
 from featx.extraction.settings import Settings
@@ -188,7 +188,7 @@ def test_a_file_that_is_not_there_is_refused(tmp_path: Path) -> None:
 
 def test_a_row_does_not_depend_on_its_place_or_its_neighbours() -> None:
     """To the bit, at widths whose rows begin at no multiple of 64 bytes."""
-    extractor = FeatureExtractor(create_model(NAME, seed=0), ["pool5"], device="cpu")
+    extractor = EagerBackend(create_model(NAME, seed=0), ["pool5"], device="cpu")
     for width in (37, 487, 1000):
         extractor.project(projection_of(width, 9, layer="pool5"))
         rows = torch.from_numpy(np.random.default_rng(width).random((8, width), np.float32))

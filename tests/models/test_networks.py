@@ -12,7 +12,7 @@ import torch
 from torch import nn
 
 from featx.errors import UsageError
-from featx.extraction.backends.eager import FeatureExtractor
+from featx.extraction.backends.eager import EagerBackend
 from featx.models import Backbone, create_model, list_models, model_entry
 from featx.models.count import count, layers
 from featx.models.network import Network
@@ -172,7 +172,7 @@ def test_inductor_gives_what_eager_gives(name: str) -> None:
 def test_bf16_gives_what_float32_gives(case: Case) -> None:
     layer = model_entry(case.name).layers[0]
     exact, rounded = (
-        FeatureExtractor(case.model, [layer], precision=precision, device="cpu")(case.x)[layer]
+        EagerBackend(case.model, [layer], precision=precision, device="cpu")(case.x)[layer]
         for precision in ("float32", "bf16")
     )
     # bf16 has 8 bits: every layer rounds by up to 2^-9 of a value, at random, so that errors add up as the square root of

@@ -24,7 +24,7 @@ from foreign_networks import (
 
 from featx import FeatureStore, Settings, extract
 from featx.errors import FeatxError, UsageError
-from featx.extraction.backends.eager import FeatureExtractor
+from featx.extraction.backends.eager import EagerBackend
 from featx.models import c3d, create_model, hara, model_entry, torchvision_video
 from featx.models.registry import skeleton
 from featx.store import info
@@ -308,7 +308,7 @@ def test_every_port_of_caffes_c3d_gives_the_same_tensors(
 def test_caffes_c3d_gives_for_rgb_what_it_gave_for_bgr(sports1m: State) -> None:
     x = clips(1, 3, 3, 112, 112)
     model = with_weights("c3d", translated("c3d", sports1m, where="it.pth").state, where="it.pth")  # type: ignore[union-attr]
-    extractor = FeatureExtractor(model, ["fc6", "fc7", "fc8"], precision="float32", device="cpu")
+    extractor = EagerBackend(model, ["fc6", "fc7", "fc8"], precision="float32", device="cpu")
     with torch.no_grad():
         theirs, found = c3d_forward(sports1m, x[:, [2, 1, 0]], padded=False), extractor(x)
         wrong = c3d_forward(sports1m, x, padded=False)
@@ -442,11 +442,11 @@ def test_without_a_classifier_its_outputs_are_refused(pretrained_file: Path) -> 
         with pytest.raises(
             UsageError, match=f"these weights have no classifier, {instead}"
         ) as caught:
-            FeatureExtractor(model, layers, device="cpu")
+            EagerBackend(model, layers, device="cpu")
         assert "\n" not in str(caught.value)
         assert "fc8," not in str(caught.value).partition("others of")[2]
     for precision in ("float32", "bf16"):
-        found = FeatureExtractor(model, ["fc7", "pool5"], device="cpu", precision=precision)(
+        found = EagerBackend(model, ["fc7", "pool5"], device="cpu", precision=precision)(
             clips(1, 3, 2, 100, 100)
         )
         assert all(value.isfinite().all() for value in found.values())

@@ -1,4 +1,4 @@
-"""Features of clips from a backbone's layers, in float32 or bf16."""
+"""PyTorch as it is: features of clips from a network's layers, in float32 or bf16."""
 
 from __future__ import annotations
 
@@ -14,66 +14,83 @@ import torch
 from torch import nn
 
 from featx.errors import UsageError, nearest
+from featx.extraction.backends import OUTPUT, PROB
 from featx.models import Backbone, ConvBN
+from featx.models.external import evaluating_copy, has_path
 from featx.models.layers import Conv3d
 
 if TYPE_CHECKING:
     from featx.extraction.projection import Projection
+    from featx.extraction.settings import Layout
 
 Precision = Literal["float32", "bf16"]
 
-PROB = "prob"
-"""The softmax of the logits: a layer by the papers' name, though no module of a backbone."""
 
+class EagerBackend:
+    """A network made ready for extraction; call it with clips and get the wanted layers' outputs.
 
-class FeatureExtractor:
-    """A backbone made ready for extraction; call it with clips and get the wanted layers' outputs.
+    It works on a copy of the network, in evaluation mode, and may be called from several threads at once. A row depends
+    on its clip alone, not on its place or its neighbours in the batch, to the bit for one device, precision and batch
+    size on CPU.
 
-    It works on a copy of `model`, in evaluation mode, and may be called from several threads at once.
-    A row depends on its clip alone, not on its place or its neighbours in the batch, to the bit for
-    one device, precision and batch size on CPU.
+    Args:
+        model: One of featx's networks, or any module.
+        layers: Names as in the papers, or any module path. "prob" is the softmax of the logits. "output" is what a module
+            that is none of featx's returns.
+        precision: "float32" runs the plain network in float32 arithmetic, nothing folded, no TF32. "bf16" folds batch norm
+            in float64 and runs in bfloat16, except the average pooling and the classifier, which are float32. "auto" is
+            bf16 where the device has it natively; for a module that is none of featx's it is float32.
+        device: "auto", "cpu", "cuda", "cuda:1" or a torch.device.
+        input_shape: (3, T, H, W). With it, one blank clip is run at once, and `shapes` is known before the first call.
+        layout: Order of the dimensions that the module takes.
 
-    layers: names as in the papers, or any module path of the model; `prob` is the softmax of the logits.
-    precision: "float32" runs the plain network in float32 arithmetic, nothing folded, no TF32; "bf16"
-        folds batch norm in float64 and runs in bfloat16, except the average pooling and the classifier,
-        which are float32;
-        "auto" is bf16 where the device has it natively.
-    device: "auto", "cpu", "cuda", "cuda:1" or a torch.device.
-    input_shape: (3, T, H, W); with it, one blank clip is run at once, and `shapes` is known before the first call.
-
-    Raises UsageError for an unknown layer, precision or device, when a device is not there, and for
-    `prob` or the classifier where the model's weights came without one.
+    Raises:
+        UsageError: For an unknown layer, precision or device, when a device is not there, for a layer that has no row a
+            clip, and for `prob` or the classifier where the model's weights came without one.
     """
 
     def __init__(
         self,
-        model: Backbone,
+        model: nn.Module,
         layers: Sequence[str],
         *,
         precision: str = "auto",
         device: str | torch.device = "auto",
         input_shape: tuple[int, int, int, int] | None = None,
+        layout: Layout = "NCTHW",
     ) -> None:
         self._project: _Project | None = None
         self.device = resolve_device(device)
-        self.precision = resolve_precision(precision, self.device)
+        own = isinstance(model, Backbone)
+        if precision == "auto" and not own:
+            precision = "float32"
+        self.precision: str = resolve_precision(precision, self.device)
         self.layers = checked_layers(model, layers)
-        _check_classifier(model, self.layers)
+        if isinstance(model, Backbone):
+            _check_classifier(model, self.layers)
         self._shapes: dict[str, tuple[int, ...]] = {}
-        self._taps = [name for name in self.layers if name != PROB]
         self._local = threading.local()
         self._dtype = torch.bfloat16 if self.precision == "bf16" else torch.float32
-        self._model = _prepared(
-            model, keep=self._taps, precision=self.precision, device=self.device
-        )
-        for name in self._taps:
-            self._model.get_submodule(name).register_forward_hook(self._tap(name))
+        # Path of the module whose output is a layer: the whole network's is the empty one.
+        taps = {n: n if has_path(model, n) else "" for n in self.layers if n != PROB}
+        self._taps = list(taps)
+        self._model: nn.Module
+        if isinstance(model, Backbone):
+            self._model = _prepared(
+                model, keep=self._taps, precision=self.precision, device=self.device
+            )
+        else:
+            self._model = evaluating_copy(model).to(self.device, self._dtype)
+        for name, path in taps.items():
+            self._model.get_submodule(path).register_forward_hook(self._tap(name))
+        # Modules of others may take a tensor's memory for contiguous.
+        self._memory = torch.channels_last_3d if own else torch.contiguous_format
+        self._time_first = layout == "NTCHW"
         if input_shape is not None:
             self(torch.zeros((1, *input_shape)))
         if self.device.type == "cuda":
-            torch.cuda.synchronize(
-                self.device
-            )  # other streams may be used next, and do not wait for the weights by themselves
+            # Other streams may be used next, and do not wait for the weights by themselves.
+            torch.cuda.synchronize(self.device)
 
     @property
     def shapes(self) -> dict[str, tuple[int, ...]]:
@@ -81,12 +98,9 @@ class FeatureExtractor:
 
         A projected layer's is (K,).
         """
-        projected = (
-            {self._project.layer: (self._project.dims,)}
-            if self._project is not None and self._shapes
-            else {}
-        )
-        return {**self._shapes, **projected}
+        if self._project is None or not self._shapes:
+            return dict(self._shapes)
+        return {**self._shapes, self._project.layer: (self._project.dims,)}
 
     def project(self, projection: Projection) -> None:
         """Have `finish` project a layer's rows."""
@@ -105,8 +119,11 @@ class FeatureExtractor:
 
     @torch.no_grad()
     def __call__(self, x: torch.Tensor) -> dict[str, torch.Tensor]:
-        """x: normalised clips (N, 3, T, H, W) -> layer: (N, D) float32 on the extractor's device, in the order of `layers`."""
-        x = x.to(self.device, self._dtype).contiguous(memory_format=torch.channels_last_3d)
+        """x: normalised clips (N, 3, T, H, W) -> layer: (N, D) float32 on the device, in the order of `layers`."""
+        x = x.to(self.device, self._dtype)
+        if self._time_first:
+            x = x.transpose(1, 2)
+        x = x.contiguous(memory_format=self._memory)
         with cuda_settings() if self.device.type == "cuda" else nullcontext():
             taken = self._run(x)
         self._shapes = {name: tuple(taken[name].shape[1:]) for name in self.layers}
@@ -115,13 +132,18 @@ class FeatureExtractor:
     def _run(self, x: torch.Tensor) -> dict[str, torch.Tensor]:
         # Hooks sit on modules that all threads share: what they take goes to the calling thread's own place.
         taken: dict[str, torch.Tensor] = {}
-        self._local.taken = taken
+        self._local.taken, self._local.clips = taken, len(x)
         try:
             logits = self._model(x)
         except _Enough:
             pass
         else:
             if PROB in self.layers:
+                if not isinstance(logits, torch.Tensor) or logits.dim() != 2:
+                    raise UsageError(
+                        "prob is the softmax of a network's output, and this one's has no number a class:"
+                        " name another layer"
+                    )
                 taken[PROB] = torch.softmax(logits.to(torch.float32), dim=1)
         finally:
             del self._local.taken
@@ -134,7 +156,11 @@ class FeatureExtractor:
 
     def _tap(self, name: str) -> Any:
         def hook(module: nn.Module, inputs: tuple[Any, ...], output: Any) -> None:
-            if not isinstance(output, torch.Tensor) or output.dim() < 2:
+            if (
+                not isinstance(output, torch.Tensor)
+                or output.dim() < 2
+                or len(output) != self._local.clips
+            ):
                 raise UsageError(
                     f"layer {name!r} does not give one tensor with a row a clip: name another"
                 )
@@ -178,7 +204,8 @@ class _Enough(Exception):
 
 def layer_names(model: nn.Module) -> list[str]:
     """Return every name under which a layer of `model` can be extracted, in forward order of definition, then `prob`."""
-    return [name for name, _ in model.named_modules() if name] + [PROB]
+    own = [] if isinstance(model, Backbone) else [OUTPUT]
+    return [*(name for name, _ in model.named_modules() if name), *own, PROB]
 
 
 def checked_layers(model: nn.Module, layers: Sequence[str]) -> tuple[str, ...]:
@@ -290,7 +317,7 @@ def _folded(conv: Conv3d, bn: nn.BatchNorm3d) -> Conv3d:
 
 
 def _prepared(
-    model: Backbone, *, keep: Collection[str], precision: Precision, device: torch.device
+    model: Backbone, *, keep: Collection[str], precision: str, device: torch.device
 ) -> Backbone:
     """Return a copy of `model` ready to be called on `device` with clips of `precision`."""
     if precision == "float32":
