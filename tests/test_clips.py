@@ -4,6 +4,7 @@ import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from told import telling
 
 from featx.clips import ClipSpec, Sampling, Ticks, clip_end, clip_indices, resample, starts
 from featx.errors import UsageError
@@ -224,21 +225,23 @@ def test_ticks_are_the_same_one_frame_at_a_time() -> None:
 
 
 @pytest.mark.parametrize(
-    ("wrong", "words"),
+    ("wrong", "told"),
     [
-        ({"frames": 0}, "frames is 0"),
-        ({"step": -1}, "step is -1"),
-        ({"stride": 0}, "stride is 0"),
-        ({"stride": 1.5}, "stride is 1.5"),
-        ({"fps": 0.0}, "fps is 0.0"),
-        ({"fps": float("nan")}, "fps is nan"),
-        ({"tail": "keep"}, "drop, pad, align"),
-        ({"frames": 5000, "step": 3}, "spans 15000 frames"),
-        ({"count": 0}, "number of clips is 0"),
-        ({"count": 2.0}, "number of clips is 2.0"),
-        ({"count": 3, "tail": "align"}, "tail is 'align', and 3 clips"),
+        ({"frames": 0}, ("frames", 0)),
+        ({"step": -1}, ("step", -1)),
+        ({"stride": 0}, ("stride", 0)),
+        ({"stride": 1.5}, ("stride", 1.5)),
+        ({"fps": 0.0}, ("fps", 0.0)),
+        ({"fps": float("nan")}, ("fps", "nan")),
+        ({"tail": "keep"}, ("'keep'", "drop", "pad", "align")),
+        ({"frames": 5000, "step": 3}, (15000,)),
+        ({"count": 0}, ("clips", 0)),
+        ({"count": 2.0}, ("clips", 2.0)),
+        ({"count": 3, "tail": "align"}, ("'align'", 3)),
     ],
 )
-def test_impossible_specs_say_what_is_wrong(wrong: dict[str, object], words: str) -> None:
-    with pytest.raises(UsageError, match=words):
+def test_impossible_specs_say_what_is_wrong(
+    wrong: dict[str, object], told: tuple[object, ...]
+) -> None:
+    with pytest.raises(UsageError, match=telling(*told)):
         spec(**wrong)

@@ -3,6 +3,7 @@ from dataclasses import replace
 import numpy as np
 import pytest
 import torch
+from told import telling
 
 from featx.errors import UsageError
 from featx.transforms import TRAN2017, Transform
@@ -86,5 +87,5 @@ def test_impossible_transforms_are_refused(wrong: dict[str, object]) -> None:
 @pytest.mark.parametrize("bad", [(1.0, 2.0), (1.0, 2.0, float("nan")), "abc", (1.0, 2.0, None)])
 @pytest.mark.parametrize("name", ["mean", "std"])
 def test_means_and_deviations_are_three_numbers(name: str, bad: object) -> None:
-    with pytest.raises(UsageError, match=f"{name} is .*: give three numbers"):
+    with pytest.raises(UsageError, match=telling(name)):
         replace(TRAN2017, **{name: bad})

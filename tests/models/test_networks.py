@@ -9,6 +9,7 @@ from typing import Any
 
 import pytest
 import torch
+from told import telling
 from torch import nn
 
 from featx.errors import UsageError
@@ -199,9 +200,8 @@ def test_sizes_are_taken_or_refused(name: str) -> None:
         for bad in (low - 1, None if high is None else high + 1):
             if bad:
                 size = tuple(bad if i == axis else n for i, n in enumerate(least))
-                with pytest.raises(
-                    UsageError, match="{}x{}.* got {} frames of {}x{}".format(*least[1:], *size)
-                ):
+                told = "{}x{}".format(*least[1:]), size[0], "{}x{}".format(*size[1:])
+                with pytest.raises(UsageError, match=telling(*told)):
                     model(torch.empty(1, 3, *size, device="meta"))
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 from matplotlib.image import imread
+from told import telling
 
 from featx import report
 from featx.errors import FeatxError, UsageError
@@ -70,7 +71,7 @@ def test_table_without_rows_is_its_header():
 
 
 def test_table_refuses_a_row_of_another_length():
-    with pytest.raises(ValueError, match="a row of 1 cells under 2 headers"):
+    with pytest.raises(ValueError, match=telling(1, 2)):
         report.table([(1,)], ["a", "b"])
 
 
@@ -142,12 +143,12 @@ def test_many_clips_are_averaged_into_columns():
 
 
 def test_plot_refuses_what_it_cannot_draw(tmp_path):
-    with pytest.raises(UsageError, match=r"cannot draw to .*\.txt"):
+    with pytest.raises(UsageError, match=telling("f.txt")):
         report.plot_features(tmp_path / "f.txt", clip_times(3), clip_features(3))
-    with pytest.raises(UsageError, match="no clips to draw"):
+    with pytest.raises(UsageError):
         report.plot_features(tmp_path / "f.png", np.zeros((0, 2)), np.zeros((0, 4)))
-    with pytest.raises(ValueError, match=r"expected \(T, 2\) and \(T, D\)"):
+    with pytest.raises(ValueError, match=telling("(3, 2)", "(4, ")):
         report.plot_features(tmp_path / "f.png", clip_times(3), clip_features(4))
     (tmp_path / "file").touch()
-    with pytest.raises(FeatxError, match="cannot write"):
+    with pytest.raises(FeatxError, match=telling(tmp_path / "file")):
         report.plot_features(tmp_path / "file" / "f.png", clip_times(3), clip_features(3))
