@@ -7,12 +7,11 @@ from collections.abc import Mapping
 from dataclasses import asdict, dataclass, replace
 from typing import TYPE_CHECKING, Any, Literal, get_args
 
-import numpy as np
-import numpy.typing as npt
-
 from featx.errors import UsageError
 
 if TYPE_CHECKING:
+    import numpy as np
+    import numpy.typing as npt
     import torch
 
 Crops = Literal["center", "ten"]
@@ -147,6 +146,8 @@ class Transform:
 
     def cut(self, image: npt.NDArray[np.uint8]) -> npt.NDArray[np.uint8]:
         """Cut a resized frame's crops: (H, W, 3) uint8 -> (n_crops, crop, crop, 3) uint8."""
+        import numpy as np  # not needed by `featx --help`, which imports this module
+
         side = self.crop
         return np.stack(
             [

@@ -15,6 +15,7 @@ from featx.bench._feeds import decoded
 from featx.bench._training import _Bench
 from featx.cli import cli
 from featx.errors import UsageError
+from featx.extraction.settings import Machine
 from featx.models import registry
 
 FAST = {"batch": "4", "augmentation": "none"}
@@ -33,10 +34,9 @@ def test_figures_agree(tmp_path: Path) -> None:
         [NAME],
         [tmp_path],
         overrides=FAST,
-        device="cpu",
+        machine=Machine(device="cpu", workers=1),
         seconds=0.2,
         rounds=2,
-        workers=1,
         progress=told.append,
     )
     assert (found.model, found.recipe, found.batch, found.passes, found.videos) == (
@@ -91,7 +91,7 @@ def test_generated_clips_are_measured_without_videos() -> None:
         [NAME],
         dataset="generated",
         overrides=overrides,
-        device="cpu",
+        machine=Machine(device="cpu"),
         seconds=0.05,
         rounds=1,
         progress=told.append,
@@ -116,12 +116,17 @@ def test_unreadable_videos_and_empty_measurements_are_refused(tmp_path: Path) ->
     (tmp_path / "bad.mp4").write_bytes(b"")
     with pytest.raises(UsageError, match=telling("bad.mp4")):
         bench_training(
-            [NAME], [tmp_path], overrides=FAST, device="cpu", seconds=0.1, rounds=1, workers=1
+            [NAME],
+            [tmp_path],
+            overrides=FAST,
+            machine=Machine(device="cpu", workers=1),
+            seconds=0.1,
+            rounds=1,
         )
     with pytest.raises(UsageError, match=telling("0 rounds")):
         bench_training([NAME], [tmp_path], rounds=0)
     with pytest.raises(UsageError, match=telling("bf16", "float32")):
-        bench_training([NAME], [tmp_path], device="cpu", precision="bf16")
+        bench_training([NAME], [tmp_path], machine=Machine(device="cpu", precision="bf16"))
 
 
 @pytest.mark.parametrize(

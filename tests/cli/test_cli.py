@@ -234,12 +234,23 @@ def test_choices_are_those_of_the_modules_that_own_them() -> None:
 def test_options_of_extract_are_the_fields_of_settings() -> None:
     from dataclasses import fields
 
-    from featx.extraction.settings import Settings
+    from featx.extraction.settings import Options, Settings
 
     options = {p.name for p in cli.features.extract.params}
-    # A second network is for a task to set, as featx detect does.
-    assert options - {"inputs", "out", "root", "as_json"} == {f.name for f in fields(Settings)} - {
-        "cascade"
+    own = {f.name for f in fields(Settings)} - {"clip", "transform", "machine"}
+    # A second network is for a task to set, as featx detect does; a module's layout is for Python.
+    own -= {"cascade", "layout"}
+    assert options - {"inputs", "out", "root", "as_json"} == own | set(Options.__annotations__)
+
+
+def test_flat_options_are_the_fields_of_the_parts() -> None:
+    from dataclasses import fields
+
+    from featx.extraction.settings import ClipOptions, Machine, Options, TransformOptions
+
+    parts = [f for part in (ClipOptions, TransformOptions, Machine) for f in fields(part)]
+    assert {f.name: f.type for f in parts} == {
+        name: kind.__forward_arg__ for name, kind in Options.__annotations__.items()
     }
 
 

@@ -17,8 +17,15 @@ from conftest import encode, featx
 from featx.clips import ClipSpec
 from featx.datasets import Dataset, Item
 from featx.errors import FeatxError, UsageError
-from featx.evaluation import PROTOCOLS, Evaluation, as_text, evaluate, plot_confusion, to_json
-from featx.extraction.settings import Settings
+from featx.evaluation import (
+    PROTOCOLS,
+    Evaluation,
+    as_text,
+    plot_confusion,
+    recognise,
+    to_json,
+)
+from featx.extraction.settings import compose
 from featx.models import create_model
 from featx.report import Accuracy
 from featx.transforms import Transform
@@ -33,7 +40,7 @@ TRANSFORM = Transform(
     resize=(20, 28), crop=SIDE, mean=(110.0, 100.0, 90.0), std=(50.0, 55.0, 60.0), flip=True
 )
 CLIP = ClipSpec(frames=FRAMES, step=STEP, stride=3, tail="pad")
-SETTINGS = Settings(model="mc3_18", precision="float32", device="cpu", workers=2)
+SETTINGS = compose(model="mc3_18", precision="float32", device="cpu", workers=2)
 
 
 @pytest.fixture(scope="module")
@@ -107,7 +114,7 @@ def test_probabilities_are_those_of_the_plain_computation(
     chosen = tuple(items[video] for video in PLACES[name])
     before = {n: p.clone() for n, p in loaded.model.state_dict().items()}
     loaded.model.train()  # as in the middle of training
-    found = evaluate(SETTINGS, dataset(chosen), protocol=name, loaded=loaded)
+    found = recognise(SETTINGS, dataset(chosen), protocol=name, loaded=loaded)
     assert loaded.model.training
     assert all(torch.equal(p, before[n]) for n, p in loaded.model.state_dict().items())
     loaded.model.eval()
@@ -133,7 +140,7 @@ def test_the_clips_of_a_labelled_part_lie_inside_it(
         replace(items[0], id="rest", start=0.8),
         replace(items[0], id="gone", start=1.64, end=9.0),
     )
-    found = evaluate(SETTINGS, dataset(parts), protocol="hara", loaded=loaded)
+    found = recognise(SETTINGS, dataset(parts), protocol="hara", loaded=loaded)
     for place, part, starts in ((0, slice(10, 30), [0, 8]), (1, slice(20, None), [0, 8])):
         rows = literal(items[0], loaded.model, starts, ten=False, part=part)
         np.testing.assert_allclose(found.probabilities[place], rows.mean(axis=0), atol=2e-5)
@@ -147,9 +154,9 @@ def test_a_video_that_cannot_be_read_is_listed_and_counts_as_wrong(
 ) -> None:
     bad = tmp_path / "bad.mp4"
     bad.write_bytes(b"nothing")
-    good = evaluate(SETTINGS, dataset(items[:1]), protocol="clip", loaded=loaded)
+    good = recognise(SETTINGS, dataset(items[:1]), protocol="clip", loaded=loaded)
     right = replace(items[0], label=int(good.predictions[0]))
-    found = evaluate(
+    found = recognise(
         SETTINGS,
         dataset((Item(id="bad", path=str(bad), label=0), right), absent=4),
         protocol="clip",
@@ -166,31 +173,31 @@ def test_a_video_that_cannot_be_read_is_listed_and_counts_as_wrong(
     assert "1 of the 2 videos could not be read and count as wrong" in text
     assert "4 more videos of the list are not there" in text
     with pytest.raises(FeatxError, match=r"not one of the 1 videos could be read; .*bad\.mp4: "):
-        evaluate(SETTINGS, dataset((Item(id="bad", path=str(bad), label=0),)), loaded=loaded)
+        recognise(SETTINGS, dataset((Item(id="bad", path=str(bad), label=0),)), loaded=loaded)
 
 
 def test_classes_are_found_by_name(loaded: LoadedModel, items: tuple[Item, ...]) -> None:
     two = dataset((items[0], replace(items[1], label=0)), ("yawn", "kick"))
-    found = evaluate(SETTINGS, two, protocol="clip", loaded=loaded)
+    found = recognise(SETTINGS, two, protocol="clip", loaded=loaded)
     assert found.classes == CLASSES
     assert found.labels.tolist() == [6, 6]
     assert any("knows 7 classes, the dataset has 2" in note for note in found.notes)
     with pytest.raises(
         UsageError, match="does not know class 'jump' and 1 more of mine split 1, test"
     ):
-        evaluate(SETTINGS, dataset(items, ("jump", "kick", "hop")), loaded=loaded)
+        recognise(SETTINGS, dataset(items, ("jump", "kick", "hop")), loaded=loaded)
     unnamed = replace(loaded, labels=None)
     with pytest.raises(
         UsageError, match="7 classes and no names for them, mine split 1, test has 2"
     ):
-        evaluate(SETTINGS, two, loaded=unnamed)
+        recognise(SETTINGS, two, loaded=unnamed)
 
 
 @pytest.mark.parametrize(
     ("changed", "words"),
     [
-        ({"settings": replace(SETTINGS, crops="ten")}, "crops is 'ten': leave it out"),
-        ({"settings": replace(SETTINGS, clips=3)}, "clips is 3: leave it out"),
+        ({"settings": SETTINGS.changed(crops="ten")}, "crops is 'ten': leave it out"),
+        ({"settings": SETTINGS.changed(clips=3)}, "clips is 3: leave it out"),
         ({"protocol": "tran"}, "did you mean tran2017"),
         ({"items": ()}, "has no videos"),
         ({"classifier": False}, "has no classifier"),
@@ -205,7 +212,7 @@ def test_wrong_use_gets_one_sentence(
         loaded = replace(loaded, model=model)
     videos = dataset(changed.get("items", items))
     with pytest.raises(UsageError, match=words):
-        evaluate(
+        recognise(
             changed.get("settings", SETTINGS),
             videos,
             protocol=changed.get("protocol", "clip"),
@@ -220,7 +227,7 @@ def test_a_network_whose_answers_are_not_finite_is_no_network_of_class_0(
     with torch.no_grad():
         model.get_submodule(model.classifier).weight.fill_(math.nan)
     with pytest.raises(FeatxError, match="no finite numbers"):
-        evaluate(SETTINGS, dataset(items), protocol="clip", loaded=replace(loaded, model=model))
+        recognise(SETTINGS, dataset(items), protocol="clip", loaded=replace(loaded, model=model))
 
 
 def test_rows_of_an_attempt_that_was_given_up_are_left_out_and_order_is_no_matter() -> None:
@@ -399,7 +406,7 @@ def test_the_command_says_on_what_the_figures_rest(
     assert values[1]["clip"] | {"stride": SPAN, "tail": "drop"} == values[1]["clip"]
     assert (tmp_path / "c-clip.png").exists()
     assert (tmp_path / "c-hara.png").exists()
-    found = evaluate(SETTINGS, dataset(items), protocol="hara", loaded=loaded)
+    found = recognise(SETTINGS, dataset(items), protocol="hara", loaded=loaded)
     with (tmp_path / "p.csv").open(newline="") as file:
         rows = [row for row in csv.DictReader(file) if row["protocol"] == "hara"]
     assert len(rows) == 4

@@ -16,10 +16,11 @@ from click.testing import CliRunner
 from conftest import encode
 from tiny import ENTRY, NAME
 
-from featx import FeatureStore, Settings, extract
+from featx import FeatureStore, extract
 from featx.cli import cli
 from featx.errors import FeatxError, UsageError
 from featx.evaluation.pack import cosines, pack
+from featx.extraction.settings import compose
 from featx.models import create_model, registry
 from featx.weights import manifest
 from featx.weights import quantize as storage
@@ -282,7 +283,9 @@ def rows_of(weights: Path, videos: Path, out: Path) -> dict[str, np.ndarray]:
     extract(
         [videos],
         out,
-        Settings(model=NAME, weights=str(weights), precision="float32", device="cpu", workers=1),
+        settings=compose(
+            model=NAME, weights=str(weights), precision="float32", device="cpu", workers=1
+        ),
     )
     with FeatureStore(out) as store:
         return {

@@ -11,6 +11,7 @@ import numpy as np
 import pytest
 import torch
 from conftest import encode
+from settings import with_fields
 from tiny import ENTRY, NAME
 
 from featx.bench import bench_detection
@@ -20,7 +21,7 @@ from featx.extraction.backends import PROB
 from featx.extraction.backends.eager import EagerBackend
 from featx.extraction.cascade import Cascade, CascadeBackend
 from featx.extraction.extract import extract
-from featx.extraction.settings import Settings
+from featx.extraction.settings import Settings, compose
 from featx.extraction.verify import verify
 from featx.models import Backbone, create_model, registry
 from featx.store.file import FeatureStore
@@ -62,7 +63,7 @@ def settings(tmp_path: Path) -> Settings:
     first = saved(tmp_path / "first.safetensors", 2, seed=1, labels=["background", "action"])
     second = saved(tmp_path / "second.safetensors", 3, seed=2, labels=["background", "a", "b"])
     cascade = Cascade(weights=second, gate="action", threshold=0.5, name="localization")
-    return Settings(
+    return compose(
         model=NAME,
         weights=first,
         cascade=cascade,
@@ -109,19 +110,19 @@ def test_the_second_networks_row_does_not_depend_on_which_other_clips_pass() -> 
 
 def changed(settings: Settings, threshold: float) -> Settings:
     assert settings.cascade is not None
-    return replace(settings, cascade=replace(settings.cascade, threshold=threshold))
+    return with_fields(settings, cascade=replace(settings.cascade, threshold=threshold))
 
 
 def test_a_file_of_both_networks_says_so_and_is_verified(
     settings: Settings, tmp_path: Path
 ) -> None:
     video = str(encode(tmp_path / "video.mp4", 70))
-    extract(video, tmp_path / "all.h5", changed(settings, 0.0))
+    extract(video, tmp_path / "all.h5", settings=changed(settings, 0.0))
     with FeatureStore(tmp_path / "all.h5") as store:
         every = store[0]["localization"]
         middle = float(np.median(store[0]["prob"][:, 1]))
     out = tmp_path / "out.h5"
-    extract(video, out, changed(settings, middle))
+    extract(video, out, settings=changed(settings, middle))
     with FeatureStore(out) as store:
         assert list(store.layers) == ["prob", "localization"]
         prob, second = store[0]["prob"], store[0]["localization"]
@@ -135,14 +136,14 @@ def test_a_file_of_both_networks_says_so_and_is_verified(
     assert not second[~passed].any()
     assert verify(out).ok
     with pytest.raises(UsageError, match=r"cascade\.threshold"):
-        extract(video, out, changed(settings, 0.99))
+        extract(video, out, settings=changed(settings, 0.99))
 
 
 def test_networks_that_do_not_fit_together_are_refused(settings: Settings, tmp_path: Path) -> None:
     video = str(encode(tmp_path / "video.mp4", 20))
 
     def run(**changes: Any) -> None:
-        extract(video, tmp_path / "out.h5", replace(settings, **changes))
+        extract(video, tmp_path / "out.h5", settings=with_fields(settings, **changes))
 
     labels = ["background", "a", "b"]
     other_clips = saved(
@@ -168,7 +169,7 @@ def test_networks_that_do_not_fit_together_are_refused(settings: Settings, tmp_p
 
 def test_the_share_of_windows_that_both_networks_see_is_measured(tmp_path: Path) -> None:
     video = [str(encode(tmp_path / "a.mp4", 400))]
-    asked = Settings(model=NAME, device="cpu", precision="float32", workers=1)
+    asked = compose(model=NAME, device="cpu", precision="float32", workers=1)
     (found,) = bench_detection([NAME], video, settings=asked, share=0.3, seconds=0.1, rounds=1)
     # The threshold is of all of the video's windows, which are fewer than are drawn for it: what differs is one window or two.
     assert found.share == pytest.approx(0.3, abs=0.02)

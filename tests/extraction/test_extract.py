@@ -2,29 +2,26 @@
 
 import json
 import os
-import random
 import signal
-import subprocess
 import time
-from dataclasses import replace
 from pathlib import Path
 
 import h5py
 import numpy as np
 import pytest
 import torch
-from conftest import SMALL, command, encode, featx, same_content
+from conftest import SMALL, encode, featx, same_content
+from extraction_runs import SETTINGS, kill_again_and_again, start, wait_for_part
+from settings import with_fields
 
 from featx.errors import UsageError
 from featx.extraction.extract import extract
-from featx.extraction.settings import Settings, computed_by
+from featx.extraction.prepare import computed_by
 from featx.extraction.verify import verify
 from featx.store.file import FeatureStore
 from featx.store.info import as_text, summarise
 from featx.store.journal import Journal, Origin
 from featx.video.source import Stamp
-
-SETTINGS = Settings(model="res3d", weights="random", layers=["pool5"], workers=2)
 
 
 def test_rows_are_the_models_output_for_the_frames_they_name(videos: Path, tmp_path: Path) -> None:
@@ -33,10 +30,10 @@ def test_rows_are_the_models_output_for_the_frames_they_name(videos: Path, tmp_p
     from featx.video.reader import open_video
 
     out = tmp_path / "out.h5"
-    settings = replace(
-        SETTINGS, layers=["res5b", "pool5", "prob", "res2a.conv1"], precision="float32", stride=8
+    settings = with_fields(SETTINGS, layers=["res5b", "pool5", "prob", "res2a.conv1"]).changed(
+        precision="float32", stride=8
     )
-    report = extract([videos], out, settings)
+    report = extract([videos], out, settings=settings)
     assert (report.total, report.new, report.failures) == (6, 6, [])
     model = create_model("res3d", seed=0).eval()
     with FeatureStore(out) as store:
@@ -67,7 +64,9 @@ def test_rows_are_the_models_output_for_the_frames_they_name(videos: Path, tmp_p
 
 
 def test_the_file_says_what_is_in_it(videos: Path, tmp_path: Path) -> None:
-    extract([videos / "a"], tmp_path / "out.h5", replace(SETTINGS, seed=3, batch_size=2))
+    extract(
+        [videos / "a"], tmp_path / "out.h5", with_fields(SETTINGS, seed=3).changed(batch_size=2)
+    )
     with h5py.File(tmp_path / "out.h5") as file:
         recorded = {
             name: json.loads(file.attrs[name])
@@ -100,10 +99,10 @@ def test_the_file_says_what_is_in_it(videos: Path, tmp_path: Path) -> None:
 
 
 def test_workers_and_order_do_not_change_a_bit(videos: Path, tmp_path: Path) -> None:
-    extract([videos], tmp_path / "1.h5", replace(SETTINGS, workers=1))
-    extract([videos], tmp_path / "3.h5", replace(SETTINGS, workers=3))
-    extract([videos / "b"], tmp_path / "4.h5", SETTINGS, root=str(videos))
-    extract([videos / "a"], tmp_path / "4.h5", SETTINGS, root=str(videos))
+    extract([videos], tmp_path / "1.h5", SETTINGS.changed(workers=1))
+    extract([videos], tmp_path / "3.h5", SETTINGS.changed(workers=3))
+    extract([videos / "b"], tmp_path / "4.h5", settings=SETTINGS, root=str(videos))
+    extract([videos / "a"], tmp_path / "4.h5", settings=SETTINGS, root=str(videos))
     same_content(tmp_path / "1.h5", tmp_path / "3.h5")
     same_content(tmp_path / "1.h5", tmp_path / "4.h5")
 
@@ -111,18 +110,18 @@ def test_workers_and_order_do_not_change_a_bit(videos: Path, tmp_path: Path) -> 
 def test_two_halves_merge_to_the_whole(videos: Path, tmp_path: Path) -> None:
     from featx.store.file import merge
 
-    extract([videos], tmp_path / "whole.h5", SETTINGS)
+    extract([videos], tmp_path / "whole.h5", settings=SETTINGS)
     for half in "ab":
-        extract([videos / half], tmp_path / f"{half}.h5", SETTINGS, root=str(videos))
+        extract([videos / half], tmp_path / f"{half}.h5", settings=SETTINGS, root=str(videos))
     merge([tmp_path / "a.h5", tmp_path / "b.h5"], tmp_path / "merged.h5")
     same_content(tmp_path / "whole.h5", tmp_path / "merged.h5")
 
 
 def test_clips_evenly_spread_are_recorded_and_made_again_the_same(tmp_path: Path) -> None:
     path, out = encode(tmp_path / "a.mp4", 43), tmp_path / "out.h5"
-    sparse = replace(SETTINGS, frames=4, step=4)
-    extract([path], out, replace(sparse, clips=4))
-    extract([path], tmp_path / "every.h5", replace(sparse, stride=9))
+    sparse = SETTINGS.changed(frames=4, step=4)
+    extract([path], out, settings=with_fields(sparse, clips=4))
+    extract([path], tmp_path / "every.h5", settings=with_fields(sparse, stride=9))
     with FeatureStore(out) as store, FeatureStore(tmp_path / "every.h5") as every:
         assert store.settings["clip"]["count"] == 4
         assert "count" not in every.settings["clip"]
@@ -136,7 +135,7 @@ def test_clips_evenly_spread_are_recorded_and_made_again_the_same(tmp_path: Path
     found = verify(out)
     assert (found.problems, found.notes, found.clips, found.deviation) == ([], [], 4, 0)
     with pytest.raises(UsageError, match=r"clip\.count is 4 there and not set here"):
-        extract([path], out, sparse)
+        extract([path], out, settings=sparse)
 
 
 def test_another_crop_is_cut_from_frames_resized_in_proportion_and_recorded(tmp_path: Path) -> None:
@@ -144,8 +143,8 @@ def test_another_crop_is_cut_from_frames_resized_in_proportion_and_recorded(tmp_
     from featx.video.reader import open_video
 
     path, out = encode(tmp_path / "a.mp4", 16, size=(128, 172)), tmp_path / "out.h5"
-    settings = replace(SETTINGS, crop=56, precision="float32")
-    extract([path], out, settings)
+    settings = SETTINGS.changed(crop=56, precision="float32")
+    extract([path], out, settings=settings)
     frames = [f.image() for f in open_video(path, frame_size=lambda h, w: (64, 86))][:16:2]
     x = (
         torch.from_numpy(np.stack([f[4:60, 15:71] for f in frames]))
@@ -169,7 +168,7 @@ def test_another_crop_is_cut_from_frames_resized_in_proportion_and_recorded(tmp_
         )
     assert verify(out).deviation == 0
     with pytest.raises(UsageError, match=r"transform\.crop"):
-        extract([path], out, replace(settings, crop=None))
+        extract([path], out, settings.changed(crop=None))
 
 
 def test_views_are_averaged(tmp_path: Path) -> None:
@@ -179,7 +178,7 @@ def test_views_are_averaged(tmp_path: Path) -> None:
         extract(
             [path],
             tmp_path / f"{name}.h5",
-            replace(SETTINGS, precision="float32", batch_size=1, **options),
+            settings=with_fields(SETTINGS, precision="float32", batch_size=1, **options),
         )
         with FeatureStore(tmp_path / f"{name}.h5") as store:
             rows[name] = store[0]["pool5"]
@@ -215,12 +214,12 @@ def test_a_rerun_does_nothing_and_new_videos_are_added(tmp_path: Path) -> None:
     for i in range(2):
         encode(tmp_path / "v" / f"{i}.mp4", 20, seed=i)
     out = tmp_path / "out.h5"
-    assert extract([tmp_path / "v"], out, SETTINGS).new == 2
+    assert extract([tmp_path / "v"], out, settings=SETTINGS).new == 2
     before = out.stat().st_mtime_ns
-    again = extract([tmp_path / "v"], out, SETTINGS)
+    again = extract([tmp_path / "v"], out, settings=SETTINGS)
     assert (again.new, again.done, out.stat().st_mtime_ns) == (0, 2, before)
     encode(tmp_path / "v" / "2.mp4", 20, seed=2)
-    more = extract([tmp_path / "v"], out, SETTINGS)
+    more = extract([tmp_path / "v"], out, settings=SETTINGS)
     assert (more.new, more.done) == (1, 3)
     assert verify(out, clips=4).ok
     assert sorted(p.name for p in tmp_path.iterdir()) == ["out.h5", "v"]
@@ -230,20 +229,20 @@ def test_a_video_that_was_mended_is_extracted_by_the_next_run(tmp_path: Path) ->
     encode(tmp_path / "v" / "good.mp4", 20)
     (tmp_path / "v" / "bad.mp4").write_bytes(b"")
     out = tmp_path / "out.h5"
-    first = extract([tmp_path / "v"], out, SETTINGS)
+    first = extract([tmp_path / "v"], out, settings=SETTINGS)
     assert [(Path(p).name, "empty" in r) for p, r in first.failures] == [("bad.mp4", True)]
     with FeatureStore(out) as store:
         assert store.ids == ["good"]
         assert store.failures == first.failures
     encode(tmp_path / "v" / "bad.mp4", 20)
-    assert extract([tmp_path / "v"], out, SETTINGS).failures == []
+    assert extract([tmp_path / "v"], out, settings=SETTINGS).failures == []
     with FeatureStore(out) as store:
         assert (store.ids, store.failures) == (["bad", "good"], [])
 
 
 def test_other_settings_on_the_same_file_are_refused(videos: Path, tmp_path: Path) -> None:
     out = tmp_path / "out.h5"
-    extract([videos / "a"], out, SETTINGS)
+    extract([videos / "a"], out, settings=SETTINGS)
     before = out.read_bytes()
     for changed, words in [
         ({"seed": 1}, "weights.seed is 0 there and 1 here"),
@@ -253,19 +252,19 @@ def test_other_settings_on_the_same_file_are_refused(videos: Path, tmp_path: Pat
         ({"model": "r3d_18"}, "model.name is res3d there and r3d_18 here"),
     ]:
         with pytest.raises(UsageError, match=words):
-            extract([videos / "b"], out, replace(SETTINGS, **changed))
+            extract([videos / "b"], out, settings=with_fields(SETTINGS, **changed))
     assert out.read_bytes() == before
 
 
 def test_another_video_under_the_same_id_is_refused(tmp_path: Path) -> None:
     encode(tmp_path / "v" / "a.mp4", 20)
     encode(tmp_path / "w" / "a.mp4", 20)
-    extract([tmp_path / "v"], tmp_path / "out.h5", SETTINGS)
+    extract([tmp_path / "v"], tmp_path / "out.h5", settings=SETTINGS)
     with pytest.raises(UsageError, match=r"has features of 'a' from .*, not from"):
-        extract([tmp_path / "w"], tmp_path / "out.h5", SETTINGS)
+        extract([tmp_path / "w"], tmp_path / "out.h5", settings=SETTINGS)
     encode(tmp_path / "v" / "a.mp4", 40)
     with pytest.raises(UsageError, match="was changed"):
-        extract([tmp_path / "v"], tmp_path / "out.h5", SETTINGS)
+        extract([tmp_path / "v"], tmp_path / "out.h5", settings=SETTINGS)
 
 
 def test_a_second_run_on_the_same_file_stops_with_who_holds_it(
@@ -302,7 +301,7 @@ def test_wrong_settings_get_one_sentence_and_touch_nothing(
     if changed.get("device") == "cuda" and torch.cuda.is_available():
         pytest.skip("there is a GPU here")
     with pytest.raises(UsageError, match=words) as error:
-        extract([videos], tmp_path / "out.h5", replace(SETTINGS, **changed))
+        extract([videos], tmp_path / "out.h5", settings=with_fields(SETTINGS, **changed))
     assert "\n" not in str(error.value)
     assert list(tmp_path.iterdir()) == []
 
@@ -317,23 +316,8 @@ def test_outputs_that_cannot_be_written_are_refused_before_any_work(
         (tmp_path / "text", "not a feature file"),
     ]:
         with pytest.raises(UsageError, match=words):
-            extract([videos], out, SETTINGS)
+            extract([videos], out, settings=SETTINGS)
     assert (tmp_path / "text").read_text() == "precious"
-
-
-def _start(*args: object) -> subprocess.Popen[str]:
-    return subprocess.Popen(
-        command(*args), stderr=subprocess.PIPE, stdout=subprocess.DEVNULL, text=True
-    )
-
-
-def _wait_for_part(out: Path, process: subprocess.Popen[str], *, more_than: int = 0) -> None:
-    """Wait until a run has made something safe, or has ended."""
-    parts = out.with_name(out.name + ".parts")
-    deadline = time.monotonic() + 120
-    while process.poll() is None and len(list(parts.glob("*.part"))) <= more_than:
-        assert time.monotonic() < deadline
-        time.sleep(0.01)
 
 
 TWICE = [signal.SIGINT, signal.SIGINT]
@@ -345,8 +329,8 @@ TWICE = [signal.SIGINT, signal.SIGINT]
 def test_interrupted_it_says_how_to_go_on(tmp_path: Path, signals: list[signal.Signals]) -> None:
     encode(tmp_path / "v" / "a.mp4", 4000)
     out = tmp_path / "out.h5"
-    process = _start("extract", "--model", "res3d", *SMALL, tmp_path / "v", out)
-    _wait_for_part(out, process)
+    process = start("extract", "--model", "res3d", *SMALL, tmp_path / "v", out)
+    wait_for_part(out, process)
     for sign in signals:
         process.send_signal(sign)
         time.sleep(0.1)
@@ -356,19 +340,6 @@ def test_interrupted_it_says_how_to_go_on(tmp_path: Path, signals: list[signal.S
     assert "terminate" not in err
     assert not out.exists()
     assert list((tmp_path / "out.h5.parts").glob("*.part")), "what was computed is kept"
-
-
-def kill_again_and_again(*args: object, times: int) -> int:
-    """SIGKILL a command after each thing that it made safe, its last argument being the file; return how often it was running."""
-    rng, out, killed = random.Random(0), Path(str(args[-1])), 0
-    while killed < times and not out.exists():
-        process = _start(*args)
-        _wait_for_part(out, process, more_than=len(list(Path(f"{out}.parts").glob("*.part"))))
-        time.sleep(rng.uniform(0, 0.3))
-        killed += process.poll() is None
-        process.kill()
-        process.communicate()
-    return killed
 
 
 def test_killed_at_random_instants_the_reruns_end_in_the_same_content(tmp_path: Path) -> None:
@@ -405,7 +376,7 @@ def test_killed_while_publishing_or_cleaning_up(
 ) -> None:
     for i in range(3):
         encode(tmp_path / "v" / f"{i}.mp4", 40, seed=i)
-    extract([tmp_path / "v"], tmp_path / "whole.h5", SETTINGS)
+    extract([tmp_path / "v"], tmp_path / "whole.h5", settings=SETTINGS)
 
     def kill(*args: object, **options: object) -> None:
         if place != "shutil.rmtree" or Path(str(args[0])).exists():
@@ -413,13 +384,13 @@ def test_killed_while_publishing_or_cleaning_up(
 
     monkeypatch.setattr(place, kill)
     with pytest.raises(Killed):
-        extract([tmp_path / "v"], tmp_path / "out.h5", SETTINGS)
+        extract([tmp_path / "v"], tmp_path / "out.h5", settings=SETTINGS)
     monkeypatch.undo()
     assert (tmp_path / "out.h5").exists() == (place != "featx.extraction.extract.publish")
     encode(tmp_path / "v" / "3.mp4", 40, seed=3)
-    again = extract([tmp_path / "v"], tmp_path / "out.h5", SETTINGS)
+    again = extract([tmp_path / "v"], tmp_path / "out.h5", settings=SETTINGS)
     assert (again.new, again.clips, again.failures) == (1, 2, [])
-    extract([tmp_path / "v"], tmp_path / "whole.h5", SETTINGS)
+    extract([tmp_path / "v"], tmp_path / "whole.h5", settings=SETTINGS)
     same_content(tmp_path / "whole.h5", tmp_path / "out.h5")
     assert sorted(p.name for p in tmp_path.iterdir()) == ["out.h5", "v", "whole.h5"]
 
@@ -432,7 +403,7 @@ def _origin(path: Path, *, later: int = 0, by: str = "") -> Origin:
 
 def test_a_long_video_goes_on_where_it_was(tmp_path: Path) -> None:
     path = encode(tmp_path / "v" / "long.mp4", 640)
-    whole = extract([path], tmp_path / "whole.h5", SETTINGS)
+    whole = extract([path], tmp_path / "whole.h5", settings=SETTINGS)
     journal = Journal(tmp_path / "out.h5")
     journal.begin(whole.settings)
     with FeatureStore(tmp_path / "whole.h5") as store:
@@ -440,7 +411,7 @@ def test_a_long_video_goes_on_where_it_was(tmp_path: Path) -> None:
     journal.add("long", list(range(30)), {"pool5": rows}, _origin(path))
     journal.commit()
     journal.close()
-    rest = extract([path], tmp_path / "out.h5", SETTINGS)
+    rest = extract([path], tmp_path / "out.h5", settings=SETTINGS)
     assert (whole.clips, rest.clips) == (40, 10)
     same_content(tmp_path / "whole.h5", tmp_path / "out.h5")
 
@@ -450,13 +421,13 @@ def test_half_a_video_from_another_file_or_machine_is_begun_anew(
     tmp_path: Path, changed: dict
 ) -> None:
     path = encode(tmp_path / "v" / "a.mp4", 64)
-    whole = extract([path], tmp_path / "whole.h5", SETTINGS)
+    whole = extract([path], tmp_path / "whole.h5", settings=SETTINGS)
     journal = Journal(tmp_path / "out.h5")
     journal.begin(whole.settings)
     journal.add("a", [0, 1], {"pool5": np.full((2, 512), 7, np.float32)}, _origin(path, **changed))
     journal.commit()
     journal.close()
-    assert extract([path], tmp_path / "out.h5", SETTINGS).clips == 4
+    assert extract([path], tmp_path / "out.h5", settings=SETTINGS).clips == 4
     same_content(tmp_path / "whole.h5", tmp_path / "out.h5")
 
 
@@ -464,22 +435,22 @@ def test_a_finished_video_that_was_replaced_by_one_of_the_same_size_is_noticed(
     tmp_path: Path,
 ) -> None:
     path = encode(tmp_path / "v" / "a.mp4", 40)
-    extract([path], tmp_path / "out.h5", SETTINGS)
+    extract([path], tmp_path / "out.h5", settings=SETTINGS)
     os.utime(path)  # touched, not changed
-    assert extract([path], tmp_path / "out.h5", SETTINGS).new == 0
+    assert extract([path], tmp_path / "out.h5", settings=SETTINGS).new == 0
     content = bytearray(path.read_bytes())
     content[-1] ^= 1
     path.write_bytes(content)
     with pytest.raises(UsageError, match="was changed"):
-        extract([path], tmp_path / "out.h5", SETTINGS)
+        extract([path], tmp_path / "out.h5", settings=SETTINGS)
 
 
 def test_a_video_keeps_its_one_place_when_others_come(tmp_path: Path) -> None:
     first = encode(tmp_path / "c" / "d" / "a.mp4", 20)
-    extract([first], tmp_path / "out.h5", SETTINGS)
+    extract([first], tmp_path / "out.h5", settings=SETTINGS)
     second = encode(tmp_path / "c" / "e" / "b.mp4", 20, seed=1)
     third = encode(tmp_path / "c" / "d" / "a.avi", 20, codec="mpeg4", seed=2)
-    report = extract([first, second, third], tmp_path / "out.h5", SETTINGS)
+    report = extract([first, second, third], tmp_path / "out.h5", settings=SETTINGS)
     assert (report.new, report.done) == (2, 3)
     with FeatureStore(tmp_path / "out.h5") as store:
         assert sorted(Path(v.attrs["path"]) for v in store) == sorted([first, second, third])
@@ -490,10 +461,10 @@ def test_a_folder_that_would_stand_where_a_layer_does_is_refused_before_any_work
     tmp_path: Path,
 ) -> None:
     encode(tmp_path / "v" / "a" / "pool5" / "x.mp4", 20)
-    extract([tmp_path / "v"], tmp_path / "out.h5", SETTINGS)
+    extract([tmp_path / "v"], tmp_path / "out.h5", settings=SETTINGS)
     encode(tmp_path / "v" / "a.mp4", 20)
     with pytest.raises(UsageError, match="would stand where pool5 of 'a' does"):
-        extract([tmp_path / "v"], tmp_path / "out.h5", SETTINGS)
+        extract([tmp_path / "v"], tmp_path / "out.h5", settings=SETTINGS)
 
 
 def test_a_failure_goes_when_the_video_is_mended_however_its_path_is_spelled(
@@ -501,15 +472,15 @@ def test_a_failure_goes_when_the_video_is_mended_however_its_path_is_spelled(
 ) -> None:
     (tmp_path / "v").mkdir()
     (tmp_path / "v" / "bad.mp4").write_bytes(b"")
-    assert len(extract([tmp_path / "v"], tmp_path / "out.h5", SETTINGS).failures) == 1
+    assert len(extract([tmp_path / "v"], tmp_path / "out.h5", settings=SETTINGS).failures) == 1
     before = (tmp_path / "out.h5").stat()
-    assert len(extract([tmp_path / "v"], tmp_path / "out.h5", SETTINGS).failures) == 1
+    assert len(extract([tmp_path / "v"], tmp_path / "out.h5", settings=SETTINGS).failures) == 1
     assert (tmp_path / "out.h5").stat().st_ino == before.st_ino, (
         "nothing new: the file is left as it is"
     )
     encode(tmp_path / "v" / "bad.mp4", 20)
     monkeypatch.chdir(tmp_path / "v")
-    assert extract(".", "../out.h5", SETTINGS).failures == []
+    assert extract(".", "../out.h5", settings=SETTINGS).failures == []
     with FeatureStore(tmp_path / "out.h5") as store:
         assert (store.ids, store.failures) == (["bad"], [])
 
@@ -518,7 +489,7 @@ def test_an_output_that_is_a_link_stays_one(tmp_path: Path) -> None:
     encode(tmp_path / "v" / "a.mp4", 20)
     (tmp_path / "big").mkdir()
     (tmp_path / "out.h5").symlink_to("big/real.h5")
-    extract([tmp_path / "v"], tmp_path / "out.h5", SETTINGS)
+    extract([tmp_path / "v"], tmp_path / "out.h5", settings=SETTINGS)
     assert (tmp_path / "out.h5").is_symlink()
     assert [p.name for p in (tmp_path / "big").iterdir()] == ["real.h5"]
 
@@ -527,7 +498,7 @@ def test_merge_and_extract_do_not_write_the_same_file(tmp_path: Path) -> None:
     from featx.store.file import merge
 
     encode(tmp_path / "v" / "a.mp4", 20)
-    extract([tmp_path / "v"], tmp_path / "a.h5", SETTINGS)
+    extract([tmp_path / "v"], tmp_path / "a.h5", settings=SETTINGS)
     journal = Journal(tmp_path / "out.h5")
     with pytest.raises(UsageError, match="is being written by process"):
         merge([tmp_path / "a.h5"], tmp_path / "out.h5")
@@ -540,10 +511,10 @@ def test_merge_and_extract_do_not_write_the_same_file(tmp_path: Path) -> None:
 
 def test_refused_settings_leave_no_litter(tmp_path: Path) -> None:
     encode(tmp_path / "v" / "a.mp4", 20)
-    extract([tmp_path / "v"], tmp_path / "out.h5", SETTINGS)
+    extract([tmp_path / "v"], tmp_path / "out.h5", settings=SETTINGS)
     with pytest.raises(UsageError):
-        extract([tmp_path / "v"], tmp_path / "out.h5", replace(SETTINGS, seed=1))
+        extract([tmp_path / "v"], tmp_path / "out.h5", settings=with_fields(SETTINGS, seed=1))
     (tmp_path / "text").write_text("x")
     with pytest.raises(UsageError):
-        extract([tmp_path / "v"], tmp_path / "text", SETTINGS)
+        extract([tmp_path / "v"], tmp_path / "text", settings=SETTINGS)
     assert sorted(p.name for p in tmp_path.iterdir()) == ["out.h5", "text", "v"]

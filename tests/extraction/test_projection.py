@@ -15,19 +15,20 @@ import pytest
 import torch
 from conftest import encode, same_content
 from feature_files import SETTINGS_OF_HAND_MADE, write_features
+from settings import with_fields
 from tiny import ENTRY, NAME
 
 from featx.errors import UsageError
 from featx.extraction.backends.eager import EagerBackend
 from featx.extraction.extract import extract
 from featx.extraction.projection import Projection, read_projection, write_projection
-from featx.extraction.settings import Settings
+from featx.extraction.settings import Hooks, compose
 from featx.extraction.verify import verify
 from featx.models import create_model, registry
 from featx.store.file import FeatureStore, merge
 from featx.store.info import as_text, summarise
 
-SETTINGS = Settings(model=NAME, weights="random", layers=["res5a", "pool5"], workers=1)
+SETTINGS = compose(model=NAME, weights="random", layers=["res5a", "pool5"], workers=1)
 FITTED_ON = {"dataset": "ucf101", "split": 1, "subset": "train", "videos": 40}
 
 
@@ -70,7 +71,7 @@ def clips(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def plain(clips: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     """The rows as they are."""
     out = tmp_path_factory.mktemp("plain") / "plain.h5"
-    extract([clips], out, SETTINGS)
+    extract([clips], out, settings=SETTINGS)
     return out
 
 
@@ -86,7 +87,7 @@ def small(plain: Path) -> Path:
 def projected(clips: Path, small: Path) -> Path:
     """All rows, res5a's projected."""
     out = small.parent / "projected.h5"
-    assert extract([clips], out, replace(SETTINGS, project=small)).notes == []
+    assert extract([clips], out, settings=with_fields(SETTINGS, project=small)).notes == []
     return out
 
 
@@ -232,14 +233,14 @@ def test_projected_rows_are_stored_and_the_file_says_so(
 def test_a_clip_s_views_are_averaged_before_it_is_projected(
     clips: Path, small: Path, tmp_path: Path
 ) -> None:
-    settings = replace(SETTINGS, crops="ten")
-    extract([clips / "0.mp4"], tmp_path / "raw.h5", settings)
+    settings = SETTINGS.changed(crops="ten")
+    extract([clips / "0.mp4"], tmp_path / "raw.h5", settings=settings)
     with FeatureStore(tmp_path / "raw.h5") as raw:
         projection = replace(read_projection(small), settings=raw.settings)
         extract(
             [clips / "0.mp4"],
             tmp_path / "out.h5",
-            replace(settings, project=saved(tmp_path / "ten.npz", projection)),
+            settings=with_fields(settings, project=saved(tmp_path / "ten.npz", projection)),
         )
         with FeatureStore(tmp_path / "out.h5") as store:
             np.testing.assert_allclose(store[0]["res5a"], projection(raw[0]["res5a"]), atol=1e-5)
@@ -248,8 +249,8 @@ def test_a_clip_s_views_are_averaged_before_it_is_projected(
 def test_interrupted_and_spread_over_runs_the_content_is_the_same(
     clips: Path, small: Path, tmp_path: Path
 ) -> None:
-    settings = replace(SETTINGS, project=small, batch_size=2)
-    extract([clips], tmp_path / "whole.h5", settings)
+    settings = with_fields(SETTINGS, project=small).changed(batch_size=2)
+    extract([clips], tmp_path / "whole.h5", settings=settings)
 
     def stop(stats: Any) -> None:
         if (
@@ -259,20 +260,23 @@ def test_interrupted_and_spread_over_runs_the_content_is_the_same(
 
     out = tmp_path / "out.h5"
     with pytest.raises(KeyboardInterrupt):
-        extract([clips], out, settings, on_progress=stop)
+        extract([clips], out, settings=settings, hooks=Hooks(on_progress=stop))
     assert not out.exists()
     with pytest.raises(
         UsageError,
         match=r"begun with other settings: projection is 6 dimensions of res5a, sha256 .* there and not",
     ):
-        extract([clips], out, replace(SETTINGS, batch_size=2))
-    again = extract([clips], out, settings)
+        extract([clips], out, SETTINGS.changed(batch_size=2))
+    again = extract([clips], out, settings=settings)
     assert again.failures == []
     assert 0 < again.clips <= 9
     same_content(tmp_path / "whole.h5", out)
     for half in ("20", "1"):  # each clip at other places in its batch
         extract(
-            [clips / f"{i}.mp4" for i in half], tmp_path / f"{half}.h5", settings, root=str(clips)
+            [clips / f"{i}.mp4" for i in half],
+            tmp_path / f"{half}.h5",
+            settings=settings,
+            root=str(clips),
         )
     merge([tmp_path / "20.h5", tmp_path / "1.h5"], tmp_path / "merged.h5")
     same_content(tmp_path / "whole.h5", tmp_path / "merged.h5")
@@ -288,20 +292,20 @@ def test_another_projection_or_none_on_the_same_file_is_refused(
         UsageError,
         match=r"projection is 6 dimensions of res5a, sha256 .* there and 6 dimensions of res5a",
     ):
-        extract([clips / "1.mp4"], out, replace(SETTINGS, project=other))
+        extract([clips / "1.mp4"], out, settings=with_fields(SETTINGS, project=other))
     with pytest.raises(UsageError, match="projection is not set there and 6 dimensions of res5a"):
-        extract([clips], plain, replace(SETTINGS, project=small))
+        extract([clips], plain, settings=with_fields(SETTINGS, project=small))
     with pytest.raises(UsageError, match="cannot be merged"):
         merge([plain, out], tmp_path / "merged.h5")
     moved = tmp_path / "moved.npz"
     moved.write_bytes(small.read_bytes())
-    assert extract([clips], out, replace(SETTINGS, project=moved)).failures == [], (
+    assert extract([clips], out, settings=with_fields(SETTINGS, project=moved)).failures == [], (
         "the same content under another name"
     )
 
 
 def test_a_projection_of_other_rows_is_refused(clips: Path, small: Path, tmp_path: Path) -> None:
-    settings = replace(SETTINGS, project=small)
+    settings = with_fields(SETTINGS, project=small)
     for changed, words in [
         (
             {"seed": 1},
@@ -313,10 +317,10 @@ def test_a_projection_of_other_rows_is_refused(clips: Path, small: Path, tmp_pat
         ({"fps": 12.5}, "clip.fps is not set there and 12.5 here"),
     ]:
         with pytest.raises(UsageError, match=words):
-            extract([clips], tmp_path / "out.h5", replace(settings, **changed))
+            extract([clips], tmp_path / "out.h5", settings=with_fields(settings, **changed))
     pool5 = saved(tmp_path / "pool5.npz", replace(read_projection(small), layer="pool5"))
     with pytest.raises(UsageError, match=r"takes rows of \d+ numbers and pool5 has \d+ here"):
-        extract([clips], tmp_path / "out.h5", replace(SETTINGS, project=pool5))
+        extract([clips], tmp_path / "out.h5", settings=with_fields(SETTINGS, project=pool5))
     assert not (tmp_path / "out.h5").exists()
     assert not (tmp_path / "out.h5.parts").exists()
 
@@ -326,8 +330,8 @@ def test_where_clips_lie_and_precision_are_told_not_refused(
 ) -> None:
     projection = read_projection(small)
     other = "bf16" if projection.settings["precision"] == "float32" else "float32"
-    settings = replace(SETTINGS, project=small, stride=13, precision=other)
-    (note,) = extract([clips], tmp_path / "out.h5", settings).notes
+    settings = with_fields(SETTINGS, project=small).changed(stride=13, precision=other)
+    (note,) = extract([clips], tmp_path / "out.h5", settings=settings).notes
     assert "was fitted on rows made otherwise: precision is" in note
     assert "clip.stride is 8 there and 13 here" in note
 
@@ -335,7 +339,7 @@ def test_where_clips_lie_and_precision_are_told_not_refused(
 def test_verify_makes_projected_rows_again(clips: Path, small: Path, tmp_path: Path) -> None:
     here = tmp_path / "here.npz"
     here.write_bytes(small.read_bytes())
-    extract([clips], tmp_path / "out.h5", replace(SETTINGS, project=here))
+    extract([clips], tmp_path / "out.h5", settings=with_fields(SETTINGS, project=here))
     found = verify(tmp_path / "out.h5")
     assert (found.problems, found.notes, found.deviation) == ([], [], 0.0)
     assert found.clips > 8

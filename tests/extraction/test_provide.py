@@ -8,6 +8,7 @@ from tiny import ENTRY, NAME
 
 from featx.errors import UsageError
 from featx.extraction.provide import dataset_features
+from featx.extraction.settings import Hooks, Machine
 from featx.models import registry
 from featx.store.file import FeatureStore
 from featx.synthetic.layouts import write_dataset
@@ -39,8 +40,8 @@ def test_features_are_extracted_once_from_all_videos_and_then_found(hmdb51):
         root=hmdb51,
         model=NAME,
         weights="random",
-        on_start=lambda r: calls.append(r.total),
-        workers=1,
+        hooks=Hooks(on_start=lambda r: calls.append(r.total)),
+        machine=Machine(workers=1),
     )
     assert first.path == hmdb51 / "features" / f"{NAME}-random.h5"
     assert calls == [12]
@@ -51,7 +52,7 @@ def test_features_are_extracted_once_from_all_videos_and_then_found(hmdb51):
     # Whoever asks for these, for this model's, or for none by name, gets the same file, and nothing is extracted.
     for asked in ({"model": NAME, "weights": "random"}, {"model": NAME}, {}, {"layers": ["pool5"]}):
         again = dataset_features(
-            "hmdb51", root=hmdb51, **asked, on_start=lambda r: calls.append(r.total)
+            "hmdb51", root=hmdb51, **asked, hooks=Hooks(on_start=lambda r: calls.append(r.total))
         )
         assert (again.path, again.report) == (first.path, None)
     assert calls == [12]
@@ -86,7 +87,9 @@ def test_beside_own_data_is_outside_of_its_class_folders(tmp_path):
 
     for name in ("own/a/1", "own/a/2", "own/b/1", "own/b/2"):
         encode(tmp_path / f"{name}.mp4", 12, size=(32, 40))
-    found = dataset_features(tmp_path / "own", model=NAME, weights="random", workers=1)
+    found = dataset_features(
+        tmp_path / "own", model=NAME, weights="random", machine=Machine(workers=1)
+    )
     assert found.path == tmp_path / "own.features" / f"{NAME}-random.h5"
     with FeatureStore(found.path) as store:
         assert store.ids == ["a/1", "a/2", "b/1", "b/2"]

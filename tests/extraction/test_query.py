@@ -13,7 +13,7 @@ from tiny import ENTRY, NAME
 from featx.errors import FeatxError, UsageError
 from featx.extraction.extract import extract
 from featx.extraction.query import clip_at, fingerprint, query_features
-from featx.extraction.settings import Settings
+from featx.extraction.settings import compose
 from featx.models import registry
 from featx.store.file import FeatureStore
 from featx.tasks.retrieval import search
@@ -36,7 +36,7 @@ def made(tmp_path_factory: pytest.TempPathFactory) -> Path:
     extract(
         [folder / "videos"],
         folder / "out.h5",
-        Settings(model=NAME, weights="random", layers=layers, workers=1),
+        settings=compose(model=NAME, weights="random", layers=layers, workers=1),
     )
     return folder / "out.h5"
 

@@ -1,11 +1,11 @@
-from dataclasses import replace
 from pathlib import Path
 
 import h5py
 import numpy as np
 import pytest
 from conftest import encode, featx
-from test_extraction import SETTINGS
+from extraction_runs import SETTINGS
+from settings import with_fields
 
 from featx.extraction.extract import extract
 from featx.extraction.verify import verify
@@ -15,7 +15,9 @@ from featx.extraction.verify import verify
 def out(tmp_path: Path) -> Path:
     for i in range(3):
         encode(tmp_path / "v" / f"{i}.mp4", 40, seed=i)
-    extract([tmp_path / "v"], tmp_path / "out.h5", replace(SETTINGS, fps=20.0, stride=8))
+    extract(
+        [tmp_path / "v"], tmp_path / "out.h5", settings=with_fields(SETTINGS, fps=20.0, stride=8)
+    )
     return tmp_path / "out.h5"
 
 

@@ -12,7 +12,7 @@ from conftest import encode
 from featx.clips import ClipSpec, numbered, placed, starts, window_spec
 from featx.errors import UsageError
 from featx.extraction.extract import extract
-from featx.extraction.settings import Settings
+from featx.extraction.settings import compose
 from featx.extraction.verify import verify
 from featx.store.file import FeatureStore, differences
 from featx.store.info import plotted
@@ -177,8 +177,8 @@ def test_extraction_at_scales_is_recorded_verified_and_another_than_without(
         "workers": 1,
     }
     one, several = tmp_path / "one.h5", tmp_path / "several.h5"
-    extract(clip, one, Settings(**asked))
-    extract(clip, several, Settings(**asked, scales=(1, 4)))
+    extract(clip, one, settings=compose(**asked))
+    extract(clip, several, settings=compose(**asked, scales=(1, 4)))
     with FeatureStore(one) as a, FeatureStore(several) as b:
         assert "clip.scales" in differences(a.settings, b.settings)
         assert b.settings["clip"]["scales"] == [1, 4]
@@ -190,7 +190,7 @@ def test_extraction_at_scales_is_recorded_verified_and_another_than_without(
         assert plotted(a, a[0])[0].tolist() == list(range(len(a[0])))
     assert verify(several).ok
     with pytest.raises(UsageError, match="scales"):
-        extract(clip, several, Settings(**asked))
+        extract(clip, several, settings=compose(**asked))
 
 
 def test_windows_that_are_shorter_than_a_frame_are_in_order(tmp_path: Path) -> None:
@@ -205,7 +205,9 @@ def test_windows_that_are_shorter_than_a_frame_are_in_order(tmp_path: Path) -> N
         "workers": 1,
     }
     extract(
-        str(path), out, Settings(**asked, fps=25.0, frames=1, step=16, stride=4, scales=(1, 2, 4))
+        str(path),
+        out,
+        settings=compose(**asked, fps=25.0, frames=1, step=16, stride=4, scales=(1, 2, 4)),
     )
     with FeatureStore(out) as store:
         assert (np.diff(store[0].clip_frames[:, 1]) < 0).any()

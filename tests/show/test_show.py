@@ -15,13 +15,14 @@ from conftest import encode
 from conftest import featx as run
 from matplotlib.image import imread
 from PIL import Image
-from test_startup import HEAVY, modules_after
+from startup import HEAVY, modules_after
 
 import featx.show
-from featx import ClipSpec, FeatureStore, Settings, Transform, extract, open_video
+from featx import ClipSpec, FeatureStore, Transform, extract, open_video
 from featx.cli import cli
 from featx.cli.show import filters as filters_command
 from featx.errors import FeatxError, UsageError
+from featx.extraction.settings import Hooks, compose
 from featx.models import create_model, list_models, model_entry, registry
 from featx.models.network import Network
 from featx.models.registry import ModelEntry, skeleton
@@ -84,7 +85,7 @@ def extracted(videos: Path, labelled: str, tmp_path_factory: pytest.TempPathFact
     extract(
         videos,
         out,
-        Settings(
+        settings=compose(
             model="tiny", weights=labelled, layers=["conv2", "fc", "prob"], stride=4, workers=1
         ),
     )
@@ -214,7 +215,7 @@ def by_hand(path: Path, model: str, seed: int, number: int, layer: str) -> np.nd
 
 def test_feature_maps_are_those_of_the_middle_clip(videos, tmp_path):
     video = videos / "b" / "v5.mp4"  # 40 frames: clips 0 and 1
-    settings = Settings(**SMALL, layers=["conv1", "conv2"], precision="float32")
+    settings = compose(**SMALL, layers=["conv1", "conv2"], precision="float32")
     found = featx.show.features(video, tmp_path / "m.png", settings, top=2)
     assert (found.video, found.clip, found.clip_frames, found.looped) == ("v5", 1, (16, 32), False)
     assert found.clip_times == pytest.approx((0.64, 1.28))
@@ -233,7 +234,7 @@ def test_feature_maps_are_those_of_the_middle_clip(videos, tmp_path):
 
 def test_channels_as_asked_for_and_a_short_video_is_said_to_be_looped(tmp_path):
     video = encode(tmp_path / "short.mp4", 3)
-    settings = Settings(**SMALL, layers=["conv2"])
+    settings = compose(**SMALL, layers=["conv2"])
     found = featx.show.features(video, tmp_path / "m.svg", settings, channels=[7, 1])
     assert (found.looped, found.clip_frames, found.layers[0].channels) == (True, (0, 3), [7, 1])
     text = (tmp_path / "m.svg").read_text()
@@ -290,9 +291,15 @@ def test_the_most_exciting_clips_are_those_of_the_extracted_features(
                 (-float(maps[i].max()), video.id, i, tuple(video.clip_times[i])) for i in order
             ]
     started = []
-    settings = Settings(model="tiny", weights=labelled, layers=[layer], stride=4, workers=1)
+    settings = compose(model="tiny", weights=labelled, layers=[layer], stride=4, workers=1)
     found = featx.show.exciting(
-        videos, tmp_path / "e.png", settings, 2, top=4, per_video=per_video, on_start=started.append
+        videos,
+        tmp_path / "e.png",
+        settings,
+        2,
+        top=4,
+        per_video=per_video,
+        hooks=Hooks(on_start=started.append),
     )
     assert [(-e.value, e.video, e.clip, e.clip_times) for e in found.top] == sorted(expected)[:4]
     assert (found.videos, found.clips, found.failures, started[0].total) == (6, 27, [], 6)
@@ -303,7 +310,7 @@ def test_equal_clips_go_by_id_and_a_bad_video_is_listed(videos, tmp_path):
     for name in "cab":
         shutil.copy(videos / "a" / "v0.mp4", tmp_path / f"{name}.mp4")
     (tmp_path / "bad.mp4").write_bytes(b"")
-    settings = Settings(**{**SMALL, "workers": 2}, layers=["conv2"])
+    settings = compose(**{**SMALL, "workers": 2}, layers=["conv2"])
     found = featx.show.exciting(tmp_path, tmp_path / "e.pdf", settings, 0, top=2)
     assert [e.video for e in found.top] == ["a", "b"]
     assert found.failures == [(str(tmp_path / "bad.mp4"), "the file is empty (0 bytes)")]
@@ -401,7 +408,7 @@ def test_the_cell_is_framed_on_the_frames_of_its_step(step, columns):
 
 
 def test_predictions_are_the_mean_of_the_clips_probabilities(videos, labelled, extracted, tmp_path):
-    settings = Settings(model="tiny", weights=labelled, stride=4, workers=1)
+    settings = compose(model="tiny", weights=labelled, stride=4, workers=1)
     found = featx.show.predictions(videos, tmp_path / "p.png", settings, top=2)
     with FeatureStore(extracted) as store:
         assert [v.video for v in found.videos] == store.ids
@@ -419,7 +426,7 @@ def test_predictions_are_the_mean_of_the_clips_probabilities(videos, labelled, e
 
 
 def test_a_label_that_is_given_goes_before_the_folder(videos, labelled, tmp_path):
-    settings = Settings(model="tiny", weights=labelled, workers=1)
+    settings = compose(model="tiny", weights=labelled, workers=1)
     found = featx.show.predictions(
         videos / "a" / "v0.mp4", tmp_path / "p.svg", settings, label="juggling"
     )
@@ -431,7 +438,7 @@ def test_a_label_that_is_given_goes_before_the_folder(videos, labelled, tmp_path
 
 def test_classes_without_names_have_numbers_and_no_folder_is_one(videos, tmp_path):
     shutil.copytree(videos / "a", tmp_path / "7")
-    settings = Settings(**SMALL)
+    settings = compose(**SMALL)
     found = featx.show.predictions(tmp_path / "7", tmp_path / "p.svg", settings)
     assert not found.named
     assert {v.label for v in found.videos} == {None}
@@ -618,7 +625,7 @@ def test_wrong_use_is_said_before_anything_is_decoded(videos, tmp_path, monkeypa
         call(
             videos / "a" / "v0.mp4",
             tmp_path / "f.png",
-            lambda layers: Settings(**SMALL, layers=layers),
+            lambda layers: compose(**SMALL, layers=layers),
         )
     assert list(tmp_path.iterdir()) == []
 
@@ -628,14 +635,14 @@ def test_more_videos_than_a_picture_shows(tmp_path, monkeypatch):
         _predictions, "find_videos", lambda *args, **options: SimpleNamespace(sources=[None] * 25)
     )
     with pytest.raises(UsageError, match="25 videos do not fit into one picture: give up to 24"):
-        featx.show.predictions("many", tmp_path / "p.png", Settings(**SMALL))
+        featx.show.predictions("many", tmp_path / "p.png", compose(**SMALL))
 
 
 def test_an_unreadable_video_is_named_with_its_reason(tmp_path):
     (tmp_path / "bad.mp4").write_bytes(b"no video")
     with pytest.raises(FeatxError, match=r"bad.mp4: cannot be read as video"):
         featx.show.features(
-            tmp_path / "bad.mp4", tmp_path / "f.png", Settings(**SMALL, layers=["conv1"])
+            tmp_path / "bad.mp4", tmp_path / "f.png", compose(**SMALL, layers=["conv1"])
         )
     assert [p.name for p in tmp_path.iterdir()] == ["bad.mp4"]
 

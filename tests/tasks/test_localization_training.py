@@ -27,7 +27,7 @@ from featx.tasks.cli.detect_train import train as command
 from featx.tasks.localization._networks import read_networks
 from featx.tasks.localization._train import NetworkSettings, gather, to_json, train_networks
 from featx.tasks.localization._training_sets import STAGES, Matching, training_set
-from featx.training import TrainSettings, finished, make_plan, train
+from featx.training import finished, make_plan, run_training, train_settings
 from featx.weights.checkpoint import load_model
 from featx.weights.statefile import read_state
 
@@ -131,7 +131,7 @@ def test_windows_have_the_overlap_that_the_annotations_give(root: Path) -> None:
         assert (matched.overlap > 0.5).all()
         assert (video.end <= 12 + 1e-9).all()
     whole_frames = make_plan(
-        TrainSettings(
+        train_settings(
             model=tiny.NAME,
             dataset="thumos14",
             recipe="scnn-localization",
@@ -407,7 +407,7 @@ def test_networks_are_not_written_among_other_things(root: Path, tmp_path: Path)
 def test_fine_tuning_one_of_the_networks_gives_a_network_of_one_length_and_says_so(
     whole: Path, root: Path
 ) -> None:
-    asked = TrainSettings(
+    asked = train_settings(
         model=tiny.NAME,
         dataset=str(root / "UCF-101"),
         weights=str(whole / "localization" / "last.safetensors"),
@@ -440,17 +440,17 @@ def test_a_dataset_in_memory_is_trained_on_under_its_own_name(root: Path, tmp_pa
         matching=MATCHING,
         seed=0,
     )
-    asked = TrainSettings(
+    asked = train_settings(
         model=tiny.NAME, dataset="thumos14", recipe="scnn-localization", device="cpu", workers=1,
         overrides={"duration": "1", "unit": "iterations", "batch": "2"},
     )  # fmt: skip
     assert make_plan(asked, data).source.validated is None
-    train(asked, tmp_path / "run", data)
+    run_training(asked, tmp_path / "run", data)
     items = list(data.items)
     place = next(i for i, item in enumerate(items) if item.overlap < 1)
     items[place] = replace(items[place], overlap=0.5)
     with pytest.raises(UsageError, match=r"dataset\.list"):
-        train(asked, tmp_path / "run", replace(data, items=tuple(items)))
+        run_training(asked, tmp_path / "run", replace(data, items=tuple(items)))
     for given, words in (
         (replace(asked, dataset="ucf101"), "give its own name"),
         (replace(asked, validate="test"), "no other side"),

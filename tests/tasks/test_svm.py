@@ -26,6 +26,7 @@ from featx.tasks.recognition import Classifier, SplitResult, SvmResult, as_text,
 from featx.tasks.recognition._classifier import choose_C, divide
 from featx.tasks.recognition._paper import VIDEOS, is_whole, printed
 from featx.tasks.recognition._result import Origin
+from featx.training import run_training, train_settings
 
 CLASSES = ("grow", "move_left", "move_up", "rotate_cw")
 DIMS = 30
@@ -828,7 +829,6 @@ def test_a_trained_network_s_features_are_far_above_chance_and_an_untrained_one_
     from featx.models import registry
     from featx.synthetic.layouts import write_dataset as write_generated
     from featx.tasks.cli.svm import svm as command
-    from featx.training import TrainSettings, train
 
     monkeypatch.setitem(registry._ENTRIES, NAME, ENTRY)
     monkeypatch.setenv("FEATX_DATA", str(tmp_path))
@@ -836,7 +836,7 @@ def test_a_trained_network_s_features_are_far_above_chance_and_an_untrained_one_
     write_generated("hmdb51", tmp_path, classes=moves, per_class=200, seconds=0.8, size=(32, 40))
     overrides = {"lr": "0.01", "batch": "16", "unit": "epochs", "duration": "20", "clips_per_video": "1",
                  "augmentation.flip": "0", "schedule.unit": "epochs", "schedule.every": "100"}  # fmt: skip
-    settings = TrainSettings(
+    settings = train_settings(
         model=NAME,
         dataset="hmdb51",
         recipe="tran2017-ucf101",
@@ -844,7 +844,7 @@ def test_a_trained_network_s_features_are_far_above_chance_and_an_untrained_one_
         device="cpu",
         validate="none",
     )
-    train(settings, tmp_path / "run")
+    run_training(settings, tmp_path / "run")
 
     def right(weights: object) -> int:
         asked = [

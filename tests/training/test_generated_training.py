@@ -20,10 +20,10 @@ from featx.cli import cli
 from featx.datasets import Dataset, load_dataset
 from featx.errors import UsageError
 from featx.evaluation import as_text, evaluate_generated, to_json
-from featx.extraction.settings import Settings
+from featx.extraction.settings import compose
 from featx.models import create_model, model_entry, registry
 from featx.synthetic import motion
-from featx.training import RECIPES, TrainSettings, train
+from featx.training import RECIPES, TrainHooks, run_training, train_settings
 from featx.training.generated import Maker, Stream
 from featx.training.loop import Trainer
 from featx.training.processes import Processes
@@ -67,7 +67,7 @@ def whole(tmp_path_factory: pytest.TempPathFactory) -> Path:
         patch.setattr(
             pool.Pool, "__enter__", lambda _: pytest.fail("a decoding process is started")
         )
-        train(TrainSettings(**SMALL), out)
+        run_training(train_settings(**SMALL), out)
     return out
 
 
@@ -163,10 +163,10 @@ def test_a_run_leaves_what_says_what_it_was_trained_on(whole: Path) -> None:
 def test_an_interrupted_run_comes_to_the_same_numbers(
     whole: Path, tmp_path: Path, optimizer: str
 ) -> None:
-    settings = TrainSettings(**{**SMALL, "overrides": {**OVERRIDES, "optimizer": optimizer}})
+    settings = train_settings(**{**SMALL, "overrides": {**OVERRIDES, "optimizer": optimizer}})
     if optimizer == "adamw":
         whole = tmp_path / "whole"
-        train(settings, whole)
+        run_training(settings, whole)
 
     def interrupt(progress: Any) -> None:
         signal.raise_signal(signal.SIGINT)
@@ -174,7 +174,7 @@ def test_an_interrupted_run_comes_to_the_same_numbers(
     stops = 0
     while stops < 20:  # of 7 updates
         try:
-            train(settings, tmp_path / "run", on_progress=interrupt)
+            run_training(settings, tmp_path / "run", hooks=TrainHooks(on_progress=interrupt))
             break
         except KeyboardInterrupt:
             stops += 1
@@ -186,18 +186,18 @@ def test_a_run_that_dies_between_two_saves_comes_to_the_same_numbers(
     whole: Path, tmp_path: Path
 ) -> None:
     """An epoch's end writes no state here, unless it is the best: best.safetensors and the state that knows of it go together."""
-    settings = TrainSettings(**SMALL)
+    settings = train_settings(**SMALL)
 
     def die(epoch: int, found: Any) -> None:
         if epoch == 2:
             raise RuntimeError("dead")
 
     with pytest.raises(RuntimeError, match="dead"):
-        train(settings, tmp_path / "run", on_validation=die)
+        run_training(settings, tmp_path / "run", hooks=TrainHooks(on_validation=die))
     saved = torch.load(tmp_path / "run" / "state.pt", weights_only=True)
     assert saved["best_epoch"] >= 1
     assert describe(tmp_path / "run" / "best.safetensors").metrics["top1"] == saved["best"]
-    train(settings, tmp_path / "run")
+    run_training(settings, tmp_path / "run")
     same(whole, tmp_path / "run")
 
 
@@ -231,7 +231,7 @@ def test_a_killed_run_comes_to_the_same_numbers(tmp_path: Path) -> None:
     done = subprocess.run(tiny.command(*args, run), capture_output=True, text=True, timeout=240)
     assert done.returncode == 0, done.stderr
     assert "continues after update" in done.stderr
-    train(TrainSettings(**{**SMALL, "seed": 0, "validate": "none"}), tmp_path / "whole")
+    run_training(train_settings(**{**SMALL, "seed": 0, "validate": "none"}), tmp_path / "whole")
     # Their epochs are of other lengths, for the tests' are not the command's: the clips and the weights are the same.
     columns = ("step", "lr", "loss", "top1")
     ours, theirs = (table(tmp_path / name, "steps.csv") for name in ("whole", "run"))
@@ -248,7 +248,7 @@ def test_clips_of_another_generator_are_not_trained_on_in_the_same_run(
     version = motion.VERSION
     monkeypatch.setattr(motion, "VERSION", version + 1)
     with pytest.raises(UsageError, match=rf"dataset.generator: {version}, now {version + 1}"):
-        train(TrainSettings(**SMALL), whole)
+        run_training(train_settings(**SMALL), whole)
 
 
 # ---------------------------------------------------------------- evaluation
@@ -257,7 +257,7 @@ def test_clips_of_another_generator_are_not_trained_on_in_the_same_run(
 @pytest.mark.parametrize("name", ["last", "best"])
 def test_an_evaluation_gives_the_numbers_of_the_run(whole: Path, name: str) -> None:
     path = whole / f"{name}.safetensors"
-    found = evaluate_generated(Settings(model=MODEL, weights=str(path), device="cpu"))
+    found = evaluate_generated(compose(model=MODEL, weights=str(path), device="cpu"))
     told, metrics = validation_of(found), read_state(path).described["info"]["metrics"]
     assert (told.loss, told.top1, told.top5) == (metrics["loss"], metrics["top1"], metrics["top5"])
     low, high = found.top1.interval()
@@ -273,7 +273,7 @@ def test_an_evaluation_gives_the_numbers_of_the_run(whole: Path, name: str) -> N
 def test_held_out_clips_of_another_seed_are_others_and_said_to_be(
     whole: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    settings = Settings(model=MODEL, weights=str(whole / "last.safetensors"), device="cpu")
+    settings = compose(model=MODEL, weights=str(whole / "last.safetensors"), device="cpu")
     other = evaluate_generated(settings, seed=4)
     assert any(
         "validated on held-out clips of seed 3, these are of seed 4" in note for note in other.notes
@@ -285,7 +285,7 @@ def test_held_out_clips_of_another_seed_are_others_and_said_to_be(
         for note in evaluate_generated(settings).notes
     )
     with pytest.raises(UsageError, match="487 classes and no names for them"):
-        evaluate_generated(Settings(model="res3d", weights="random", device="cpu"))
+        evaluate_generated(compose(model="res3d", weights="random", device="cpu"))
     with pytest.raises(UsageError, match="seed is -1"):
         evaluate_generated(settings, seed=-1)
 
@@ -346,7 +346,7 @@ def test_what_only_videos_have_is_refused(
     tmp_path: Path, values: dict[str, Any], words: str
 ) -> None:
     with pytest.raises(UsageError, match=words):
-        train(TrainSettings(**{**SMALL, **values}), tmp_path / "run")
+        run_training(train_settings(**{**SMALL, **values}), tmp_path / "run")
     assert not (tmp_path / "run" / "run.json").exists()
 
 
@@ -362,7 +362,7 @@ def test_generated_clips_are_no_dataset_elsewhere(
         load_dataset("generated")
     data = Dataset(name="generated", split=1, subset="train", classes=("a",), items=())
     with pytest.raises(UsageError, match="another one is given"):
-        train(TrainSettings(**SMALL), tmp_path / "run", data)
+        run_training(train_settings(**SMALL), tmp_path / "run", data)
     refused = featx(
         "train", "--model", "res2d", "--dataset", "generated", "--split", "1", tmp_path / "run"
     )
@@ -373,9 +373,9 @@ def test_generated_clips_are_no_dataset_elsewhere(
 
 @pytest.mark.parametrize("frames", [1, 3])
 def test_a_network_of_single_frames_is_trained_the_same_way(tmp_path: Path, frames: int) -> None:
-    settings = TrainSettings(**{**SMALL, "model": "res2d", "crop": 16, "frames": frames, "validate": "none",
+    settings = train_settings(**{**SMALL, "model": "res2d", "crop": 16, "frames": frames, "validate": "none",
                                 "overrides": {"batch": "2", "duration": "1"}})  # fmt: skip
-    report = train(settings, tmp_path / "run")
+    report = run_training(settings, tmp_path / "run")
     assert report is not None
     assert report.steps == 1
     assert json.loads((tmp_path / "run" / "run.json").read_text())["clip"]["frames"] == frames

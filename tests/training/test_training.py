@@ -23,7 +23,15 @@ from featx.clips import ClipSpec
 from featx.errors import FeatxError, UsageError
 from featx.models import create_model, list_models, registry
 from featx.synthetic.render import write_videos
-from featx.training import RECIPES, Recipe, TrainSettings, Validation, make_plan, train
+from featx.training import (
+    RECIPES,
+    Recipe,
+    TrainHooks,
+    Validation,
+    make_plan,
+    run_training,
+    train_settings,
+)
 from featx.training.folder import RunFolder
 from featx.training.freezing import freeze, stage_of
 from featx.training.loader import Stream
@@ -60,7 +68,7 @@ def videos(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def whole(videos: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A run that nothing interrupted."""
     out = tmp_path_factory.mktemp("runs") / "whole"
-    train(TrainSettings(dataset=str(videos), **SMALL), out)
+    run_training(train_settings(dataset=str(videos), **SMALL), out)
     return out
 
 
@@ -77,7 +85,7 @@ def same(a: Path, b: Path) -> None:
 def test_a_run_leaves_checkpoints_that_say_what_they_are(
     whole: Path, videos: Path, tmp_path: Path
 ) -> None:
-    settings = TrainSettings(dataset=str(videos), **SMALL)
+    settings = train_settings(dataset=str(videos), **SMALL)
     plan = make_plan(settings)
     assert isinstance(plan.source, Videos)
     assert [
@@ -123,7 +131,7 @@ def test_a_run_leaves_checkpoints_that_say_what_they_are(
 def test_an_interrupted_run_comes_to_the_same_numbers(
     whole: Path, videos: Path, tmp_path: Path
 ) -> None:
-    settings = TrainSettings(dataset=str(videos), **SMALL)
+    settings = train_settings(dataset=str(videos), **SMALL)
 
     def interrupt(progress: Any) -> None:
         signal.raise_signal(signal.SIGINT)
@@ -131,7 +139,7 @@ def test_an_interrupted_run_comes_to_the_same_numbers(
     stops = 0
     while True:
         try:
-            train(settings, tmp_path / "run", on_progress=interrupt)
+            run_training(settings, tmp_path / "run", hooks=TrainHooks(on_progress=interrupt))
             break
         except KeyboardInterrupt:
             stops += 1
@@ -142,7 +150,7 @@ def test_an_interrupted_run_comes_to_the_same_numbers(
 def test_a_run_stopped_while_it_saves_comes_to_the_same_numbers(
     whole: Path, videos: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    settings = TrainSettings(dataset=str(videos), **SMALL)
+    settings = train_settings(dataset=str(videos), **SMALL)
     save, saved = RunFolder.save, []
 
     def stopped(folder: RunFolder, state: Any) -> None:
@@ -157,7 +165,7 @@ def test_a_run_stopped_while_it_saves_comes_to_the_same_numbers(
     stops = 0
     while True:
         try:
-            train(settings, tmp_path / "run")
+            run_training(settings, tmp_path / "run")
             break
         except KeyboardInterrupt:
             stops += 1
@@ -166,11 +174,11 @@ def test_a_run_stopped_while_it_saves_comes_to_the_same_numbers(
 
 
 def test_a_finished_run_is_not_touched_again(videos: Path, tmp_path: Path) -> None:
-    settings = TrainSettings(dataset=str(videos), validate="none", **SMALL)
-    train(settings, tmp_path / "run")
+    settings = train_settings(dataset=str(videos), validate="none", **SMALL)
+    run_training(settings, tmp_path / "run")
     names = ("steps.csv", "epochs.csv", "last.safetensors", "state.pt")
     before = [(tmp_path / "run" / name).read_bytes() for name in names]
-    report = train(settings, tmp_path / "run")
+    report = run_training(settings, tmp_path / "run")
     assert report is not None
     assert report.new == 0
     assert [(tmp_path / "run" / name).read_bytes() for name in names] == before
@@ -208,17 +216,17 @@ def test_a_rerun_with_other_settings_says_what_differs(
 ) -> None:
     other = {**SMALL["overrides"], "lr": "0.02"}
     with pytest.raises(UsageError, match=r"recipe.lr: 0.01, now 0.02"):
-        train(TrainSettings(dataset=str(videos), **{**SMALL, "overrides": other}), whole)
+        run_training(train_settings(dataset=str(videos), **{**SMALL, "overrides": other}), whole)
     (tmp_path / "things").mkdir()
     (tmp_path / "things" / "photo.jpg").touch()
     with pytest.raises(UsageError, match=r"holds photo\.jpg and is no training run"):
-        train(TrainSettings(dataset=str(videos), **SMALL), tmp_path / "things")
+        run_training(train_settings(dataset=str(videos), **SMALL), tmp_path / "things")
 
 
 def test_two_runs_of_one_folder_the_second_stops(videos: Path, tmp_path: Path) -> None:
     held = RunFolder(tmp_path / "run")
     with pytest.raises(UsageError, match="being written by process"):
-        train(TrainSettings(dataset=str(videos), **SMALL), tmp_path / "run")
+        run_training(train_settings(dataset=str(videos), **SMALL), tmp_path / "run")
     held.close()
 
 
@@ -230,7 +238,9 @@ def test_a_loss_that_is_not_finite_stops_the_run_and_is_not_saved(
         FeatxError,
         match=r"the loss is (nan|inf) at update \d, on (grow|move_left|rotate_cw)/.*lower lr",
     ):
-        train(TrainSettings(dataset=str(videos), **{**SMALL, "overrides": wild}), tmp_path / "run")
+        run_training(
+            train_settings(dataset=str(videos), **{**SMALL, "overrides": wild}), tmp_path / "run"
+        )
     with contextlib.closing(RunFolder(tmp_path / "run")) as folder:
         state = folder.state()
     assert state is None or all(value.isfinite().all() for value in state["model"].values())
@@ -241,7 +251,7 @@ def test_a_corrupt_video_is_replaced_counted_and_told(videos: Path, tmp_path: Pa
     write_videos(folder, per_class=3, seconds=0.8, size=(48, 64), classes=["move_left", "grow"])
     bad = folder / "grow" / "grow_g01_c01.mp4"
     bad.write_bytes(bad.read_bytes()[:500])
-    report = train(TrainSettings(dataset=str(folder), **SMALL), tmp_path / "run")
+    report = run_training(train_settings(dataset=str(folder), **SMALL), tmp_path / "run")
     assert report is not None
     ((video, reason, times),) = report.replaced
     assert "grow_g01_c01" in video
@@ -258,10 +268,10 @@ def test_a_corrupt_video_is_replaced_counted_and_told(videos: Path, tmp_path: Pa
     again = None
     while again is None:
         with contextlib.suppress(KeyboardInterrupt):
-            again = train(
-                TrainSettings(dataset=str(folder), **SMALL),
+            again = run_training(
+                train_settings(dataset=str(folder), **SMALL),
                 tmp_path / "again",
-                on_progress=interrupt,
+                hooks=TrainHooks(on_progress=interrupt),
             )
     assert again.replaced == report.replaced
 
@@ -271,13 +281,13 @@ def test_fine_tuning_takes_the_weights_and_gives_a_new_classifier(
 ) -> None:
     two = tmp_path / "two"
     write_videos(two, per_class=3, seconds=0.8, size=(48, 64), classes=["move_left", "grow"])
-    settings = TrainSettings(
+    settings = train_settings(
         dataset=str(two), weights=str(whole / "best.safetensors"),
         **{**SMALL, "overrides": {**SMALL["overrides"], "freeze": "conv4", "duration": "2"}},
     )  # fmt: skip
     plan = make_plan(settings)
     assert any("classifier is new: 2 classes" in note for note in plan.notes)
-    report = train(settings, tmp_path / "run")
+    report = run_training(settings, tmp_path / "run")
     assert report is not None
     before = load_model(MODEL, whole / "best.safetensors").model.state_dict()
     after = load_model(MODEL, tmp_path / "run" / "last.safetensors").model.state_dict()
@@ -286,7 +296,7 @@ def test_fine_tuning_takes_the_weights_and_gives_a_new_classifier(
         if name.split(".")[0] != "fc":
             # Frozen stages keep their batch norm's statistics too; what is above them moves.
             assert torch.equal(value, after[name]) == frozen, name
-    same_again = TrainSettings(
+    same_again = train_settings(
         dataset=str(videos), weights=str(whole / "best.safetensors"), **SMALL
     )
     assert not any("classifier" in note for note in make_plan(same_again).notes)
@@ -404,11 +414,11 @@ def test_accumulated_passes_make_the_update_of_one_batch(videos: Path, tmp_path:
     base = {**SMALL["overrides"], "freeze": "conv5", "duration": "4", "unit": "iterations"}
     states = []
     for accumulate in ("1", "3"):
-        settings = TrainSettings(
+        settings = train_settings(
             dataset=str(videos),
             **{**SMALL, "overrides": {**base, "batch": "6", "accumulate": accumulate}},
         )
-        train(settings, tmp_path / accumulate)
+        run_training(settings, tmp_path / accumulate)
         states.append(read_state(tmp_path / accumulate / "last.safetensors").state)
     for name, value in states[0].items():
         torch.testing.assert_close(value, states[1][name], rtol=1e-5, atol=1e-6)
@@ -425,8 +435,8 @@ def test_two_processes_train_as_one_does(videos: Path, tmp_path: Path) -> None:
     )  # as each of the two has: sums in another order become other sums within a few updates
     try:
         one = {**overrides, "accumulate": "2"}
-        train(
-            TrainSettings(dataset=str(videos), validate="none", **{**SMALL, "overrides": one}),
+        run_training(
+            train_settings(dataset=str(videos), validate="none", **{**SMALL, "overrides": one}),
             tmp_path / "one",
         )
     finally:
@@ -494,7 +504,7 @@ def test_wrong_settings_are_told_in_a_sentence(
     videos: Path, tmp_path: Path, values: dict[str, Any], words: str
 ) -> None:
     with pytest.raises(UsageError, match=words):
-        train(TrainSettings(dataset=str(videos), **{**SMALL, **values}), tmp_path / "run")
+        run_training(train_settings(dataset=str(videos), **{**SMALL, **values}), tmp_path / "run")
     assert not (tmp_path / "run" / "run.json").exists()
 
 

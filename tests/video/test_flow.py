@@ -13,13 +13,14 @@ import numpy as np
 import pytest
 import torch
 from conftest import SMALL, encode, featx, same_content
-from test_extraction import SETTINGS, kill_again_and_again
-from test_flow_cache import decode
+from extraction_runs import SETTINGS, kill_again_and_again
+from flow_decoding import decode
+from settings import with_fields
 
 from featx.clips import ClipSpec
 from featx.errors import UsageError
 from featx.extraction.extract import extract
-from featx.extraction.settings import Settings
+from featx.extraction.settings import compose
 from featx.extraction.verify import verify
 from featx.store.file import FeatureStore, merge
 from featx.store.info import as_text, summarise
@@ -40,7 +41,7 @@ from featx.video.flow import (
 from featx.video.reader import Frame, VideoError, open_video
 
 cv2 = pytest.importorskip("cv2", reason="OpenCV, the extra featx[flow], is not installed")
-RGBF = replace(SETTINGS, input="rgbf", flow="dis")
+RGBF = SETTINGS.changed(input="rgbf", flow="dis")
 
 
 def texture(height: int, width: int, seed: int = 0) -> np.ndarray:
@@ -296,7 +297,7 @@ def test_clips_are_cut_from_the_images_of_the_whole_video(tmp_path: Path, given:
 
 def test_the_file_says_what_its_input_is(videos: Path, tmp_path: Path) -> None:
     out = tmp_path / "out.h5"
-    extract([videos / "a" / "v0.mp4"], out, replace(RGBF, input="flow"))
+    extract([videos / "a" / "v0.mp4"], out, settings=with_fields(RGBF, input="flow"))
     with FeatureStore(out) as store:
         assert store.settings["transform"] == {**TRAN2017.to_dict(), "input": "flow", "flow": "dis"}
         assert store.settings["decoder"]["flow"] == {
@@ -314,14 +315,14 @@ def test_the_file_says_what_its_input_is(videos: Path, tmp_path: Path) -> None:
 
 
 def test_workers_halves_and_the_cache_do_not_change_a_bit(videos: Path, tmp_path: Path) -> None:
-    extract([videos], tmp_path / "1.h5", replace(RGBF, workers=1))
-    cached = replace(RGBF, workers=3, flow_cache=tmp_path / "cache")
-    extract([videos], tmp_path / "3.h5", cached)
+    extract([videos], tmp_path / "1.h5", settings=with_fields(RGBF, workers=1))
+    cached = with_fields(RGBF, workers=3, flow_cache=tmp_path / "cache")
+    extract([videos], tmp_path / "3.h5", settings=cached)
     same_content(tmp_path / "1.h5", tmp_path / "3.h5")
     kept = sorted((p.name, p.stat().st_mtime_ns) for p in (tmp_path / "cache").iterdir())
     assert len(kept) == 6
     for half in "ab":
-        extract([videos / half], tmp_path / f"{half}.h5", cached, root=str(videos))
+        extract([videos / half], tmp_path / f"{half}.h5", settings=cached, root=str(videos))
     merge([tmp_path / "a.h5", tmp_path / "b.h5"], tmp_path / "merged.h5")
     same_content(tmp_path / "1.h5", tmp_path / "merged.h5")
     assert sorted((p.name, p.stat().st_mtime_ns) for p in (tmp_path / "cache").iterdir()) == kept, (
@@ -346,14 +347,18 @@ def test_killed_at_random_instants_the_reruns_end_in_the_same_content_and_a_soun
         "dis",
         tmp_path / "v",
     )
-    extract([tmp_path / "v"], tmp_path / "whole.h5", RGBF)
+    extract([tmp_path / "v"], tmp_path / "whole.h5", settings=RGBF)
     cached = (*args[:-1], "--flow-cache", tmp_path / "cache", args[-1])
     out = tmp_path / "out.h5"
     assert kill_again_and_again(*cached, out, times=2) > 0
     done = featx(*cached, out)
     assert (done.returncode, "note:" in done.stderr) == (0, False), done.stderr
     same_content(tmp_path / "whole.h5", out)
-    extract([tmp_path / "v"], tmp_path / "again.h5", replace(RGBF, flow_cache=tmp_path / "cache"))
+    extract(
+        [tmp_path / "v"],
+        tmp_path / "again.h5",
+        settings=with_fields(RGBF, flow_cache=tmp_path / "cache"),
+    )
     same_content(tmp_path / "whole.h5", tmp_path / "again.h5")
     assert sorted(p.suffix for p in (tmp_path / "cache").iterdir()) == [".flow"] * 3, (
         "nothing torn is left"
@@ -365,7 +370,7 @@ def test_another_method_or_opencv_is_not_mixed_into_the_same_file(
 ) -> None:
     out = tmp_path / "out.h5"
     one, other = videos / "a" / "v0.mp4", videos / "b" / "v1.mp4"
-    extract([one], out, RGBF)
+    extract([one], out, settings=RGBF)
     for changed, words in [
         ({"flow": "farneback"}, "transform.flow is dis there and farneback here"),
         ({"input": "flow"}, "transform.input is rgbf there and flow here"),
@@ -375,14 +380,14 @@ def test_another_method_or_opencv_is_not_mixed_into_the_same_file(
         ),
     ]:
         with pytest.raises(UsageError, match=words):
-            extract([other], out, replace(RGBF, **changed))
-    extract([other], tmp_path / "b.h5", SETTINGS)
+            extract([other], out, settings=with_fields(RGBF, **changed))
+    extract([other], tmp_path / "b.h5", settings=SETTINGS)
     with pytest.raises(UsageError, match=r"cannot be merged.*transform.input"):
         merge([out, tmp_path / "b.h5"], tmp_path / "both.h5")
     version = cv2.__version__
     monkeypatch.setattr(cv2, "__version__", "9.9.9")
     with pytest.raises(UsageError, match=f"decoder.flow.opencv is {version} there and 9.9.9 here"):
-        extract([other], out, RGBF)
+        extract([other], out, settings=RGBF)
     found = verify(out, clips=1)
     assert found.notes == [
         f"made again with other settings than the file's: decoder.flow.opencv is {version} there and 9.9.9 here"
@@ -412,7 +417,7 @@ def test_wrong_settings_get_one_sentence_and_touch_nothing(
     videos: Path, tmp_path: Path, changed: dict, words: str
 ) -> None:
     with pytest.raises(UsageError, match=words) as error:
-        extract([videos], tmp_path / "out.h5", replace(SETTINGS, **changed))
+        extract([videos], tmp_path / "out.h5", settings=with_fields(SETTINGS, **changed))
     assert "\n" not in str(error.value)
     assert list(tmp_path.iterdir()) == []
 
@@ -424,7 +429,7 @@ def test_what_opencv_is_for_and_how_to_get_it_is_said(
     auto = replace(
         RGBF, flow="auto", frames=1, step=1, stride=100
     )  # TV-L1 takes half a second a frame
-    extract([videos / "a" / "v0.mp4"], out, auto)
+    extract([videos / "a" / "v0.mp4"], out, settings=auto)
     with FeatureStore(out) as store:
         assert store.settings["transform"]["flow"] == "tvl1"
     assert verify(out).deviation == 0
@@ -435,15 +440,15 @@ def test_what_opencv_is_for_and_how_to_get_it_is_said(
     ):
         verify(out)
     with pytest.raises(UsageError, match=r"transform\.flow is tvl1 there and dis here"):
-        extract([videos], out, auto)
+        extract([videos], out, settings=auto)
     monkeypatch.setitem(__import__("sys").modules, "cv2", None)
-    for attempt in (lambda: extract([videos], out, auto), lambda: verify(out)):
+    for attempt in (lambda: extract([videos], out, settings=auto), lambda: verify(out)):
         with pytest.raises(
             UsageError, match=r"pip install 'featx\[flow\]', or use --input rgb"
         ) as error:
             attempt()
         assert "\n" not in str(error.value)
-    extract([videos / "a" / "v0.mp4"], tmp_path / "rgb.h5", SETTINGS)
+    extract([videos / "a" / "v0.mp4"], tmp_path / "rgb.h5", settings=SETTINGS)
 
 
 def test_rgb_is_recorded_as_before_there_was_flow_and_a_checkpoint_carries_its_input(
@@ -480,7 +485,7 @@ def test_rgb_is_recorded_as_before_there_was_flow_and_a_checkpoint_carries_its_i
         extract(
             [videos / "a" / "v0.mp4"],
             out,
-            Settings(model="res3d", weights=str(path), layers=["pool5"], input=given),
+            settings=compose(model="res3d", weights=str(path), layers=["pool5"], input=given),
         )
         with FeatureStore(out) as store:
             transform = store.settings["transform"]

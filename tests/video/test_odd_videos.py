@@ -8,6 +8,7 @@ import pytest
 from conftest import SMALL, encode, featx
 from odd_videos import OddVideo, make_zoo
 
+from featx.extraction.settings import compose
 from featx.extraction.verify import structure
 from featx.store.file import FeatureStore
 from featx.video.source import find_videos
@@ -123,7 +124,6 @@ def _says_damaged(attrs: dict) -> bool:
 
 def test_good_videos_beside_them_are_untouched(extracted, zoo, tmp_path: Path) -> None:
     from featx.extraction.extract import extract
-    from featx.extraction.settings import Settings
 
     _, out = extracted
     folder = zoo[1] / "zoo"
@@ -131,7 +131,7 @@ def test_good_videos_beside_them_are_untouched(extracted, zoo, tmp_path: Path) -
     extract(
         [str(folder / "good*.mp4")],
         alone,
-        Settings(model="res3d", weights="random", layers=["pool5"]),
+        settings=compose(model="res3d", weights="random", layers=["pool5"]),
         root=str(folder),
     )
     with FeatureStore(out) as among, FeatureStore(alone) as by_themselves:

@@ -4,33 +4,16 @@ import os
 import signal
 import sys
 import time
-from collections.abc import Iterator
 from pathlib import Path
 
 import numpy as np
 import pytest
 from conftest import encode
+from decoding import SETTINGS, TINY, all_events, jobs_for
 
 import featx.video.pool
-from featx.clips import ClipSpec
-from featx.transforms import Transform
-from featx.video.pool import ClipArrived, Pool, PoolEvent, WorkerLost
-from featx.video.worker import DecodeSettings, Done, Failed, Hello, Job
-
-TINY = Transform(resize=(20, 24), crop=16, mean=(0.0, 0.0, 0.0), std=(1.0, 1.0, 1.0))
-SETTINGS = DecodeSettings(ClipSpec(frames=4, step=1, stride=4), TINY, "auto", 3)
-
-
-def all_events(pool: Pool, jobs: list[Job], seconds: float = 60) -> Iterator[PoolEvent]:
-    pool.submit(jobs)
-    deadline = time.monotonic() + seconds
-    while not pool.idle:
-        assert time.monotonic() < deadline, "the pool does not come to an end"
-        yield from pool.events(0.1)
-
-
-def jobs_for(paths: list[Path]) -> list[Job]:
-    return [Job(key, str(path), "auto") for key, path in enumerate(paths)]
+from featx.video.pool import ClipArrived, Pool, WorkerLost
+from featx.video.worker import Done, Failed, Hello, Job
 
 
 def test_every_clip_arrives_whole_through_few_slots(tmp_path: Path) -> None:
@@ -140,7 +123,10 @@ def test_workers_end_with_their_parent(tmp_path: Path) -> None:
     path = encode(tmp_path / "a.mp4", 2000, size=(240, 320))
     script = f"""
 import sys; sys.path[:] = {sys.path!r}
-from test_pool import *
+from decoding import *
+from featx.video.pool import Pool
+from featx.video.worker import Done, Hello, Job
+import time
 with Pool(SETTINGS, workers=2) as pool:
     pool.submit([Job(k, {str(path)!r}, "auto") for k in range(50)])
     while sum(isinstance(e, Hello) for e in pool.events(5)) < 1: pass
@@ -175,7 +161,10 @@ def test_a_script_without_a_main_guard_does_not_start_itself_again(tmp_path: Pat
     script.write_text(f"""
 import sys; sys.path[:] = {sys.path!r}
 print("started")
-from test_pool import *
+from decoding import *
+from featx.video.pool import Pool
+from featx.video.worker import Done, Hello, Job
+import time
 with Pool(SETTINGS, workers=2) as pool:
     print(sum(isinstance(e, Done) for e in all_events(pool, jobs_for([{str(path)!r}]))))
 """)

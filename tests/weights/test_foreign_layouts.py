@@ -22,9 +22,10 @@ from foreign_networks import (
     video_state,
 )
 
-from featx import FeatureStore, Settings, extract
+from featx import FeatureStore, extract
 from featx.errors import FeatxError, UsageError
 from featx.extraction.backends.eager import EagerBackend
+from featx.extraction.settings import compose
 from featx.models import c3d, create_model, hara, model_entry, torchvision_video
 from featx.models.registry import skeleton
 from featx.store import info
@@ -506,9 +507,9 @@ def test_extraction_without_a_classifier(tmp_path: Path, videos: Path) -> None:
         UsageError,
         match=r"so prob cannot be had: give --layers res5b,pool5, or others of conv1, res2a",
     ):
-        extract([video], out, Settings(**args))
+        extract([video], out, settings=compose(**args))
     assert not out.exists()
-    assert extract([video], out, Settings(**args, layers="pool5")).clips > 0
+    assert extract([video], out, settings=compose(**args, layers="pool5")).clips > 0
     with FeatureStore(out) as store:
         found = info.summarise(store)
     assert found["weights"]["note"] == NO_CLASSIFIER
