@@ -11,7 +11,7 @@ __version__ = "0.1.0"
 _PUBLIC = {
     "ClipSpec": "featx.clips",
     "EagerBackend": "featx.extraction.backends.eager",
-    "FeatureStore": "featx.store.file",
+    "FeatureStore": "featx.store.reader",
     "FeatxError": "featx.errors",
     "Settings": "featx.extraction.settings",
     "TrainSettings": "featx.training",
@@ -23,7 +23,7 @@ _PUBLIC = {
     "list_models": "featx.models",
     "load_dataset": "featx.datasets",
     "load_model": "featx.weights.checkpoint",
-    "merge": "featx.store.file",
+    "merge": "featx.store.writer",
     "open_video": "featx.video.reader",
     "train": "featx.training",
     "verify": "featx.extraction.verify",
@@ -62,7 +62,8 @@ if TYPE_CHECKING:
     from featx.extraction.settings import Settings
     from featx.extraction.verify import verify
     from featx.models import create_model, list_models
-    from featx.store.file import FeatureStore, merge
+    from featx.store.reader import FeatureStore
+    from featx.store.writer import merge
     from featx.training import TrainSettings, train
     from featx.transforms import Transform
     from featx.video.reader import open_video

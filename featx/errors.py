@@ -9,9 +9,16 @@ from collections.abc import Iterable
 class FeatxError(Exception):
     """A mistake the user can mend: one sentence with the value and the remedy."""
 
+    def __str__(self) -> str:
+        return str(self.args[0]) if self.args else ""
 
-class UsageError(FeatxError):
+
+class UsageError(FeatxError, ValueError):
     """Wrong arguments or settings; nothing was done. Exit status 2."""
+
+
+class MissingKey(UsageError, KeyError):
+    """A video or a layer that a feature file does not have."""
 
 
 def nearest(name: str, known: Iterable[str], *, limit: int = 3) -> str:

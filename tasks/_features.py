@@ -17,7 +17,7 @@ import numpy.typing as npt
 
 from featx.datasets import Item, dataset_names, match_ids
 from featx.errors import FeatxError, UsageError
-from featx.store.file import FORMAT, FeatureStore
+from featx.store.reader import FORMAT, FeatureStore
 
 Rows = npt.NDArray[np.float32]
 # Videos that are named in a message.

@@ -11,7 +11,7 @@ import av
 import numpy as np
 import pytest
 
-from featx.store.file import FeatureStore, same_video
+from featx.store.reader import FeatureStore, same_video
 
 Result = subprocess.CompletedProcess[str]
 SHARED = Path(__file__).parents[2] / "shared" / "data"

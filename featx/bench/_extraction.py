@@ -23,8 +23,8 @@ from featx.extraction.cascade import CascadeBackend
 from featx.extraction.engine import Rows, Sink
 from featx.extraction.prepare import Prepared, prepare
 from featx.extraction.settings import Settings
-from featx.store.file import publish
 from featx.store.journal import Journal, Origin
+from featx.store.writer import publish
 from featx.video.cutting import Summary
 from featx.video.pool import ClipArrived, Pool
 from featx.video.source import Stamp

@@ -192,8 +192,8 @@ def info(path: str, plot: str | None, video: str | None, layer: str | None, as_j
     """
     if plot is None and (video or layer):
         raise UsageError("--video and --layer choose what --plot draws: give --plot PICTURE too")
-    from featx.store.file import FeatureStore
     from featx.store.info import as_text, plotted, summarise
+    from featx.store.reader import FeatureStore
 
     with FeatureStore(path) as store:
         summary = summarise(store)
@@ -201,7 +201,9 @@ def info(path: str, plot: str | None, video: str | None, layer: str | None, as_j
         if plot is not None:
             from featx.report import plot_features
 
-            drawn = store[video] if video is not None else max(store, key=len, default=None)
+            drawn = (
+                store[video] if video is not None else max(store.values(), key=len, default=None)
+            )
             if drawn is None:
                 raise UsageError(f"{path} holds no video to draw")
             chosen = layer or store.layers[0]
@@ -276,7 +278,7 @@ def merge(inputs: tuple[str, ...], out: str, as_json: bool) -> None:
     Example:
       featx merge part1.h5 part2.h5 all.h5
     """
-    from featx.store.file import merge as run
+    from featx.store.writer import merge as run
 
     with bar("video") as progress:
         videos = run(inputs, out, on_progress=progress)

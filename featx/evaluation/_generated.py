@@ -85,7 +85,9 @@ def evaluate_generated(
         np.concatenate([each.cpu().numpy() for each in labels])[:HELD_OUT]
     ]
     # What is recorded of decoding is of videos.
-    recorded = {name: value for name, value in ready.recorded.items() if name != "decoder"}
+    recorded = {
+        name: value for name, value in ready.recorded.to_json().items() if name != "decoder"
+    }
     stream = f"clips 0 to {HELD_OUT - 1} of the held-out stream of seed {seed}, generator version {motion.VERSION}"
     return Evaluation(
         protocol=Whole(name="held-out", clips=1, crops="center", source=stream),

@@ -213,7 +213,7 @@ def recognise(
         damaged=tuple((ids[key], frames) for key, frames in sorted(videos.damaged.items())),
         looped=videos.looped,
         absent=dataset.absent,
-        settings=ready.recorded,
+        settings=ready.recorded.to_json(),
         notes=(*dataset.notes, *_notes(classes, dataset, loaded, own), *stats.notes),
     )
 

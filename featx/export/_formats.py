@@ -28,7 +28,8 @@ import numpy as np
 from featx.export._annotations import covered
 from featx.export._names import prefixed, side_of
 from featx.export._timeline import Grid, Timeline, at_times, means
-from featx.store.file import FeatureStore, _hdf5_errors
+from featx.store.reader import FeatureStore
+from featx.store.writer import _hdf5_errors
 from featx.system.files import sync_folder, write_atomically
 
 FEATURES = "features"

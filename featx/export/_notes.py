@@ -7,7 +7,6 @@ from collections.abc import Sequence
 from featx.export._annotations import Labels, covered
 from featx.export._formats import BINS, FORMATS, Job
 from featx.export._names import known_as
-from featx.store.file import PROJECTION
 
 # Seconds by which a video's length may differ from the annotations' before it is told.
 _OTHER_LENGTH = 1.0
@@ -163,14 +162,14 @@ def _more(names: Sequence[str]) -> str:
 
 def readme(job: Job, paste: str, notes: Sequence[str]) -> str:
     """Return the folder's README.md: the layout, the lines to paste, and the notes."""
-    weights = job.store.settings["weights"]["name"]
+    weights = job.store.settings.weights.name
     grid = job.grid
     rate = (
         f"at {grid.fps:g} frames a second" if grid.fps is not None else "at the videos' own rates"
     )
     told = "".join(f"- {note}\n" for note in notes)
-    of = f"{job.layer} of {job.store.settings['model']['name']} ({weights} weights)"
-    if PROJECTION in job.store.settings:
+    of = f"{job.layer} of {job.store.settings.model.name} ({weights} weights)"
+    if job.store.settings.projection is not None:
         of += f", projected to {job.dims} numbers"
     return (
         f"# Features for {FORMATS[job.to].loader}\n\n"

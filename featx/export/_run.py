@@ -20,7 +20,8 @@ from featx.export._formats import FEATURES, FORMATS, Format, Job, write_features
 from featx.export._names import check_names, common_prefix, known_as, side_of
 from featx.export._notes import notes_of, readme
 from featx.export._timeline import Grid, Timeline, grid_of, timeline
-from featx.store.file import PROJECTION, FeatureStore
+from featx.store.reader import FeatureStore
+from featx.store.recorded import PROJECTION
 from featx.system.files import disk_full, write_atomically
 from featx.video.source import Source
 
@@ -121,19 +122,19 @@ def _job(store: FeatureStore, to: str, form: Format, layer: str | None) -> Job:
     if not len(store):
         raise UsageError(f"{store.path} has no videos: extract some")
     name = _layer(store, layer)
-    grid = grid_of(store.settings["clip"])
+    grid = grid_of(store.settings.clip)
     if grid.clips.count is not None and not form.spread:
         raise UsageError(
             f"{store.path} has {grid.clips.count} clips spread evenly over each video, which have no stride for {form.loader} to"
             " count by: extract them again with --stride instead of --clips, or take --to mmaction"
         )
-    videos = [timeline(video, grid, by_stride=form.by_stride) for video in store]
+    videos = [timeline(video, grid, by_stride=form.by_stride) for video in store.values()]
     check_names(videos, form.called)
     if form.by_stride:
         _check_stride(videos, grid, form)
     if to == "gtad":
         _check_sides(videos)
-    dims = int(store[0].dataset(name).shape[1])
+    dims = int(store[store.ids[0]].dataset(name).shape[1])
     if to == "mmaction" and dims == 1:
         raise UsageError(
             f"{name} has one number a clip, and MMAction2 takes a table of one column for a row: export another layer"
@@ -241,7 +242,7 @@ def _made_from(job: Job, labels: Labels | None) -> str:
         "to": job.to,
         "layer": job.layer,
         "features": Source(path, path).fingerprint(),
-        "settings": job.store.settings,
+        "settings": job.store.settings.to_json(),
         "videos": {
             name: str(job.store[video.id].attrs.get("fingerprint", ""))
             for name, video in job.videos
@@ -297,7 +298,7 @@ def _manifest(
 ) -> dict[str, Any]:
     from featx import __version__
 
-    settings = job.store.settings
+    settings = job.store.settings.to_json()
     return {
         "format": FORMAT,
         "format_version": FORMAT_VERSION,

@@ -3,16 +3,14 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 
 from featx.clips import ClipSpec, starts
 from featx.errors import UsageError
-from featx.store.file import Video
+from featx.store.reader import Video
 
 Floats = npt.NDArray[np.float64]
 
@@ -68,18 +66,14 @@ class Timeline:
         return 0.0 if grid.fps is None else 1 / self.source_fps
 
 
-def grid_of(clip: Mapping[str, Any]) -> Grid:
+def grid_of(clip: ClipSpec) -> Grid:
     """Return the grid of the clips that a feature file records; UsageError if they lie at several scales."""
-    fields = dict(clip)
-    scales = fields.pop("scales", None) or [1]
-    if len(scales) > 1:
+    if len(clip.scales) > 1:
         raise UsageError(
-            f"the clips were extracted at {len(scales)} scales and have no single stride, which detectors count features by:"
+            f"the clips were extracted at {len(clip.scales)} scales and have no single stride, which detectors count features by:"
             " extract them again with --stride alone"
         )
-    spec = ClipSpec(
-        **{**fields, "step": fields["step"] * scales[0], "stride": fields["stride"] * scales[0]}
-    )
+    (spec,) = clip.at_scales
     return Grid(span=spec.span, stride=spec.stride, fps=spec.fps, clips=spec)
 
 

@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import torch
 
@@ -14,6 +13,7 @@ from featx.extraction.backends.eager import EagerBackend
 
 if TYPE_CHECKING:
     from featx.extraction.projection import Projection
+    from featx.store.recorded import SecondNetwork
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -34,11 +34,14 @@ class Cascade:
             raise UsageError(f"threshold is {self.threshold:g}: give a probability, 0 to 1")
 
     @classmethod
-    def from_recorded(cls, values: Mapping[str, Any]) -> Cascade:
+    def from_recorded(cls, recorded: SecondNetwork) -> Cascade:
         """Rebuild the cascade that a feature file was made with."""
-        weights = values["weights"]
-        named = {name: values[name] for name in ("name", "gate", "threshold")}
-        return cls(weights=weights.get("file", weights["name"]), **named)
+        return cls(
+            weights=recorded.weights.file or recorded.weights.name,
+            gate=recorded.gate,
+            threshold=recorded.threshold,
+            name=recorded.name,
+        )
 
 
 class CascadeBackend:

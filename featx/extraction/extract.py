@@ -9,15 +9,17 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from time import monotonic
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from featx.errors import UsageError
 from featx.extraction.engine import Rows, Sink
 from featx.extraction.prepare import Prepared, prepare
 from featx.extraction.progress import shown
 from featx.extraction.settings import Hooks, Settings, compose, takes_options, whole
-from featx.store.file import FeatureStore, Video, differences, publish
 from featx.store.journal import Journal, Origin
+from featx.store.reader import FeatureStore, Video
+from featx.store.recorded import Recorded, differences
+from featx.store.writer import publish
 from featx.system.files import check_target
 from featx.video.cutting import Summary
 from featx.video.source import Found, Source, Stamp, check_ids, find_videos
@@ -71,7 +73,7 @@ class Report:
     binding: str = ""
     failures: list[tuple[str, str]] = field(default_factory=list)
     ignored: dict[str, int] = field(default_factory=dict)
-    settings: dict[str, Any] = field(default_factory=dict)
+    settings: Recorded | None = None
     notes: list[str] = field(default_factory=list)
 
     def __repr__(self) -> str:
@@ -80,8 +82,8 @@ class Report:
         failed = f", {len(self.failures)} failed" if self.failures else ""
         counts = f"{self.new} of {self.total} videos extracted now{failed}, {self.clips} clips"
         lines = [f"Report({self.out!r}: {counts}, {self.seconds:.1f} s)"]
-        if self.settings:
-            lines.append(f"  weights: {in_words(self.settings['weights'])}")
+        if self.settings is not None:
+            lines.append(f"  weights: {in_words(self.settings.weights.values)}")
         lines += [f"  failed: {path}: {reason}" for path, reason in self.failures[:3]]
         lines += [f"  note: {note}" for note in self.notes]
         return "\n".join(lines)
@@ -204,7 +206,7 @@ def _extract(
     target = Path(os.path.realpath(out))  # a link stays one
     check_target(target, example="features.h5")
     prepared = prepare(settings)
-    found = find_videos(videos, layers=prepared.recorded["layers"], root=root)
+    found = find_videos(videos, layers=prepared.recorded.layers, root=root)
     report = Report(
         os.fspath(out),
         len(found.sources),
@@ -218,7 +220,7 @@ def _extract(
         old = stack.enter_context(FeatureStore(target)) if target.exists() else None
         _same_settings(target, prepared.recorded, old, journal)
         ids = [*(s.id for s in found.sources), *(old.ids if old else ()), *journal.entries]
-        check_ids(ids, prepared.recorded["layers"])
+        check_ids(ids, prepared.recorded.layers)
         jobs, todo = _todo(found, old, journal, prepared)
         report.done = len(found.sources) - len(jobs)
         if hooks.on_start:
@@ -226,7 +228,7 @@ def _extract(
         began = monotonic()
         sink = _JournalSink(journal, prepared, todo)
         if jobs:
-            journal.begin(prepared.recorded)
+            journal.begin(prepared.recorded.to_json())
             try:
                 stats = prepared.run(jobs, sink, on_progress=hooks.on_progress)
             finally:
@@ -270,9 +272,13 @@ def _kept_failures(found: Found, old: FeatureStore | None) -> list[tuple[str, st
 
 
 def _same_settings(
-    target: Path, ours: dict[str, Any], old: FeatureStore | None, journal: Journal
+    target: Path, ours: Recorded, old: FeatureStore | None, journal: Journal
 ) -> None:
-    for theirs in (old.settings if old else None, journal.settings):
+    begun = journal.settings
+    for theirs in (
+        old.settings if old else None,
+        Recorded.from_json(begun) if begun is not None else None,
+    ):
         if theirs is not None and (changed := differences(theirs, ours)):
             raise OtherSettings(
                 f"{target} was begun with other settings: {changed}; use those, or another output",
@@ -319,7 +325,7 @@ def _ids_by_path(found: Found, old: FeatureStore | None, journal: Journal) -> di
     """Return under which id a file's rows are there already, by its real path; nothing if every video has its id there."""
     if old is not None and all(s.id in old for s in found.sources):
         return {}
-    paths = {video.attr("path"): video.id for video in old or ()}
+    paths = {video.path: video.id for video in (old.values() if old else ())}
     paths |= {
         e.origin.path: i for i, e in journal.entries.items() if e.whole and e.origin is not None
     }
@@ -358,4 +364,5 @@ def _touched_after(path: str, out: Path) -> bool:
 
 def to_json(report: Report) -> str:
     """Return a report as JSON."""
-    return json.dumps(vars(report), indent=1)
+    told = {**vars(report), "settings": report.settings.to_json() if report.settings else {}}
+    return json.dumps(told, indent=1)

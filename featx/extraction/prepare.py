@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Callable, Iterable
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from math import prod
 from typing import TYPE_CHECKING, Any, get_args
 
@@ -13,7 +13,7 @@ from featx.errors import UsageError
 from featx.extraction.engine import ClipSource, Engine, Sink, Stats
 from featx.extraction.projection import Projection, check_fits, read_projection
 from featx.extraction.settings import Layout, Settings
-from featx.store.file import CASCADE
+from featx.store.recorded import Decoding, Model, Recorded, SecondNetwork, Weights
 from featx.system.processors import cpu_count
 from featx.transforms import Transform
 from featx.video.flow import computed_by as flow_by
@@ -45,7 +45,7 @@ class Prepared:
     batch_size: int
     workers: int
     timeout: float
-    recorded: dict[str, Any]
+    recorded: Recorded
     computed_by: str
     notes: list[str] = field(default_factory=list)
 
@@ -129,17 +129,17 @@ def prepare(settings: Settings, *, loaded: LoadedModel | None = None) -> Prepare
         batch_size=batch_size,
         workers=machine.workers or cpu_count(),
         timeout=machine.timeout,
-        recorded={
-            "model": network.model,
-            "weights": network.weights,
-            "layers": list(network.backend.layers),
-            "clip": clip.to_dict(),
-            "transform": transform.to_dict(),
-            "precision": network.backend.precision,
-            "device": device.type,
-            "batch_size": batch_size,
-            "decoder": {"choice": decoder, **decoder_versions(decoder), **by_flow},
-        },
+        recorded=Recorded(
+            model=network.model,
+            weights=Weights(network.weights),
+            layers=network.backend.layers,
+            clip=clip,
+            transform=transform,
+            precision=network.backend.precision,
+            device=device.type,
+            batch_size=batch_size,
+            decoder=Decoding(choice=decoder, versions={**decoder_versions(decoder), **by_flow}),
+        ),
         computed_by=computed_by(device) + (f"; flow by {flow_by()}" if by_flow else ""),
     )
     if projection is not None:
@@ -156,7 +156,7 @@ class _Network:
     backend: Backend
     clip: ClipSpec
     transform: Transform
-    model: dict[str, Any]
+    model: Model
     weights: dict[str, Any]
     loaded: LoadedModel | None = None
 
@@ -185,10 +185,10 @@ def _network(settings: Settings, loaded: LoadedModel | None, device: torch.devic
         ),
         clip=clip,
         transform=transform,
-        model={
-            "name": settings.model,
-            "num_classes": loaded.model.num_classes if known else None,
-        },
+        model=Model(
+            name=settings.model,
+            num_classes=loaded.model.num_classes if known else None,
+        ),
         weights=loaded.weights_info | _file_of(settings.weights),
         loaded=loaded,
     )
@@ -238,12 +238,10 @@ def _module(settings: Settings, module: nn.Module, device: torch.device) -> _Net
         backend=backend,
         clip=clip,
         transform=transform,
-        model={
-            "name": told["class"],
-            "num_classes": None,
-            "file_sha256": told["file_sha256"],
-            "layout": settings.layout,
-        },
+        model=Model(
+            name=str(told["class"]),
+            more={"file_sha256": told["file_sha256"], "layout": settings.layout},
+        ),
         weights={
             "seed": None,
             "name": f"{name}'s own",
@@ -271,7 +269,7 @@ def _cascade(
     from featx.weights.checkpoint import load_model
 
     transform, clip = prepared.decode.transform, prepared.decode.clip
-    if settings.layers is not None and prepared.recorded["layers"] != [PROB]:
+    if settings.layers is not None and prepared.recorded.layers != (PROB,):
         raise UsageError(
             f"layers is {settings.layers}, and of two networks in a row the probabilities are kept: leave it out"
         )
@@ -302,21 +300,24 @@ def _cascade(
         place=first.labels.index(cascade.gate),
         threshold=cascade.threshold,
     )
-    prepared.recorded["layers"] = [PROB, cascade.name]
-    prepared.recorded[CASCADE] = {
-        "name": cascade.name,
-        "gate": cascade.gate,
-        "threshold": cascade.threshold,
-        "labels": list(second.labels or ()),
-        "weights": second.weights_info | _file_of(cascade.weights),
-    }
+    prepared.recorded = replace(
+        prepared.recorded,
+        layers=prepared.backend.layers,
+        cascade=SecondNetwork(
+            name=cascade.name,
+            gate=cascade.gate,
+            threshold=cascade.threshold,
+            labels=tuple(second.labels or ()),
+            weights=Weights(second.weights_info | _file_of(cascade.weights)),
+        ),
+    )
 
 
 def _project(prepared: Prepared, projection: Projection) -> None:
     widths = {name: prod(shape) for name, shape in prepared.backend.shapes.items()}
     prepared.notes += check_fits(projection, prepared.recorded, widths)
     prepared.backend.project(projection)
-    prepared.recorded["projection"] = projection.recorded()
+    prepared.recorded = replace(prepared.recorded, projection=projection.recorded())
 
 
 def computed_by(device: torch.device) -> str:

@@ -76,10 +76,10 @@ class Progress:
     def start(self, report: Report) -> None:
         self.total, self._before = report.total, report.done
         settings = report.settings
-        if self._lines:
-            tell_weights(settings["weights"])
-            what = f"{settings['model']['name']}, layers {','.join(settings['layers'])}"
-            where = f"{settings['precision']} on {settings['device']}"
+        if self._lines and settings is not None:
+            tell_weights(settings.weights.values)
+            what = f"{settings.model.name}, layers {','.join(settings.layers)}"
+            where = f"{settings.precision} on {settings.device}"
             say(f"{what}, {where}: {report.total} videos, {report.done} done before")
         if self.total > self._before and (not self._lines or on_terminal()):
             from tqdm.auto import tqdm

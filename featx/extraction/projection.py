@@ -25,7 +25,7 @@ import numpy as np
 import numpy.typing as npt
 
 from featx.errors import UsageError
-from featx.store.file import PROJECTION, ROW, differences, row_differences
+from featx.store.recorded import PROJECTION, ROW, Projected, Recorded, differences, row_differences
 from featx.system.files import disk_full, sha256_of, write_atomically
 from featx.video.source import as_text
 
@@ -65,7 +65,7 @@ class Projection:
     mean: Rows
     components: Rows
     layer: str
-    settings: dict[str, Any]
+    settings: Recorded
     fitted_on: dict[str, Any]
     explained: float
     file: str = ""
@@ -91,16 +91,17 @@ class Projection:
         unit = (rows / np.where(norms > 0, norms, 1)).astype(np.float32)
         return np.asarray((unit - self.mean) @ self.components.T, np.float32)
 
-    def recorded(self) -> dict[str, Any]:
+    def recorded(self) -> Projected:
         """Return what a feature file says of it."""
-        about = {"layer": self.layer, "dims": self.dims, "from": self.width, "length_1_first": True}
-        return {
-            **about,
-            "fitted_on": self.fitted_on,
-            "explained": self.explained,
-            "file": self.file,
-            "sha256": self.sha256,
-        }
+        return Projected(
+            layer=self.layer,
+            dims=self.dims,
+            width=self.width,
+            fitted_on=self.fitted_on,
+            explained=self.explained,
+            file=self.file,
+            sha256=self.sha256,
+        )
 
 
 def write_projection(path: str | os.PathLike[str], projection: Projection) -> None:
@@ -112,7 +113,7 @@ def write_projection(path: str | os.PathLike[str], projection: Projection) -> No
         "format_version": FORMAT_VERSION,
         "featx_version": __version__,
         "layer": projection.layer,
-        "settings": projection.settings,
+        "settings": projection.settings.to_json(),
         "fitted_on": projection.fitted_on,
         "explained": projection.explained,
     }
@@ -156,10 +157,18 @@ def read_projection(path: str | os.PathLike[str], *, sha256: str | None = None) 
             f"{path} is not a projection's file: give one that featx compact --save wrote"
         ) from error
     _check(path, mean, components, about)
+    try:
+        settings = Recorded.from_json(about["settings"])
+    except (KeyError, TypeError, ValueError) as error:
+        raise UsageError(
+            f"{path} is damaged: it does not say how its rows were made; write it again with featx compact --save"
+        ) from error
     return Projection(
         mean=mean,
         components=components,
-        **{name: about[name] for name in ("layer", "settings", "fitted_on")},
+        layer=about["layer"],
+        settings=settings,
+        fitted_on=about["fitted_on"],
         explained=float(about["explained"]),
         file=as_text(os.path.abspath(path)),
         sha256=found,
@@ -193,9 +202,7 @@ def _check(path: str, mean: Any, components: Any, about: Any) -> None:
         )
 
 
-def check_fits(
-    projection: Projection, recorded: Mapping[str, Any], widths: Mapping[str, int]
-) -> list[str]:
+def check_fits(projection: Projection, recorded: Recorded, widths: Mapping[str, int]) -> list[str]:
     """Raise UsageError for a projection of other rows than the settings `recorded` make; return what the user should be told.
 
     widths: layer -> D. Precision, and where the clips lie, do not change what a row means: told, not refused.

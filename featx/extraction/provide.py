@@ -14,7 +14,7 @@ from featx.datasets import about, all_items, aslan
 from featx.errors import FeatxError, UsageError
 from featx.extraction.extract import Report, extract
 from featx.extraction.settings import Hooks, Machine, Settings
-from featx.store.file import FeatureStore
+from featx.store.reader import FeatureStore
 from featx.system.files import check_target, sha256_of
 from featx.video.source import find_videos
 
@@ -199,23 +199,21 @@ def _has(path: Path, layers: Sequence[str] | None) -> bool:
 def _check_made_by(path: Path, model: str | None, weights: str | None) -> None:
     """Raise UsageError for a file of another model or other weights: two checkpoints may have the same name."""
     with FeatureStore(path) as store:
-        made_by, found = store.settings["model"]["name"], store.settings["weights"]
+        made_by, found = store.settings.model.name, store.settings.weights
     elsewhere = (
         f"extract to another file, such as with --features NEW{SUFFIX} --model {model or made_by}"
     )
     if model not in (None, made_by):
         raise UsageError(f"{path} has features of {made_by}, not of {model}: {elsewhere}")
-    if weights is None or (
-        weights in (found["name"], found.get("file")) and not os.path.isfile(weights)
-    ):
+    if weights is None or (weights in (found.name, found.file) and not os.path.isfile(weights)):
         return
     if os.path.isfile(weights):
         with open(weights, "rb") as file:
             digest = sha256_of(file)
-        if digest == found["sha256"]:
+        if digest == found.sha256:
             return
     raise UsageError(
-        f"{path} has features by other weights, {found.get('file', found['name'])}, not by {weights}: {elsewhere}"
+        f"{path} has features by other weights, {found.file or found.name}, not by {weights}: {elsewhere}"
     )
 
 

@@ -13,7 +13,8 @@ from featx.errors import FeatxError, UsageError
 from featx.extraction.engine import Rows, Sink, Stats
 from featx.extraction.prepare import prepare
 from featx.extraction.verify import Verification, recorded_settings
-from featx.store.file import CASCADE, PROJECTION, FeatureStore, differences
+from featx.store.reader import FeatureStore
+from featx.store.recorded import CASCADE, PROJECTION, differences
 from featx.video.cutting import Summary
 from featx.video.source import Source
 

@@ -3,10 +3,9 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
 
 import h5py
 import numpy as np
@@ -18,8 +17,8 @@ from featx.extraction.engine import Rows, Sink
 from featx.extraction.prepare import prepare
 from featx.extraction.projection import read_projection
 from featx.extraction.settings import Machine, Settings
-from featx.store.file import CASCADE, PROJECTION, FeatureStore, Video, differences
-from featx.transforms import Transform
+from featx.store.reader import FeatureStore, Video
+from featx.store.recorded import Recorded, differences
 from featx.video.cutting import Summary
 from featx.video.worker import Job
 
@@ -82,7 +81,7 @@ def structure(store: FeatureStore) -> list[str]:
         problems.append("an id is listed twice in .videos")
     if store.ids != sorted(store.ids):
         problems.append("the ids in .videos are not sorted")
-    spec = ClipSpec(**settings["clip"])
+    spec = settings.clip
     shapes: dict[str, list[int]] = {}
     for video_id in store.ids:
         if not isinstance(store.file.get(video_id), h5py.Group):
@@ -91,7 +90,7 @@ def structure(store: FeatureStore) -> list[str]:
         try:
             problems += [
                 f"{video_id!r}: {p}"
-                for p in _video_problems(store[video_id], settings["layers"], spec, shapes)
+                for p in _video_problems(store[video_id], settings.layers, spec, shapes)
             ]
         except (
             KeyError,
@@ -118,7 +117,7 @@ def structure(store: FeatureStore) -> list[str]:
 
 
 def _video_problems(
-    video: Video, layers: list[str], spec: ClipSpec, shapes: dict[str, list[int]]
+    video: Video, layers: Sequence[str], spec: ClipSpec, shapes: dict[str, list[int]]
 ) -> Iterator[str]:
     attrs = video.attrs
     if attrs.get("complete") is not True:
@@ -243,7 +242,7 @@ def _remake(
     weights: str | None,
     project: str | os.PathLike[str] | None,
 ) -> None:
-    lengths = np.asarray([len(v) for v in store])
+    lengths = np.asarray([len(v) for v in store.values()])
     chosen = np.sort(rng.choice(lengths.sum(), size=min(clips, int(lengths.sum())), replace=False))
     which = np.searchsorted(np.cumsum(lengths), chosen, side="right")
     first = np.cumsum(lengths) - lengths
@@ -256,7 +255,7 @@ def _remake(
     ids = {key: store.ids[key] for key in wanted}
     jobs = []
     for key, numbers in wanted.items():
-        attrs = store[key].attrs
+        attrs = store[ids[key]].attrs
         if not os.path.exists(attrs["path"]):
             found.unread.append((ids[key], f"{attrs['path']} is not there"))
         else:
@@ -271,7 +270,7 @@ def _remake(
 
 
 def recorded_settings(
-    recorded: Mapping[str, Any],
+    recorded: Recorded,
     found: Verification,
     weights: str | None,
     project: str | os.PathLike[str] | None = None,
@@ -281,46 +280,42 @@ def recorded_settings(
 
     from featx.extraction.cascade import Cascade
 
-    info = recorded["weights"]
-    device = recorded["device"]
+    device = recorded.device
     if device == "cuda" and not torch.cuda.is_available():
         device = "cpu"
         found.notes.append("made on a GPU, made again on the CPU: differences are rounding")
-    source = weights or info.get("file", info["name"])
-    if source == info.get("file") and not Path(source).exists():
+    source = weights or recorded.weights.file or recorded.weights.name
+    if source == recorded.weights.file and not Path(source).exists():
         raise UsageError(f"the checkpoint {source} is not there: give its file with --weights")
-    if (projection := recorded.get(PROJECTION)) is not None:
-        project = project or projection["file"]
+    if recorded.projection is not None:
+        project = project or recorded.projection.file
         if not Path(project).exists():
             raise UsageError(
                 f"the projection {os.fspath(project)} is not there: put it back, or give its file with --project"
             )
-        read_projection(project, sha256=projection["sha256"])
+        read_projection(project, sha256=recorded.projection.sha256)
     elif project is not None:
         raise UsageError(
             f"project is {os.fspath(project)!r} and the rows were not projected: leave it out"
         )
-    cascade = Cascade.from_recorded(recorded[CASCADE]) if CASCADE in recorded else None
-    if (
-        cascade is not None
-        and "file" in recorded[CASCADE]["weights"]
-        and not Path(cascade.weights).exists()
-    ):
-        raise UsageError(f"the second checkpoint {cascade.weights} is not there: put it back")
-    clip, transform = ClipSpec(**recorded["clip"]), Transform.from_dict(recorded["transform"])
+    cascade = None
+    if recorded.cascade is not None:
+        cascade = Cascade.from_recorded(recorded.cascade)
+        if recorded.cascade.weights.file is not None and not Path(cascade.weights).exists():
+            raise UsageError(f"the second checkpoint {cascade.weights} is not there: put it back")
     return Settings(
-        model=recorded["model"]["name"],
+        model=recorded.model.name,
         weights=source,
-        seed=info["seed"] or 0,
-        layers=recorded["layers"] if cascade is None else None,
+        seed=recorded.weights.seed or 0,
+        layers=recorded.layers if cascade is None else None,
         cascade=cascade,
-        clip=clip,
-        transform=transform,
+        clip=recorded.clip,
+        transform=recorded.transform,
         project=project,
         machine=Machine(
-            precision=recorded["precision"],
+            precision=recorded.precision,
             device=device,
-            batch_size=recorded["batch_size"],
-            decoder=recorded["decoder"]["choice"],
+            batch_size=recorded.batch_size,
+            decoder=recorded.decoder.choice,
         ),
     )

@@ -101,7 +101,7 @@ def exciting(
     layer, shape = layers[0], prepared.backend.shapes[layers[0]]
     if not 0 <= channel < shape[0]:
         raise UsageError(
-            f"there is no channel {channel} in {prepared.recorded['model']['name']}'s {layer}: give 0 to {shape[0] - 1}"
+            f"there is no channel {channel} in {prepared.recorded.model.name}'s {layer}: give 0 to {shape[0] - 1}"
         )
     hooks = hooks or Hooks()
     if hooks.on_start:
@@ -118,9 +118,9 @@ def exciting(
         raise FeatxError(f"0 of {plural(len(sources), 'video')} could be read; {path}: {reason}")
     result = Exciting(
         out=os.fspath(out),
-        model=prepared.recorded["model"]["name"],
-        weights=prepared.recorded["weights"],
-        precision=prepared.recorded["precision"],
+        model=prepared.recorded.model.name,
+        weights=dict(prepared.recorded.weights.values),
+        precision=prepared.recorded.precision,
         input=prepared.decode.transform.input,
         layer=layer,
         shape=shape,

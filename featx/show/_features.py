@@ -83,15 +83,15 @@ def features(
     source = one_video(video)
     prepared = prepare(settings.changed(crops="center", flip=False))
     shapes = prepared.backend.shapes
-    _check_layers(prepared.recorded["model"]["name"], shapes, channels)
+    _check_layers(prepared.recorded.model.name, shapes, channels)
     shown = one_clip(prepared, source, lambda summary: _chosen(summary, source.path, clip, at))
     volumes = _volumes(prepared, shown)
     layers = [_maps(layer, volume, channels, top) for layer, volume in volumes.items()]
     result = FeatureMaps(
         out=os.fspath(out),
-        model=prepared.recorded["model"]["name"],
-        weights=prepared.recorded["weights"],
-        precision=prepared.recorded["precision"],
+        model=prepared.recorded.model.name,
+        weights=dict(prepared.recorded.weights.values),
+        precision=prepared.recorded.precision,
         input=prepared.decode.transform.input,
         video=shown.video,
         clip=shown.number,

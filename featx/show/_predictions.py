@@ -137,9 +137,9 @@ def predictions(
     ]
     result = Predictions(
         out=os.fspath(out),
-        model=prepared.recorded["model"]["name"],
-        weights=prepared.recorded["weights"],
-        precision=prepared.recorded["precision"],
+        model=prepared.recorded.model.name,
+        weights=dict(prepared.recorded.weights.values),
+        precision=prepared.recorded.precision,
         input=prepared.decode.transform.input,
         num_classes=len(names),
         named=bool(loaded.labels),

@@ -7,21 +7,21 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from featx.clips import ClipSpec, numbered
+from featx.clips import numbered
 from featx.report import table
-from featx.store.file import FeatureStore, Video
+from featx.store.reader import FeatureStore, Video
 from featx.weights.checkpoint import in_words
 
 
 def summarise(store: FeatureStore) -> dict[str, Any]:
     """Return what a feature file holds as plain values: settings, layers with their shapes, totals, failures."""
-    videos = [(v.id, len(v), v.attrs) for v in store]
-    first = store[0] if len(store) else None
+    videos = [(v.id, len(v), v.attrs) for v in store.values()]
+    first = next(iter(store.values()), None)
     return {
         "path": str(store.path),
         "bytes": store.path.stat().st_size,
         "featx_version": str(store.file.attrs["featx_version"]),
-        **store.settings,
+        **store.settings.to_json(),
         "layer_shapes": {}
         if first is None
         else {n: [int(x) for x in first.dataset(n).attrs["shape"]] for n in store.layers},
@@ -42,7 +42,7 @@ def summarise(store: FeatureStore) -> dict[str, Any]:
 
 def plotted(store: FeatureStore, video: Video) -> tuple[npt.NDArray[np.int64], str]:
     """Return the numbers of the clips that a picture over time shows, and a word on which these are: of several scales one."""
-    spec = ClipSpec(**store.settings["clip"])
+    spec = store.settings.clip
     if spec.scales == (1,):
         return np.arange(len(video)), ""
     shortest = spec.at_scales[0].span

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Literal
 from featx.errors import UsageError
 from featx.extraction.extract import OtherSettings, Report, extract
 from featx.extraction.settings import ClipOptions, Hooks, Machine, Settings
-from featx.store.file import FeatureStore
+from featx.store.reader import FeatureStore
 from featx.video.source import find_videos
 from featx.weights.checkpoint import architecture_of
 

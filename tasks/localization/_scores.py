@@ -11,7 +11,8 @@ import numpy as np
 
 from featx.clips import ClipSpec, numbered
 from featx.errors import UsageError
-from featx.store.file import CASCADE, FeatureStore, Video
+from featx.store.reader import FeatureStore, Video
+from featx.store.recorded import CASCADE
 from featx.tasks.localization._network_scores import LOCALIZATION
 from featx.tasks.localization._types import Floats, Ints, Windows
 

@@ -13,7 +13,8 @@ from typing import Literal
 import numpy as np
 
 from featx.errors import FeatxError
-from featx.store.file import FeatureStore, differences
+from featx.store.reader import FeatureStore
+from featx.store.recorded import differences
 from featx.system.files import disk_full
 from featx.tasks.retrieval import _faiss
 from featx.tasks.retrieval._folder import (

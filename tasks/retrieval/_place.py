@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from featx.errors import UsageError, nearest
-from featx.store.file import FeatureStore
+from featx.store.reader import FeatureStore
 from featx.tasks.retrieval import _faiss
 
 PROB = "prob"

@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 
 from featx.errors import FeatxError, UsageError, nearest
-from featx.store.file import FeatureStore
+from featx.store.reader import FeatureStore
 from featx.tasks._time import clock, stretch
 from featx.tasks.retrieval._folder import Opened
 from featx.tasks.retrieval._rows import Rows, mean_of, unit

@@ -10,7 +10,7 @@ import numpy as np
 import numpy.typing as npt
 
 from featx.errors import FeatxError
-from featx.store.file import Video
+from featx.store.reader import Video
 
 Rows = npt.NDArray[np.float32]
 Ints = npt.NDArray[np.int64]

@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 
 from featx.errors import UsageError
-from featx.store.file import FeatureStore
+from featx.store.reader import FeatureStore
 from featx.tasks._time import seconds_of
 from featx.tasks.retrieval._folder import Damaged, Opened, Recall, open_index
 from featx.tasks.retrieval._index import IndexReport, difference

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import numpy as np
 
-from featx.store.file import FeatureStore
+from featx.store.reader import FeatureStore
 from featx.system.files import disk_full, sync_folder
 from featx.tasks.retrieval._folder import Segment, sync, synced_sha256
 from featx.tasks.retrieval._rows import mean_of, read, unit

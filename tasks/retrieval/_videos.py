@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from featx.store.file import FeatureStore
+from featx.store.reader import FeatureStore
 
 Ints = npt.NDArray[np.int64]
 Floats = npt.NDArray[np.float64]

@@ -12,7 +12,7 @@ from conftest import SMALL, featx
 from told import tells
 
 from featx import cli
-from featx.store.file import FeatureStore
+from featx.store.reader import FeatureStore
 
 
 @pytest.fixture(scope="module")

@@ -15,7 +15,7 @@ from featx.clips import ClipSpec
 from featx.datasets.thumos14 import OFFICIAL_NUMBERS
 from featx.export import export
 from featx.export._timeline import at_times, means
-from featx.store.file import FeatureStore
+from featx.store.reader import FeatureStore
 
 VAL, TEST = "video_validation_0000051", "video_test_0000004"
 SPECS = {

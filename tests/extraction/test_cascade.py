@@ -24,7 +24,7 @@ from featx.extraction.extract import extract
 from featx.extraction.settings import Settings, compose
 from featx.extraction.verify import verify
 from featx.models import Backbone, create_model, registry
-from featx.store.file import FeatureStore
+from featx.store.reader import FeatureStore
 from featx.weights.checkpoint import save_checkpoint
 
 LENGTHS = (4, 8, 16)

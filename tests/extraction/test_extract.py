@@ -18,9 +18,9 @@ from featx.errors import UsageError
 from featx.extraction.extract import extract
 from featx.extraction.prepare import computed_by
 from featx.extraction.verify import verify
-from featx.store.file import FeatureStore
 from featx.store.info import as_text, summarise
 from featx.store.journal import Journal, Origin
+from featx.store.reader import FeatureStore
 from featx.video.source import Stamp
 
 
@@ -108,7 +108,7 @@ def test_workers_and_order_do_not_change_a_bit(videos: Path, tmp_path: Path) -> 
 
 
 def test_two_halves_merge_to_the_whole(videos: Path, tmp_path: Path) -> None:
-    from featx.store.file import merge
+    from featx.store.writer import merge
 
     extract([videos], tmp_path / "whole.h5", settings=SETTINGS)
     for half in "ab":
@@ -495,7 +495,7 @@ def test_an_output_that_is_a_link_stays_one(tmp_path: Path) -> None:
 
 
 def test_merge_and_extract_do_not_write_the_same_file(tmp_path: Path) -> None:
-    from featx.store.file import merge
+    from featx.store.writer import merge
 
     encode(tmp_path / "v" / "a.mp4", 20)
     extract([tmp_path / "v"], tmp_path / "a.h5", settings=SETTINGS)

@@ -25,8 +25,9 @@ from featx.extraction.projection import Projection, read_projection, write_proje
 from featx.extraction.settings import Hooks, compose
 from featx.extraction.verify import verify
 from featx.models import create_model, registry
-from featx.store.file import FeatureStore, merge
 from featx.store.info import as_text, summarise
+from featx.store.reader import FeatureStore
+from featx.store.writer import merge
 
 SETTINGS = compose(model=NAME, weights="random", layers=["res5a", "pool5"], workers=1)
 FITTED_ON = {"dataset": "ucf101", "split": 1, "subset": "train", "videos": 40}

@@ -10,7 +10,7 @@ from featx.errors import UsageError
 from featx.extraction.provide import dataset_features
 from featx.extraction.settings import Hooks, Machine
 from featx.models import registry
-from featx.store.file import FeatureStore
+from featx.store.reader import FeatureStore
 from featx.synthetic.layouts import write_dataset
 
 

@@ -15,7 +15,7 @@ from featx.extraction.extract import extract
 from featx.extraction.query import clip_at, fingerprint, query_features
 from featx.extraction.settings import compose
 from featx.models import registry
-from featx.store.file import FeatureStore
+from featx.store.reader import FeatureStore
 from featx.tasks.retrieval import search
 
 

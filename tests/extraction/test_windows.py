@@ -14,8 +14,9 @@ from featx.errors import UsageError
 from featx.extraction.extract import extract
 from featx.extraction.settings import compose
 from featx.extraction.verify import verify
-from featx.store.file import FeatureStore, differences
 from featx.store.info import plotted
+from featx.store.reader import FeatureStore
+from featx.store.recorded import differences
 from featx.video.cutting import clips_of, summarise
 from featx.video.reader import open_video
 

@@ -9,7 +9,8 @@ from typing import Any
 
 import numpy as np
 
-from featx.store.file import SETTINGS, _Writer
+from featx.store.recorded import SETTINGS
+from featx.store.writer import _Writer
 
 SETTINGS_OF_HAND_MADE: dict[str, Any] = {
     "model": {"name": "res3d", "num_classes": 487},

@@ -10,8 +10,10 @@ from told import telling, tells
 
 from featx.errors import FeatxError, UsageError
 from featx.extraction.verify import structure
-from featx.store.file import SETTINGS, FeatureStore, differences, merge, publish, same_video
 from featx.store.journal import Journal, Origin
+from featx.store.reader import FeatureStore, same_video
+from featx.store.recorded import SETTINGS, differences
+from featx.store.writer import merge, publish
 from featx.video.source import Stamp
 
 SETTINGS_VALUES = {

@@ -501,7 +501,7 @@ def measured(small: Path) -> Similarity:
 def test_a_pairs_numbers_are_the_measures_of_its_samples_features(
     small: Path, measured: Similarity
 ) -> None:
-    from featx.store.file import FeatureStore
+    from featx.store.reader import FeatureStore
     from featx.tasks.similarity import MEASURES
 
     found = measured

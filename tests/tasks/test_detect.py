@@ -20,7 +20,7 @@ from featx.datasets import thumos14
 from featx.datasets.untrimmed import Annotations, Instance
 from featx.errors import FeatxError, UsageError
 from featx.models import create_model, registry
-from featx.store.file import FeatureStore
+from featx.store.reader import FeatureStore
 from featx.synthetic.layouts import write_dataset
 from featx.tasks.cli.detect import detect as command
 from featx.tasks.localization._detect import DetectSettings, evaluate_found, find_actions

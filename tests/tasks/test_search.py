@@ -23,7 +23,7 @@ from PIL import Image
 
 from featx.errors import FeatxError, UsageError
 from featx.report.page import element, page
-from featx.store.file import FeatureStore
+from featx.store.reader import FeatureStore
 from featx.tasks._time import clock, seconds_of
 from featx.tasks.cli.search import index as index_command
 from featx.tasks.cli.search import search as search_command

@@ -22,8 +22,9 @@ from featx.errors import UsageError
 from featx.extraction.extract import extract
 from featx.extraction.settings import compose
 from featx.extraction.verify import verify
-from featx.store.file import FeatureStore, merge
 from featx.store.info import as_text, summarise
+from featx.store.reader import FeatureStore
+from featx.store.writer import merge
 from featx.transforms import TRAN2017, FlowMethod, Transform
 from featx.video.cutting import clips_of
 from featx.video.flow import (

@@ -10,7 +10,7 @@ from odd_videos import OddVideo, make_zoo
 
 from featx.extraction.settings import compose
 from featx.extraction.verify import structure
-from featx.store.file import FeatureStore
+from featx.store.reader import FeatureStore
 from featx.video.source import find_videos
 
 

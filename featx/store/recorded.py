@@ -1,0 +1,338 @@
+"""What a feature file says of how its rows were made, and how two files differ in it."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+from featx.clips import ClipSpec
+from featx.transforms import Transform
+
+# Names of the parts, as a file's attributes have them. Those of OF_SOME stand only in files that have such a thing.
+PROJECTION, CASCADE = "projection", "cascade"
+ALL = (
+    "model",
+    "weights",
+    "layers",
+    "clip",
+    "transform",
+    "precision",
+    "device",
+    "batch_size",
+    "decoder",
+)
+OF_SOME = (PROJECTION, CASCADE)
+# What a clip's row shows. Where the clips lie, and how exactly a row was computed, change no row's meaning.
+ROW = ("model", "weights", "clip", "transform", PROJECTION, CASCADE)
+_WHERE = ("stride", "tail", "count")
+
+
+@dataclass(frozen=True)
+class Weights:
+    """The weights that made the rows.
+
+    Attributes:
+        values: All that is known of them, as JSON values.
+    """
+
+    values: Mapping[str, Any]
+
+    def __post_init__(self) -> None:
+        if not isinstance(self.values, Mapping) or not isinstance(self.values.get("name"), str):
+            raise ValueError("the weights have no name")
+
+    @property
+    def name(self) -> str:
+        """Name of the checkpoint or of its file; "random" for untrained weights."""
+        return str(self.values["name"])
+
+    @property
+    def sha256(self) -> str | None:
+        """Of the checkpoint's file."""
+        return self.values.get("sha256")
+
+    @property
+    def seed(self) -> int | None:
+        """Seed of what is untrained."""
+        return self.values.get("seed")
+
+    @property
+    def file(self) -> str | None:
+        """Where the checkpoint's file was, if it was a file of the user's."""
+        return self.values.get("file")
+
+    @property
+    def source(self) -> str | None:
+        """Where the weights are from, in words."""
+        return self.values.get("source")
+
+    @property
+    def licence(self) -> str | None:
+        """Their licence."""
+        return self.values.get("licence")
+
+    @property
+    def trained_on(self) -> Mapping[str, Any]:
+        """What they were trained on: dataset, split, subset, ...; empty where it is not told."""
+        told = self.values.get("trained_on")
+        return told if isinstance(told, Mapping) else {}
+
+
+@dataclass(frozen=True, kw_only=True)
+class Model:
+    """The network that made the rows.
+
+    Attributes:
+        name: A registered model, or the class of a module of the user's.
+        num_classes: Rows of its classifier; None where it has none, or where that is not known.
+        more: What else is recorded of a module of the user's: file_sha256 and layout.
+    """
+
+    name: str
+    num_classes: int | None = None
+    more: Mapping[str, Any] = field(default_factory=dict)
+
+    def to_json(self) -> dict[str, Any]:
+        """Return it as JSON values."""
+        return {"name": self.name, "num_classes": self.num_classes, **self.more}
+
+    @classmethod
+    def from_json(cls, values: Mapping[str, Any]) -> Model:
+        """Return what JSON values say."""
+        more = {k: v for k, v in values.items() if k not in ("name", "num_classes")}
+        return cls(name=values["name"], num_classes=values["num_classes"], more=more)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Decoding:
+    """What decoded the videos.
+
+    Attributes:
+        choice: The decoder's name.
+        versions: Versions by library, and what flow was computed by.
+    """
+
+    choice: str
+    versions: Mapping[str, Any] = field(default_factory=dict)
+
+    def to_json(self) -> dict[str, Any]:
+        """Return it as JSON values."""
+        return {"choice": self.choice, **self.versions}
+
+    @classmethod
+    def from_json(cls, values: Mapping[str, Any]) -> Decoding:
+        """Return what JSON values say."""
+        versions = {k: v for k, v in values.items() if k != "choice"}
+        return cls(choice=values["choice"], versions=versions)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Projected:
+    """A projection that a layer's rows were stored through (`featx.extraction.projection`).
+
+    Attributes:
+        layer: The layer.
+        dims: K, numbers that a row has now.
+        width: D, numbers that it had.
+        fitted_on: dataset, split, subset and number of videos.
+        explained: Share of their variance that is kept.
+        file, sha256: The projection's file.
+    """
+
+    layer: str
+    dims: int
+    width: int
+    fitted_on: Mapping[str, Any]
+    explained: float
+    file: str
+    sha256: str
+
+    def to_json(self) -> dict[str, Any]:
+        """Return it as JSON values."""
+        return {
+            "layer": self.layer,
+            "dims": self.dims,
+            "from": self.width,
+            "length_1_first": True,
+            "fitted_on": dict(self.fitted_on),
+            "explained": self.explained,
+            "file": self.file,
+            "sha256": self.sha256,
+        }
+
+    @classmethod
+    def from_json(cls, values: Mapping[str, Any]) -> Projected:
+        """Return what JSON values say."""
+        names = ("layer", "dims", "fitted_on", "explained", "file", "sha256")
+        return cls(width=values["from"], **{name: values[name] for name in names})
+
+
+@dataclass(frozen=True, kw_only=True)
+class SecondNetwork:
+    """A second network that saw some of the clips (`featx.extraction.cascade`).
+
+    Attributes:
+        name: The layer that its probabilities are stored as.
+        gate: The first network's class that lets a clip through.
+        threshold: Least probability of it.
+        labels: Classes of the second network.
+        weights: Its checkpoint.
+    """
+
+    name: str
+    gate: str
+    threshold: float
+    labels: tuple[str, ...]
+    weights: Weights
+
+    def to_json(self) -> dict[str, Any]:
+        """Return it as JSON values."""
+        return {
+            "name": self.name,
+            "gate": self.gate,
+            "threshold": self.threshold,
+            "labels": list(self.labels),
+            "weights": dict(self.weights.values),
+        }
+
+    @classmethod
+    def from_json(cls, values: Mapping[str, Any]) -> SecondNetwork:
+        """Return what JSON values say."""
+        return cls(
+            name=values["name"],
+            gate=values["gate"],
+            threshold=values["threshold"],
+            labels=tuple(values["labels"]),
+            weights=Weights(values["weights"]),
+        )
+
+
+@dataclass(frozen=True, kw_only=True)
+class Recorded:
+    """How a feature file's rows were made; two files' rows go together where it is the same.
+
+    Attributes:
+        model, weights: The network.
+        layers: What is stored of it.
+        clip: Which frames make a clip.
+        transform: How frames become the network's input.
+        precision: "float32" or "bf16".
+        device: "cpu" or "cuda".
+        batch_size: Clips computed at once.
+        decoder: What decoded the videos.
+        projection: Where rows were projected.
+        cascade: Where a second network saw some of the clips.
+    """
+
+    model: Model
+    weights: Weights
+    layers: tuple[str, ...]
+    clip: ClipSpec
+    transform: Transform
+    precision: str
+    device: str
+    batch_size: int
+    decoder: Decoding
+    projection: Projected | None = None
+    cascade: SecondNetwork | None = None
+
+    def to_json(self) -> dict[str, Any]:
+        """Return it as JSON values, by the names of a feature file's attributes."""
+        plain: dict[str, Any] = {
+            "model": self.model.to_json(),
+            "weights": dict(self.weights.values),
+            "layers": list(self.layers),
+            "clip": self.clip.to_dict(),
+            "transform": self.transform.to_dict(),
+            "precision": self.precision,
+            "device": self.device,
+            "batch_size": self.batch_size,
+            "decoder": self.decoder.to_json(),
+        }
+        if self.projection is not None:
+            plain[PROJECTION] = self.projection.to_json()
+        if self.cascade is not None:
+            plain[CASCADE] = self.cascade.to_json()
+        return plain
+
+    @classmethod
+    def from_json(cls, values: Mapping[str, Any]) -> Recorded:
+        """Return what JSON values say; KeyError, TypeError or ValueError for values that are none of `to_json`."""
+        layers = values["layers"]
+        if not isinstance(layers, list | tuple) or not all(isinstance(n, str) for n in layers):
+            raise ValueError("layers is no list of names")
+        projection, cascade = values.get(PROJECTION), values.get(CASCADE)
+        return cls(
+            model=Model.from_json(values["model"]),
+            weights=Weights(values["weights"]),
+            layers=tuple(layers),
+            clip=ClipSpec(**values["clip"]),
+            transform=Transform.from_dict(values["transform"]),
+            precision=values["precision"],
+            device=values["device"],
+            batch_size=values["batch_size"],
+            decoder=Decoding.from_json(values["decoder"]),
+            projection=None if projection is None else Projected.from_json(projection),
+            cascade=None if cascade is None else SecondNetwork.from_json(cascade),
+        )
+
+
+def differences(
+    ours: Recorded, theirs: Recorded, *, names: Sequence[str] = (*ALL, *OF_SOME)
+) -> str:
+    """Say how two records differ, in the parts of `names`, `name is … there and … here` each; empty if they agree."""
+    a, b = (dict(_flat(_compared(each, names))) for each in (ours, theirs))
+    return _told(a, b)
+
+
+def row_differences(ours: Recorded, theirs: Recorded, *, names: Sequence[str] = ROW) -> str:
+    """Say how two records differ in what a clip's row shows; empty if a row of one is a row of the other."""
+    a, b = (dict(_flat(_compared(each, names, inside=True))) for each in (ours, theirs))
+    return _told(a, b)
+
+
+def _compared(record: Recorded, names: Sequence[str], *, inside: bool = False) -> dict[str, Any]:
+    """Return the parts as they are compared. inside: without where the clips lie."""
+    values = record.to_json()
+    if inside:
+        values["clip"] = {n: v for n, v in values["clip"].items() if n not in _WHERE}
+    if record.projection is not None:
+        # A projection is its file's content, and everything else follows from it.
+        p = record.projection
+        values[PROJECTION] = f"{p.dims} dimensions of {p.layer}, sha256 {p.sha256}"
+    # By way of JSON, as they are stored: a tuple and a list are the same.
+    found: dict[str, Any] = json.loads(json.dumps({n: values.get(n) for n in names}))
+    return found
+
+
+def _flat(values: Mapping[str, Any], prefix: str = "") -> Iterator[tuple[str, Any]]:
+    for name, value in values.items():
+        if isinstance(value, Mapping):
+            yield from _flat(value, f"{prefix}{name}.")
+        else:
+            yield prefix + name, value
+
+
+def _told(a: dict[str, Any], b: dict[str, Any]) -> str:
+    for each in (a, b):
+        each.setdefault("transform.input", "rgb")
+    changed = [
+        n
+        for n in dict.fromkeys([*a, *b])
+        if a.get(n) != b.get(n) and not n.endswith("weights.file")
+    ]
+    if "transform.input" in changed:  # what follows from it says no more
+        changed = [
+            n for n in changed if n != "transform.flow" and not n.startswith("decoder.flow.")
+        ]
+    return ", ".join(
+        f"{n} is {_short(a.get(n))} there and {_short(b.get(n))} here" for n in changed
+    )
+
+
+def _short(value: Any) -> str:
+    if value is None:
+        return "not set"
+    return ",".join(map(str, value)) if isinstance(value, list) else str(value)

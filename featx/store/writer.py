@@ -1,0 +1,240 @@
+"""The feature file, written: from the journal's parts, from other feature files, or from rows of one's own."""
+
+from __future__ import annotations
+
+import contextlib
+import errno
+import json
+import os
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from pathlib import Path
+from typing import Any
+
+import h5py
+import numpy as np
+
+from featx.errors import FeatxError, UsageError
+from featx.store.journal import Entry, Journal, Origin
+from featx.store.reader import FORMAT, FORMAT_VERSION, FeatureStore, Video, same_video
+from featx.store.recorded import Recorded, differences
+from featx.system.files import disk_full, sync_folder
+from featx.video.source import check_ids
+
+# Format versions of files without a projection, scales or a second network, and of those with a projection.
+_PLAIN, _PROJECTED = 1, 2
+_TEXT = h5py.string_dtype("utf-8")
+
+
+class _Writer:
+    """A feature file being written aside; in its place once the `with` block ends without an exception."""
+
+    def __init__(self, out: Path, settings: Recorded) -> None:
+        self._out = out
+        self._temporary = out.with_name(f"{out.name}.parts") / "out.h5.tmp"
+        self._settings = settings
+        self._ids: list[str] = []
+
+    def __enter__(self) -> _Writer:
+        from featx import __version__
+
+        self._temporary.parent.mkdir(parents=True, exist_ok=True)
+        # v110: groups of many videos are indexed; read by HDF5 1.10 (2016) and later.
+        self.file = h5py.File(self._temporary, "w", libver=("v110", "v110"))
+        self.file.attrs.update(
+            format=FORMAT, format_version=_version(self._settings), featx_version=__version__
+        )
+        for name, value in self._settings.to_json().items():
+            self.file.attrs[name] = json.dumps(value)
+        return self
+
+    def __exit__(self, kind: object, *_: object) -> None:
+        try:
+            if kind is None:
+                self.file[".videos"] = np.asarray(self._ids, dtype=_TEXT)
+            self.file.close()
+        except BaseException:
+            self._discard()
+            raise
+        if kind is not None:
+            self._discard()
+            return
+        with self._temporary.open("rb") as file:
+            os.fsync(file.fileno())
+        self._temporary.replace(self._out)
+        sync_folder(self._out.parent)
+
+    def _discard(self) -> None:
+        with contextlib.suppress(OSError, RuntimeError):
+            self.file.close()
+        with contextlib.suppress(OSError):
+            self._temporary.unlink()
+
+    def copy(self, video: Video) -> None:
+        """Copy a video from another feature file."""
+        parent, _, name = video.id.rpartition("/")
+        source = video.group
+        into = self.file.require_group(parent) if parent else self.file
+        group = into.require_group(name)
+        for key, item in source.items():
+            if isinstance(item, h5py.Dataset):
+                source.file.copy(item, group, name=key)
+        for key, value in source.attrs.items():
+            group.attrs[key] = value
+        self._ids.append(video.id)
+
+    def add(self, video_id: str, entry: Entry, shapes: Mapping[str, tuple[int, ...]]) -> None:
+        """Write a video from the journal's parts, a stretch of rows at a time."""
+        summary = entry.summary
+        if summary is None or entry.origin is None:
+            raise FeatxError(f"{video_id!r} is not whole: rerun the extraction")
+        group = self.file.require_group(video_id)
+        n = len(summary.clip_frames)
+        missing = set(range(n)) - entry.clips
+        if missing:
+            raise FeatxError(
+                f"{video_id!r} lacks the rows of {len(missing)} of its {n} clips: remove the parts folder and rerun"
+            )
+        for layer, shape in shapes.items():
+            dataset = group.create_dataset(layer, shape=(n, int(np.prod(shape))), dtype=np.float32)
+            dataset.attrs["shape"] = shape
+            for clips, places in entry.stretches:
+                rows = places[layer].read()
+                breaks = np.flatnonzero(np.diff(clips) != 1) + 1
+                for run in np.split(np.arange(len(clips)), breaks):
+                    stretch = np.ascontiguousarray(rows[run[0] : run[-1] + 1])
+                    dataset.write_direct(
+                        stretch, dest_sel=np.s_[clips[run[0]] : clips[run[-1]] + 1]
+                    )
+        group["clip_frames"] = summary.clip_frames
+        group["clip_times"] = summary.clip_times
+        plain = {k: v for k, v in vars(summary).items() if not isinstance(v, np.ndarray)}
+        group.attrs.update(**_origin_attrs(entry.origin), **plain, complete=True)
+        self._ids.append(video_id)
+
+    def failures(self, rows: Iterable[tuple[str, str]]) -> None:
+        """Write the table of videos that could not be read."""
+        kind = np.dtype([("path", _TEXT), ("reason", _TEXT)])
+        self.file[".failures"] = np.asarray(list(rows), dtype=kind)
+
+
+def _version(settings: Recorded) -> int:
+    """Return the least format version whose readers know what the settings say."""
+    if settings.cascade is not None or settings.clip.scales != (1,):
+        return FORMAT_VERSION
+    return _PROJECTED if settings.projection is not None else _PLAIN
+
+
+def _origin_attrs(origin: Origin) -> dict[str, Any]:
+    size, fingerprint = origin.stamp.size, origin.fingerprint
+    return {
+        "path": origin.path,
+        "bytes": size,
+        "fingerprint": fingerprint,
+        "computed_by": origin.computed_by,
+    }
+
+
+def publish(
+    out: Path,
+    settings: Recorded,
+    *,
+    entries: Mapping[str, Entry],
+    shapes: Mapping[str, tuple[int, ...]],
+    failures: Iterable[tuple[str, str]],
+    old: FeatureStore | None = None,
+    on_progress: Callable[[int, int], None] | None = None,
+) -> None:
+    """Write the feature file from the journal's entries, and from the file that stood there before, and put it in place.
+
+    shapes: layer -> its unflattened shape. on_progress: called with (videos written, videos in all).
+    Raises FeatxError if the disk is full.
+    """
+    before = [] if old is None else [i for i in old.ids if i not in entries]
+    need = sum(
+        place.nbytes
+        for e in entries.values()
+        for _, places in e.stretches
+        for place in places.values()
+    )
+    need += old.path.stat().st_size if old is not None and before else 0
+    free = os.statvfs(out.parent)
+    if need > free.f_bavail * free.f_frsize:
+        raise FeatxError(
+            f"{out} takes {need / 1e6:.0f} MB and {free.f_bavail * free.f_frsize / 1e6:.0f} MB are free: "
+            "free some space and run the same command again; nothing is lost"
+        )
+    with _hdf5_errors(out), _Writer(out, settings) as writer:
+        everything = sorted([*before, *entries])
+        for number, video_id in enumerate(everything):
+            if on_progress:
+                on_progress(number, len(everything))
+            if video_id in entries:
+                writer.add(video_id, entries[video_id], shapes)
+            elif old is not None:
+                writer.copy(old[video_id])
+        writer.failures(failures)
+
+
+def merge(
+    inputs: Iterable[str | os.PathLike[str]],
+    out: str | os.PathLike[str],
+    *,
+    on_progress: Callable[[int, int], None] | None = None,
+) -> int:
+    """Merge feature files made with the same settings into one, and return the number of its videos.
+
+    on_progress: called with (videos written, videos in all). Raises UsageError if settings differ, if a
+    video is in two files with different content, if `out` exists or if another run is writing it.
+    """
+    target = Path(out)
+    if target.exists():
+        raise UsageError(f"{target} exists: choose another name")
+    with contextlib.ExitStack() as stack:
+        stores = [stack.enter_context(FeatureStore(p)) for p in inputs]
+        if not stores:
+            raise UsageError("no feature files to merge: give at least one")
+        owner: dict[str, FeatureStore] = {}
+        for store in stores:
+            if differing := differences(stores[0].settings, store.settings):
+                raise UsageError(
+                    f"{store.path} cannot be merged with {stores[0].path}: {differing}"
+                )
+            for video_id in store.ids:
+                if video_id in owner and not same_video(owner[video_id][video_id], store[video_id]):
+                    raise UsageError(
+                        f"{video_id!r} differs between {owner[video_id].path} and {store.path}: leave one out"
+                    )
+                owner.setdefault(video_id, store)
+        paths = {store[i].attr("path") for i, store in owner.items()}
+        failures = {
+            path: reason for store in stores for path, reason in store.failures if path not in paths
+        }
+        check_ids(owner, stores[0].layers)
+        journal = Journal(target)
+        stack.callback(journal.close)
+        if journal.settings is not None:
+            raise UsageError(
+                f"{journal.folder} holds an unfinished run of featx extract: finish it, or choose another name"
+            )
+        with _hdf5_errors(target), _Writer(target, stores[0].settings) as writer:
+            for number, video_id in enumerate(sorted(owner)):
+                if on_progress:
+                    on_progress(number, len(owner))
+                writer.copy(owner[video_id][video_id])
+            writer.failures(sorted(failures.items()))
+        return len(owner)
+
+
+@contextlib.contextmanager
+def _hdf5_errors(out: Path) -> Iterator[None]:
+    with disk_full(out):
+        try:
+            yield
+        except (OSError, RuntimeError) as error:  # HDF5 tells errno only in a text of many lines
+            if "errno = 28" in str(error) or "No space left" in str(error):
+                raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC)) from error
+            if isinstance(error, OSError) and error.errno:
+                raise
+            raise FeatxError(
+                f"cannot write {out}: {str(error).splitlines()[0]}; nothing is lost: rerun"
+            ) from error
