@@ -86,9 +86,9 @@ def compact(dataset: str, features: tuple[str, ...], layers: tuple[str, ...], di
 
     from featx.report.picture import check_picture
     from featx.system.files import check_target, keep_inputs
-    from featx.tasks._splits import load_splits
     from featx.tasks.compactness import as_text, check_request, plot_curves, to_json, write_csv
     from featx.tasks.compactness import compact as run
+    from featx.tasks.splits import load_splits
 
     for picture in plots:
         check_picture(picture)

@@ -9,9 +9,9 @@ from pathlib import Path
 from featx.errors import UsageError
 from featx.extraction.projection import SUFFIX
 from featx.system.files import check_target
-from featx.tasks._features import Features, is_feature_file
-from featx.tasks._linear import check_C
-from featx.tasks._splits import Split
+from featx.tasks.features import Features, is_feature_file
+from featx.tasks.linear import check_C
+from featx.tasks.splits import Split
 
 Path_ = str | os.PathLike[str]
 

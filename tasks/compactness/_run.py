@@ -14,13 +14,13 @@ import numpy.typing as npt
 from featx.errors import FeatxError
 from featx.extraction.projection import Projection, write_projection
 from featx.report import Accuracy
-from featx.tasks._features import Features, open_features
-from featx.tasks._linear import C as USUAL_C
-from featx.tasks._linear import fit_svm
-from featx.tasks._splits import Split, check_split, labels_of, load_splits
 from featx.tasks.compactness._arguments import check_request, check_savable, checked_dims, paired
 from featx.tasks.compactness._pca import Pca, Rows, fit_pca
 from featx.tasks.compactness._result import PAPER, CompactResult, Curve, Point
+from featx.tasks.features import Features, open_features
+from featx.tasks.linear import C as USUAL_C
+from featx.tasks.linear import fit_svm
+from featx.tasks.splits import Split, check_split, labels_of, load_splits
 
 # Those of figure 3, and one more.
 DIMS = (10, 50, 100, 200, 300, 500)

@@ -8,7 +8,6 @@ from dataclasses import dataclass, field
 
 from featx.errors import FeatxError
 from featx.report.page import Markup, element, picture
-from featx.tasks._time import stretch
 from featx.tasks.localization._diagnosis import (
     BACKGROUND,
     BOTH_WRONG,
@@ -20,6 +19,7 @@ from featx.tasks.localization._diagnosis import (
 )
 from featx.tasks.localization._timeline import Bar, Line, Row, spread_times, tick_label, ticks
 from featx.tasks.localization._types import Ints
+from featx.tasks.times import stretch
 from featx.video.thumbnails import Film
 
 # Of a stretch, and of a whole video; pixels.

@@ -12,8 +12,8 @@ import numpy as np
 from featx.datasets import Item
 from featx.errors import UsageError
 from featx.store.file import differences, row_differences
-from featx.tasks._features import Features, open_features
-from featx.tasks._linear import Floats, Ints
+from featx.tasks.features import Features, open_features
+from featx.tasks.linear import Floats, Ints
 from featx.tasks.recognition._model_file import Model, read_model
 from featx.tasks.recognition._result import Origin
 

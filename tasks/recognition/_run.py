@@ -13,15 +13,15 @@ import numpy as np
 from featx.datasets import Item
 from featx.errors import UsageError
 from featx.system.files import check_target, keep_inputs
-from featx.tasks._features import Features, is_feature_file, open_features
-from featx.tasks._folds import group_of, load_folds
-from featx.tasks._linear import C as DEFAULT_C
-from featx.tasks._linear import Rows, check_C
-from featx.tasks._splits import Split, check_split, labels_of, load_splits
+from featx.tasks.features import Features, is_feature_file, open_features
+from featx.tasks.folds import group_of, load_folds
+from featx.tasks.linear import C as DEFAULT_C
+from featx.tasks.linear import Rows, check_C
 from featx.tasks.recognition._classifier import FUSIONS, fit_classifier
 from featx.tasks.recognition._model_file import Model, write_model
 from featx.tasks.recognition._paper import is_whole, printed
 from featx.tasks.recognition._result import Origin, SplitResult, SvmResult
+from featx.tasks.splits import Split, check_split, labels_of, load_splits
 
 # In a path, the split's number.
 PLACEHOLDER = "{split}"
@@ -52,7 +52,7 @@ def svm(
 
     dataset, root, partial, holdout: as for `featx.load_dataset`; split: one of its splits, all of them by default.
     folds: cross-validate instead over all of its videos, each tested once, in so many parts that share no group
-    (`featx.tasks._folds.load_folds`).
+    (`featx.tasks.folds.load_folds`).
     features: feature files, or other libraries' files (`featx.tasks.open_features`); "{split}" in a path is the split's number.
     layers: one for all feature files, or one for each; the files' first by default.
     C: a number, or "cv" to choose it in the training set, by cross-validation that keeps groups together.
@@ -60,7 +60,7 @@ def svm(
     allow_trained_on: go on where a checkpoint was trained on a split's test videos, and say so.
     save: where to write the model, with "{split}" in it where there are several splits. on_step: called with what comes next.
     Raises UsageError for wrong arguments, FeatxError for videos without features and sides that are no measurement
-    (`featx.tasks._splits.check_split`).
+    (`featx.tasks.splits.check_split`).
     """
     number = _number(C)
     paths = [

@@ -12,7 +12,6 @@ import numpy as np
 
 from featx.errors import UsageError
 from featx.store.file import FeatureStore
-from featx.tasks._time import seconds_of
 from featx.tasks.retrieval._folder import Damaged, Opened, Recall, open_index
 from featx.tasks.retrieval._index import IndexReport, difference
 from featx.tasks.retrieval._index import index as make_index
@@ -21,6 +20,7 @@ from featx.tasks.retrieval._place import Plan, chosen_layer, folder_of, stamp_of
 from featx.tasks.retrieval._question import Computing, Question, asked, pair, pair_of_ints
 from featx.tasks.retrieval._rows import Floats, Ints, Rows
 from featx.tasks.retrieval._videos import Table
+from featx.tasks.times import seconds_of
 
 MOST = 10_000
 # float32 products round by less than this.

@@ -13,9 +13,9 @@ import numpy.typing as npt
 from featx.datasets import match_ids
 from featx.datasets.aslan import NAME, Pairs, read_pairs
 from featx.errors import FeatxError, UsageError
-from featx.tasks._features import Features, open_features
-from featx.tasks._linear import C as DEFAULT_C
-from featx.tasks._linear import check_C
+from featx.tasks.features import Features, open_features
+from featx.tasks.linear import C as DEFAULT_C
+from featx.tasks.linear import check_C
 from featx.tasks.similarity._folds import Outcome, cross_validate
 from featx.tasks.similarity._measures import MEASURES, measure_pairs, negatives
 

@@ -10,7 +10,7 @@ from dataclasses import replace
 
 from featx.datasets import Dataset, Item, about, load_whole
 from featx.errors import FeatxError, UsageError
-from featx.tasks._splits import Split, labels_of
+from featx.tasks.splits import Split, labels_of
 
 
 def load_folds(

@@ -12,15 +12,15 @@ import numpy.typing as npt
 
 from featx.datasets import Dataset, Item, about, load_dataset
 from featx.errors import FeatxError, UsageError
-from featx.tasks._features import Features
+from featx.tasks.features import Features
 
 
 @dataclass(frozen=True, kw_only=True)
 class Split:
     """The two sides of one split.
 
-    official: the dataset is one that is known by name. folds: of a cross-validation's fold, how many there are (`_folds`);
-    its number is the sides' `split`. None of a split of the dataset's own.
+    official: the dataset is one that is known by name. folds: of a cross-validation's fold, how many
+    there are (`featx.tasks.folds`); its number is the sides' `split`. None of a split of the dataset's own.
     """
 
     train: Dataset
