@@ -13,8 +13,8 @@ import numpy as np
 from featx.datasets import thumos14
 from featx.datasets.untrimmed import Annotations
 from featx.errors import FeatxError, UsageError
-from featx.extraction.provide import videos_by_id
 from featx.extraction.settings import Hooks, Machine
+from featx.store.file import FeatureStore
 from featx.system.files import check_target, keep_inputs
 from featx.tasks.localization._evaluate import (
     PROTOCOLS,
@@ -39,12 +39,14 @@ from featx.tasks.localization._types import Detections, Evaluation, Floats, Wind
 from featx.tasks.localization._window_file import (
     Searched,
     classes_of,
+    ids_in,
     lengths_of,
     rates_of,
     read_windows,
     searched,
     window_scores,
 )
+from featx.video.source import find_videos
 
 if TYPE_CHECKING:
     from featx.extraction.extract import Report
@@ -233,7 +235,7 @@ def _dataset(
 def _own(
     inputs: Sequence[str], annotations: Annotations | None, root: str | None, out: Sequence[str]
 ) -> _Videos:
-    by_id = videos_by_id(inputs, root=root)
+    by_id = {each.id: each.path for each in find_videos(inputs, root=root).sources}
     if not out:
         raise UsageError("there is nowhere to write what is found: give --out FILE")
     if annotations is None:
@@ -342,8 +344,9 @@ def find_actions(
             if gone
             else "there are no videos to search"
         )
-    scores = window_scores(
-        [path for path in paths.values() if path not in gone],
+    there = [path for path in paths.values() if path not in gone]
+    report = window_scores(
+        there,
         windows_file,
         proposal=networks.proposal,
         localization=networks.localization,
@@ -353,19 +356,18 @@ def find_actions(
         machine=settings.machine,
         hooks=replace(hooks, on_start=on_start),
     )
-    names, ids = (
-        tuple(paths),
-        {name: scores.ids[path] for name, path in paths.items() if path in scores.ids},
-    )
-    windows = read_windows(windows_file, names, ids)
-    rates = rates_of(windows_file, names, ids)
-    failures = (*((path, "it is not there") for path in gone), *scores.report.failures)
+    failures = (*((path, "it is not there") for path in gone), *report.failures)
+    with FeatureStore(windows_file) as store:
+        known = ids_in(store, there, root)
+        ids = {name: known[path] for name, path in paths.items() if path in known}
+        windows = read_windows(store, tuple(paths), ids)
+        rates = rates_of(store, tuple(paths), ids)
+        lengths = lengths_of(store)
+        rests_on = searched(store, ids.values())
     if np.isnan(rates).all():
         reason = f"; {failures[0][0]}: {failures[0][1]}" if failures else ""
         raise FeatxError(f"not one of {len(paths)} videos could be read{reason}")
-    score, source = _weighed(
-        windows, rates, lengths_of(windows_file), settings.prior, networks.instances
-    )
+    score, source = _weighed(windows, rates, lengths, settings.prior, networks.instances)
     windows = replace(windows, score=score)
     return Found(
         windows_file=os.fspath(windows_file),
@@ -374,9 +376,9 @@ def find_actions(
         paths=dict(paths),
         prior=source,
         overlap=settings.overlap,
-        searched=searched(windows_file, ids.values()),
+        searched=rests_on,
         failures=failures,
-        notes=tuple(scores.report.notes),
+        notes=tuple(report.notes),
     )
 
 

@@ -19,17 +19,12 @@ from featx.tasks.localization._types import Floats, Ints, Windows
 from featx.video.source import find_videos
 from featx.weights.checkpoint import architecture_of
 
-# The layer of the second network's probabilities.
+# Layers of the second network's probabilities, and of the first one's.
 LOCALIZATION = "localization"
-
-
-@dataclass(frozen=True, kw_only=True)
-class WindowScores:
-    """Videos' windows. path: the feature file; ids: those of the videos that could be read, in it, by their paths."""
-
-    path: Path
-    report: Report
-    ids: Mapping[str, str]
+PROPOSAL = "prob"
+BACKGROUND = "background"
+# The place of action among the proposal network's two classes; the other is background.
+_ACTION = 1
 
 
 def window_scores(
@@ -44,8 +39,8 @@ def window_scores(
     root: str | None = None,
     machine: Machine | None = None,
     hooks: Hooks | None = None,
-) -> WindowScores:
-    """Return a feature file of what two networks say of videos' windows: layers `prob` and `localization`.
+) -> Report:
+    """Write a feature file of what two networks say of videos' windows: layers `prob` and `localization`.
 
     videos: files, folders or lists, as `featx.extract` takes them. proposal, localization: checkpoints of one architecture and
     the same clips, which are the windows; the second sees those whose probability of `gate` by the first is `threshold` or
@@ -75,7 +70,7 @@ def window_scores(
             f"{out} has windows by other networks or settings: {_named(error.changed)}; use those, or another file with --windows"
         ) from error
     report.notes += [note for weights in (proposal, localization) for note in _unfinished(weights)]
-    return WindowScores(path=Path(out), report=report, ids=_ids_in(out, videos, root))
+    return report
 
 
 def _named(changed: str) -> str:
@@ -97,34 +92,22 @@ def _unfinished(weights: str) -> list[str]:
     ]
 
 
-def _ids_in(
-    path: str | os.PathLike[str], videos: Sequence[str], root: str | None
-) -> dict[str, str]:
-    """Return the ids under which videos are in a feature file, as `extract` finds them there: by id, or else by path."""
-    with FeatureStore(path) as store:
-        sources = find_videos(videos, layers=store.layers, root=root).sources
-        elsewhere = dict[str, str]()
-        if not all(source.id in store for source in sources):
-            elsewhere = {os.path.realpath(video.attr("path")): video.id for video in store}
-        found = {
-            s.path: s.id if s.id in store else elsewhere.get(os.path.realpath(s.path))
-            for s in sources
-        }
-    return {path: video_id for path, video_id in found.items() if video_id is not None}
-
-
 # ---------------------------------------------------------------- read again
 
 
-PROPOSAL = "prob"
-BACKGROUND = "background"
-# The place of action among the proposal network's two classes; the other is background.
-_ACTION = 1
+def ids_in(store: FeatureStore, videos: Sequence[str], root: str | None) -> dict[str, str]:
+    """Return the ids of those of the videos that are in a feature file, by path: as `extract` finds them there, by id or path."""
+    sources = find_videos(videos, layers=store.layers, root=root).sources
+    elsewhere = dict[str, str]()
+    if not all(source.id in store for source in sources):
+        elsewhere = {os.path.realpath(video.attr("path")): video.id for video in store}
+    found = {
+        s.path: s.id if s.id in store else elsewhere.get(os.path.realpath(s.path)) for s in sources
+    }
+    return {path: video_id for path, video_id in found.items() if video_id is not None}
 
 
-def read_windows(
-    path: str | os.PathLike[str], videos: Sequence[str], ids: Mapping[str, str]
-) -> Windows:
+def read_windows(store: FeatureStore, videos: Sequence[str], ids: Mapping[str, str]) -> Windows:
     """Return the windows of a feature file that `window_scores` wrote, those of background left out.
 
     videos: what those that were searched are called. ids: theirs in the file; a video that could not be read has none, and no
@@ -132,14 +115,13 @@ def read_windows(
 
     Raises UsageError for a file that is none of the kind.
     """
-    with FeatureStore(path) as store:
-        classes = classes_of(path, store.settings)
-        spec = ClipSpec(**store.settings["clip"])
-        parts = [
-            _of_video(store[ids[name]], number, spec)
-            for number, name in enumerate(videos)
-            if name in ids
-        ]
+    classes = classes_of(store.path, store.settings)
+    spec = ClipSpec(**store.settings["clip"])
+    parts = [
+        _of_video(store[ids[name]], number, spec)
+        for number, name in enumerate(videos)
+        if name in ids
+    ]
 
     def column(name: str, kind: type[np.int64] | type[np.float64]) -> Any:
         return (
@@ -167,12 +149,11 @@ class Searched:
     networks: Mapping[str, Mapping[str, Any]]
 
 
-def searched(path: str | os.PathLike[str], ids: Iterable[str]) -> Searched:
+def searched(store: FeatureStore, ids: Iterable[str]) -> Searched:
     """Return what a feature file that `window_scores` wrote says of the videos of these ids."""
-    with FeatureStore(path) as store:
-        rows = [np.asarray(store[video][LOCALIZATION].any(axis=1)) for video in ids]
-        cascade = store.settings[CASCADE]
-        weights = {"proposal": store.settings["weights"], LOCALIZATION: cascade["weights"]}
+    rows = [np.asarray(store[video][LOCALIZATION].any(axis=1)) for video in ids]
+    cascade = store.settings[CASCADE]
+    weights = {"proposal": store.settings["weights"], LOCALIZATION: cascade["weights"]}
     return Searched(
         windows=sum(len(seen) for seen in rows),
         proposals=sum(int(np.count_nonzero(seen)) for seen in rows),
@@ -184,21 +165,18 @@ def searched(path: str | os.PathLike[str], ids: Iterable[str]) -> Searched:
     )
 
 
-def rates_of(path: str | os.PathLike[str], videos: Sequence[str], ids: Mapping[str, str]) -> Floats:
+def rates_of(store: FeatureStore, videos: Sequence[str], ids: Mapping[str, str]) -> Floats:
     """Return the sampled frames a second of each video, (V,): the windows' rate, or each video's own; NaN if it was not read."""
-    with FeatureStore(path) as store:
-        fixed = store.settings["clip"]["fps"]
-        rates = [
-            float(fixed or store[ids[name]].attr("fps")) if name in ids else np.nan
-            for name in videos
-        ]
+    fixed = store.settings["clip"]["fps"]
+    rates = [
+        float(fixed or store[ids[name]].attr("fps")) if name in ids else np.nan for name in videos
+    ]
     return np.asarray(rates, np.float64)
 
 
-def lengths_of(path: str | os.PathLike[str]) -> tuple[int, ...]:
+def lengths_of(store: FeatureStore) -> tuple[int, ...]:
     """Return the windows' lengths in sampled frames."""
-    with FeatureStore(path) as store:
-        return tuple(scale.span for scale in ClipSpec(**store.settings["clip"]).at_scales)
+    return tuple(scale.span for scale in ClipSpec(**store.settings["clip"]).at_scales)
 
 
 def classes_of(path: str | os.PathLike[str], settings: Mapping[str, Any]) -> tuple[str, ...]:
