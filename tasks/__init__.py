@@ -14,7 +14,7 @@ _PUBLIC = {
     "compact": "featx.tasks.compactness",
     "detect": "featx.tasks.localization",
     "index": "featx.tasks.retrieval",
-    "open_features": "featx.tasks._features",
+    "open_features": "featx.tasks.features",
     "predict": "featx.tasks.recognition",
     "search": "featx.tasks.retrieval",
     "svm": "featx.tasks.recognition",
@@ -23,8 +23,8 @@ _PUBLIC = {
 __all__ = ["aslan", "compact", "detect", "index", "open_features", "predict", "search", "svm"]
 
 if TYPE_CHECKING:
-    from featx.tasks._features import open_features
     from featx.tasks.compactness import compact
+    from featx.tasks.features import open_features
     from featx.tasks.localization import detect
     from featx.tasks.recognition import predict, svm
     from featx.tasks.retrieval import index, search

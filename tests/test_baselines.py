@@ -14,7 +14,7 @@ from click.testing import CliRunner
 from conftest import encode
 from told import tells
 
-from featx.tasks._features import open_features
+from featx.tasks.features import open_features
 
 pytest.importorskip("cv2", reason="OpenCV is not here")
 TOOL = Path(__file__).parents[1] / "tools" / "baselines.py"

@@ -11,8 +11,8 @@ import sys
 import numpy as np
 
 from featx.datasets.thumos14 import read_annotations
+from featx.tasks.localization._formats import write_text
 from featx.tasks.localization._types import Detections
-from featx.tasks.localization.formats._writing import write_text
 
 
 def main(arguments: list[str]) -> None:

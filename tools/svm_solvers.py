@@ -24,7 +24,7 @@ import numpy as np
 import numpy.typing as npt
 
 from featx.report import table
-from featx.tasks import _linear
+from featx.tasks import linear
 
 Rows = npt.NDArray[np.float32]
 Floats = npt.NDArray[np.float64]
@@ -99,7 +99,7 @@ def _span_svc(
 
     from sklearn.svm import LinearSVC
 
-    span = _linear.Coordinates([rows])
+    span = linear.Coordinates([rows])
     lower = span.rows
     classes = np.unique(labels)
 
@@ -121,7 +121,7 @@ def _span_svc(
 
 
 def _featx(rows: Rows, labels: Ints, C: float) -> Callable[[Rows], Ints]:
-    return _linear.fit_svm(rows, labels, C=C, n_classes=int(labels.max()) + 1).predict
+    return linear.fit_svm(rows, labels, C=C, n_classes=int(labels.max()) + 1).predict
 
 
 SOLVERS: dict[str, tuple[str, Solver]] = {

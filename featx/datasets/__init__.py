@@ -8,7 +8,7 @@ from pathlib import Path
 
 from featx.datasets import activitynet, hmdb51, kinetics, sports1m, ucf101, weizmann
 from featx.datasets._matching import match_ids
-from featx.datasets._protocol import GENERATED, Missing, Protocol, Side
+from featx.datasets._protocol import GENERATED, Missing, Protocol, Side, Sides
 from featx.datasets._types import Dataset, Item
 from featx.datasets.folder import own_data
 from featx.errors import FeatxError, UsageError, nearest
@@ -18,10 +18,10 @@ __all__ = [
     "GENERATED_CLIPS",
     "About",
     "Dataset",
+    "DatasetLists",
     "DatasetRef",
     "Item",
     "about",
-    "all_items",
     "data_folder",
     "dataset_names",
     "load_dataset",
@@ -29,8 +29,6 @@ __all__ = [
     "match_ids",
 ]
 
-# Whatever share own data would hold out, where its sides are taken together.
-_ANY_HOLDOUT = 0.2
 _PROTOCOLS: dict[str, Protocol] = {
     protocol.name: protocol
     for protocol in (
@@ -71,33 +69,8 @@ def load_dataset(
     holdout: the test side's share of own data that has none.
     Raises UsageError for what is not there or not known, FeatxError for absent videos and lists that are damaged.
     """
-    protocol, base = _find(name_or_path, root, holdout)
-    if subset not in protocol.subsets:
-        raise UsageError(
-            f"{protocol.name} has no side {subset!r}: give {' or '.join(protocol.subsets)}"
-        )
-    if not 1 <= split <= protocol.splits:
-        there = f"splits 1 to {protocol.splits}" if protocol.splits > 1 else "split 1 only"
-        raise UsageError(f"split is {split}, and {protocol.name} has {there}")
-    side = _read(protocol, base, split, subset)
-    if side.absent and not partial:
-        raise _lacking(protocol, base, side.absent, len(side.items), f" ({subset}, split {split})")
-    if partial:
-        side = _agreed(protocol, base, split, subset, side)
-    if not side.items:
-        raise FeatxError(
-            f"none of the {len(side.absent)} {subset} videos of {protocol.name} that could be used is in {base}: get them"
-        )
-    return Dataset(
-        name=protocol.name,
-        split=split,
-        subset=subset,
-        classes=side.classes,
-        items=_unique(side.items, protocol.name),
-        absent=len(side.absent),
-        source=protocol.source,
-        notes=(*side.notes, *_generated(base)),
-    )
+    lists = DatasetLists(name_or_path, root=root, holdout=holdout)
+    return lists.side(split, subset, partial=partial)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -136,48 +109,8 @@ def load_whole(
     root: str | os.PathLike[str] | None = None,
     partial: bool = False,
 ) -> Dataset:
-    """Return every labelled video of a dataset, once, sorted by id, to be divided anew: what the sides of its splits have.
-
-    Arguments and errors as `load_dataset`'s; `split` is 0 and `subset` "all" of what is returned. Classes have the numbers of
-    the official lists, also those without a video that is there. Of an official dataset the two sides on which one trains and
-    tests are taken, for others have no labels.
-    """
-    protocol, base = _find(name_or_path, root, _ANY_HOLDOUT)
-    official = protocol.name in _PROTOCOLS
-    subsets = protocol.pair if official else protocol.subsets
-    sides = [
-        _read(protocol, base, split, name)
-        for split in range(1, protocol.splits + 1)
-        for name in subsets
-    ]
-    items: dict[str, Item] = {}
-    for item in sorted(
-        (item for side in sides for item in _unique(side.items, protocol.name)),
-        key=lambda item: item.id,
-    ):
-        if items.setdefault(item.id, item) != item:
-            raise FeatxError(
-                f"{protocol.name}'s lists have {item.id} as two different videos: take one of them out"
-            )
-    absent = tuple(dict.fromkeys(name for side in sides for name in side.absent))
-    if not items:
-        raise FeatxError(
-            f"none of the {len(absent)} videos of {protocol.name} is in {base}: get them"
-        )
-    if absent and not partial:
-        raise _lacking(protocol, base, absent, len(items), "")
-    # Of a user's own data they tell how it was divided into sides, which it is not here.
-    notes = dict.fromkeys(note for side in sides for note in side.notes) if official else ()
-    return Dataset(
-        name=protocol.name,
-        split=0,
-        subset="all",
-        classes=sides[0].classes,
-        items=tuple(items.values()),
-        absent=len(absent),
-        source=protocol.source,
-        notes=(*notes, *_generated(base)),
-    )
+    """Return every labelled video of a dataset, once (`DatasetLists.whole`); arguments and errors as `load_dataset`'s."""
+    return DatasetLists(name_or_path, root=root).whole(partial=partial)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -214,33 +147,173 @@ def about(
     holdout: float = 0.2,
 ) -> About:
     """Return what is known of a dataset before its lists are read; arguments and errors as `load_dataset`'s."""
-    protocol, base = _find(name_or_path, root, holdout)
-    official = protocol.name in _PROTOCOLS and os.fspath(name_or_path) in _PROTOCOLS
-    return About(
-        name=protocol.name,
-        folder=base if official else Path(name_or_path),
-        splits=protocol.splits,
-        subsets=protocol.subsets,
-        pair=protocol.pair,
-        official=official,
-    )
+    return DatasetLists(name_or_path, root=root, holdout=holdout).about
 
 
-def all_items(
-    name_or_path: str | os.PathLike[str],
-    *,
-    root: str | os.PathLike[str] | None = None,
-    holdout: float = 0.2,
-) -> tuple[Item, ...]:
-    """Return every video that any side of any split has and that is there, once, sorted by path; labels mean nothing here."""
-    protocol, base = _find(name_or_path, root, holdout)
-    sides = (
-        _read(protocol, base, split, name)
-        for split in range(1, protocol.splits + 1)
-        for name in protocol.subsets
-    )
-    by_path = {item.path: item for side in sides for item in side.items}
-    return tuple(by_path[path] for path in sorted(by_path))
+class DatasetLists:
+    """A dataset by its lists, each read once, whatever is asked of them.
+
+    Args:
+        name_or_path, root, holdout: As for `load_dataset`.
+
+    Raises:
+        UsageError: For a dataset that is not known, or a path that is not there.
+    """
+
+    def __init__(
+        self,
+        name_or_path: str | os.PathLike[str],
+        *,
+        root: str | os.PathLike[str] | None = None,
+        holdout: float = 0.2,
+    ) -> None:
+        self._protocol, self._base = _find(name_or_path, root, holdout)
+        self._read: dict[int, Sides] = {}
+        self._sides: dict[tuple[int, str], Side] = {}
+        official = self._protocol.name in _PROTOCOLS and os.fspath(name_or_path) in _PROTOCOLS
+        self.about = About(
+            name=self._protocol.name,
+            folder=self._base if official else Path(name_or_path),
+            splits=self._protocol.splits,
+            subsets=self._protocol.subsets,
+            pair=self._protocol.pair,
+            official=official,
+        )
+
+    def side(self, split: int, subset: str, *, partial: bool = False) -> Dataset:
+        """Return one side of a split, as `load_dataset` does."""
+        protocol, base = self._protocol, self._base
+        if subset not in protocol.subsets:
+            raise UsageError(
+                f"{protocol.name} has no side {subset!r}: give {' or '.join(protocol.subsets)}"
+            )
+        if not 1 <= split <= protocol.splits:
+            there = f"splits 1 to {protocol.splits}" if protocol.splits > 1 else "split 1 only"
+            raise UsageError(f"split is {split}, and {protocol.name} has {there}")
+        side = self._side(split, subset)
+        if side.absent and not partial:
+            which = f" ({subset}, split {split})"
+            raise _lacking(protocol, base, side.absent, len(side.items), which)
+        if partial:
+            side = self._agreed(split, subset, side)
+        if not side.items:
+            raise FeatxError(
+                f"none of the {len(side.absent)} {subset} videos of {protocol.name} that could be used is in {base}: get them"
+            )
+        return Dataset(
+            name=protocol.name,
+            split=split,
+            subset=subset,
+            classes=side.classes,
+            items=_unique(side.items, protocol.name),
+            absent=len(side.absent),
+            source=protocol.source,
+            notes=(*side.notes, *_generated(base)),
+        )
+
+    def whole(self, *, partial: bool = False) -> Dataset:
+        """Return every labelled video, once, sorted by id, to be divided anew: what the sides of all splits have.
+
+        `split` is 0 and `subset` "all" of what is returned. Classes have the numbers of the official lists, also those
+        without a video that is there. Of an official dataset the two sides on which one trains and tests are taken, for
+        others have no labels. Errors as `load_dataset`'s.
+        """
+        protocol, base, official = self._protocol, self._base, self.about.official
+        sides = self._every(protocol.pair if official else protocol.subsets)
+        items: dict[str, Item] = {}
+        for item in sorted(
+            (item for side in sides for item in _unique(side.items, protocol.name)),
+            key=lambda item: item.id,
+        ):
+            if items.setdefault(item.id, item) != item:
+                raise FeatxError(
+                    f"{protocol.name}'s lists have {item.id} as two different videos: take one of them out"
+                )
+        absent = tuple(dict.fromkeys(name for side in sides for name in side.absent))
+        if not items:
+            raise FeatxError(
+                f"none of the {len(absent)} videos of {protocol.name} is in {base}: get them"
+            )
+        if absent and not partial:
+            raise _lacking(protocol, base, absent, len(items), "")
+        # Of a user's own data they tell how it was divided into sides, which it is not here.
+        notes = dict.fromkeys(note for side in sides for note in side.notes) if official else ()
+        return Dataset(
+            name=protocol.name,
+            split=0,
+            subset="all",
+            classes=sides[0].classes,
+            items=tuple(items.values()),
+            absent=len(absent),
+            source=protocol.source,
+            notes=(*notes, *_generated(base)),
+        )
+
+    def videos(self) -> tuple[str, ...]:
+        """Return the path of every video that any side of any split has and that is there, once, sorted."""
+        sides = self._every(self._protocol.subsets)
+        return tuple(sorted({item.path for side in sides for item in side.items}))
+
+    def _every(self, subsets: tuple[str, ...]) -> list[Side]:
+        splits = range(1, self._protocol.splits + 1)
+        return [self._side(split, name) for split in splits for name in subsets]
+
+    def _side(self, split: int, subset: str) -> Side:
+        protocol = self._protocol
+        try:
+            if split not in self._read:
+                self._read[split] = protocol.read(self._base, split)
+            if (split, subset) not in self._sides:
+                self._sides[split, subset] = self._read[split](subset)
+        except Missing as missing:
+            small = f"; `featx synth --dataset {protocol.name} DIR` writes a small generated one to DIR/{protocol.name}"
+            raise UsageError(
+                f"{protocol.name} is not in {self._base} (no {missing}): get {protocol.get}{small if protocol.generated else ''}"
+            ) from missing
+        return self._sides[split, subset]
+
+    def _agreed(self, split: int, subset: str, side: Side) -> Side:
+        """Return the side with the classes alone that both sides of the split have videos of."""
+        protocol = self._protocol
+        others = {name: self._side(split, name) for name in protocol.pair if name != subset}
+        present = [
+            {item.label for item in (side if name == subset else others[name]).items}
+            for name in protocol.pair
+        ]
+        kept = (
+            sorted(set.intersection(*(labels for labels in present if labels)))
+            if any(present)
+            else []
+        )
+        if len(kept) == len(side.classes):
+            return side
+        if len(kept) < 2:
+            raise FeatxError(
+                f"{self._base} has videos of {len(kept)} classes on both sides of {protocol.name}, split {split}: get two or more"
+            )
+        numbers = {old: new for new, old in enumerate(kept)}
+        items = tuple(
+            replace(
+                item,
+                label=numbers[item.label],
+                also=tuple(numbers[label] for label in item.also if label in numbers),
+            )
+            for item in side.items
+            if item.label in numbers
+        )
+        left_out = [name for label, name in enumerate(side.classes) if label not in numbers]
+        note = (
+            f"{_some(left_out, 'class', 'classes')} of {len(side.classes)} left out,"
+            f" without a video in {' or '.join(protocol.pair)}"
+        )
+        if gone := len(side.items) - len(items):
+            note += f", and with them {gone} {subset} videos that are there"
+        return replace(
+            side,
+            classes=tuple(side.classes[label] for label in kept),
+            items=items,
+            notes=(*side.notes, note),
+        )
 
 
 def _find(
@@ -274,16 +347,6 @@ def _find(
     return own_data(path, holdout), path.parent if path.is_file() else path
 
 
-def _read(protocol: Protocol, base: Path, split: int, subset: str) -> Side:
-    try:
-        return protocol.read(base, split, subset)
-    except Missing as missing:
-        small = f"; `featx synth --dataset {protocol.name} DIR` writes a small generated one to DIR/{protocol.name}"
-        raise UsageError(
-            f"{protocol.name} is not in {base} (no {missing}): get {protocol.get}{small if protocol.generated else ''}"
-        ) from missing
-
-
 def _generated(base: Path) -> tuple[str, ...]:
     return ("generated videos, not the official ones",) if (base / GENERATED).exists() else ()
 
@@ -294,47 +357,6 @@ def _lacking(
     return FeatxError(
         f"{_some(absent, 'video')} of {len(absent) + there} that {protocol.name}'s list has{which}"
         f" are not in {base}: get them, or go on with those that are there with --partial"
-    )
-
-
-def _agreed(protocol: Protocol, base: Path, split: int, subset: str, side: Side) -> Side:
-    """Return the side with the classes alone that both sides of the split have videos of."""
-    others = {name: _read(protocol, base, split, name) for name in protocol.pair if name != subset}
-    present = [
-        {item.label for item in (side if name == subset else others[name]).items}
-        for name in protocol.pair
-    ]
-    kept = (
-        sorted(set.intersection(*(labels for labels in present if labels))) if any(present) else []
-    )
-    if len(kept) == len(side.classes):
-        return side
-    if len(kept) < 2:
-        raise FeatxError(
-            f"{base} has videos of {len(kept)} classes on both sides of {protocol.name}, split {split}: get two or more"
-        )
-    numbers = {old: new for new, old in enumerate(kept)}
-    items = tuple(
-        replace(
-            item,
-            label=numbers[item.label],
-            also=tuple(numbers[label] for label in item.also if label in numbers),
-        )
-        for item in side.items
-        if item.label in numbers
-    )
-    left_out = [name for label, name in enumerate(side.classes) if label not in numbers]
-    note = (
-        f"{_some(left_out, 'class', 'classes')} of {len(side.classes)} left out,"
-        f" without a video in {' or '.join(protocol.pair)}"
-    )
-    if gone := len(side.items) - len(items):
-        note += f", and with them {gone} {subset} videos that are there"
-    return replace(
-        side,
-        classes=tuple(side.classes[label] for label in kept),
-        items=items,
-        notes=(*side.notes, note),
     )
 
 

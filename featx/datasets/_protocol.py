@@ -30,18 +30,23 @@ class Side:
     notes: tuple[str, ...] = ()
 
 
+# What reading a split's lists gives: a side by its name.
+Sides = Callable[[str], Side]
+
+
 @dataclass(frozen=True, kw_only=True)
 class Protocol:
     """How one dataset is divided and read.
 
-    read: (root, split, subset) -> side; raises `Missing` where a file of the protocol or the folder of videos is not there.
+    read: (root, split) -> (subset -> side). Both raise `Missing` where a file of the protocol or the folder of videos is not
+    there. What the sides share is read by the first.
     subsets: names of the sides; pair: the two that a study trains and evaluates on. splits: how many there are.
     get: what to download, from where, and where below the root it goes. generated: `featx synth --dataset` writes it.
     """
 
     name: str
     source: str
-    read: Callable[[Path, int, str], Side]
+    read: Callable[[Path, int], Sides]
     subsets: tuple[str, ...]
     pair: tuple[str, str]
     splits: int = 1

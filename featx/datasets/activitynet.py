@@ -3,18 +3,20 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Mapping
+from functools import partial
 from pathlib import Path
 from typing import Any
 
-from featx.datasets._protocol import Missing, Protocol, Side, Videos, first_there
+from featx.datasets._protocol import Missing, Protocol, Side, Sides, Videos, first_there
 from featx.datasets._types import Item
 from featx.errors import FeatxError
 
 _SUBSETS = {"train": "training", "val": "validation", "test": "testing"}
 
 
-def read(root: Path, split: int, subset: str) -> Side:
-    """Read one side: `activity_net.v1-3.min.json`, and videos named `v_<id>` or `<id>` anywhere below `videos/`.
+def read(root: Path, split: int) -> Sides:
+    """Read the annotations: `activity_net.v1-3.min.json`, and videos named `v_<id>` or `<id>` anywhere below `videos/`.
 
     An item is an annotated segment, `<id>#<number in its video>`; a video's segments are a group. Labels are the
     classes' names in alphabetical order.
@@ -22,7 +24,10 @@ def read(root: Path, split: int, subset: str) -> Side:
     path = next(iter(sorted(root.glob("activity_net*.json"))), None)
     if path is None:
         raise Missing("activity_net.v1-3.min.json")
-    database = _database(path)
+    return partial(_side, root, path, _database(path))
+
+
+def _side(root: Path, path: Path, database: Mapping[str, Any], subset: str) -> Side:
     listed = {
         name: v["annotations"] for name, v in database.items() if v["subset"] == _SUBSETS[subset]
     }

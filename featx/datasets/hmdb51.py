@@ -6,7 +6,7 @@ from pathlib import Path
 
 from featx.datasets._protocol import (
     Protocol,
-    Side,
+    Sides,
     Videos,
     check_groups,
     first_there,
@@ -21,8 +21,8 @@ _SUBSETS = {"1": "train", "2": "test", "0": "unused"}
 _ENDING = "_test_split{split}.txt"
 
 
-def read(root: Path, split: int, subset: str) -> Side:
-    """Read one side of a split: `videos/<class>/<video>.avi` (or `hmdb51_org/`) and `testTrainMulti_7030_splits/`.
+def read(root: Path, split: int) -> Sides:
+    """Read a split: `videos/<class>/<video>.avi` (or `hmdb51_org/`) and `testTrainMulti_7030_splits/`.
 
     Videos go by their names, which are unique: they may lie in class folders or all in one. An id is class and name,
     as `featx extract` gives it for class folders. A group is a class and the source that a clip was cut from, which its
@@ -44,7 +44,7 @@ def read(root: Path, split: int, subset: str) -> Side:
                 )
             sides[_SUBSETS[use]].append(_item(name, label, class_name))
     check_groups(sides["train"], sides["test"], folder)
-    return parted(classes, sides[subset], videos)
+    return lambda subset: parted(classes, sides[subset], videos)
 
 
 def _item(name: str, label: int, class_name: str) -> Item:

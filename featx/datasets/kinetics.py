@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import csv
 import re
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping, Sequence
+from functools import partial
 from pathlib import Path
 from typing import NamedTuple
 
-from featx.datasets._protocol import Missing, Protocol, Side, Videos, first_there, lines
+from featx.datasets._protocol import Missing, Protocol, Side, Sides, Videos, first_there, lines
 from featx.datasets._types import Item
 from featx.errors import FeatxError
 
@@ -24,8 +25,8 @@ class _Row(NamedTuple):
     clip: str
 
 
-def read(root: Path, split: int, subset: str) -> Side:
-    """Read one side: an official csv, and clips named `<youtube id>_<start, 6 digits>_<end, 6 digits>.mp4`.
+def read(root: Path, split: int) -> Sides:
+    """Read the lists: official csvs, and clips named `<youtube id>_<start, 6 digits>_<end, 6 digits>.mp4`.
 
     Lists: train, val (or validate) and test.csv, also with a prefix (kinetics-400_val.csv), in the root, in `annotations/`
     or in a folder `kinetics*/`. Clips: below `<subset>/` or `videos/<subset>/` where there is such a folder, else
@@ -33,9 +34,15 @@ def read(root: Path, split: int, subset: str) -> Side:
     Labels are the classes' names in alphabetical order, over the lists that are there. A video's clips are a group.
     """
     listed = {name: path for name in _NAMES if (path := _find_list(root, name)) is not None}
+    rows = {name: list(_rows(path)) for name, path in listed.items()}
+    return partial(_side, root, listed, rows)
+
+
+def _side(
+    root: Path, listed: Mapping[str, Path], rows: Mapping[str, Sequence[_Row]], subset: str
+) -> Side:
     if subset not in listed:
         raise Missing(f"{subset}.csv")
-    rows = {name: list(_rows(path)) for name, path in listed.items()}
     if any(not row.label for row in rows[subset]):
         raise FeatxError(
             f"{listed[subset]} has no labels for some of its clips: give another subset, or the list with labels"

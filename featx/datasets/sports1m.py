@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import re
+from functools import partial
 from pathlib import Path
 
-from featx.datasets._protocol import Protocol, Side, Videos, first_there, lines
+from featx.datasets._protocol import Protocol, Side, Sides, Videos, first_there, lines
 from featx.datasets._types import Item
 from featx.errors import FeatxError
 
@@ -14,8 +15,8 @@ _PLACES = ("", "original/", "sports-1m-dataset/", "sports-1m-dataset/original/")
 _LINE = re.compile(r"\S*[?&/]v[=/]([\w-]+)\S*\s+(\d+(?:,\d+)*)")
 
 
-def read(root: Path, split: int, subset: str) -> Side:
-    """Read one side: the partition's list, and videos named `<youtube id>.<any video suffix>` anywhere below `videos/`.
+def read(root: Path, split: int) -> Sides:
+    """Read the partitions' lists, and videos named `<youtube id>.<any video suffix>` anywhere below `videos/`.
 
     The repository's files (labels.txt, original/train_partition.txt, gzipped or not) lie in the root or in its clone.
     About 5 % of the videos have several labels. The first is `Item.label`, the one that a softmax loss trains;
@@ -23,6 +24,10 @@ def read(root: Path, split: int, subset: str) -> Side:
     No paper says which label was trained; C3D's code can take all (github.com/facebookarchive/C3D/issues/216).
     """
     classes = tuple(lines(first_there(root, *(f"{place}labels.txt" for place in _PLACES))))
+    return partial(_side, root, classes)
+
+
+def _side(root: Path, classes: tuple[str, ...], subset: str) -> Side:
     name = f"{subset}_partition.txt"
     path = first_there(
         root, *(f"{place}{name}{packed}" for place in _PLACES for packed in ("", ".gz"))

@@ -7,7 +7,7 @@ from pathlib import Path
 
 from featx.datasets._protocol import (
     Protocol,
-    Side,
+    Sides,
     Videos,
     check_groups,
     first_there,
@@ -21,8 +21,8 @@ from featx.errors import FeatxError
 _GROUP = re.compile(r"_(g\d+)_c\d+$")
 
 
-def read(root: Path, split: int, subset: str) -> Side:
-    """Read one side of a split: `UCF-101/<Class>/<video>.avi`, and the lists in `ucfTrainTestlist`.
+def read(root: Path, split: int) -> Sides:
+    """Read a split: `UCF-101/<Class>/<video>.avi`, and the lists in `ucfTrainTestlist`.
 
     Videos go by their names: other containers (.mp4) and other folders below UCF-101 are as good.
     """
@@ -33,7 +33,7 @@ def read(root: Path, split: int, subset: str) -> Side:
         name: _listed(folder / f"{name}list{split:02d}.txt", classes) for name in ("train", "test")
     }
     check_groups(sides["train"], sides["test"], folder)
-    return parted(classes, sides[subset], videos)
+    return lambda subset: parted(classes, sides[subset], videos)
 
 
 def _classes(path: Path) -> tuple[str, ...]:

@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import re
 from collections import defaultdict
+from collections.abc import Mapping, Sequence
+from functools import partial
 from pathlib import Path
 
-from featx.datasets._protocol import Missing, Protocol, Side, Videos
+from featx.datasets._protocol import Missing, Protocol, Side, Sides, Videos
 from featx.datasets._types import Item
 from featx.errors import FeatxError
 
@@ -16,14 +18,20 @@ ACTORS = ("daria", "denis", "eli", "ido", "ira", "lena", "lyova", "moshe", "shah
 _NAME = re.compile(rf"({'|'.join(ACTORS)})_({'|'.join(ACTIONS)})([12]?)", re.IGNORECASE)
 
 
-def read(root: Path, split: int, subset: str) -> Side:
-    """Read one side of a split: `<action>/<actor>_<action>.avi`; split k's test side is the k-th actor's, by name.
+def read(root: Path, split: int) -> Sides:
+    """Read a split: `<action>/<actor>_<action>.avi`; split k's test side is the k-th actor's, by name.
 
     Videos go by their names, in class folders or not. There is no list: an actor's action is absent where no clip of it is there.
     """
     clips, others = _clips(Videos(root)) if root.is_dir() else ({}, [])
     if not clips:
         raise Missing(f"{ACTIONS[0]}/{ACTORS[0]}_{ACTIONS[0]}.avi")
+    return partial(_side, clips, others, split)
+
+
+def _side(
+    clips: Mapping[tuple[str, str], dict[str, str]], others: Sequence[str], split: int, subset: str
+) -> Side:
     items, absent = list[Item](), list[str]()
     for label, action in enumerate(ACTIONS):
         for actor in ACTORS:

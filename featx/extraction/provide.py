@@ -1,163 +1,141 @@
-"""What a task needs of videos: a dataset's features, found beside it or extracted first, and scores of their windows."""
+"""A dataset's features: the file that lies beside it, or one that is extracted there now."""
 
 from __future__ import annotations
 
-import json
 import os
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
+from typing import TYPE_CHECKING
 
-import h5py
-
-from featx.datasets import about, all_items, aslan
-from featx.errors import FeatxError, UsageError
-from featx.extraction.extract import Report, extract
+from featx.datasets import DatasetLists
+from featx.errors import UsageError
 from featx.extraction.settings import Hooks, Machine, Settings
 from featx.store.reader import FeatureStore
 from featx.system.files import check_target, sha256_of
-from featx.video.source import find_videos
+
+if TYPE_CHECKING:
+    from featx.extraction.extract import Report
 
 FOLDER = "features"
 SUFFIX = ".h5"
 
 
 @dataclass(frozen=True, kw_only=True)
-class Provided:
-    """A dataset's feature file. report: of the extraction that made it; None where it was there."""
+class Wanted:
+    """Whose features are wanted.
 
-    path: Path
+    Attributes:
+        model: A registered name. None takes any model's file that is there, and extracts with res3d where there is none.
+        weights: A registered checkpoint, a file, or "random". None is the model's own.
+        layers: Layers that the file has to have. None asks for none.
+        machine: How the machine is used, if there is something to extract.
+    """
+
+    model: str | None = None
+    weights: str | None = None
+    layers: Sequence[str] | None = None
+    machine: Machine = field(default_factory=Machine)
+
+    @property
+    def settings(self) -> Settings:
+        """What to extract with."""
+        return Settings(
+            model=self.model or "res3d",
+            weights=self.weights,
+            layers=self.layers,
+            machine=self.machine,
+        )
+
+
+@dataclass(frozen=True, kw_only=True)
+class Provided:
+    """A feature file, open; a context manager. report: of the extraction that made it; None where it was there."""
+
+    store: FeatureStore
     report: Report | None = None
+
+    @property
+    def path(self) -> Path:
+        """Where it lies."""
+        return self.store.path
+
+    def __enter__(self) -> Provided:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.store.close()
 
 
 def dataset_features(
-    name_or_path: str | os.PathLike[str],
+    dataset: str | os.PathLike[str] | DatasetLists,
+    wanted: Wanted | None = None,
     *,
-    root: str | os.PathLike[str] | None = None,
-    holdout: float = 0.2,
-    model: str | None = None,
-    weights: str | None = None,
-    layers: Sequence[str] | None = None,
     out: str | os.PathLike[str] | None = None,
-    machine: Machine | None = None,
     hooks: Hooks | None = None,
 ) -> Provided:
     """Return a dataset's feature file: the one beside it, or one that is extracted there from all of its videos now.
 
-    name_or_path, root, holdout: as for `featx.load_dataset`; beside it is `featx.datasets.about(...).beside("features")`.
-    model, weights: whose features; by default those of the one file that is there, or res3d's own. layers: that the file has to
-    have. out: another place for what is extracted. machine: for extracting.
-    hooks: as for `featx.extract`, called only if there is something to extract.
-    An extraction that was interrupted is continued. Raises UsageError where several files fit, or a file lacks a layer or
-    is by another checkpoint of the same name.
-    """
-    dataset = about(name_or_path, root=root, holdout=holdout)
+    An extraction that was interrupted is continued.
 
-    def videos() -> list[str]:
-        paths = [item.path for item in all_items(name_or_path, root=root, holdout=holdout)]
+    Args:
+        dataset: A name or path, as for `featx.load_dataset`, or its lists. Beside it is `About.beside("features")`.
+        wanted: Whose features.
+        out: Another place for what is extracted.
+        hooks: As for `featx.extract`, called only if there is something to extract.
+
+    Raises:
+        UsageError: Where several files fit, or a file lacks a layer or is by another checkpoint of the same name.
+    """
+    lists = dataset if isinstance(dataset, DatasetLists) else DatasetLists(dataset)
+    about = lists.about
+
+    def videos() -> Sequence[str]:
+        paths = lists.videos()
         if not paths:
-            raise UsageError(f"{os.fspath(name_or_path)} has no videos that are there: get them")
+            which = about.name if about.official else about.folder
+            raise UsageError(f"{which} has no videos that are there: get them")
         return paths
 
-    return _features_in(
-        dataset.beside(FOLDER),
-        videos,
-        dataset.folder,
-        Settings(
-            model=model or "res3d",
-            weights=weights,
-            layers=layers,
-            machine=machine or Machine(),
-        ),
-        any_model=model is None,
-        out=out,
-        hooks=hooks or Hooks(),
-    )
+    return features_in(about.beside(FOLDER), videos, about.folder, wanted, out=out, hooks=hooks)
 
 
-def aslan_features(
-    *,
-    root: str | os.PathLike[str] | None = None,
-    view: int = 2,
-    partial: bool = False,
-    model: str | None = None,
-    weights: str | None = None,
-    layers: Sequence[str] | None = None,
-    out: str | os.PathLike[str] | None = None,
-    machine: Machine | None = None,
-    hooks: Hooks | None = None,
-) -> Provided:
-    """Return ASLAN's feature file: the one beside it, or one that is extracted there from all of its samples now.
-
-    root: where its official files lie, by default its folder in $FEATX_DATA. partial: extract the samples that are there, though
-    the view's pairs have others; else FeatxError names those, before anything is extracted. The rest as for `dataset_features`.
-    """
-    base = aslan.folder_of(root)
-
-    def videos() -> list[str]:
-        pairs = aslan.read_pairs(root, view=view)
-        there = aslan.videos_of(root)
-        if pairs.absent and (not partial or not there):
-            named = ", ".join(pairs.absent[:3]) + (" …" if pairs.absent[3:] else "")
-            remedy = ", or go on with those that are there with --partial" if there else ""
-            raise FeatxError(
-                f"{len(pairs.absent)} of {len(pairs.samples)} samples that ASLAN's pairs have are not in {base} ({named}):"
-                f" get them{remedy}"
-            )
-        return list(there.values())
-
-    return _features_in(
-        base / FOLDER,
-        videos,
-        base,
-        Settings(
-            model=model or "res3d",
-            weights=weights,
-            layers=layers,
-            machine=machine or Machine(),
-        ),
-        any_model=model is None,
-        out=out,
-        hooks=hooks or Hooks(),
-    )
-
-
-def videos_by_id(inputs: Sequence[str], *, root: str | None = None) -> dict[str, str]:
-    """Return the videos that inputs come to, as `featx.extract` takes them: path by id, sorted."""
-    return {source.id: source.path for source in find_videos(inputs, root=root).sources}
-
-
-def _features_in(
+def features_in(
     folder: Path,
     videos: Callable[[], Sequence[str]],
     videos_folder: Path,
-    asked: Settings,
+    wanted: Wanted | None = None,
     *,
-    any_model: bool,
-    out: str | os.PathLike[str] | None,
-    hooks: Hooks,
+    out: str | os.PathLike[str] | None = None,
+    hooks: Hooks | None = None,
 ) -> Provided:
-    """Return the one feature file in a folder that is as asked, or extract the videos' there.
+    """Return the one feature file in a folder that is as wanted, or extract the videos' there.
 
-    videos: their paths; called, and only then has to succeed, where there is something to extract.
-    videos_folder: ids are relative to it. any_model: `asked.model` is only what to extract, a file of another one fits too.
+    Args:
+        folder: Where feature files lie.
+        videos: Gives the videos' paths. It is called, and has to succeed, only where there is something to extract.
+        videos_folder: Folder that ids are relative to.
+        wanted, out, hooks: As for `dataset_features`, which says what is raised, too.
     """
-    own = folder / _name(asked.architecture, asked.weights)
-    model = None if any_model else asked.architecture
-    there = [] if out is not None else sorted(folder.glob(f"*{SUFFIX}"))
-    fitting = [path for path in there if _fits(path, model, own, asked.weights)]
-    if len(fitting) > 1:
-        fitting = [path for path in fitting if _has(path, asked.layers)] or fitting
-    if len(fitting) > 1:
-        names = ", ".join(path.name for path in fitting)
-        raise UsageError(
-            f"{folder} has several feature files that fit ({names}): say which with --features"
-        )
-    target = fitting[0] if fitting else own if out is None else Path(out)
-    if target.exists():
-        _check_made_by(target, model, asked.weights)
-        _check_layers(target, asked.layers)
-        return Provided(path=target)
+    wanted = wanted or Wanted()
+    own = folder / _name(wanted)
+    with _Opened() as opened:
+        there = [] if out is not None else sorted(folder.glob(f"*{SUFFIX}"))
+        fitting = [path for path in there if _fits(path, own, wanted, opened)]
+        if len(fitting) > 1:
+            fitting = [path for path in fitting if _has(path, wanted, opened)] or fitting
+        if len(fitting) > 1:
+            names = ", ".join(path.name for path in fitting)
+            raise UsageError(
+                f"{folder} has several feature files that fit ({names}): say which with --features"
+            )
+        target = fitting[0] if fitting else own if out is None else Path(out)
+        if target.exists():
+            _check_made_by(opened(target), wanted)
+            _check_layers(opened(target), wanted)
+            return Provided(store=opened.keep(target))
+    from featx.extraction.extract import extract
+
     check_target(target, example=own.name)
     paths = videos()
     # The dataset's own folder, unless videos lie elsewhere: an id must not depend on which of them are there.
@@ -165,41 +143,65 @@ def _features_in(
         [os.path.abspath(path) for path in (*paths, str(videos_folder / "any"))]
     )
     target.parent.mkdir(parents=True, exist_ok=True)
-    return Provided(
-        path=target, report=extract(paths, target, settings=asked, root=base, hooks=hooks)
-    )
+    report = extract(paths, target, settings=wanted.settings, root=base, hooks=hooks)
+    return Provided(store=FeatureStore(target), report=report)
 
 
-def _name(model: str, weights: str | None) -> str:
+class _Opened:
+    """Feature files by path, each opened once; at the end all are closed but one that is kept."""
+
+    def __init__(self) -> None:
+        self._stores: dict[Path, FeatureStore] = {}
+
+    def __enter__(self) -> _Opened:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        for store in self._stores.values():
+            store.close()
+
+    def __call__(self, path: Path) -> FeatureStore:
+        """Return a file's store; raises UsageError where it is none."""
+        if path not in self._stores:
+            self._stores[path] = FeatureStore(path)
+        return self._stores[path]
+
+    def keep(self, path: Path) -> FeatureStore:
+        """Return a file's store, which its new owner closes."""
+        self(path)
+        return self._stores.pop(path)
+
+
+def _name(wanted: Wanted) -> str:
+    model, weights = wanted.settings.architecture, wanted.weights
     return (model if weights is None else f"{model}-{Path(weights).stem}") + SUFFIX
 
 
-def _fits(path: Path, model: str | None, own: Path, weights: str | None) -> bool:
-    """Return whether a feature file is of the model and weights that were asked for; any is where none were."""
-    if weights is not None:
+def _fits(path: Path, own: Path, wanted: Wanted, opened: _Opened) -> bool:
+    """Return whether a feature file is of the model and weights that are wanted; any is where none are."""
+    if wanted.weights is not None:
         return path == own
-    if model is None:
+    if wanted.model is None:
         return True
     try:
-        with h5py.File(path, "r") as file:
-            return bool(json.loads(file.attrs["model"])["name"] == model)
-    except (OSError, KeyError, TypeError, ValueError):
+        return bool(opened(path).settings["model"]["name"] == wanted.model)
+    except UsageError:
         return False
 
 
-def _has(path: Path, layers: Sequence[str] | None) -> bool:
+def _has(path: Path, wanted: Wanted, opened: _Opened) -> bool:
     """Return whether a file is a feature file that has the layers."""
     try:
-        _check_layers(path, layers)
+        _check_layers(opened(path), wanted)
     except UsageError:
         return False
     return True
 
 
-def _check_made_by(path: Path, model: str | None, weights: str | None) -> None:
+def _check_made_by(store: FeatureStore, wanted: Wanted) -> None:
     """Raise UsageError for a file of another model or other weights: two checkpoints may have the same name."""
-    with FeatureStore(path) as store:
-        made_by, found = store.settings.model.name, store.settings.weights
+    path, model, weights = store.path, wanted.model, wanted.weights
+    made_by, found = store.settings.model.name, store.settings.weights
     elsewhere = (
         f"extract to another file, such as with --features NEW{SUFFIX} --model {model or made_by}"
     )
@@ -217,12 +219,11 @@ def _check_made_by(path: Path, model: str | None, weights: str | None) -> None:
     )
 
 
-def _check_layers(path: Path, layers: Sequence[str] | None) -> None:
-    with FeatureStore(path) as store:
-        lacking = [layer for layer in layers or () if layer not in store.layers]
+def _check_layers(store: FeatureStore, wanted: Wanted) -> None:
+    lacking = [layer for layer in wanted.layers or () if layer not in store.layers]
     if lacking:
         raise UsageError(
-            f"{path} has {', '.join(store.layers)}, not {', '.join(lacking)}:"
+            f"{store.path} has {', '.join(store.layers)}, not {', '.join(lacking)}:"
             f" choose another layer, or another file with --features; one that is not there, such as NEW{SUFFIX}, is extracted if"
             " --model is given"
         )

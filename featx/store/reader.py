@@ -44,6 +44,10 @@ PLACES = ("clip_frames", "clip_times")
 _METADATA = 1 << 20
 
 
+class NoFeatureFile(UsageError):
+    """An HDF5 file of something else."""
+
+
 class Video:
     """One video of a feature file, read on demand.
 
@@ -172,7 +176,9 @@ class FeatureStore(Mapping[str, Video]):
 
     def _check_format(self) -> None:
         if self.file.attrs.get("format") != FORMAT:
-            raise UsageError(f"{self.path} is an HDF5 file, but not one that featx extract wrote")
+            raise NoFeatureFile(
+                f"{self.path} is an HDF5 file, but not one that featx extract wrote"
+            )
         if (version := int(self.file.attrs["format_version"])) > FORMAT_VERSION:
             raise UsageError(
                 f"{self.path} has format version {version}, this featx reads up to {FORMAT_VERSION}: update featx"

@@ -10,7 +10,7 @@ from featx.cli.options import grouped, options
 from featx.errors import UsageError
 
 if TYPE_CHECKING:
-    from featx.extraction.settings import Machine
+    from featx.extraction.provide import Wanted
 
 detections_options = options(
     click.option("--annotations", required=True, metavar="DIR|JSON",
@@ -44,29 +44,29 @@ dataset_options = options(
         help="Test side's share of own data that has none.",
     ),
 )
-extraction_options = options(
+# They reach the command as `wanted`, a `featx.extraction.provide.Wanted`.
+extraction_options = grouped(
+    "wanted",
+    lambda: _wanted,
     click.option(
         "--model", help="Whose features to find beside the dataset, or to extract; res3d."
     ),
     click.option("--weights", help="Whose, as for featx extract; the model's own."),
-    grouped(
-        "machine",
-        lambda: _machine,
-        click.option(
-            "--device",
-            default="auto",
-            show_default=True,
-            help="For extracting: auto, cpu, cuda or cuda:N.",
-        ),
-        click.option("--workers", type=int, help="For extracting: decoding processes; one a core."),
+    click.option(
+        "--device",
+        default="auto",
+        show_default=True,
+        help="For extracting: auto, cpu, cuda or cuda:N.",
     ),
+    click.option("--workers", type=int, help="For extracting: decoding processes; one a core."),
 )
 
 
-def _machine(*, device: str, workers: int | None) -> Machine:
+def _wanted(*, model: str | None, weights: str | None, device: str, workers: int | None) -> Wanted:
+    from featx.extraction.provide import Wanted
     from featx.extraction.settings import Machine
 
-    return Machine(device=device, workers=workers)
+    return Wanted(model=model, weights=weights, machine=Machine(device=device, workers=workers))
 
 
 def thresholds_of(text: str) -> list[float]:

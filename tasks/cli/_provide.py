@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import click
 
@@ -14,70 +15,21 @@ from featx.extraction.progress import Progress
 
 if TYPE_CHECKING:
     from featx.extraction.extract import Report
-    from featx.extraction.provide import Provided
-    from featx.extraction.settings import Machine
+    from featx.extraction.provide import Provided, Wanted
+    from featx.tasks.features import Given
 
 
-def provide(
-    dataset: str,
-    features: Sequence[str],
-    *,
-    root: str | None = None,
-    holdout: float = 0.2,
-    model: str | None = None,
-    weights: str | None = None,
-    layers: Sequence[str] | None = None,
-    machine: Machine | None = None,
-) -> list[str]:
-    """Return the feature files to use: those given, or the dataset's own, extracted first where there is none."""
-    from featx.extraction.provide import dataset_features
+@contextmanager
+def provided(
+    features: Sequence[str], wanted: Wanted, find: Callable[..., Provided]
+) -> Iterator[list[Given]]:
+    """Give the features to use: the files that are given, or the one file that `find` finds or extracts, open.
 
-    def find(**asked: Any) -> Provided:
-        return dataset_features(dataset, root=root, holdout=holdout, **asked)
-
-    return _provide(find, features, model=model, weights=weights, layers=layers, machine=machine)
-
-
-def provide_aslan(
-    features: Sequence[str],
-    *,
-    root: str | None = None,
-    view: int = 2,
-    partial: bool = False,
-    model: str | None = None,
-    weights: str | None = None,
-    layers: Sequence[str] | None = None,
-    machine: Machine | None = None,
-) -> list[str]:
-    """Return the feature files to use: those given, or ASLAN's own, extracted first where there is none."""
-    from featx.extraction.provide import aslan_features
-
-    def find(**asked: Any) -> Provided:
-        return aslan_features(root=root, view=view, partial=partial, **asked)
-
-    return _provide(find, features, model=model, weights=weights, layers=layers, machine=machine)
-
-
-def _provide(
-    find: Callable[..., Provided],
-    features: Sequence[str],
-    *,
-    model: str | None,
-    weights: str | None,
-    **asked: Any,
-) -> list[str]:
-    """Return the feature files that are given, or what `find` finds or extracts, with a word about it."""
-    lacking = [path for path in features if not Path(path).exists()]
-    if features and not (lacking and len(features) == 1 and model is not None):
-        if lacking:
-            raise UsageError(
-                f"{lacking[0]} is not there: give a feature file, or name the --model to extract it with"
-            )
-        if model is not None or weights is not None:
-            raise UsageError(
-                "--model and --weights say whose features to extract, and --features has them: leave one out"
-            )
-        return list(features)
+    find: called with what is wanted, and `out` and `hooks` of `featx.extraction.provide.dataset_features`.
+    """
+    if _are_there(features, wanted):
+        yield list(features)
+        return
     progress = Progress()
 
     def begin(report: Report) -> None:
@@ -88,18 +40,30 @@ def _provide(
         progress.start(report)
 
     try:
-        found = find(
-            model=model,
-            weights=weights,
-            out=features[0] if features else None,
-            hooks=replace(progress.hooks, on_start=begin),
-            **asked,
-        )
+        hooks = replace(progress.hooks, on_start=begin)
+        found = find(wanted, out=features[0] if features else None, hooks=hooks)
     finally:
         progress.close()
-    if found.report is None:
-        click.echo(f"features: {found.path}", err=True)
-    else:
-        for path, reason in found.report.failures:
-            click.echo(f"failed: {path}: {reason}", err=True)
-    return [str(found.path)]
+    with found:
+        if found.report is None:
+            click.echo(f"features: {found.path}", err=True)
+        else:
+            for path, reason in found.report.failures:
+                click.echo(f"failed: {path}: {reason}", err=True)
+        yield [found.store]
+
+
+def _are_there(features: Sequence[str], wanted: Wanted) -> bool:
+    """Return whether the features that are given are all there is to use; UsageError where that makes no sense."""
+    lacking = [path for path in features if not Path(path).exists()]
+    if not features or (lacking and len(features) == 1 and wanted.model is not None):
+        return False
+    if lacking:
+        raise UsageError(
+            f"{lacking[0]} is not there: give a feature file, or name the --model to extract it with"
+        )
+    if wanted.model is not None or wanted.weights is not None:
+        raise UsageError(
+            "--model and --weights say whose features to extract, and --features has them: leave one out"
+        )
+    return True

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import functools
 import json
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -12,7 +14,7 @@ from featx.cli.options import json_option
 from featx.tasks.cli._options import extraction_options
 
 if TYPE_CHECKING:
-    from featx.extraction.settings import Machine
+    from featx.extraction.provide import Wanted
 
 
 @click.command()
@@ -57,8 +59,7 @@ if TYPE_CHECKING:
 @click.option("--pairs", metavar="CSV", help="Write every pair's score to this file.")
 @json_option
 def aslan(features: tuple[str, ...], root: str | None, layers: str, view: int, C: float, measures: bool, partial: bool,
-          allow_trained_on: bool, picture: str | None, pairs: str | None, as_json: bool,
-          model: str | None, weights: str | None, machine: Machine) -> int:  # fmt: skip
+          allow_trained_on: bool, picture: str | None, pairs: str | None, as_json: bool, wanted: Wanted) -> int:  # fmt: skip
     """Tell whether two samples show the same action: ASLAN's benchmark.
 
     Clip features are averaged over a sample and L2-normalised; 12 measures of each layer tell how alike two samples are; a
@@ -75,8 +76,15 @@ def aslan(features: tuple[str, ...], root: str | None, layers: str, view: int, C
     from featx.report.picture import check_picture
     from featx.system.files import check_target
     from featx.system.terminal import bar
-    from featx.tasks.cli._provide import provide_aslan
-    from featx.tasks.similarity import as_text, check_settings, plot, to_json, write_pairs
+    from featx.tasks.cli._provide import provided
+    from featx.tasks.similarity import (
+        as_text,
+        aslan_features,
+        check_settings,
+        plot,
+        to_json,
+        write_pairs,
+    )
     from featx.tasks.similarity import aslan as run
 
     if picture is not None:
@@ -85,17 +93,8 @@ def aslan(features: tuple[str, ...], root: str | None, layers: str, view: int, C
         check_target(Path(pairs), example="pairs.csv")
     names = [name.strip() for name in layers.split(",") if name.strip()]
     check_settings(names, C)
-    files = provide_aslan(
-        features,
-        root=root,
-        view=view,
-        partial=partial,
-        layers=names,
-        model=model,
-        weights=weights,
-        machine=machine,
-    )
-    with bar("step") as progress:
+    find = functools.partial(aslan_features, root=root, view=view, partial=partial)
+    with provided(features, replace(wanted, layers=names), find) as files, bar("step") as progress:
         found = run(
             files,
             root=root,

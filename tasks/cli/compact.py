@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import functools
 import json
+from dataclasses import replace
 from typing import TYPE_CHECKING
 
 import click
@@ -11,10 +13,10 @@ from featx.cli.options import json_option
 from featx.errors import UsageError
 from featx.system.terminal import bar
 from featx.tasks.cli._options import dataset_options, extraction_options
-from featx.tasks.cli._provide import provide
+from featx.tasks.cli._provide import provided
 
 if TYPE_CHECKING:
-    from featx.extraction.settings import Machine
+    from featx.extraction.provide import Wanted
 
 
 @click.command()
@@ -68,8 +70,7 @@ if TYPE_CHECKING:
 @json_option
 def compact(dataset: str, features: tuple[str, ...], layers: tuple[str, ...], dims: str, split: int | None, C: float,
             normalise_again: bool, paper: bool | None, root: str | None, partial: bool, holdout: float, allow_trained_on: bool,
-            model: str | None, weights: str | None, machine: Machine, plots: tuple[str, ...],
-            csv_file: str | None, save: str | None, as_json: bool) -> None:  # fmt: skip
+            wanted: Wanted, plots: tuple[str, ...], csv_file: str | None, save: str | None, as_json: bool) -> None:  # fmt: skip
     """Say how few dimensions a feature needs: accuracy of a linear SVM after PCA.
 
     As figure 3 of the Res3D paper: PCA is fitted on a split's training videos alone, accuracies are on its test videos, averaged
@@ -84,11 +85,13 @@ def compact(dataset: str, features: tuple[str, ...], layers: tuple[str, ...], di
     """
     from pathlib import Path
 
+    from featx.datasets import DatasetLists
+    from featx.extraction.provide import dataset_features
     from featx.report.picture import check_picture
     from featx.system.files import check_target, keep_inputs
-    from featx.tasks._splits import load_splits
     from featx.tasks.compactness import as_text, check_request, plot_curves, to_json, write_csv
     from featx.tasks.compactness import compact as run
+    from featx.tasks.splits import load_splits
 
     for picture in plots:
         check_picture(picture)
@@ -96,15 +99,17 @@ def compact(dataset: str, features: tuple[str, ...], layers: tuple[str, ...], di
         check_target(Path(csv_file), example="compact.csv")
         keep_inputs(csv_file, [dataset, *features])
     numbers = _numbers(dims)
+    lists = DatasetLists(dataset, root=root, holdout=holdout)
     # Before features are extracted, which takes hours.
-    check_request(load_splits(dataset, root=root, split=split, partial=partial, holdout=holdout), dims=numbers, C=C,
+    check_request(load_splits(lists, split=split, partial=partial), dims=numbers, C=C,
                   curves=max(1, len(features), len(layers)), save=save)  # fmt: skip
-    files = provide(dataset, features, root=root, holdout=holdout, model=model, weights=weights, layers=layers or None,
-                    machine=machine)  # fmt: skip
-    with bar("SVM") as progress:
-        found = run(dataset, files, layers=layers, dims=numbers, split=split, C=C, normalise_again=normalise_again, paper=paper,
-                    root=root, partial=partial, holdout=holdout, allow_trained_on=allow_trained_on, save=save,
-                    on_progress=progress)  # fmt: skip
+    find = functools.partial(dataset_features, lists)
+    with (
+        provided(features, replace(wanted, layers=layers or None), find) as files,
+        bar("SVM") as progress,
+    ):
+        found = run(lists, files, layers=layers, dims=numbers, split=split, C=C, normalise_again=normalise_again, paper=paper,
+                    partial=partial, allow_trained_on=allow_trained_on, save=save, on_progress=progress)  # fmt: skip
     click.echo(json.dumps(to_json(found), indent=1) if as_json else as_text(found))
     if csv_file is not None:
         write_csv(found, csv_file)

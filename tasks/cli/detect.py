@@ -142,13 +142,8 @@ def detect(videos: tuple[str, ...], thumos14: bool, root: str | None, subset: st
             )
     elif annotations is not None:
         raise UsageError("--thumos14 has annotations of its own: leave --annotations out")
-    from featx.tasks.localization import (
-        check_pictures,
-        draw_pictures,
-        read_annotations,
-        run_json,
-        run_text,
-    )
+    from featx.datasets.thumos14 import read_annotations
+    from featx.tasks.localization import check_pictures, draw_pictures, run_json, run_text
     from featx.tasks.localization import detect as run
 
     thresholds = thresholds_of(tiou)

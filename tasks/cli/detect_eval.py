@@ -59,10 +59,7 @@ def evaluate(detections: str, annotations: str, subset: str | None, tious: str, 
 
     from featx.report.picture import check_picture
     from featx.system.files import keep_inputs
-    from featx.tasks.localization.evaluation._curves import plot_curves
-    from featx.tasks.localization.evaluation._evaluate_file import evaluate_file
-    from featx.tasks.localization.evaluation._report import as_text, to_json
-    from featx.tasks.localization.formats._formats import ClassIds
+    from featx.tasks.localization import ClassIds, evaluate_file, file_json, file_text, plot_curves
 
     thresholds = thresholds_of(tious)
     if picture is not None:
@@ -84,7 +81,7 @@ def evaluate(detections: str, annotations: str, subset: str | None, tious: str, 
         bootstrap=bootstrap,
         seed=seed,
     )
-    click.echo(json.dumps(to_json(found), indent=1) if as_json else as_text(found))
+    click.echo(json.dumps(file_json(found), indent=1) if as_json else file_text(found))
     if picture is not None:
         plot_curves(picture, found.evaluations[0], title=[found.source])
         click.echo(f"{picture}: precision-recall curves", err=as_json)

@@ -52,7 +52,7 @@ def show(detections: str, annotations: str, subset: str | None, videos: str | No
           --timeline line.png --video video_test_0000004
     """
     from featx.system.terminal import bar
-    from featx.tasks.localization.pictures._page_file import show_file
+    from featx.tasks.localization import show_file
 
     with bar("video") as progress:
         shown = show_file(

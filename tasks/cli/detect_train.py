@@ -23,8 +23,7 @@ from featx.cli.options import (
 if TYPE_CHECKING:
     from featx.clips import ClipSpec
     from featx.datasets import Dataset
-    from featx.tasks.localization._train import NetworksReport
-    from featx.tasks.localization._training_sets import Samples, Stage
+    from featx.tasks.localization import NetworksReport, Samples, Stage
     from featx.training import Plan, Progress, RunOptions
     from featx.training.loop import Trainer
     from featx.training.progress import TrainingProgress
@@ -136,8 +135,12 @@ def train(
       featx detect train --model c3d --weights c3d.pth --stage proposal runs/scnn-c3d
       featx detect train --model res3d --weights random --crop 40 --set duration=4 --set localization.lr=0.0005 runs/small
     """
-    from featx.tasks.localization._train import NetworkSettings, to_json, train_networks
-    from featx.tasks.localization._training_sets import Matching
+    from featx.tasks.localization import (
+        Matching,
+        NetworkSettings,
+        networks_json,
+        train_networks,
+    )
 
     asked = NetworkSettings(
         model=model,
@@ -170,7 +173,7 @@ def train(
         return INTERRUPTED
     finally:
         shown.close()
-    click.echo(json.dumps(to_json(report), indent=1) if as_json else _text(report))
+    click.echo(json.dumps(networks_json(report), indent=1) if as_json else _text(report))
     for video, reason in report.unread:
         click.echo(f"left out: {video}: {reason}", err=True)
     return 1 if report.unread else 0

@@ -2,9 +2,13 @@
 
 from __future__ import annotations
 
+import functools
 import json
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import click
 from click.core import ParameterSource
@@ -14,7 +18,9 @@ from featx.errors import UsageError
 from featx.tasks.cli._options import dataset_options, extraction_options
 
 if TYPE_CHECKING:
-    from featx.extraction.settings import Machine
+    from featx.datasets import DatasetLists
+    from featx.extraction.provide import Wanted
+    from featx.tasks.features import Given
 
 
 @click.group(invoke_without_command=True, subcommand_metavar="[predict MODEL FEATURES...]")
@@ -60,9 +66,10 @@ if TYPE_CHECKING:
 )
 @json_option
 @click.pass_context
-def svm(
-    context: click.Context, /, dataset: str | None, features: tuple[str, ...], **options: Any
-) -> int | None:
+def svm(context: click.Context, /, dataset: str | None, features: tuple[str, ...], layers: tuple[str, ...],
+        split: int | None, folds: int | None, C: str, fusion: str, root: str | None, partial: bool, holdout: float,
+        allow_trained_on: bool, wanted: Wanted, picture: str | None, predictions: str | None, save: str | None,
+        as_json: bool) -> int | None:  # fmt: skip
     """Say how well a linear SVM recognises a dataset's actions by clip features (Res3D paper, section 5.1).
 
     A video's features are the mean over its clips, L2-normalised. The SVM is trained and tested on every official
@@ -81,30 +88,15 @@ def svm(
       featx svm predict svm.npz my-videos.h5
     """
     if context.invoked_subcommand is not None:
-        given = [
-            name
-            for name in context.params
-            if context.get_parameter_source(name) is not ParameterSource.DEFAULT
-        ]
-        if given:
-            names = {option.name: option.opts[0] for option in context.command.params}
-            raise UsageError(
-                f"{names[given[0]]} stands before {context.invoked_subcommand}, which has options of its own: leave it out"
-            )
+        _check_alone(context)
         return None
     if dataset is None:
         raise UsageError(
             "no dataset: give --dataset, a name such as ucf101, or your own folder of class folders, or csv"
         )
-    return _train(dataset, features, **options)
-
-
-def _train(dataset: str, features: tuple[str, ...], *, model: str | None, weights: str | None, machine: Machine,
-           layers: tuple[str, ...], picture: str | None, predictions: str | None, as_json: bool,
-           **settings: Any) -> int:  # fmt: skip
+    from featx.datasets import DatasetLists
     from featx.report.picture import check_picture
     from featx.system.files import check_target, keep_inputs
-    from featx.tasks.cli._provide import provide
     from featx.tasks.recognition import as_text, check, plot, to_json, write_csv
     from featx.tasks.recognition import svm as run
 
@@ -113,23 +105,24 @@ def _train(dataset: str, features: tuple[str, ...], *, model: str | None, weight
     if predictions is not None:
         check_target(Path(predictions), example="predictions.csv")
         keep_inputs(predictions, [dataset, *features])
-    if any("{split}" in path for path in features):
-        if model is not None or weights is not None:
-            raise UsageError(
-                "--model and --weights say whose features to extract, and --features has them: leave one out"
-            )
-        files = list(features)
-    else:
-        if not features or model is not None:
-            check(
-                dataset,
-                **{name: value for name, value in settings.items() if name != "allow_trained_on"},
-            )
-        files = provide(dataset, features, root=settings["root"], holdout=settings["holdout"], layers=layers or None,
-                        model=model, weights=weights, machine=machine)  # fmt: skip
-    found = run(
-        dataset, files, layers=layers, on_step=lambda text: click.echo(text, err=True), **settings
-    )
+    lists = DatasetLists(dataset, root=root, holdout=holdout)
+    by_split = any("{split}" in path for path in features)
+    if not by_split and (not features or wanted.model is not None):
+        # Before features are extracted, which takes hours.
+        check(
+            lists,
+            C=C,
+            fusion=fusion,
+            split=split,
+            folds=folds,
+            partial=partial,
+            holdout=holdout,
+            save=save,
+        )
+    with _provided(lists, features, replace(wanted, layers=layers or None), by_split) as files:
+        found = run(lists, files, layers=layers, split=split, folds=folds, C=C, fusion=fusion, partial=partial, holdout=holdout,
+                    allow_trained_on=allow_trained_on, save=save,
+                    on_step=lambda text: click.echo(text, err=True))  # fmt: skip
     click.echo(json.dumps(to_json(found), indent=1) if as_json else as_text(found))
     for each in found.splits:
         if each.saved is not None:
@@ -141,6 +134,39 @@ def _train(dataset: str, features: tuple[str, ...], *, model: str | None, weight
         write_csv(found, predictions)
         click.echo(f"{predictions}: every video's prediction", err=as_json)
     return 0
+
+
+def _check_alone(context: click.Context) -> None:
+    """Raise UsageError for an option that stands before the name of the command under this one."""
+    given = [
+        name
+        for name in context.params
+        if context.get_parameter_source(name) is not ParameterSource.DEFAULT
+    ]
+    if given:
+        names = {option.name: option.opts[0] for option in context.command.params}
+        raise UsageError(
+            f"{names[given[0]]} stands before {context.invoked_subcommand}, which has options of its own: leave it out"
+        )
+
+
+@contextmanager
+def _provided(
+    lists: DatasetLists, features: Sequence[str], wanted: Wanted, by_split: bool
+) -> Iterator[list[Given]]:
+    """Give the features to use. by_split: the paths that are given have a split's number in them, and are not found yet."""
+    from featx.extraction.provide import dataset_features
+    from featx.tasks.cli._provide import provided
+
+    if not by_split:
+        with provided(features, wanted, functools.partial(dataset_features, lists)) as files:
+            yield files
+        return
+    if wanted.model is not None or wanted.weights is not None:
+        raise UsageError(
+            "--model and --weights say whose features to extract, and --features has them: leave one out"
+        )
+    yield list(features)
 
 
 @svm.command("predict")

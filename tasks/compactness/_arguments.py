@@ -9,28 +9,28 @@ from pathlib import Path
 from featx.errors import UsageError
 from featx.extraction.projection import SUFFIX
 from featx.system.files import check_target
-from featx.tasks._features import Features, is_feature_file
-from featx.tasks._linear import check_C
-from featx.tasks._splits import Split
+from featx.tasks.features import Features, Files, Given
+from featx.tasks.linear import check_C
+from featx.tasks.splits import Split
 
 Path_ = str | os.PathLike[str]
 
 
-def paired(files: Sequence[Path_], layers: Sequence[str]) -> list[tuple[Path_, str | None]]:
-    """Return a file and a layer for each curve; None is a feature file's first, and what another library's file has."""
-    if not files:
+def paired(given: Sequence[Given], layers: Sequence[str], files: Files) -> list[Features]:
+    """Return each curve's features, opened: a layer of each of the files, or several layers of one file."""
+    if not given:
         raise UsageError("no feature files: give at least one")
-    if len(files) == 1 and layers:
-        return [(files[0], layer) for layer in layers]
-    own = [is_feature_file(path) for path in files]
+    if len(given) == 1 and layers:
+        return [files.open(given[0], layer) for layer in layers]
+    own = [files.has_layers(each) for each in given]
     if len(layers) not in (0, 1, sum(own)):
         raise UsageError(
             f"{len(layers)} layers of {sum(own)} feature files: give a layer for each, or one for all"
         )
     left = iter(layers if len(layers) == sum(own) else list(layers) * sum(own))
     return [
-        (path, next(left, None) if its_own else None)
-        for path, its_own in zip(files, own, strict=True)
+        files.open(each, next(left, None) if its_own else None)
+        for each, its_own in zip(given, own, strict=True)
     ]
 
 

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import os
 from collections.abc import Callable, Sequence
-from contextlib import ExitStack
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -14,26 +13,25 @@ import numpy.typing as npt
 from featx.errors import FeatxError
 from featx.extraction.projection import Projection, write_projection
 from featx.report import Accuracy
-from featx.tasks._features import Features, open_features
-from featx.tasks._linear import C as USUAL_C
-from featx.tasks._linear import fit_svm
-from featx.tasks._splits import Split, check_split, labels_of, load_splits
 from featx.tasks.compactness._arguments import check_request, check_savable, checked_dims, paired
 from featx.tasks.compactness._pca import Pca, Rows, fit_pca
 from featx.tasks.compactness._result import PAPER, CompactResult, Curve, Point
+from featx.tasks.features import Features, Files, Given, listed
+from featx.tasks.linear import C as USUAL_C
+from featx.tasks.linear import fit_svm
+from featx.tasks.splits import AnyDataset, Split, check_split, labels_of, load_splits
 
 # Those of figure 3, and one more.
 DIMS = (10, 50, 100, 200, 300, 500)
 # The dataset that figure 3 is of.
 PAPER_DATASET = "ucf101"
 
-Paths = Sequence[str | os.PathLike[str]]
 Bools = npt.NDArray[np.bool_]
 
 
 def compact(
-    dataset: str | os.PathLike[str],
-    features: str | os.PathLike[str] | Paths,
+    dataset: AnyDataset,
+    features: Given | Sequence[Given],
     *,
     layers: Sequence[str] | str | None = None,
     dims: Sequence[int] = DIMS,
@@ -53,7 +51,8 @@ def compact(
     Rows are a video's: the mean over its clips, L2-normalised. PCA is fitted on the training videos of a split alone. Accuracies
     are on its test videos, averaged over the splits.
 
-    dataset, root, partial, holdout: as for `featx.load_dataset`. features: feature files, or another library's, a curve each.
+    dataset, root, partial, holdout: as for `featx.load_dataset`, or `featx.datasets.DatasetLists`. features: feature files, open
+    ones too, or another library's, a curve each.
     layers: one for each of the feature files, one for all of them, or several of one file; a file's first by default.
     dims: numbers of dimensions; those that cannot be had are left out, with a note. split: one alone, instead of all.
     normalise_again: bring projected rows to length 1 too. By default they stay as PCA leaves them, so that the SVM at as many
@@ -63,13 +62,12 @@ def compact(
     split. on_progress: called with (SVMs trained, SVMs in all).
     Raises UsageError for wrong arguments, FeatxError where a number would be no measurement (see `check_split`).
     """
-    files = [features] if isinstance(features, str | os.PathLike) else list(features)
-    pairs = paired(files, [layers] if isinstance(layers, str) else list(layers or ()))
+    given, names = listed(features), [layers] if isinstance(layers, str) else list(layers or ())
     numbers = checked_dims(dims)
     splits = load_splits(dataset, root=root, split=split, partial=partial, holdout=holdout)
-    check_request(splits, dims=dims, C=C, curves=len(pairs), save=save)
-    with ExitStack() as stack:
-        opened = [stack.enter_context(open_features(path, layer)) for path, layer in pairs]
+    with Files() as files:
+        opened = paired(given, names, files)
+        check_request(splits, dims=dims, C=C, curves=len(opened), save=save)
         if save is not None:
             check_savable(opened[0])
         notes = [

@@ -7,41 +7,74 @@ from typing import TYPE_CHECKING, Any
 
 # Resolved on first use: training imports torch, which detections alone do not need.
 _PUBLIC = {
-    "check_pictures": "featx.tasks.localization._run_report",
-    "detect": "featx.tasks.localization._run",
-    "draw_pictures": "featx.tasks.localization._run_report",
-    "evaluate_file": "featx.tasks.localization.evaluation._evaluate_file",
-    "read_annotations": "featx.datasets.thumos14",
-    "run_json": "featx.tasks.localization._run_report",
-    "run_text": "featx.tasks.localization._run_report",
-    "train_networks": "featx.tasks.localization._train",
+    "ClassIds": "_formats",
+    "FileEvaluation": "_detections_file",
+    "Matching": "_training_sets",
+    "NetworkSettings": "_train",
+    "NetworksReport": "_train",
+    "Run": "_detect",
+    "Samples": "_training_sets",
+    "Stage": "_training_sets",
+    "check_pictures": "_report",
+    "detect": "_detect",
+    "draw_pictures": "_report",
+    "evaluate_file": "_detections_file",
+    "file_json": "_report",
+    "file_text": "_report",
+    "networks_json": "_train",
+    "plot_curves": "_curves",
+    "run_json": "_report",
+    "run_text": "_report",
+    "show_file": "_detections_file",
+    "train_networks": "_train",
 }
 
 __all__ = [
+    "ClassIds",
+    "FileEvaluation",
+    "Matching",
+    "NetworkSettings",
+    "NetworksReport",
+    "Run",
+    "Samples",
+    "Stage",
     "check_pictures",
     "detect",
     "draw_pictures",
     "evaluate_file",
-    "read_annotations",
+    "file_json",
+    "file_text",
+    "networks_json",
+    "plot_curves",
     "run_json",
     "run_text",
+    "show_file",
     "train_networks",
 ]
 
 if TYPE_CHECKING:
-    from featx.datasets.thumos14 import read_annotations
-    from featx.tasks.localization._run import detect
-    from featx.tasks.localization._run_report import (
+    from featx.tasks.localization._curves import plot_curves
+    from featx.tasks.localization._detect import Run, detect
+    from featx.tasks.localization._detections_file import FileEvaluation, evaluate_file, show_file
+    from featx.tasks.localization._formats import ClassIds
+    from featx.tasks.localization._report import (
         check_pictures,
         draw_pictures,
+        file_json,
+        file_text,
         run_json,
         run_text,
     )
-    from featx.tasks.localization._train import train_networks
-    from featx.tasks.localization.evaluation._evaluate_file import evaluate_file
+    from featx.tasks.localization._train import (
+        NetworkSettings,
+        NetworksReport,
+        networks_json,
+        train_networks,
+    )
+    from featx.tasks.localization._training_sets import Matching, Samples, Stage
 
 
 def __getattr__(name: str) -> Any:
     if name not in _PUBLIC:
-        raise AttributeError(f"module 'featx.tasks.localization' has no attribute {name!r}")
-    return getattr(importlib.import_module(_PUBLIC[name]), name)
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    return getattr(importlib.import_module(f"{__name__}.{_PUBLIC[name]}"), name)

@@ -13,7 +13,6 @@ from featx.datasets.untrimmed import Annotations, Instance
 from featx.errors import FeatxError, UsageError
 from featx.system.files import write_atomically
 
-STAGES = ("proposal", "classification", "localization")
 _WEIGHTS, _INSTANCES = "last.safetensors", "instances.csv"
 _COLUMNS = ["class", "seconds"]
 
@@ -27,7 +26,7 @@ class Networks:
     instances: Annotations | None
 
 
-def weights_of(folder: str | os.PathLike[str], stage: str) -> Path:
+def _weights_of(folder: str | os.PathLike[str], stage: str) -> Path:
     """Return where a stage's checkpoint lies."""
     return Path(folder) / stage / _WEIGHTS
 
@@ -35,7 +34,7 @@ def weights_of(folder: str | os.PathLike[str], stage: str) -> Path:
 def files_of(folder: str | os.PathLike[str]) -> list[Path]:
     """Return the files that detection reads of a folder."""
     return [
-        *(weights_of(folder, stage) for stage in ("proposal", "localization")),
+        *(_weights_of(folder, stage) for stage in ("proposal", "localization")),
         Path(folder) / _INSTANCES,
     ]
 

@@ -18,6 +18,7 @@ from featx.errors import FeatxError, UsageError
 from featx.extraction.settings import TransformOptions
 from featx.system.files import disk_full
 from featx.tasks.localization._networks import write_instances
+from featx.tasks.localization._postprocessing import LENGTHS
 from featx.tasks.localization._training_sets import (
     STAGES,
     Matched,
@@ -49,8 +50,6 @@ from featx.video.seek import index_video
 
 if TYPE_CHECKING:
     from featx.training.loop import Trainer
-
-LENGTHS = (16, 32, 64, 128, 256, 512)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -285,7 +284,7 @@ def slide(name: str, path: str, clip: ClipSpec) -> Slid:
     )
 
 
-def to_json(report: NetworksReport) -> dict[str, Any]:
+def networks_json(report: NetworksReport) -> dict[str, Any]:
     """Return the report as JSON values."""
     told = {**asdict(report), "clip": report.clip.to_dict()}
     for each in told["networks"]:

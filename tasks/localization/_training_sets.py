@@ -12,8 +12,7 @@ from featx.clips import ClipSpec, starts
 from featx.datasets import Dataset, Item
 from featx.datasets.untrimmed import Instance
 from featx.errors import FeatxError, UsageError
-from featx.tasks.localization._tiou import tiou_of
-from featx.tasks.localization._types import Bools, Floats, Ints
+from featx.tasks.localization._types import Bools, Floats, Ints, tiou_of
 
 Stage = Literal["proposal", "classification", "localization"]
 STAGES: tuple[Stage, ...] = ("proposal", "classification", "localization")

@@ -1,10 +1,10 @@
-"""What passes between the parts of temporal localization: scored windows, detections, and what an evaluation found."""
+"""What passes between the parts of temporal localization: scored windows, detections, evaluations; and the tIoU of stretches."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
-from typing import Literal
+from typing import Literal, cast
 
 import numpy as np
 import numpy.typing as npt
@@ -101,3 +101,11 @@ class Evaluation:
     thresholds: tuple[AtThreshold, ...]
     notes: tuple[str, ...] = ()
     settings: Mapping[str, object] = field(default_factory=dict)
+
+
+def tiou_of(start: Floats, end: Floats, starts: Floats, ends: Floats) -> Floats:
+    """Return the tIoU of N stretches with M others: (N, M), 0 to 1."""
+    common = np.minimum(end[:, None], ends[None, :]) - np.maximum(start[:, None], starts[None, :])
+    common = np.maximum(common, 0.0)
+    union = (end - start)[:, None] + (ends - starts)[None, :] - common
+    return cast(Floats, np.divide(common, union, out=np.zeros_like(common), where=union > 0))

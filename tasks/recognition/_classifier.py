@@ -10,7 +10,7 @@ import numpy as np
 import numpy.typing as npt
 
 from featx.errors import FeatxError
-from featx.tasks._linear import Coordinates, Floats, Ints, LinearSVM, Rows, fit_in, fit_narrow
+from featx.tasks.linear import Coordinates, Floats, Ints, LinearSVM, Rows, fit_in, fit_narrow
 
 FUSIONS = ("concat", "scores")
 # What C is chosen from; of equally good ones the smallest, which fits the least.

@@ -25,7 +25,7 @@ import numpy as np
 
 from featx.errors import UsageError
 from featx.system.files import disk_full, write_atomically
-from featx.tasks._linear import LinearSVM
+from featx.tasks.linear import LinearSVM
 from featx.tasks.recognition._classifier import FUSIONS, Classifier
 from featx.tasks.recognition._result import Origin, SplitResult
 

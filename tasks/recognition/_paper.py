@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from featx.tasks._splits import Split
 from featx.tasks.recognition._result import SplitResult
+from featx.tasks.splits import Split
 
 # Res3D paper, table 9, rows "linear SVM": (model, layer) -> dataset -> mean accuracy over three splits in per cent.
 TABLE9 = {

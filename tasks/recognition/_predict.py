@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import contextlib
 import os
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -12,8 +11,8 @@ import numpy as np
 from featx.datasets import Item
 from featx.errors import UsageError
 from featx.store.recorded import differences, row_differences
-from featx.tasks._features import Features, open_features
-from featx.tasks._linear import Floats, Ints
+from featx.tasks.features import Features, Files, Given, listed, path_of
+from featx.tasks.linear import Floats, Ints
 from featx.tasks.recognition._model_file import Model, read_model
 from featx.tasks.recognition._result import Origin
 
@@ -45,7 +44,7 @@ class Prediction:
 
 def predict(
     model: str | os.PathLike[str],
-    features: str | os.PathLike[str] | Sequence[str | os.PathLike[str]],
+    features: Given | Sequence[Given],
 ) -> Prediction:
     """Return what a saved SVM takes the videos of feature files for.
 
@@ -53,25 +52,22 @@ def predict(
     Raises UsageError for features that were made otherwise than the SVM's own, FeatxError for videos that a file lacks.
     """
     fitted = read_model(model)
-    paths = [
-        os.fspath(each)
-        for each in ([features] if isinstance(features, str | os.PathLike) else features)
-    ]
-    if len(paths) != len(fitted.origins):
+    given = listed(features)
+    if len(given) != len(fitted.origins):
         wanted = ", ".join(each.title for each in fitted.origins)
         raise UsageError(
-            f"{len(paths)} feature files for an SVM on {len(fitted.origins)} features: give those of {wanted}"
+            f"{len(given)} feature files for an SVM on {len(fitted.origins)} features: give those of {wanted}"
         )
-    with contextlib.ExitStack() as stack:
+    with Files() as files:
         sources: list[Features] = []
         notes: list[str] = []
-        for path, origin in zip(paths, fitted.origins, strict=True):
-            source, told = _fitting(path, origin, os.fspath(model), stack)
+        for each, origin in zip(given, fitted.origins, strict=True):
+            source, told = _fitting(each, origin, os.fspath(model), files)
             sources.append(source)
             notes += told
         ids = list(sources[0].ids)
         if not ids:
-            raise UsageError(f"{paths[0]} has no videos: extract some")
+            raise UsageError(f"{path_of(given[0])} has no videos: extract some")
         known = [_known(source, ids) for source in sources]
         scores = np.zeros((len(ids), len(fitted.classes)))
         for start in range(0, len(ids), _BLOCK):
@@ -91,11 +87,9 @@ def _known(source: Features, ids: Sequence[str]) -> Sequence[str]:
     return [found[each] for each in ids]
 
 
-def _fitting(
-    path: str, origin: Origin, model: str, stack: contextlib.ExitStack
-) -> tuple[Features, list[str]]:
+def _fitting(given: Given, origin: Origin, model: str, files: Files) -> tuple[Features, list[str]]:
     """Open a file's features; UsageError where they were made otherwise than those the SVM was trained on; notes."""
-    source = stack.enter_context(open_features(path))
+    path, source = path_of(given), files.open(given)
     if (source.settings is None) != (origin.settings is None):
         kind = "another library's rows" if origin.settings is None else "a feature file"
         raise UsageError(
@@ -112,7 +106,7 @@ def _fitting(
             raise UsageError(
                 f"{model} was trained on {origin.title} and {path} has {there}: extract with --layers {origin.layer}"
             )
-        source = stack.enter_context(open_features(path, origin.layer))
+        source = files.open(given, origin.layer)
     if source.dims != origin.dims:
         raise UsageError(
             f"{model} takes {origin.dims} numbers of {origin.title} and {path} has {source.dims}: give its own"

@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 
 from featx.report import Accuracy, mean_interval
-from featx.tasks._linear import Floats, Ints
+from featx.tasks.linear import Floats, Ints
 from featx.tasks.recognition._classifier import Classifier
 
 

@@ -2,26 +2,32 @@
 
 from __future__ import annotations
 
-import contextlib
 import os
 from collections.abc import Callable, Hashable, Sequence
 from functools import partial as bound
 from pathlib import Path
 
 import numpy as np
+from featx.store.reader import FeatureStore
 
-from featx.datasets import Item
+from featx.datasets import DatasetLists, Item
 from featx.errors import UsageError
 from featx.system.files import check_target, keep_inputs
-from featx.tasks._features import Features, is_feature_file, open_features
-from featx.tasks._folds import group_of, load_folds
-from featx.tasks._linear import C as DEFAULT_C
-from featx.tasks._linear import Rows, check_C
-from featx.tasks._splits import Split, check_split, labels_of, load_splits
+from featx.tasks.features import Features, Files, Given, listed, path_of
+from featx.tasks.folds import group_of, load_folds
+from featx.tasks.linear import C as DEFAULT_C
+from featx.tasks.linear import Rows, check_C
 from featx.tasks.recognition._classifier import FUSIONS, fit_classifier
 from featx.tasks.recognition._model_file import Model, write_model
 from featx.tasks.recognition._paper import is_whole, printed
 from featx.tasks.recognition._result import Origin, SplitResult, SvmResult
+from featx.tasks.splits import (
+    AnyDataset,
+    Split,
+    check_split,
+    labels_of,
+    load_splits,
+)
 
 # In a path, the split's number.
 PLACEHOLDER = "{split}"
@@ -31,8 +37,8 @@ HOLDOUT = 0.2
 
 
 def svm(
-    dataset: str | os.PathLike[str],
-    features: str | os.PathLike[str] | Sequence[str | os.PathLike[str]],
+    dataset: AnyDataset,
+    features: Given | Sequence[Given],
     *,
     layers: str | Sequence[str] | None = None,
     split: int | None = None,
@@ -50,38 +56,37 @@ def svm(
 
     A video's features are the mean over its clips, L2-normalised; one class against the rest.
 
-    dataset, root, partial, holdout: as for `featx.load_dataset`; split: one of its splits, all of them by default.
+    dataset, root, partial, holdout: as for `featx.load_dataset`, or `featx.datasets.DatasetLists`; split: one of its splits, all
+    of them by default.
     folds: cross-validate instead over all of its videos, each tested once, in so many parts that share no group
-    (`featx.tasks._folds.load_folds`).
-    features: feature files, or other libraries' files (`featx.tasks.open_features`); "{split}" in a path is the split's number.
+    (`featx.tasks.folds.load_folds`).
+    features: feature files, open ones too, or other libraries' files (`featx.tasks.open_features`); "{split}" in a path is the
+    split's number.
     layers: one for all feature files, or one for each; the files' first by default.
     C: a number, or "cv" to choose it in the training set, by cross-validation that keeps groups together.
     fusion: of several features, "concat" (one after the other, each L2-normalised) or "scores" (the mean of an SVM's on each).
     allow_trained_on: go on where a checkpoint was trained on a split's test videos, and say so.
     save: where to write the model, with "{split}" in it where there are several splits. on_step: called with what comes next.
     Raises UsageError for wrong arguments, FeatxError for videos without features and sides that are no measurement
-    (`featx.tasks._splits.check_split`).
+    (`featx.tasks.splits.check_split`).
     """
     number = _number(C)
-    paths = [
-        os.fspath(each)
-        for each in ([features] if isinstance(features, str | os.PathLike) else features)
-    ]
-    if not paths:
+    given = listed(features)
+    if not given:
         raise UsageError("no features: give a feature file")
-    if folds is not None and any(PLACEHOLDER in path for path in paths):
+    if folds is not None and any(PLACEHOLDER in path_of(each) for each in given):
         raise UsageError(
             f"{PLACEHOLDER} in a feature file's path is a split's number, and folds are none: name one file for all"
         )
     splits, targets = check(dataset, C=C, fusion=fusion, split=split, folds=folds, root=root, partial=partial,
                             holdout=holdout, save=save)  # fmt: skip
+    place = dataset.about.folder if isinstance(dataset, DatasetLists) else dataset
     for each, target in zip(splits, targets, strict=True):
         if target is not None:
-            keep_inputs(target, [dataset, *(_expanded(path, each) for path in paths)])
-    with contextlib.ExitStack() as stack:
-        opened = _open(
-            paths, [layers] if isinstance(layers, str) else list(layers or ()), splits, stack
-        )
+            keep_inputs(target, [place, *(path_of(_expanded(one, each)) for one in given)])
+    with Files() as files:
+        names = [layers] if isinstance(layers, str) else list(layers or ())
+        opened = [_open([_expanded(one, each) for one in given], names, files) for each in splits]
         notes = [
             _checked(each, sources, allow=allow_trained_on)
             for each, sources in zip(splits, opened, strict=True)
@@ -108,7 +113,7 @@ def svm(
 
 
 def check(
-    dataset: str | os.PathLike[str],
+    dataset: AnyDataset,
     *,
     C: float | str = DEFAULT_C,
     fusion: str = "concat",
@@ -175,7 +180,7 @@ def _targets(save: str | os.PathLike[str] | None, splits: Sequence[Split]) -> li
         )
     targets: list[Path | None] = []
     for each in splits:
-        target = Path(_expanded(os.fspath(save), each))
+        target = Path(os.fspath(save).replace(PLACEHOLDER, str(each.test.split)))
         if target.suffix.lower() != ".npz":
             raise UsageError(f"cannot save a model to {target}: give a name that ends in .npz")
         check_target(target, example="svm.npz")
@@ -183,41 +188,28 @@ def _targets(save: str | os.PathLike[str] | None, splits: Sequence[Split]) -> li
     return targets
 
 
-def _expanded(path: str, split: Split) -> str:
-    return path.replace(PLACEHOLDER, str(split.test.split))
+def _expanded(features: Given, split: Split) -> Given:
+    if isinstance(features, FeatureStore):
+        return features
+    return os.fspath(features).replace(PLACEHOLDER, str(split.test.split))
 
 
-def _open(
-    paths: Sequence[str],
-    layers: Sequence[str],
-    splits: Sequence[Split],
-    stack: contextlib.ExitStack,
-) -> list[list[Features]]:
-    """Return each split's features, opened; a file that several splits share is opened once."""
-    opened: dict[tuple[str, str | None], Features] = {}
-    found = []
-    for split in splits:
-        expanded = [_expanded(path, split) for path in paths]
-        sources = []
-        for key in zip(expanded, _layer_of_each(expanded, layers), strict=True):
-            if key not in opened:
-                opened[key] = stack.enter_context(open_features(*key))
-            sources.append(opened[key])
-        found.append(sources)
-    return found
-
-
-def _layer_of_each(paths: Sequence[str], layers: Sequence[str]) -> list[str | None]:
-    """Return each file's layer, None where it has none or its first is meant."""
-    own = [is_feature_file(path) for path in paths]
+def _open(given: Sequence[Given], layers: Sequence[str], files: Files) -> list[Features]:
+    """Return features, opened: of each file its layer."""
+    own = [files.has_layers(each) for each in given]
     if len(layers) not in (0, 1, sum(own)):
         raise UsageError(
             f"{len(layers)} layers ({', '.join(layers)}) for {sum(own)} feature files: give one for all of them, or one for each"
         )
     if layers and not any(own):
-        raise UsageError(f"layer is {layers[0]!r}, and {paths[0]} has no layers: leave it out")
-    each = iter(layers if len(layers) != 1 else [layers[0]] * sum(own))
-    return [next(each, None) if is_own else None for is_own in own]
+        raise UsageError(
+            f"layer is {layers[0]!r}, and {path_of(given[0])} has no layers: leave it out"
+        )
+    left = iter(layers if len(layers) != 1 else [layers[0]] * sum(own))
+    return [
+        files.open(each, next(left, None) if is_own else None)
+        for each, is_own in zip(given, own, strict=True)
+    ]
 
 
 def _checked(split: Split, sources: Sequence[Features], *, allow: bool) -> list[str]:

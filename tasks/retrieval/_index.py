@@ -89,21 +89,44 @@ def index(
     (videos read, in all). The index that is there stays until the new one is whole.
     Raises UsageError where a layer is unknown, there is too little room, or another run is writing the index.
     """
-    began = monotonic()
     stamp = stamp_of(path)
     with FeatureStore(path) as store:
-        chosen, dims = chosen_layer(store, layer)
-        folder = folder_of(path, chosen, index)
-        with closing(lock(folder)):
-            old, why, ids = _usable(folder, store, stamp)
-            update = _Update(
-                store, folder, old, ids, exact, Manifest(stamp, store.settings, chosen, dims)
-            )
-            plan = update.plan(why)
-            try:
-                manifest = update.run(plan, on_start, on_progress)
-            finally:
-                sweep(folder)
+        return index_store(
+            store,
+            path,
+            stamp,
+            layer=layer,
+            index=index,
+            exact=exact,
+            on_start=on_start,
+            on_progress=on_progress,
+        )
+
+
+def index_store(
+    store: FeatureStore,
+    path: str | os.PathLike[str],
+    stamp: dict[str, int],
+    *,
+    layer: str | None,
+    index: str | os.PathLike[str] | None,
+    exact: bool | None = None,
+    on_start: Callable[[Plan], None],
+    on_progress: Progress,
+) -> IndexReport:
+    """Do what `index` does for a feature file that is open. path, stamp: the file's, of before it was opened."""
+    began = monotonic()
+    chosen, dims = chosen_layer(store, layer)
+    folder = folder_of(path, chosen, index)
+    with closing(lock(folder)):
+        old, why, ids = _usable(folder, store, stamp)
+        empty = Manifest(stamp, store.settings, chosen, dims)
+        update = _Update(store, folder, old, ids, exact, empty)
+        plan = update.plan(why)
+        try:
+            manifest = update.run(plan, on_start, on_progress)
+        finally:
+            sweep(folder)
     return IndexReport(
         features=os.fspath(path),
         index=str(folder),

@@ -7,9 +7,9 @@ import os
 from featx.errors import FeatxError
 from featx.extraction.query import fingerprint
 from featx.report.page import Markup, element, page, picture, write_page
-from featx.tasks._time import clock, stretch
 from featx.tasks.retrieval._question import Question
 from featx.tasks.retrieval._search import Hit, SearchResult
+from featx.tasks.times import clock, stretch
 from featx.video.thumbnails import thumbnails
 
 FRAMES = 4

@@ -11,9 +11,9 @@ import numpy as np
 
 from featx.errors import FeatxError, UsageError, nearest
 from featx.store.reader import FeatureStore
-from featx.tasks._time import clock, stretch
 from featx.tasks.retrieval._folder import Opened
 from featx.tasks.retrieval._rows import Rows, mean_of, unit
+from featx.tasks.times import clock, stretch
 
 # Ids among which the nearest are looked for, for a message.
 MOST_COMPARED = 10_000

@@ -6,11 +6,11 @@ import json
 from dataclasses import asdict
 
 from featx.report import table
-from featx.tasks._time import stretch
 from featx.tasks.retrieval._folder import Recall
 from featx.tasks.retrieval._index import IndexReport
 from featx.tasks.retrieval._place import Plan
 from featx.tasks.retrieval._search import SearchResult
+from featx.tasks.times import stretch
 
 
 def plan_text(plan: Plan) -> str:

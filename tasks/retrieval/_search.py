@@ -12,15 +12,14 @@ import numpy as np
 
 from featx.errors import UsageError
 from featx.store.reader import FeatureStore
-from featx.tasks._time import seconds_of
 from featx.tasks.retrieval._folder import Damaged, Opened, Recall, open_index
-from featx.tasks.retrieval._index import IndexReport, difference
-from featx.tasks.retrieval._index import index as make_index
+from featx.tasks.retrieval._index import IndexReport, difference, index_store
 from featx.tasks.retrieval._nearest import LEAST, REFINE, Nearest
 from featx.tasks.retrieval._place import Plan, chosen_layer, folder_of, stamp_of
 from featx.tasks.retrieval._question import Computing, Question, asked, pair, pair_of_ints
 from featx.tasks.retrieval._rows import Floats, Ints, Rows
 from featx.tasks.retrieval._videos import Table
+from featx.tasks.times import seconds_of
 
 MOST = 10_000
 # float32 products round by less than this.
@@ -111,8 +110,11 @@ def search(
         from featx.report.page import check_page
 
         check_page(html)
-    opened, indexed = _opened(path, layer, index, on_index, on_progress, videos=videos)
+    stamp = stamp_of(path)
     with FeatureStore(path) as store:
+        opened, indexed = _opened(
+            store, path, stamp, layer, index, on_index, on_progress, videos=videos
+        )
         computing = Computing(weights=weights, project=project, on_progress=on_query)
         question, row, notes = asked(
             store, opened, os.fspath(query), by_id=by_id, at=time, computing=computing
@@ -152,7 +154,9 @@ def search(
 
 
 def _opened(
+    store: FeatureStore,
     path: str | os.PathLike[str],
+    stamp: dict[str, int],
     layer: str | None,
     index: str | os.PathLike[str] | None,
     on_index: Callable[[Plan], None],
@@ -164,23 +168,23 @@ def _opened(
 
     videos: only their means are going to be searched, for which no cells are read.
     """
-    stamp = stamp_of(path)
-    with FeatureStore(path) as store:
-        chosen, _ = chosen_layer(store, layer)
-        folder = folder_of(path, chosen, index)
-        try:
-            opened = open_index(folder)
-            _ = opened.cells if opened and not videos else None
-        except Damaged:
-            opened = None
-        if opened is not None:
-            known = opened.manifest.features == stamp
-            # Where it cannot be noted that a file, a copy it may be, has the rows of the index, it is found out every time.
-            if known or (
-                not os.access(folder, os.W_OK) and difference(opened, store, stamp) == ("", [])
-            ):
-                return opened, None
-    report = make_index(path, layer=chosen, index=index, on_start=on_index, on_progress=on_progress)
+    chosen, _ = chosen_layer(store, layer)
+    folder = folder_of(path, chosen, index)
+    try:
+        opened = open_index(folder)
+        _ = opened.cells if opened and not videos else None
+    except Damaged:
+        opened = None
+    if opened is not None:
+        known = opened.manifest.features == stamp
+        # Where it cannot be noted that a file, a copy it may be, has the rows of the index, it is found out every time.
+        if known or (
+            not os.access(folder, os.W_OK) and difference(opened, store, stamp) == ("", [])
+        ):
+            return opened, None
+    report = index_store(
+        store, path, stamp, layer=chosen, index=index, on_start=on_index, on_progress=on_progress
+    )
     opened = open_index(folder)
     if opened is None:
         raise Damaged(f"{folder} was removed while it was being used: run the same command again")

@@ -2,6 +2,7 @@
 
 from featx.tasks.similarity._folds import Fold, Model, Outcome, cross_validate, fit
 from featx.tasks.similarity._measures import FLOOR, MEASURES, Measure, measure_pairs
+from featx.tasks.similarity._provide import aslan_features
 from featx.tasks.similarity._report import as_text, plot, to_json, write_pairs
 from featx.tasks.similarity._run import LAYERS, Similarity, aslan, check_settings
 
@@ -16,6 +17,7 @@ __all__ = [
     "Similarity",
     "as_text",
     "aslan",
+    "aslan_features",
     "check_settings",
     "cross_validate",
     "fit",

@@ -10,7 +10,7 @@ import numpy as np
 import numpy.typing as npt
 
 from featx.report import Curve, area_under, roc_curve
-from featx.tasks._linear import LinearSVM, fit_svm
+from featx.tasks.linear import LinearSVM, fit_svm
 
 Floats = npt.NDArray[np.float64]
 Ints = npt.NDArray[np.int64]

@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-import contextlib
 import os
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -13,15 +12,14 @@ import numpy.typing as npt
 from featx.datasets import match_ids
 from featx.datasets.aslan import NAME, Pairs, read_pairs
 from featx.errors import FeatxError, UsageError
-from featx.tasks._features import Features, open_features
-from featx.tasks._linear import C as DEFAULT_C
-from featx.tasks._linear import check_C
+from featx.tasks.features import Features, Files, Given, listed
+from featx.tasks.linear import C as DEFAULT_C
+from featx.tasks.linear import check_C
 from featx.tasks.similarity._folds import Outcome, cross_validate
 from featx.tasks.similarity._measures import MEASURES, measure_pairs, negatives
 
 Floats = npt.NDArray[np.float64]
 Ints = npt.NDArray[np.int64]
-Paths = str | os.PathLike[str] | Sequence[str | os.PathLike[str]]
 
 # Res3D paper, section 5.2.
 LAYERS = ("res5b", "pool5", "prob")
@@ -59,7 +57,7 @@ class Similarity:
 
 
 def aslan(
-    features: Paths,
+    features: Given | Sequence[Given],
     *,
     root: str | os.PathLike[str] | None = None,
     view: int = 2,
@@ -82,9 +80,8 @@ def aslan(
     """
     check_settings(layers, C)
     pairs = read_pairs(root, view=view)
-    paths = [features] if isinstance(features, str | os.PathLike) else list(features)
-    with contextlib.ExitStack() as stack:
-        opened = [stack.enter_context(each) for path in paths for each in _opened(path, layers)]
+    with Files() as files:
+        opened = [each for one in listed(features) for each in _opened(one, layers, files)]
         if not opened:
             raise UsageError("no features are given: give a feature file")
         notes = [note for each in opened for note in _trained_on(each, allow=allow_trained_on)]
@@ -138,15 +135,11 @@ def check_settings(layers: Sequence[str], C: float) -> None:
         raise UsageError(f"layers are {','.join(layers)}: name each once")
 
 
-def _opened(path: str | os.PathLike[str], layers: Sequence[str]) -> Iterator[Features]:
-    """Yield a feature file's layers, or another library's features."""
-    first = open_features(path)
-    if first.layer is None:
-        yield first
-        return
-    first.close()
-    for layer in layers:
-        yield open_features(path, layer)
+def _opened(given: Given, layers: Sequence[str], files: Files) -> list[Features]:
+    """Return a feature file's layers, or another library's features."""
+    if not files.has_layers(given):
+        return [files.open(given)]
+    return [files.open(given, layer) for layer in layers]
 
 
 def _names(opened: Sequence[Features]) -> tuple[str, ...]:

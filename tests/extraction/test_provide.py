@@ -6,8 +6,9 @@ import pytest
 from feature_files import write_features
 from tiny import ENTRY, NAME
 
+from featx.datasets import DatasetLists
 from featx.errors import UsageError
-from featx.extraction.provide import dataset_features
+from featx.extraction.provide import Provided, Wanted, dataset_features
 from featx.extraction.settings import Hooks, Machine
 from featx.models import registry
 from featx.store.reader import FeatureStore
@@ -33,11 +34,17 @@ def hmdb51(tmp_path_factory):
     ).root
 
 
+def find(root, *, out=None, hooks=None, **wanted) -> Provided:
+    """What there is of hmdb51 in a folder; closed, for most tests look at its path alone."""
+    lists = DatasetLists("hmdb51", root=root)
+    with dataset_features(lists, Wanted(**wanted), out=out, hooks=hooks) as found:
+        return found
+
+
 def test_features_are_extracted_once_from_all_videos_and_then_found(hmdb51):
     calls = []
-    first = dataset_features(
-        "hmdb51",
-        root=hmdb51,
+    first = find(
+        hmdb51,
         model=NAME,
         weights="random",
         hooks=Hooks(on_start=lambda r: calls.append(r.total)),
@@ -51,13 +58,11 @@ def test_features_are_extracted_once_from_all_videos_and_then_found(hmdb51):
         assert store.layers == ["res5a", "pool5", "prob"]
     # Whoever asks for these, for this model's, or for none by name, gets the same file, and nothing is extracted.
     for asked in ({"model": NAME, "weights": "random"}, {"model": NAME}, {}, {"layers": ["pool5"]}):
-        again = dataset_features(
-            "hmdb51", root=hmdb51, **asked, hooks=Hooks(on_start=lambda r: calls.append(r.total))
-        )
+        again = find(hmdb51, **asked, hooks=Hooks(on_start=lambda r: calls.append(r.total)))
         assert (again.path, again.report) == (first.path, None)
     assert calls == [12]
     with pytest.raises(UsageError, match=r"has res5a, pool5, prob, not fc6: choose another layer"):
-        dataset_features("hmdb51", root=hmdb51, layers=["fc6"])
+        find(hmdb51, layers=["fc6"])
 
 
 def test_of_several_files_one_must_be_chosen(hmdb51, tmp_path):
@@ -76,10 +81,8 @@ def test_of_several_files_one_must_be_chosen(hmdb51, tmp_path):
         UsageError,
         match=r"several feature files that fit \(one\.h5, two\.h5\): say which with --features",
     ):
-        dataset_features("hmdb51", root=tmp_path / "hmdb51")
-    assert (
-        dataset_features("hmdb51", root=tmp_path / "hmdb51", model="two").path == folder / "two.h5"
-    )
+        find(tmp_path / "hmdb51")
+    assert find(tmp_path / "hmdb51", model="two").path == folder / "two.h5"
 
 
 def test_beside_own_data_is_outside_of_its_class_folders(tmp_path):
@@ -87,12 +90,10 @@ def test_beside_own_data_is_outside_of_its_class_folders(tmp_path):
 
     for name in ("own/a/1", "own/a/2", "own/b/1", "own/b/2"):
         encode(tmp_path / f"{name}.mp4", 12, size=(32, 40))
-    found = dataset_features(
-        tmp_path / "own", model=NAME, weights="random", machine=Machine(workers=1)
-    )
-    assert found.path == tmp_path / "own.features" / f"{NAME}-random.h5"
-    with FeatureStore(found.path) as store:
-        assert store.ids == ["a/1", "a/2", "b/1", "b/2"]
+    wanted = Wanted(model=NAME, weights="random", machine=Machine(workers=1))
+    with dataset_features(tmp_path / "own", wanted) as found:
+        assert found.path == tmp_path / "own.features" / f"{NAME}-random.h5"
+        assert found.store.ids == ["a/1", "a/2", "b/1", "b/2"]
 
 
 def test_what_is_not_there_is_told(tmp_path, monkeypatch):
@@ -125,23 +126,21 @@ def test_another_checkpoint_of_the_same_name_has_features_of_its_own(hmdb51, tmp
         weights=weights,
     )
 
-    def find(path, **more):
-        return dataset_features("hmdb51", root=tmp_path / "hmdb51", weights=str(path), **more).path
+    def find_by(path, **more):
+        return find(tmp_path / "hmdb51", weights=str(path), **more).path
 
-    assert find(mine) == find(mine, model="res3d") == there
+    assert find_by(mine) == find_by(mine, model="res3d") == there
     with pytest.raises(
         UsageError,
         match=r"res3d-last\.h5 has features by other weights, .*a/last.* not by .*b/last.*: extract to",
     ):
-        find(other)
+        find_by(other)
     with pytest.raises(
         UsageError, match=r"has features of res3d, not of c3d: extract to another file"
     ):
-        dataset_features(
-            "hmdb51", root=tmp_path / "hmdb51", model="c3d", weights=str(mine), out=there
-        )
+        find_by(mine, model="c3d", out=there)
     mine.rename(tmp_path / "moved")
-    assert find(mine) == there, "the checkpoint is gone, and its recorded place is as given"
+    assert find_by(mine) == there, "the checkpoint is gone, and its recorded place is as given"
 
 
 def test_where_nothing_can_be_written_nothing_is_extracted(hmdb51, tmp_path):
@@ -149,6 +148,31 @@ def test_where_nothing_can_be_written_nothing_is_extracted(hmdb51, tmp_path):
     with pytest.raises(
         UsageError, match=r"cannot write .*file/x\.h5: .*file is not a folder that you may write to"
     ):
-        dataset_features(
-            "hmdb51", root=hmdb51, model=NAME, weights="random", out=tmp_path / "file" / "x.h5"
+        find(hmdb51, model=NAME, weights="random", out=tmp_path / "file" / "x.h5")
+
+
+def test_of_many_files_each_is_opened_once_and_one_stays_open(hmdb51, tmp_path, monkeypatch):
+    (tmp_path / "hmdb51").mkdir()
+    for name in ("videos", "testTrainMulti_7030_splits"):
+        (tmp_path / "hmdb51" / name).symlink_to(hmdb51 / name)
+    folder = tmp_path / "hmdb51" / "features"
+    folder.mkdir()
+    for name, layer in (("one", "pool5"), ("two", "pool5"), ("three", "fc6")):
+        write_features(
+            folder / f"{name}.h5",
+            {"a": {layer: [[1.0]]}},
+            model={"name": "two" if name == "three" else name, "num_classes": None},
         )
+    opened = []
+    plain = FeatureStore.__init__
+    monkeypatch.setattr(
+        FeatureStore,
+        "__init__",
+        lambda self, path: (opened.append((path.stem, self)), plain(self, path))[1],
+    )
+    lists = DatasetLists("hmdb51", root=tmp_path / "hmdb51")
+    with dataset_features(lists, Wanted(model="two", layers=["fc6"])) as found:
+        assert sorted(name for name, _ in opened) == ["one", "three", "two"]
+        assert [name for name, store in opened if store.file] == ["three"]
+        assert found.store.ids == ["a"]
+    assert not found.store.file

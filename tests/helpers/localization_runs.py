@@ -7,9 +7,9 @@ from collections.abc import Sequence
 import numpy as np
 
 from featx.datasets.untrimmed import Annotations, Instance
+from featx.tasks.localization._diagnosis import Judged, judge
+from featx.tasks.localization._evaluate import evaluate
 from featx.tasks.localization._types import Detections, Protocol
-from featx.tasks.localization.evaluation._evaluate import evaluate
-from featx.tasks.localization.pictures._timeline_errors import Judged, judge
 
 Found = tuple[str, str, float, float, float]
 

@@ -18,7 +18,7 @@ from feature_files import SETTINGS_OF_HAND_MADE, write_features
 from featx.datasets import GENERATED, dataset_names
 from featx.datasets.aslan import read_pairs, videos_of
 from featx.errors import FeatxError, UsageError
-from featx.extraction.provide import aslan_features
+from featx.extraction.provide import Wanted
 from featx.report import area_under, mean_curve, roc_curve
 from featx.synthetic.layouts._plan import ACTIONS, Settings
 from featx.synthetic.layouts.aslan import plan
@@ -26,6 +26,7 @@ from featx.tasks.similarity import (
     Similarity,
     as_text,
     aslan,
+    aslan_features,
     cross_validate,
     fit,
     plot,
@@ -768,27 +769,31 @@ def test_features_are_found_by_model_and_layers_or_need_the_videos(tmp_path: Pat
     root = planned(tmp_path / "aslan")
     (root / "features").mkdir()
     whole = hand_made(root / "features/mine.h5", root)
-    assert aslan_features(root=root).path == whole
+
+    def find(root: Path, **wanted: Any) -> Path:
+        with aslan_features(Wanted(**wanted), root=root) as found:
+            return found.path
+
+    assert find(root) == whole
     hand_made(root / "features/other.h5", root, layers={"pool5": 4})
-    assert (
-        aslan_features(root=root, layers=["res5b", "pool5", "prob"]).path == whole
-    )  # the one that has them
+    # The one that has them.
+    assert find(root, layers=["res5b", "pool5", "prob"]) == whole
     with pytest.raises(
         UsageError, match=r"several feature files that fit \(mine\.h5, other\.h5\): say which"
     ):
-        aslan_features(root=root, layers=["pool5"])
+        find(root, layers=["pool5"])
     with pytest.raises(UsageError, match=r"mine\.h5, other\.h5"):
-        aslan_features(root=root, layers=["fc6"])
+        find(root, layers=["fc6"])
     (root / "ASLAN_AVI/0005.avi").unlink()
     # Nothing is extracted for an hour before a sample turns out not to be there.
     with pytest.raises(
         FeatxError,
         match=r"1 of 80 samples that ASLAN's pairs have are not in .* \(0005\): get them, or go on",
     ):
-        aslan_features(root=root, model="c3d", weights="random")
+        find(root, model="c3d", weights="random")
     lists = planned(tmp_path / "lists", videos=False)
     with pytest.raises(UsageError, match=r"no ASLAN_AVI"):
-        aslan_features(root=lists, weights="random")
+        find(lists, weights="random")
 
 
 @pytest.mark.slow

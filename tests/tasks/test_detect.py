@@ -23,11 +23,9 @@ from featx.models import create_model, registry
 from featx.store.reader import FeatureStore
 from featx.synthetic.layouts import write_dataset
 from featx.tasks.cli.detect import detect as command
-from featx.tasks.localization._detect import DetectSettings, evaluate_found, find_actions
+from featx.tasks.localization._detect import DetectSettings, detect, evaluate_found, find_actions
 from featx.tasks.localization._networks import read_networks, write_instances
-from featx.tasks.localization._prior import counted_prior, window_durations
-from featx.tasks.localization._run import detect
-from featx.tasks.localization._suppression import overlap_for
+from featx.tasks.localization._postprocessing import counted_prior, overlap_for, window_durations
 from featx.weights.checkpoint import save_checkpoint
 
 CLASSES = ("MoveLeft", "RotateCw")

@@ -14,12 +14,12 @@ from feature_files import clustered, write_dataset, write_features
 
 from featx.errors import FeatxError, UsageError
 from featx.tasks import svm
-from featx.tasks._features import open_features
-from featx.tasks._folds import load_folds
-from featx.tasks._splits import Split, check_split
+from featx.tasks.features import open_features
+from featx.tasks.folds import load_folds
 from featx.tasks.recognition import as_text, to_json
 from featx.tasks.recognition._classifier import divide
 from featx.tasks.recognition._paper import VIDEOS, is_whole
+from featx.tasks.splits import Split, check_split
 
 HEADER = ("path", "label", "split", "group")
 

@@ -9,8 +9,8 @@ import pytest
 from feature_files import clustered
 
 from featx.errors import FeatxError, UsageError
-from featx.tasks import _linear
-from featx.tasks._linear import Coordinates, LinearSVM, fit_in, fit_svm
+from featx.tasks import linear
+from featx.tasks.linear import Coordinates, LinearSVM, fit_in, fit_svm
 
 
 def unit(rows: np.ndarray) -> np.ndarray:
@@ -128,7 +128,7 @@ def test_where_the_dual_does_not_end_the_primal_follows(monkeypatch: pytest.Monk
         unit(rng.normal(size=(400, 120))),
         rng.integers(2, size=400),
     )  # classes that cannot be told apart
-    monkeypatch.setattr(_linear, "_MOST_PASSES", 100)
+    monkeypatch.setattr(linear, "_MOST_PASSES", 100)
     ours = fit_svm(rows, labels, C=1e4, n_classes=2)
     coef, intercept = exact(rows, labels, 1e4)
     # Scores are of the size of 10 here.
@@ -137,7 +137,7 @@ def test_where_the_dual_does_not_end_the_primal_follows(monkeypatch: pytest.Monk
 
 def test_a_solver_that_does_not_end_says_so(monkeypatch: pytest.MonkeyPatch) -> None:
     rows, labels = drawn(60, 20, 3)
-    monkeypatch.setattr(_linear, "_MOST_PASSES", 2)
+    monkeypatch.setattr(linear, "_MOST_PASSES", 2)
     with pytest.raises(
         FeatxError, match=r"has not ended after 2 passes with C 100: give a smaller C"
     ):

@@ -13,7 +13,7 @@ from scipy.io import savemat
 
 from featx.errors import FeatxError, UsageError
 from featx.tasks.cli.detect_eval import evaluate
-from featx.tasks.localization.evaluation._evaluate_file import evaluate_file
+from featx.tasks.localization._detections_file import evaluate_file
 
 
 @pytest.fixture

@@ -14,10 +14,16 @@ from localization_slow import annotations_of, detections_of, random_case
 from featx.datasets.thumos14 import OFFICIAL_NUMBERS
 from featx.datasets.untrimmed import Annotations, Instance
 from featx.errors import FeatxError, UsageError
+from featx.tasks.localization._evaluate import evaluate
+from featx.tasks.localization._formats import (
+    ClassIds,
+    kind_of,
+    read_detections,
+    write_json,
+    write_table,
+    write_text,
+)
 from featx.tasks.localization._types import Detections
-from featx.tasks.localization.evaluation._evaluate import evaluate
-from featx.tasks.localization.formats._formats import ClassIds, kind_of, read_detections
-from featx.tasks.localization.formats._writing import write_json, write_table, write_text
 
 CLASSES = tuple(OFFICIAL_NUMBERS)
 

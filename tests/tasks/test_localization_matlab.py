@@ -11,7 +11,7 @@ from scipy.io import savemat
 from scipy.sparse import csc_matrix
 
 from featx.errors import FeatxError
-from featx.tasks.localization.formats._matlab import read_matrix
+from featx.tasks.localization._matlab import read_matrix
 
 ROWS = np.array([[1.0, 0.0, 0.5], [0.0, 0.0, 0.25], [3.0, 4.0, 0.0], [0.0, 0.0, 7.0]])
 

@@ -18,12 +18,12 @@ from matplotlib.image import imread
 from featx.datasets.untrimmed import Annotations
 from featx.errors import UsageError
 from featx.tasks.cli.detect_show import show as show_command
+from featx.tasks.localization._curves import MOST_POINTS, points_of
+from featx.tasks.localization._detections_file import find_videos
+from featx.tasks.localization._diagnosis import judge
+from featx.tasks.localization._evaluate import PROTOCOLS, curve, evaluate
+from featx.tasks.localization._page import write_page
 from featx.tasks.localization._types import Evaluation
-from featx.tasks.localization.evaluation._evaluate import PROTOCOLS, curve, evaluate
-from featx.tasks.localization.pictures._page import write_page
-from featx.tasks.localization.pictures._page_curves import MOST_POINTS, points_of
-from featx.tasks.localization.pictures._page_file import find_videos
-from featx.tasks.localization.pictures._timeline_errors import judge
 
 
 class Read(HTMLParser):

@@ -14,11 +14,7 @@ from matplotlib.image import imread
 from PIL import Image
 
 from featx.errors import FeatxError, UsageError
-from featx.tasks.localization._types import Protocol
-from featx.tasks.localization.evaluation._evaluate import PROTOCOLS, evaluate
-from featx.tasks.localization.pictures._page_cards import why
-from featx.tasks.localization.pictures._timeline import plot_timeline
-from featx.tasks.localization.pictures._timeline_errors import (
+from featx.tasks.localization._diagnosis import (
     BACKGROUND,
     BOTH_WRONG,
     DROPPED,
@@ -29,7 +25,10 @@ from featx.tasks.localization.pictures._timeline_errors import (
     best_threshold,
     judge,
 )
-from featx.tasks.localization.pictures._timeline_rows import MOST_ROWS, line_of, tick_label, ticks
+from featx.tasks.localization._evaluate import PROTOCOLS, evaluate
+from featx.tasks.localization._page_videos import why
+from featx.tasks.localization._timeline import MOST_ROWS, line_of, plot_timeline, tick_label, ticks
+from featx.tasks.localization._types import Protocol
 from featx.video import seek
 from featx.video.thumbnails import Film
 

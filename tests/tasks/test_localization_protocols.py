@@ -10,9 +10,8 @@ from localization_slow import annotations_of, ap_of, detections_of, random_case
 
 from featx.datasets.untrimmed import Annotations, Instance
 from featx.errors import UsageError
+from featx.tasks.localization._evaluate import Resampled, curve, draws, evaluate, ordered
 from featx.tasks.localization._types import AtThreshold, Detections, Protocol
-from featx.tasks.localization.evaluation._bootstrap import Resampled, draws
-from featx.tasks.localization.evaluation._evaluate import curve, evaluate, ordered
 
 BOTH: tuple[Protocol, ...] = ("thumos14", "activitynet")
 CLASSES = ("Jump", "Run")

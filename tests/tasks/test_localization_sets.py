@@ -16,7 +16,6 @@ from featx.datasets import Dataset, Item
 from featx.datasets.thumos14 import read_annotations
 from featx.datasets.untrimmed import Instance
 from featx.errors import FeatxError, UsageError
-from featx.tasks.localization._tiou import tiou_of
 from featx.tasks.localization._train import slide
 from featx.tasks.localization._training_sets import (
     Matched,
@@ -27,6 +26,7 @@ from featx.tasks.localization._training_sets import (
     slid,
     training_set,
 )
+from featx.tasks.localization._types import tiou_of
 from featx.training.clips import DrawSettings
 from featx.training.loader import Loader, Stream
 from featx.training.sampling import AUGMENTATIONS

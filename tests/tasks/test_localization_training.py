@@ -25,7 +25,7 @@ from featx.models import registry
 from featx.synthetic.layouts import write_dataset
 from featx.tasks.cli.detect_train import train as command
 from featx.tasks.localization._networks import read_networks
-from featx.tasks.localization._train import NetworkSettings, gather, to_json, train_networks
+from featx.tasks.localization._train import NetworkSettings, gather, networks_json, train_networks
 from featx.tasks.localization._training_sets import STAGES, Matching, training_set
 from featx.training import finished, make_plan, run_training, train_settings
 from featx.weights.checkpoint import load_model
@@ -275,7 +275,7 @@ def test_killed_at_any_time_the_same_command_continues(
     assert process.returncode == -signal.SIGKILL
     assert not (tmp_path / "run" / "localization").exists()
     report = train_networks(settings(root), tmp_path / "run")
-    told = to_json(report)
+    told = networks_json(report)
     assert [each["report"]["steps"] for each in told["networks"]] == [2, 2, 2]
     assert [each["report"]["new"] for each in told["networks"]][::2] == [0, 2]
     assert told["networks"][0]["samples"]["trimmed"] == 8

@@ -13,9 +13,9 @@ from featx.datasets import load_dataset, thumos14
 from featx.datasets.thumos14 import read_annotations
 from featx.errors import FeatxError, UsageError
 from featx.tasks.cli._options import thresholds_of
-from featx.tasks.localization.evaluation._bootstrap import draws
-from featx.tasks.localization.evaluation._evaluate_file import evaluate_file
-from featx.tasks.localization.formats._formats import read_detections
+from featx.tasks.localization._detections_file import evaluate_file
+from featx.tasks.localization._evaluate import draws
+from featx.tasks.localization._formats import read_detections
 
 
 def folder(place: Path, side: str = "test", classes: str | None = None) -> Path:

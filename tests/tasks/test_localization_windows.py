@@ -24,22 +24,24 @@ from scipy.io import loadmat, savemat
 from featx.datasets.thumos14 import read_annotations
 from featx.datasets.untrimmed import Annotations, Instance
 from featx.errors import FeatxError, UsageError
-from featx.tasks.localization._prior import (
+from featx.tasks.localization._evaluate import curve, evaluate
+from featx.tasks.localization._matlab import read_scnn_windows
+from featx.tasks.localization._postprocessing import (
     LENGTHS,
     SCNN_DURATIONS,
     Prior,
+    as_written,
     counted_prior,
+    detections_of,
     length_prior,
+    overlap_for,
     read_prior,
     scnn_prior,
+    suppress,
     weighted,
     window_durations,
 )
-from featx.tasks.localization._suppression import overlap_for, suppress
-from featx.tasks.localization._tiou import tiou_of
-from featx.tasks.localization._windows import as_written, detections_of
-from featx.tasks.localization.evaluation._evaluate import curve, evaluate
-from featx.tasks.localization.formats._scnn_file import read_scnn_windows
+from featx.tasks.localization._types import tiou_of
 
 # Of the S-CNN authors' result file, to four decimals.
 MAP = {0.1: 0.4772, 0.2: 0.4353, 0.3: 0.3628, 0.4: 0.2870, 0.5: 0.1897}

@@ -24,7 +24,6 @@ from PIL import Image
 from featx.errors import FeatxError, UsageError
 from featx.report.page import element, page
 from featx.store.reader import FeatureStore
-from featx.tasks._time import clock, seconds_of
 from featx.tasks.cli.search import index as index_command
 from featx.tasks.cli.search import search as search_command
 from featx.tasks.retrieval import (
@@ -38,6 +37,7 @@ from featx.tasks.retrieval import (
     search,
 )
 from featx.tasks.retrieval._rows import Stored, unit
+from featx.tasks.times import clock, seconds_of
 from featx.video.source import Source
 from featx.video.thumbnails import spread, thumbnails
 

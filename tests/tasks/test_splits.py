@@ -7,8 +7,8 @@ import pytest
 from feature_files import write_dataset, write_features
 
 from featx.errors import FeatxError, UsageError
-from featx.tasks._features import open_features
-from featx.tasks._splits import check_split, labels_of, load_splits
+from featx.tasks.features import open_features
+from featx.tasks.splits import check_split, labels_of, load_splits
 
 ROWS = [
     (f"{name}/{side}{i}.avi", name, side)

@@ -20,12 +20,12 @@ from featx.errors import FeatxError, UsageError
 from featx.synthetic.layouts import hmdb51
 from featx.synthetic.layouts._plan import Settings
 from featx.tasks import open_features, predict, svm
-from featx.tasks._linear import LinearSVM
-from featx.tasks._splits import Split
+from featx.tasks.linear import LinearSVM
 from featx.tasks.recognition import Classifier, SplitResult, SvmResult, as_text, read_model, to_json
 from featx.tasks.recognition._classifier import choose_C, divide
 from featx.tasks.recognition._paper import VIDEOS, is_whole, printed
 from featx.tasks.recognition._result import Origin
+from featx.tasks.splits import Split
 from featx.training import run_training, train_settings
 
 CLASSES = ("grow", "move_left", "move_up", "rotate_cw")

@@ -1,4 +1,4 @@
-"""The window-length prior: how likely a class's actions are about as long as a window (Shou et al. 2016, section 3.4)."""
+"""From scored windows to detections: the window-length prior and suppression (Shou et al. 2016, section 3.4)."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ import csv
 import io
 import os
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
@@ -14,10 +14,65 @@ import numpy.typing as npt
 
 from featx.datasets.untrimmed import Annotations
 from featx.errors import FeatxError, UsageError
-from featx.tasks.localization._types import Windows
-from featx.tasks.localization.formats._matlab import DAMAGED, read_matrix
+from featx.tasks.localization._matlab import DAMAGED, read_matrix
+from featx.tasks.localization._types import Bools, Detections, Floats, Ints, Windows
 
-Floats = npt.NDArray[np.float64]
+
+def detections_of(
+    windows: Windows, prior: Prior | None, *, overlap: float | None, rounded: bool = False
+) -> Detections:
+    """Return windows as detections, surest first: scores times the prior, then suppression (Shou et al. 2016, section 3.4).
+
+    prior: None leaves the scores. overlap: above which a surer detection of the same video and class suppresses another; None
+    leaves all. rounded: times with one decimal, scores with five digits, as the authors wrote results before they were evaluated.
+    """
+    score = windows.score if prior is None else weighted(windows, prior)
+    rows = np.arange(len(windows))
+    if overlap is not None:
+        rows = suppress(
+            start=windows.start,
+            end=windows.end,
+            score=score,
+            video=windows.video,
+            label=windows.label,
+            overlap=overlap,
+        )
+    # Equal scores stay in the authors' order, which the evaluation goes by: videos, classes, and the later window first.
+    rows = rows[np.lexsort((-rows, windows.label[rows], windows.video[rows], -score[rows]))]
+    found = Detections(
+        classes=windows.classes,
+        videos=windows.videos,
+        video=windows.video[rows],
+        label=windows.label[rows],
+        start=windows.start[rows],
+        end=windows.end[rows],
+        score=score[rows],
+    )
+    return as_written(found) if rounded else found
+
+
+def as_written(found: Detections) -> Detections:
+    """Return detections as the S-CNN authors wrote them to a file: %.1f seconds and scores of five significant digits.
+
+    The order of rows stays. The authors wrote the surest first, as `detections_of` returns them, so that by the THUMOS'14
+    protocol scores which are equal only now are evaluated in the order of the unrounded ones.
+    """
+    return replace(
+        found,
+        start=_printed(found.start, "%.1f"),
+        end=_printed(found.end, "%.1f"),
+        score=_printed(found.score, "%.5g"),
+    )
+
+
+def _printed(values: Floats, form: str) -> Floats:
+    # Not np.round, which multiplies and divides: 0.25 and its like would go another way than in print.
+    return np.array([float(form % value) for value in values.tolist()], np.float64)
+
+
+# ---------------------------------------------------------------- the window-length prior
+# How likely a class's actions are about as long as a window.
+
 
 LENGTHS = (16, 32, 64, 128, 256, 512)
 # Seconds that the authors counted for them. 22.44 is presumably a slip for 20.44; their stored prior comes of 22.44 alone.
@@ -173,3 +228,66 @@ def _from_csv(
     ):
         raise FeatxError(f"{path} has a length or a class twice, or a length below 1: mend it")
     return lengths, names, values
+
+
+# ---------------------------------------------------------------- suppression: of detections that overlap, the surest
+
+
+# Overlaps are differences of tIoUs with few decimals: 0.3 - 0.1 is meant to be 0.2, not 0.19999999999999998.
+_DECIMALS = 9
+
+
+def overlap_for(tiou: float) -> float:
+    """Return the overlap above which detections are suppressed for an evaluation at `tiou`: 0.1 less, 0 at least."""
+    return max(0.0, round(tiou - 0.1, _DECIMALS))
+
+
+def suppress(
+    *, start: Floats, end: Floats, score: Floats, video: Ints, label: Ints, overlap: float
+) -> npt.NDArray[np.int64]:
+    """Return the rows that are left, ascending: of each video and label, a row goes if a surer one that stays overlaps it.
+
+    start, end, score, video, label: (N,). Overlap is intersection over union, and has to be greater than `overlap`. Of equal
+    scores the later row counts as surer, as in the authors' nms_temporal.m.
+    """
+    n = len(start)
+    # Groups side by side; in each the surest first.
+    ranked = np.lexsort((-np.arange(n), -score, label, video))
+    kept = np.zeros(n, np.bool_)
+    if n == 0:
+        return np.flatnonzero(kept)
+    changes = np.flatnonzero((np.diff(video[ranked]) != 0) | (np.diff(label[ranked]) != 0)) + 1
+    for rows in np.split(ranked, changes):
+        kept[rows] = _greedy(start[rows], end[rows], overlap)
+    return np.flatnonzero(kept)
+
+
+def _greedy(start: Floats, end: Floats, overlap: float) -> Bools:
+    """Return which of one video's and label's detections stay, surest first."""
+    n = len(start)
+    if n == 1:
+        return np.ones(1, np.bool_)
+    # In the order of their starts, what can overlap a detection is a stretch of rows: long videos cost no more than short ones.
+    by_start = np.argsort(start, kind="stable")
+    place = np.empty(n, np.int64)
+    place[by_start] = np.arange(n)
+    begin, finish = start[by_start], end[by_start]
+    length = finish - begin
+    longest = length.max()
+    first = np.searchsorted(begin, begin - longest - 1e-6 * (1 + longest), side="left").tolist()
+    last = np.searchsorted(begin, finish, side="right").tolist()
+    left = np.ones(n, np.bool_)
+    kept = np.zeros(n, np.bool_)
+    for row, p in enumerate(place.tolist()):
+        if not left[p]:
+            continue
+        kept[row] = True
+        near = slice(first[p], last[p])
+        shared = np.maximum(
+            0.0, np.minimum(finish[near], finish[p]) - np.maximum(begin[near], begin[p])
+        )
+        union = (length[near] + length[p]) - shared
+        left[near] &= (
+            np.divide(shared, union, out=np.zeros_like(shared), where=union > 0) <= overlap
+        )
+    return kept

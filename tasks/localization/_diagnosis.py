@@ -8,7 +8,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from featx.datasets.untrimmed import Annotations, Instance
-from featx.tasks.localization._tiou import tiou_of
+from featx.tasks.localization._protocols import Matched
 from featx.tasks.localization._types import (
     AtThreshold,
     Bools,
@@ -17,8 +17,8 @@ from featx.tasks.localization._types import (
     Floats,
     Ints,
     Protocol,
+    tiou_of,
 )
-from featx.tasks.localization.evaluation._truth import Matched
 
 # Kinds of false positives, and below 0 what is none: Alwassel et al., "Diagnosing error in temporal action detectors"
 # (ECCV 2018), section 4.

@@ -12,18 +12,12 @@ from featx.datasets.untrimmed import Annotations
 from featx.errors import UsageError
 from featx.report import page as html
 from featx.report.page import Markup, element
+from featx.tasks.localization import _curves, _page_tables, _page_videos
+from featx.tasks.localization._diagnosis import Judged, best_threshold, judge
+from featx.tasks.localization._page_videos import Reel, Stretch
+from featx.tasks.localization._protocols import RULES
+from featx.tasks.localization._timeline import line_of
 from featx.tasks.localization._types import AtThreshold, Evaluation, Ints
-from featx.tasks.localization.evaluation._report import PROTOCOL_NAMES, PROTOCOL_RULES
-from featx.tasks.localization.pictures import (
-    _page_cards,
-    _page_curves,
-    _page_frames,
-    _page_lines,
-    _page_tables,
-)
-from featx.tasks.localization.pictures._page_frames import Reel, Stretch
-from featx.tasks.localization.pictures._timeline_errors import Judged, best_threshold, judge
-from featx.tasks.localization.pictures._timeline_rows import line_of
 
 WORST, MISSED, LINES = 50, 20, 6
 _STYLE = """
@@ -110,14 +104,14 @@ def html_of(
     least = best_threshold(judged.detections, judged.matched, len(judged.instances))
     chosen = _choose(judged, worst, missed, lines)
     wanted: dict[str, list[Stretch]] = {}
-    shown = [_page_cards.of_row(judged, row) for row in chosen.worst]
+    shown = [_page_videos.of_row(judged, row) for row in chosen.worst]
     for video, times in [
         *shown,
-        *(_page_cards.of_instance(judged, place) for place in chosen.missed),
+        *(_page_videos.of_instance(judged, place) for place in chosen.missed),
     ]:
         wanted.setdefault(video, []).append(times)
-    reels = _page_frames.read(wanted, chosen.videos, videos, on_progress) if videos else {}
-    lacking += _page_frames.lacking(reels)
+    reels = _page_videos.read_reels(wanted, chosen.videos, videos, on_progress) if videos else {}
+    lacking += _page_videos.lacking(reels)
     others = [(e, found) for e in evaluations[1:] for found in e.thresholds if found.tiou == tiou]
     body = [
         *_head(evaluations, judged, title, about),
@@ -128,9 +122,7 @@ def html_of(
         *_cards(judged, chosen, reels, annotations.classes),
         *_foot(evaluations),
     ]
-    style = "".join(
-        [_STYLE, _page_tables.STYLE, _page_curves.STYLE, _page_lines.STYLE, _page_cards.STYLE]
-    )
+    style = "".join([_STYLE, _page_tables.STYLE, _curves.STYLE, _page_videos.STYLE])
     return html.page(title, body, style=style)
 
 
@@ -173,7 +165,7 @@ def _head(
         f" in {len(first.videos):,} videos of {first.annotations}."
     )
     notes = [
-        f"{PROTOCOL_NAMES[e.protocol]} protocol, {'; '.join([PROTOCOL_RULES[e.protocol], *e.notes])}."
+        f"{RULES[e.protocol].name} protocol, {'; '.join([RULES[e.protocol].text, *e.notes])}."
         for e in evaluations
     ]
     if any(at.interval is not None for e in evaluations for at in e.thresholds):
@@ -207,22 +199,22 @@ def _on_frames(
 def _classes(
     first: Evaluation, at: AtThreshold, others: Sequence[tuple[Evaluation, AtThreshold]]
 ) -> list[Markup]:
-    name = PROTOCOL_NAMES[first.protocol]
+    name = RULES[first.protocol].name
     body = [element("h2", f"Classes, by {name} and tIoU"), _page_tables.classes(first, at.tiou)]
     for other, chosen in others:
-        summary = element("summary", f"The same by {PROTOCOL_NAMES[other.protocol]}")
+        summary = element("summary", f"The same by {RULES[other.protocol].name}")
         body.append(element("details", summary, _page_tables.classes(other, chosen.tiou)))
     labels = np.flatnonzero(first.instances > 0)
     said = f"At tIoU {at.tiou:g}, by {name}" + "".join(
-        f"; dashed, by {PROTOCOL_NAMES[e.protocol]}" for e, _ in others
+        f"; dashed, by {RULES[e.protocol].name}" for e, _ in others
     )
-    if len(labels) > _page_curves.MOST_PANELS:
+    if len(labels) > _curves.MOST_PAGE_PANELS:
         most = labels[np.argsort(-first.instances[labels], kind="stable")][
-            : _page_curves.MOST_PANELS
+            : _curves.MOST_PAGE_PANELS
         ]
         said += f"; the {len(most)} of {len(labels)} classes that have the most instances"
         labels = np.sort(most)
-    panels = _page_curves.panels([(first, at), *others], labels.tolist())
+    panels = _curves.panels([(first, at), *others], labels.tolist())
     return [
         *body,
         element("h2", "Precision over recall"),
@@ -261,7 +253,7 @@ def _lines(
         return []
     found = len({i.video for i in judged.instances})
     said = "from the one of whose instances the largest share was found to that of the smallest"
-    body = [element("h2", "Time lines"), _page_lines.key()]
+    body = [element("h2", "Time lines"), _page_videos.colour_key()]
     body.insert(
         1, element("p", f"{_of(len(videos), found)} videos with instances, {said}.", class_="soft")
     )
@@ -270,7 +262,7 @@ def _lines(
         line = line_of(
             judged, annotations, video, seconds=reel.seconds if reel is not None else None
         )
-        body.append(_page_lines.time_line(line, reel, tiou))
+        body.append(_page_videos.time_line(line, reel, tiou))
     return body
 
 
@@ -287,7 +279,7 @@ def _cards(
                 class_="soft",
             )
         )
-        body.append(_page_cards.worst(judged, chosen.worst, reels, classes))
+        body.append(_page_videos.worst_cards(judged, chosen.worst, reels, classes))
     else:
         body.append(
             element("p", "None." if not wrong else f"None of {wrong:,} is shown.", class_="soft")
@@ -299,7 +291,7 @@ def _cards(
                 "p", f"{_of(len(chosen.missed), lost)} instances, the longest first.", class_="soft"
             )
         )
-        body.append(_page_cards.missed(judged, chosen.missed, reels, classes))
+        body.append(_page_videos.missed_cards(judged, chosen.missed, reels, classes))
     else:
         body.append(
             element("p", "None." if not lost else f"None of {lost:,} is shown.", class_="soft")
@@ -315,7 +307,7 @@ def _foot(evaluations: Sequence[Evaluation]) -> list[Markup]:
     """Return the lists of videos that the figures were computed over, once where the protocols share it."""
     lists: dict[tuple[str, ...], list[str]] = {}
     for e in evaluations:
-        lists.setdefault(e.videos, []).append(PROTOCOL_NAMES[e.protocol])
+        lists.setdefault(e.videos, []).append(RULES[e.protocol].name)
     body = [element("h2", "Videos")]
     for names, protocols in lists.items():
         said = f"{len(names):,} videos, over which the figures by {' and '.join(protocols)} were computed"

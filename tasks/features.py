@@ -17,9 +17,11 @@ import numpy.typing as npt
 
 from featx.datasets import Item, dataset_names, match_ids
 from featx.errors import FeatxError, UsageError
-from featx.store.reader import FORMAT, FeatureStore
+from featx.store.reader import FeatureStore, NoFeatureFile
 
 Rows = npt.NDArray[np.float32]
+# What a task takes: a file's path, or a feature file that is open already.
+Given = str | os.PathLike[str] | FeatureStore
 # Videos that are named in a message.
 MOST_NAMED = 5
 _NUMPYS = (".npy", ".npz")
@@ -54,13 +56,9 @@ class Features(ABC):
         settings: dict[str, Any] | None,
         title: str,
     ) -> None:
-        self.path, self.layer, self.dims, self.settings, self.title = (
-            path,
-            layer,
-            dims,
-            settings,
-            title,
-        )
+        self.path, self.layer, self.dims = path, layer, dims
+        self.settings, self.title = settings, title
+        self._to_close = contextlib.ExitStack()
 
     def __enter__(self) -> Features:
         return self
@@ -68,8 +66,9 @@ class Features(ABC):
     def __exit__(self, *_: object) -> None:
         self.close()
 
-    def close(self) -> None:  # noqa: B027 - what is in memory has nothing to close
-        """Close the file."""
+    def close(self) -> None:
+        """Close the file, if it was opened for these features alone."""
+        self._to_close.close()
 
     @property
     @abstractmethod
@@ -77,8 +76,8 @@ class Features(ABC):
         """The videos' ids, as the file has them."""
 
     @abstractmethod
-    def _mean(self, video_id: str, item: Item) -> npt.NDArray[np.float64]:
-        """Return the mean over a video's clips, or over those of the item's part, (D,)."""
+    def _clips(self, video_id: str, item: Item) -> npt.NDArray[Any]:
+        """Return a video's clips, or those of the item's part, (T, D); or their mean, (D,)."""
 
     def _failed(self, items: Iterable[Item]) -> dict[str, str]:
         """Return for each item's id why its video has no features, where the file tells."""
@@ -132,48 +131,129 @@ class Features(ABC):
     def _matrix(self, wanted: Sequence[tuple[str, Item]], *, normalise: bool) -> Rows:
         out = np.empty((len(wanted), self.dims), np.float32)
         for place, (video_id, item) in enumerate(wanted):
-            mean = self._mean(video_id, item)
-            if mean.shape != (self.dims,):
-                raise FeatxError(
-                    f"{self.path} has {mean.size} numbers of {video_id!r}, {self.dims} of others: extract it again"
-                )
-            if not np.isfinite(mean).all():
-                raise FeatxError(
-                    f"{self.path} has numbers that are not finite in {video_id!r}: extract it again"
-                )
-            # Not np.linalg.norm: its dot product has threads that cost more than they save.
-            with np.errstate(over="ignore"):
-                norm = float(np.sqrt(np.sum(mean * mean))) if normalise else 0.0
-            if normalise and mean.any() and not 1e-100 < norm < np.inf:
-                raise FeatxError(
-                    f"{self.path} has numbers of {video_id!r} that have no length in float64: scale them nearer to 1"
-                )
-            out[place] = mean / norm if norm > 0 else mean
+            clips = self._clips(video_id, item)
+            out[place] = video_row(
+                clips, normalise=normalise, dims=self.dims, source=self.path, video=repr(video_id)
+            )
         return out
 
 
-def open_features(path: str | os.PathLike[str], layer: str | None = None) -> Features:
+def video_row(
+    clips: npt.NDArray[Any],
+    *,
+    normalise: bool,
+    dims: int,
+    source: object,
+    video: str,
+    remedy: str = "extract it again",
+) -> npt.NDArray[np.float64]:
+    """Return a video's row, (D,): the mean over its clips, (T, D), then, if `normalise`, L2-normalised.
+
+    A mean of all zeros stays zero (Res3D paper, section 5.1). clips: or their mean, (D,). dims: D. source, video, remedy: of
+    the FeatxError's sentence about rows that there are none of, that are not of D numbers, or not finite.
+    """
+    if not len(clips):
+        raise FeatxError(f"{source} has no row of {video}: {remedy}, or leave it out")
+    mean = np.asarray(
+        clips if clips.ndim == 1 else clips.mean(axis=0, dtype=np.float64), np.float64
+    )
+    if mean.shape != (dims,):
+        raise FeatxError(f"{source} has {mean.size} numbers of {video}, {dims} of others: {remedy}")
+    if not np.isfinite(mean).all():
+        raise FeatxError(f"{source} has numbers that are not finite in {video}: {remedy}")
+    # Not np.linalg.norm: its dot product has threads that cost more than they save.
+    with np.errstate(over="ignore"):
+        norm = float(np.sqrt(np.sum(mean * mean))) if normalise else 0.0
+    if normalise and mean.any() and not 1e-100 < norm < np.inf:
+        raise FeatxError(
+            f"{source} has numbers of {video} that have no length in float64: scale them nearer to 1"
+        )
+    return mean / norm if norm > 0 else mean
+
+
+def open_features(features: Given, layer: str | None = None) -> Features:
     """Open a feature file, or another library's features: improved dense trajectories, say.
 
+    features: the file, or a `FeatureStore` of it, which then stays open.
     layer: of a feature file; by default its first. Another library's file is an .h5 with a dataset a video, named by its id,
     (D,) or (T, D), or with the datasets `ids` (N,) and `features` (N, D); an .npz with such arrays; or an .npy, (N, D), with
     the ids beside it in a .txt of the same name, one a line.
     Raises UsageError for a file that is none of these, or for a layer that it does not have.
     """
-    path = Path(path)
+    with contextlib.ExitStack() as stack:
+        found = stack.enter_context(Files()).open(features, layer)
+        found._to_close.callback(stack.pop_all().close)
+        return found
+
+
+def listed(features: Given | Sequence[Given]) -> list[Given]:
+    """Return features as a list, where a task takes one or several."""
+    return [features] if isinstance(features, str | os.PathLike | FeatureStore) else list(features)
+
+
+def path_of(features: Given) -> str:
+    """Return where features lie."""
+    return os.fspath(features.path if isinstance(features, FeatureStore) else features)
+
+
+class Files:
+    """The files of features that a command works on, each opened once; a context manager.
+
+    A `FeatureStore` that is given stays open: whoever opened it closes it.
+    """
+
+    def __init__(self) -> None:
+        self._stack = contextlib.ExitStack()
+        self._opened: dict[str, FeatureStore | Features] = {}
+
+    def __enter__(self) -> Files:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.close()
+
+    def close(self) -> None:
+        """Close the files that were opened here."""
+        self._stack.close()
+
+    def has_layers(self, features: Given) -> bool:
+        """Return whether a file is a feature file, which has layers, and not another library's."""
+        return isinstance(self._file(features), FeatureStore)
+
+    def open(self, features: Given, layer: str | None = None) -> Features:
+        """Return a layer of a feature file, or another library's features; arguments and errors as `open_features`'."""
+        file = self._file(features)
+        if isinstance(file, FeatureStore):
+            return _Stored(file, layer)
+        if layer is not None:
+            raise UsageError(
+                f"layer is {layer!r}, and {file.path} has no layers: leave it out for this file"
+            )
+        return file
+
+    def _file(self, features: Given) -> FeatureStore | Features:
+        if isinstance(features, FeatureStore):
+            return features
+        path = os.fspath(features)
+        if path not in self._opened:
+            self._opened[path] = opened = _opened(Path(path))
+            self._stack.callback(opened.close)
+        return self._opened[path]
+
+
+def _opened(path: Path) -> FeatureStore | Features:
     if not path.is_file():
         hint = " is a folder" if path.is_dir() else " is not there"
         raise UsageError(
             f"{path}{hint}: give a feature file, or another library's .h5, .npz or .npy"
         )
-    if is_feature_file(path):
-        return _Stored(path, layer)
-    if layer is not None:
-        raise UsageError(
-            f"layer is {layer!r}, and {path} has no layers: leave it out for this file"
-        )
+    if path.suffix.lower() not in _NUMPYS:
+        with contextlib.suppress(NoFeatureFile):
+            return FeatureStore(path)
     try:
         return _another_librarys(path)
+    except UsageError:
+        raise
     except _UNREADABLE as error:
         reason = (str(error) or repr(error)).splitlines()[0]
         raise UsageError(
@@ -192,37 +272,29 @@ def _another_librarys(path: Path) -> Features:
                     f"{path} has the arrays {', '.join(archive.files)}: give one with ids and features"
                 )
             return _Matrix(path, [_text(each) for each in archive["ids"]], archive["features"])
-    with h5py.File(path, "r") as file:
+    with contextlib.ExitStack() as stack:
+        file = stack.enter_context(h5py.File(path, "r"))
         if {"ids", "features"} <= set(file) and isinstance(file["ids"], h5py.Dataset):
-            return _Matrix(
-                path, [_text(each) for each in file["ids"][()]], np.asarray(file["features"])
-            )
-    return _ByVideo(path)
-
-
-def is_feature_file(path: str | os.PathLike[str]) -> bool:
-    """Return whether a file is to be read as a feature file, which has layers, and not as another library's."""
-    path = Path(path)
-    return path.suffix.lower() not in _NUMPYS and not _is_foreign_hdf5(path)
+            ids = [_text(each) for each in file["ids"][()]]
+            return _Matrix(path, ids, np.asarray(file["features"]))
+        found = _ByVideo(path, file)
+        found._to_close.callback(stack.pop_all().close)
+        return found
 
 
 class _Stored(Features):
     """A layer of a feature file."""
 
-    def __init__(self, path: Path, layer: str | None) -> None:
-        self._store = FeatureStore(path)
-        layers = self._store.layers
+    def __init__(self, store: FeatureStore, layer: str | None) -> None:
+        layers, settings = store.layers, store.settings
         if layer is not None and layer not in layers:
-            self._store.close()
             raise UsageError(
-                f"{path} has the layers {', '.join(layers)}, not {layer!r}: give one of those"
+                f"{store.path} has the layers {', '.join(layers)}, not {layer!r}: give one of those"
             )
         chosen = layer or layers[0]
-        settings = self._store.settings
-        first = next(iter(self._store), None)
+        first = next(iter(store), None)
         if first is None:
-            self._store.close()
-            raise UsageError(f"{path} has no videos: extract some")
+            raise UsageError(f"{store.path} has no videos: extract some")
         name, weights = settings["model"]["name"], settings["weights"]
         from_ = (
             f"random weights, seed {weights['seed']}"
@@ -236,21 +308,19 @@ class _Stored(Features):
             else ""
         )
         super().__init__(
-            path,
+            store.path,
             layer=chosen,
             dims=int(first.dataset(chosen).shape[1]),
             settings=settings,
             title=f"{chosen}{projected} of {name} ({from_})",
         )
-
-    def close(self) -> None:
-        self._store.close()
+        self._store = store
 
     @property
     def ids(self) -> Sequence[str]:
         return self._store.ids
 
-    def _mean(self, video_id: str, item: Item) -> npt.NDArray[np.float64]:
+    def _clips(self, video_id: str, item: Item) -> npt.NDArray[Any]:
         video = self._store[video_id]
         try:
             rows = video[str(self.layer)]
@@ -269,8 +339,7 @@ class _Stored(Features):
                     " extract with a smaller --stride"
                 )
             rows = rows[inside]
-        _check_some(rows, self.path, video_id)
-        return np.asarray(rows.mean(axis=0, dtype=np.float64))
+        return rows
 
     def fingerprints(self, items: Sequence[Item], *, dataset: str | None = None) -> dict[str, str]:
         found = self.find(items, dataset=dataset)
@@ -322,15 +391,15 @@ class _Matrix(Features):
     def ids(self) -> Sequence[str]:
         return self._ids
 
-    def _mean(self, video_id: str, item: Item) -> npt.NDArray[np.float64]:
-        return np.asarray(self._rows[self._places[video_id]], np.float64)
+    def _clips(self, video_id: str, item: Item) -> npt.NDArray[Any]:
+        return np.asarray(self._rows[self._places[video_id]])
 
 
 class _ByVideo(Features):
     """Another library's HDF5 file with a dataset a video, (D,) or (T, D)."""
 
-    def __init__(self, path: Path) -> None:
-        self._file = h5py.File(path, "r")
+    def __init__(self, path: Path, file: h5py.File) -> None:
+        self._file = file
         self._ids: list[str] = []
         self._file.visititems(
             lambda name, found: self._ids.append(name) if isinstance(found, h5py.Dataset) else None
@@ -343,7 +412,6 @@ class _ByVideo(Features):
             for name in self._ids
         )
         if len(widths) != 1 or widths == {(0,)} or not numbers:
-            self._file.close()
             raise UsageError(
                 f"{path} is no feature file: give one with a dataset a video, (D,) or (T, D) numbers, all of the same D"
             )
@@ -351,30 +419,12 @@ class _ByVideo(Features):
             path, layer=None, dims=int(widths.pop()[0]), settings=None, title=path.name
         )
 
-    def close(self) -> None:
-        self._file.close()
-
     @property
     def ids(self) -> Sequence[str]:
         return self._ids
 
-    def _mean(self, video_id: str, item: Item) -> npt.NDArray[np.float64]:
-        rows = np.asarray(self._file[video_id][()], np.float64)
-        _check_some(rows, self.path, video_id)
-        return rows if rows.ndim == 1 else np.asarray(rows.mean(axis=0))
-
-
-def _check_some(rows: npt.NDArray[Any], path: Path, video_id: str) -> None:
-    if not len(rows):
-        raise FeatxError(f"{path} has no row of {video_id!r}: extract it again, or leave it out")
-
-
-def _is_foreign_hdf5(path: Path) -> bool:
-    try:
-        with h5py.File(path, "r") as file:
-            return bool(file.attrs.get("format") != FORMAT)
-    except OSError:
-        return False  # FeatureStore says why
+    def _clips(self, video_id: str, item: Item) -> npt.NDArray[Any]:
+        return np.asarray(self._file[video_id][()], np.float64)
 
 
 def _loaded(path: Path) -> Any:

@@ -7,10 +7,10 @@ from collections.abc import Sequence
 import numpy as np
 
 from featx.report.page import Markup, element
+from featx.tasks.localization._diagnosis import LEAST_TIOU, NAMES, TRUE, Judged
+from featx.tasks.localization._evaluate import mean_over
+from featx.tasks.localization._protocols import RULES
 from featx.tasks.localization._types import AtThreshold, Evaluation, Ints
-from featx.tasks.localization.evaluation._evaluate import mean_over
-from featx.tasks.localization.evaluation._report import PROTOCOL_NAMES
-from featx.tasks.localization.pictures._timeline_errors import LEAST_TIOU, NAMES, TRUE, Judged
 
 STYLE = """
 .wide { overflow-x: auto; background: var(--card); border: 1px solid var(--line); border-radius: .5rem; margin: .5rem 0; }
@@ -53,7 +53,7 @@ def means(evaluations: Sequence[Evaluation]) -> Markup:
         cells = [_mean_cell(by.get(tiou)) for tiou in tious]
         if len(e.thresholds) > 1:
             cells.append(element("td", f"{100 * mean_over(e):.2f}"))
-        rows.append(element("tr", element("th", PROTOCOL_NAMES[e.protocol], scope="row"), *cells))
+        rows.append(element("tr", element("th", RULES[e.protocol].name, scope="row"), *cells))
     mean = ["mean"] if any(len(e.thresholds) > 1 for e in evaluations) else []
     return _table(["mAP in %", *(f"{tiou:g}" for tiou in tious), *mean], rows, class_="means")
 

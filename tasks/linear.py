@@ -2,15 +2,16 @@
 
 from __future__ import annotations
 
+import contextlib
 import warnings
 from collections.abc import Iterator, Sequence
+from contextlib import AbstractContextManager
 from dataclasses import dataclass
 
 import numpy as np
 import numpy.typing as npt
 
 from featx.errors import FeatxError, UsageError
-from featx.tasks._threads import one_thread_if_small
 
 Rows = npt.NDArray[np.float32]
 Floats = npt.NDArray[np.float64]
@@ -20,7 +21,7 @@ Ints = npt.NDArray[np.int64]
 C = 1.0
 # Far beyond it LIBLINEAR never returns, nor hears a signal: with 1e-300 and 1e300 its primal solver ran until it was killed.
 _MOST_C = 1e9
-# Of the dual problem's gradient: scores come within 3e-4 of the exact ones (tests/test_linear.py).
+# Of the dual problem's gradient: scores come within 3e-4 of the exact ones (tests/tasks/test_linear.py).
 _TOLERANCE = 1e-5
 _MOST_PASSES = 3_000
 # Added to the Gram matrix's diagonal, in shares of its mean: equal rows make it singular.
@@ -29,6 +30,8 @@ _RIDGE = 1e-10
 _PRIMAL_TOLERANCE = 1e-8
 # Columns of the rows that are taken to float64 at once.
 _COLUMNS = 2048
+# Multiplications that one processor has done in some hundredths of a second.
+_SMALL = 1e9
 
 
 @dataclass(frozen=True)
@@ -129,7 +132,7 @@ class Coordinates:
 
         if not self._wide:
             return np.asarray(coef, np.float32)
-        with one_thread_if_small(coef.size * sum(part.shape[1] for part in self._parts)):
+        with _one_thread_if_small(coef.size * sum(part.shape[1] for part in self._parts)):
             shares = solve_triangular(
                 self.rows, coef.T, lower=True, trans="T", check_finite=False
             ).T  # (K, N)
@@ -150,10 +153,23 @@ def _span(parts: Sequence[Rows]) -> Floats:
     from scipy.linalg import cholesky
 
     gram = np.zeros((len(parts[0]), len(parts[0])))
-    with one_thread_if_small(gram.size * sum(part.shape[1] for part in parts)):
+    with _one_thread_if_small(gram.size * sum(part.shape[1] for part in parts)):
         for block in _blocks(parts):
             gram += block @ block.T
         gram[np.diag_indices_from(gram)] += _RIDGE * max(
             float(np.trace(gram)) / len(gram), np.finfo(float).tiny
         )
         return np.asarray(cholesky(gram, lower=True, overwrite_a=True, check_finite=False))
+
+
+def _one_thread_if_small(multiplications: float) -> AbstractContextManager[object]:
+    """Keep BLAS to one thread inside, unless there are more multiplications than it pays for.
+
+    On a busy machine BLAS' threads wait for one another many times as long as they compute.
+    """
+    from threadpoolctl import threadpool_limits
+
+    if multiplications >= _SMALL:
+        return contextlib.nullcontext()
+    limits: AbstractContextManager[object] = threadpool_limits(1, "blas")
+    return limits

@@ -10,17 +10,17 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from featx.datasets import Dataset, Item, about, load_dataset
+from featx.datasets import Dataset, DatasetLists, Item
 from featx.errors import FeatxError, UsageError
-from featx.tasks._features import Features
+from featx.tasks.features import Features
 
 
 @dataclass(frozen=True, kw_only=True)
 class Split:
     """The two sides of one split.
 
-    official: the dataset is one that is known by name. folds: of a cross-validation's fold, how many there are (`_folds`);
-    its number is the sides' `split`. None of a split of the dataset's own.
+    official: the dataset is one that is known by name. folds: of a cross-validation's fold, how many
+    there are (`featx.tasks.folds`); its number is the sides' `split`. None of a split of the dataset's own.
     """
 
     train: Dataset
@@ -57,8 +57,24 @@ class Split:
         )
 
 
+# A dataset's name or path, or its lists, which are then read once for all that a command does.
+AnyDataset = str | os.PathLike[str] | DatasetLists
+
+
+def lists_of(
+    dataset: AnyDataset,
+    *,
+    root: str | os.PathLike[str] | None = None,
+    holdout: float = 0.2,
+) -> DatasetLists:
+    """Return a dataset's lists; those that are given have a root and a holdout of their own."""
+    if isinstance(dataset, DatasetLists):
+        return dataset
+    return DatasetLists(dataset, root=root, holdout=holdout)
+
+
 def load_splits(
-    name_or_path: str | os.PathLike[str],
+    dataset: AnyDataset,
     *,
     root: str | os.PathLike[str] | None = None,
     split: int | None = None,
@@ -66,21 +82,12 @@ def load_splits(
     holdout: float = 0.2,
 ) -> list[Split]:
     """Return a dataset's splits, all of them or the one that is asked for; arguments and errors as `featx.load_dataset`'s."""
-    known = about(name_or_path, root=root, holdout=holdout)
+    lists = lists_of(dataset, root=root, holdout=holdout)
+    known = lists.about
     loaded = []
     for number in range(1, known.splits + 1) if split is None else [split]:
-        sides = [
-            load_dataset(
-                name_or_path,
-                root=root,
-                split=number,
-                subset=subset,
-                partial=partial,
-                holdout=holdout,
-            )
-            for subset in known.pair
-        ]
-        loaded.append(Split(train=sides[0], test=sides[1], official=known.official))
+        train, test = (lists.side(number, subset, partial=partial) for subset in known.pair)
+        loaded.append(Split(train=train, test=test, official=known.official))
     return loaded
 
 

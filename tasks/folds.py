@@ -8,13 +8,13 @@ from collections import defaultdict
 from collections.abc import Sequence
 from dataclasses import replace
 
-from featx.datasets import Dataset, Item, about, load_whole
+from featx.datasets import Dataset, Item
 from featx.errors import FeatxError, UsageError
-from featx.tasks._splits import Split, labels_of
+from featx.tasks.splits import AnyDataset, Split, labels_of, lists_of
 
 
 def load_folds(
-    name_or_path: str | os.PathLike[str],
+    dataset: AnyDataset,
     folds: int,
     *,
     root: str | os.PathLike[str] | None = None,
@@ -24,12 +24,13 @@ def load_folds(
 
     Classes are in as equal shares as groups allow; the same videos are always divided the same. A group's name counts across
     classes, as UCF101's g01 to g25 do in its own splits; a video without one is a group of its own, its parts together.
-    partial: as for `featx.datasets.load_whole`; classes of fewer than two groups are left out then, and it is told.
+    partial: as for `featx.datasets.DatasetLists.whole`; classes of fewer than two groups are left out then, and it is told.
     Raises UsageError for folds that are no number of them, FeatxError for videos and groups that cannot be divided so.
     """
     if folds < 2:
         raise UsageError(f"folds is {folds}: give 2 or more")
-    whole = _learnable(load_whole(name_or_path, root=root, partial=partial), partial=partial)
+    lists = lists_of(dataset, root=root)
+    whole = _learnable(lists.whole(partial=partial), partial=partial)
     groups = sorted({group_of(item) for item in whole.items})
     if len(groups) < folds:
         raise FeatxError(
@@ -38,7 +39,6 @@ def load_folds(
     if whole.absent:
         note = f"{whole.absent} videos of {whole.name}'s lists are not there, not counted"
         whole = replace(whole, absent=0, notes=(note, *whole.notes))
-    official = about(name_or_path, root=root).official
     found = []
     for number, tested in enumerate(_divided(whole, groups, folds), start=1):
         train, test = (
@@ -50,7 +50,9 @@ def load_folds(
             replace(whole, split=number, subset=name, items=tuple(side))
             for name, side in sides.items()
         ]
-        found.append(Split(train=parts[0], test=parts[1], official=official, folds=folds))
+        found.append(
+            Split(train=parts[0], test=parts[1], official=lists.about.official, folds=folds)
+        )
     return found
 
 

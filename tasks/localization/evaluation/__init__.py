@@ -1,1 +1,0 @@
-"""Detections held against ground truth, by the THUMOS'14 protocol and by ActivityNet's."""

@@ -1,1 +1,0 @@
-"""Files of detections and of windows: read and written."""

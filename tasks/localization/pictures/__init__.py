@@ -1,1 +1,0 @@
-"""What detections look like: time lines, and a page of an evaluation."""
