@@ -18,6 +18,7 @@ import numpy.typing as npt
 from featx.datasets import Item, dataset_names, match_ids
 from featx.errors import FeatxError, UsageError
 from featx.store.reader import FeatureStore, NoFeatureFile
+from featx.store.recorded import Recorded
 
 Rows = npt.NDArray[np.float32]
 # What a task takes: a file's path, or a feature file that is open already.
@@ -53,7 +54,7 @@ class Features(ABC):
         *,
         layer: str | None,
         dims: int,
-        settings: dict[str, Any] | None,
+        settings: Recorded | None,
         title: str,
     ) -> None:
         self.path, self.layer, self.dims = path, layer, dims
@@ -292,20 +293,14 @@ class _Stored(Features):
                 f"{store.path} has the layers {', '.join(layers)}, not {layer!r}: give one of those"
             )
         chosen = layer or layers[0]
-        first = next(iter(store), None)
+        first = next(iter(store.values()), None)
         if first is None:
             raise UsageError(f"{store.path} has no videos: extract some")
-        name, weights = settings["model"]["name"], settings["weights"]
-        from_ = (
-            f"random weights, seed {weights['seed']}"
-            if weights["name"] == "random"
-            else weights["name"]
-        )
-        projection = settings.get("projection")
+        name, weights = settings.model.name, settings.weights
+        from_ = f"random weights, seed {weights.seed}" if weights.name == "random" else weights.name
+        projection = settings.projection
         projected = (
-            f" projected to {projection['dims']}"
-            if projection and projection["layer"] == chosen
-            else ""
+            f" projected to {projection.dims}" if projection and projection.layer == chosen else ""
         )
         super().__init__(
             store.path,
@@ -357,13 +352,11 @@ class _Stored(Features):
 
     def _remedy(self, missing: Sequence[Item]) -> str:
         settings = self._store.settings
-        weights = settings["weights"]
-        source = weights.get("file", weights["name"])
-        projection = settings.get("projection")
-        project = f" --project {projection['file']}" if projection else ""
+        source = settings.weights.file or settings.weights.name
+        project = f" --project {settings.projection.file}" if settings.projection else ""
         return (
             "extract them too, with the file's own settings, as in `featx extract --model "
-            f"{settings['model']['name']} --weights {source} --layers {','.join(settings['layers'])}{project} VIDEOS {self.path}`"
+            f"{settings.model.name} --weights {source} --layers {','.join(settings.layers)}{project} VIDEOS {self.path}`"
         )
 
 

@@ -167,7 +167,7 @@ def _same_content(split: Split, features: Features) -> list[str]:
 
 def _trained_on(split: Split, features: Features, *, allow: bool) -> list[str]:
     """Say, or refuse, that a checkpoint has seen the test side; its own split's training side it may have seen."""
-    told = ((features.settings or {}).get("weights") or {}).get("trained_on")
+    told = features.settings.weights.trained_on if features.settings is not None else {}
     if not told or told.get("dataset") != split.test.name:
         return []
     what = f"the checkpoint of {features.title} was trained on {told['dataset']} split {told['split']}, {told['subset']}"
@@ -184,10 +184,12 @@ def _trained_on(split: Split, features: Features, *, allow: bool) -> list[str]:
 
 def _fitted_on(split: Split, features: Features) -> list[str]:
     """Say that rows are projected by what was fitted on other videos of the dataset than the split's training side."""
-    projection = (features.settings or {}).get("projection") or {}
-    on = projection.get("fitted_on") or {}
+    projection = features.settings.projection if features.settings is not None else None
+    if projection is None:
+        return []
+    on = projection.fitted_on
     if (
-        projection.get("layer") != features.layer
+        projection.layer != features.layer
         or on.get("dataset") != split.test.name
         or split.of_its_own(on)
     ):

@@ -184,7 +184,7 @@ def _fits(path: Path, own: Path, wanted: Wanted, opened: _Opened) -> bool:
     if wanted.model is None:
         return True
     try:
-        return bool(opened(path).settings["model"]["name"] == wanted.model)
+        return bool(opened(path).settings.model.name == wanted.model)
     except UsageError:
         return False
 

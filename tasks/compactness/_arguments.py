@@ -81,7 +81,10 @@ def check_savable(features: Features) -> None:
         raise UsageError(
             f"{features.path} does not say how its rows were made: save a projection of a feature file's rows"
         )
-    if (features.settings.get("projection") or {}).get("layer") == features.layer:
+    if (
+        features.settings.projection is not None
+        and features.settings.projection.layer == features.layer
+    ):
         raise UsageError(
             f"{features.path} has {features.layer} projected already: save a projection of the layer's own rows"
         )

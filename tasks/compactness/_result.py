@@ -10,6 +10,7 @@ from typing import Any
 
 from featx.report import DRAWS, Accuracy, mean_interval, table
 from featx.report import write_csv as csv_file
+from featx.store.recorded import Recorded
 
 SOURCE = "Tran et al. 2017, Res3D, section 5.1 and figure 3"
 
@@ -55,7 +56,7 @@ class Curve:
     width: int
     points: tuple[Point, ...]
     full: Point
-    settings: dict[str, Any] | None = None
+    settings: Recorded | None = None
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -173,7 +174,7 @@ def to_json(found: CompactResult) -> dict[str, Any]:
                 "width": curve.width,
                 "points": [_point(point) for point in curve.points],
                 "full": _point(curve.full),
-                "settings": curve.settings,
+                "settings": curve.settings.to_json() if curve.settings is not None else None,
             }
             for curve in found.curves
         ],

@@ -230,6 +230,8 @@ def _is_papers(split: Split) -> bool:
 
 
 def _save(path: str | os.PathLike[str], split: Split, pca: Pca, curve: Curve) -> None:
+    if curve.settings is None:
+        raise ValueError("a projection is of a feature file's rows")
     fitted_on = {
         "dataset": split.train.name,
         "split": split.train.split,
@@ -243,7 +245,7 @@ def _save(path: str | os.PathLike[str], split: Split, pca: Pca, curve: Curve) ->
             mean=pca.mean,
             components=pca.components,
             layer=str(curve.layer),
-            settings=dict(curve.settings or {}),
+            settings=curve.settings,
             fitted_on=fitted_on,
             explained=pca.explained(len(pca.components)),
         ),

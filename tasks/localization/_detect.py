@@ -9,12 +9,12 @@ from pathlib import Path, PurePosixPath
 from typing import TYPE_CHECKING, Literal
 
 import numpy as np
-from featx.store.reader import FeatureStore
 
 from featx.datasets import thumos14
 from featx.datasets.untrimmed import Annotations
 from featx.errors import FeatxError, UsageError
 from featx.extraction.settings import Hooks, Machine
+from featx.store.reader import FeatureStore
 from featx.system.files import check_target, keep_inputs
 from featx.tasks.localization._evaluate import (
     PROTOCOLS,
@@ -333,7 +333,9 @@ def find_actions(
 
     def on_start(report: Report) -> None:
         # The classes are known now, and nothing is computed yet.
-        _check_prior(settings.prior, classes_of(windows_file, report.settings), networks.instances)
+        if report.settings is not None:
+            classes = classes_of(windows_file, report.settings)
+            _check_prior(settings.prior, classes, networks.instances)
         if told:
             told(report)
 

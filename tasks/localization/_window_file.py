@@ -9,12 +9,13 @@ from pathlib import Path
 from typing import Any, Literal
 
 import numpy as np
-from featx.store.reader import FeatureStore, Video
 
 from featx.clips import ClipSpec, numbered
 from featx.errors import UsageError
 from featx.extraction.extract import OtherSettings, Report, extract
 from featx.extraction.settings import ClipOptions, Hooks, Machine, Settings
+from featx.store.reader import FeatureStore, Video
+from featx.store.recorded import Recorded
 from featx.tasks.localization._types import Floats, Ints, Windows
 from featx.video.source import find_videos
 from featx.weights.checkpoint import architecture_of
@@ -100,7 +101,7 @@ def ids_in(store: FeatureStore, videos: Sequence[str], root: str | None) -> dict
     sources = find_videos(videos, layers=store.layers, root=root).sources
     elsewhere = dict[str, str]()
     if not all(source.id in store for source in sources):
-        elsewhere = {os.path.realpath(video.attr("path")): video.id for video in store}
+        elsewhere = {os.path.realpath(video.path): video.id for video in store.values()}
     found = {
         s.path: s.id if s.id in store else elsewhere.get(os.path.realpath(s.path)) for s in sources
     }
@@ -116,7 +117,7 @@ def read_windows(store: FeatureStore, videos: Sequence[str], ids: Mapping[str, s
     Raises UsageError for a file that is none of the kind.
     """
     classes = classes_of(store.path, store.settings)
-    spec = ClipSpec(**store.settings["clip"])
+    spec = store.settings.clip
     parts = [
         _of_video(store[ids[name]], number, spec)
         for number, name in enumerate(videos)
@@ -152,14 +153,16 @@ class Searched:
 def searched(store: FeatureStore, ids: Iterable[str]) -> Searched:
     """Return what a feature file that `window_scores` wrote says of the videos of these ids."""
     rows = [np.asarray(store[video][LOCALIZATION].any(axis=1)) for video in ids]
-    cascade = store.settings[CASCADE]
-    weights = {"proposal": store.settings["weights"], LOCALIZATION: cascade["weights"]}
+    cascade = store.settings.cascade
+    if cascade is None:
+        raise UsageError(f"{store.path} has no windows: give a file that featx detect wrote")
+    weights = {"proposal": store.settings.weights, LOCALIZATION: cascade.weights}
     return Searched(
         windows=sum(len(seen) for seen in rows),
         proposals=sum(int(np.count_nonzero(seen)) for seen in rows),
-        threshold=cascade["threshold"],
+        threshold=cascade.threshold,
         networks={
-            stage: {name: each.get(name) for name in ("name", "sha256", "source")}
+            stage: {name: each.values.get(name) for name in ("name", "sha256", "source")}
             for stage, each in weights.items()
         },
     )
@@ -167,7 +170,7 @@ def searched(store: FeatureStore, ids: Iterable[str]) -> Searched:
 
 def rates_of(store: FeatureStore, videos: Sequence[str], ids: Mapping[str, str]) -> Floats:
     """Return the sampled frames a second of each video, (V,): the windows' rate, or each video's own; NaN if it was not read."""
-    fixed = store.settings["clip"]["fps"]
+    fixed = store.settings.clip.fps
     rates = [
         float(fixed or store[ids[name]].attr("fps")) if name in ids else np.nan for name in videos
     ]
@@ -176,18 +179,18 @@ def rates_of(store: FeatureStore, videos: Sequence[str], ids: Mapping[str, str])
 
 def lengths_of(store: FeatureStore) -> tuple[int, ...]:
     """Return the windows' lengths in sampled frames."""
-    return tuple(scale.span for scale in ClipSpec(**store.settings["clip"]).at_scales)
+    return tuple(scale.span for scale in store.settings.clip.at_scales)
 
 
-def classes_of(path: str | os.PathLike[str], settings: Mapping[str, Any]) -> tuple[str, ...]:
+def classes_of(path: str | os.PathLike[str], settings: Recorded) -> tuple[str, ...]:
     """Return the classes of a feature file by its settings, without background; UsageError for a file that has no windows."""
-    cascade = settings.get(CASCADE)
-    labels = [] if cascade is None else cascade["labels"]
-    if cascade is None or cascade["name"] != LOCALIZATION or not labels or labels[0] != BACKGROUND:
+    cascade = settings.cascade
+    labels = () if cascade is None else cascade.labels
+    if cascade is None or cascade.name != LOCALIZATION or not labels or labels[0] != BACKGROUND:
         raise UsageError(
             f"{os.fspath(path)} has no probabilities of windows: give a file that featx detect wrote"
         )
-    return tuple(labels[1:])
+    return labels[1:]
 
 
 def _of_video(video: Video, number: int, spec: ClipSpec) -> dict[str, Any]:

@@ -17,13 +17,14 @@ import json
 import os
 import zipfile
 import zlib
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
 from featx.errors import UsageError
+from featx.store.recorded import Recorded
 from featx.system.files import disk_full, write_atomically
 from featx.tasks.linear import LinearSVM
 from featx.tasks.recognition._classifier import FUSIONS, Classifier
@@ -68,7 +69,7 @@ def write_model(path: str | os.PathLike[str], model: Model) -> None:
         "fusion": model.classifier.fusion,
         "trained_on": model.trained_on,
         "accuracy": model.accuracy,
-        "features": [asdict(each) for each in model.origins],
+        "features": [each.to_json() for each in model.origins],
     }
     arrays: dict[str, Any] = {
         "intercept": np.stack([machine.intercept for machine in machines]),
@@ -99,6 +100,8 @@ def read_model(path: str | os.PathLike[str]) -> Model:
                     f"{path} has format version {about['format_version']}, this featx reads {FORMAT_VERSION}: update it"
                 )
             model = _model(arrays, about)
+    except UsageError:
+        raise
     except OSError as error:
         raise UsageError(f"cannot read the model {path}: {error.strerror or error}") from error
     except (
@@ -118,7 +121,7 @@ def read_model(path: str | os.PathLike[str]) -> Model:
 
 
 def _model(arrays: Any, about: dict[str, Any]) -> Model:
-    origins = tuple(Origin(**each) for each in about["features"])
+    origins = tuple(_origin(each) for each in about["features"])
     fusion = str(about["fusion"])
     count = len(origins) if fusion == "scores" else 1
     machines = tuple(
@@ -136,15 +139,18 @@ def _model(arrays: Any, about: dict[str, Any]) -> Model:
     )
 
 
+def _origin(told: dict[str, Any]) -> Origin:
+    settings = told["settings"]
+    made = None if settings is None else Recorded.from_json(settings)
+    return Origin(**{**told, "settings": made})
+
+
 def _damage(model: Model) -> str | None:
     """Return what does not agree in a model that could be read."""
     classifier, size = model.classifier, len(model.classes)
     if classifier.fusion not in FUSIONS or not model.origins:
         return f"fusion is {classifier.fusion!r} of {len(model.origins)} features"
-    if not all(
-        isinstance(each.settings, dict | None) and isinstance(each.dims, int)
-        for each in model.origins
-    ):
+    if not all(isinstance(each.dims, int) for each in model.origins):
         return "it does not say how its features were made"
     if not isinstance(model.accuracy.get("value"), float) or not {"title", "videos"} <= set(
         model.trained_on

@@ -43,7 +43,8 @@ def printed(splits: Sequence[Split], results: Sequence[SplitResult]) -> str | No
         or len(origins) != 1
     ):
         return None
-    model = str(((origins[0].settings or {}).get("model") or {}).get("name"))
+    made = origins[0].settings
+    model = made.model.name if made is not None else ""
     figure = TABLE9.get((model, str(origins[0].layer)), {}).get(name)
     if figure is None:
         return None

@@ -95,14 +95,14 @@ def _fitting(given: Given, origin: Origin, model: str, files: Files) -> tuple[Fe
         raise UsageError(
             f"{model} was trained on {kind}, {origin.title}, and {path} is none: give those"
         )
-    if source.settings is not None:
-        changed = row_differences(origin.settings or {}, source.settings)
+    if source.settings is not None and origin.settings is not None:
+        changed = row_differences(origin.settings, source.settings)
         if changed:
             raise UsageError(
                 f"{model} was trained on other features than {path} has: {changed}; extract with the SVM's settings"
             )
-        if origin.layer not in source.settings["layers"]:
-            there = ",".join(source.settings["layers"])
+        if origin.layer not in source.settings.layers:
+            there = ",".join(source.settings.layers)
             raise UsageError(
                 f"{model} was trained on {origin.title} and {path} has {there}: extract with --layers {origin.layer}"
             )

@@ -119,7 +119,7 @@ def _origins(found: SvmResult) -> list[Origin]:
 
 def _features_line(origin: Origin) -> str:
     made = origin.settings
-    how = f", {made['precision']} on {made['device']}" if made else ", another library's"
+    how = f", {made.precision} on {made.device}" if made else ", another library's"
     return f"features: {origin.title}, {origin.dims} numbers{how}, from {origin.path}"
 
 
@@ -182,7 +182,7 @@ def _split_json(each: SplitResult) -> dict[str, Any]:
         "absent": {"train": each.absent[0], "test": each.absent[1]},
         "C": list(each.C),
         "tuning": [vars(tuning) for tuning in each.classifier.tunings],
-        "features": [vars(origin) for origin in each.origins],
+        "features": [origin.to_json() for origin in each.origins],
         "saved": each.saved,
         "notes": list(each.notes),
     }

@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 
 from featx.report import Accuracy, mean_interval
+from featx.store.recorded import Recorded
 from featx.tasks.linear import Floats, Ints
 from featx.tasks.recognition._classifier import Classifier
 
@@ -21,7 +22,12 @@ class Origin:
     layer: str | None
     dims: int
     title: str
-    settings: dict[str, Any] | None
+    settings: Recorded | None
+
+    def to_json(self) -> dict[str, Any]:
+        """Return it as JSON values."""
+        made = self.settings
+        return {**vars(self), "settings": made.to_json() if made is not None else None}
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -8,10 +8,10 @@ from functools import partial as bound
 from pathlib import Path
 
 import numpy as np
-from featx.store.reader import FeatureStore
 
 from featx.datasets import DatasetLists, Item
 from featx.errors import UsageError
+from featx.store.reader import FeatureStore
 from featx.system.files import check_target, keep_inputs
 from featx.tasks.features import Features, Files, Given, listed, path_of
 from featx.tasks.folds import group_of, load_folds
@@ -191,7 +191,7 @@ def _targets(save: str | os.PathLike[str] | None, splits: Sequence[Split]) -> li
 def _expanded(features: Given, split: Split) -> Given:
     if isinstance(features, FeatureStore):
         return features
-    return os.fspath(features).replace(PLACEHOLDER, str(split.test.split))
+    return str(features).replace(PLACEHOLDER, str(split.test.split))
 
 
 def _open(given: Sequence[Given], layers: Sequence[str], files: Files) -> list[Features]:
@@ -218,7 +218,7 @@ def _checked(split: Split, sources: Sequence[Features], *, allow: bool) -> list[
         source.find([*split.train.items, *split.test.items], dataset=split.test.name)
     notes = check_split(split, sources, allow_trained_on=allow)
     for source in sources:
-        if ((source.settings or {}).get("weights") or {}).get("name") == "random":
+        if source.settings is not None and source.settings.weights.name == "random":
             notes.append(f"{source.title}: features of an untrained network")
     return notes
 

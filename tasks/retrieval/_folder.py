@@ -17,13 +17,14 @@ import json
 import os
 import re
 from collections.abc import Sequence
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, fields, is_dataclass
 from functools import cached_property
 from pathlib import Path
 from typing import Any, BinaryIO
 from zipfile import BadZipFile
 
 from featx.errors import FeatxError
+from featx.store.recorded import Recorded
 from featx.system.files import disk_full, lock_folder, sha256_of, write_atomically
 from featx.tasks.retrieval import _faiss
 from featx.tasks.retrieval._rows import Stored
@@ -86,7 +87,7 @@ class Manifest:
     """
 
     features: dict[str, int]
-    settings: dict[str, Any]
+    settings: Recorded
     layer: str
     dims: int
     forced: bool | None = None
@@ -177,7 +178,7 @@ def lock(folder: Path) -> BinaryIO:
 
 def publish(folder: Path, manifest: Manifest) -> None:
     """Put a manifest in place; the files that it names must be there, and synced."""
-    content = {"format": FORMAT, "format_version": FORMAT_VERSION, **asdict(manifest)}
+    content = {"format": FORMAT, "format_version": FORMAT_VERSION, **_plain(manifest)}
     with disk_full(folder):
         write_atomically(folder / MANIFEST, json.dumps(content, indent=1).encode())
 
@@ -217,6 +218,19 @@ def synced_sha256(path: Path) -> str:
         return sha256_of(file)
 
 
+def _plain(manifest: Manifest) -> dict[str, Any]:
+    """Return a manifest as JSON values."""
+    return {each.name: _json(getattr(manifest, each.name)) for each in fields(manifest)}
+
+
+def _json(value: Any) -> Any:
+    if isinstance(value, Recorded):
+        return value.to_json()
+    if isinstance(value, list):
+        return [_json(each) for each in value]
+    return asdict(value) if is_dataclass(value) and not isinstance(value, type) else value
+
+
 def _manifest(folder: Path) -> Manifest | None:
     try:
         text = (folder / MANIFEST).read_bytes()
@@ -229,6 +243,7 @@ def _manifest(folder: Path) -> Manifest | None:
         raise ValueError(f"it has format version {version}, this featx reads {FORMAT_VERSION}")
     segments = [Segment(**each) for each in content.pop("segments")]
     cells, recall = content.pop("cells"), content.pop("recall")
+    content["settings"] = Recorded.from_json(content["settings"])
     manifest = Manifest(
         **content,
         segments=segments,

@@ -75,12 +75,8 @@ def _of_query(query: Question) -> str:
 
 def _summary(result: SearchResult) -> Markup:
     settings = result.settings
-    weights = settings["weights"]
-    source = (
-        f"random weights, seed {weights['seed']}"
-        if weights["name"] == "random"
-        else str(weights["name"])
-    )
+    weights = settings.weights
+    source = f"random weights, seed {weights.seed}" if weights.name == "random" else weights.name
     how = "compared with all of them" if result.exact else "by cells of faiss"
     if result.recall is not None:
         how += f", recall@{result.recall.at} {result.recall.value:.3f} on {result.recall.queries} of its own clips"
@@ -89,7 +85,7 @@ def _summary(result: SearchResult) -> Markup:
     )
     return element(
         "p",
-        f"By the cosine of {result.layer} of {settings['model']['name']} ({source}), among {result.clips:,} clips of "
+        f"By the cosine of {result.layer} of {settings.model.name} ({source}), among {result.clips:,} clips of "
         f"{result.videos:,} videos of {result.features}, {how}{left}.",
         class_="soft",
     )

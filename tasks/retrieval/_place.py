@@ -74,7 +74,7 @@ def chosen_layer(store: FeatureStore, layer: str | None) -> tuple[str, int]:
         raise UsageError(f"no layer {layer!r} in {store.path}{nearest(layer, store.layers)}")
     if not len(store):
         raise UsageError(f"{store.path} has no videos: extract some")
-    widths = {name: int(store[0].dataset(name).shape[1]) for name in store.layers}
+    widths = {name: int(store[store.ids[0]].dataset(name).shape[1]) for name in store.layers}
     chosen = layer or min(widths, key=lambda name: (name == PROB, widths[name]))
     return chosen, widths[chosen]
 

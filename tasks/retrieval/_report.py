@@ -86,7 +86,10 @@ def search_text(result: SearchResult) -> str:
 
 def to_json(report: IndexReport | SearchResult) -> str:
     """Return a report as JSON."""
-    return json.dumps(asdict(report), indent=1)
+    told = asdict(report)
+    if isinstance(report, SearchResult):
+        told["settings"] = report.settings.to_json()
+    return json.dumps(told, indent=1)
 
 
 def _recall(recall: Recall) -> str:

@@ -12,6 +12,7 @@ import numpy as np
 
 from featx.errors import UsageError
 from featx.store.reader import FeatureStore
+from featx.store.recorded import Recorded
 from featx.tasks.retrieval._folder import Damaged, Opened, Recall, open_index
 from featx.tasks.retrieval._index import IndexReport, difference, index_store
 from featx.tasks.retrieval._nearest import LEAST, REFINE, Nearest
@@ -52,7 +53,7 @@ class SearchResult:
     features: str
     index: str
     layer: str
-    settings: dict[str, Any]
+    settings: Recorded
     query: Question
     hits: list[Hit]
     whole_videos: bool

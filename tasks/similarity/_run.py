@@ -158,7 +158,7 @@ def _names(opened: Sequence[Features]) -> tuple[str, ...]:
 
 def _trained_on(features: Features, *, allow: bool) -> list[str]:
     """Say, or refuse, that a checkpoint has seen ASLAN's samples, whichever fold they are of."""
-    told = ((features.settings or {}).get("weights") or {}).get("trained_on")
+    told = features.settings.weights.trained_on if features.settings is not None else {}
     if not told or told.get("dataset") != NAME:
         return []
     what = f"the checkpoint of {features.title} was trained on {NAME}'s samples"

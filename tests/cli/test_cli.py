@@ -45,9 +45,9 @@ def test_without_weights_those_that_ship_are_taken_and_named(
     assert done.returncode == 0
     assert tells(done.stderr.splitlines()[0], "res3d_half-motion", "generated motion", "CC0-1.0")
     with FeatureStore(out) as store:
-        assert store.settings["weights"]["name"] == "res3d_half-motion"
-        assert store.settings["weights"]["trained_on"]["dataset"] == "generated"
-        assert store.settings["transform"]["crop"] == 56
+        assert store.settings.to_json()["weights"]["name"] == "res3d_half-motion"
+        assert store.settings.to_json()["weights"]["trained_on"]["dataset"] == "generated"
+        assert store.settings.to_json()["transform"]["crop"] == 56
     assert featx("verify", out).returncode == 0
 
 

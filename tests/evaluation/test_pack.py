@@ -289,7 +289,7 @@ def rows_of(weights: Path, videos: Path, out: Path) -> dict[str, np.ndarray]:
     )
     with FeatureStore(out) as store:
         return {
-            layer: np.concatenate([video[layer] for video in store]).astype(np.float64)
+            layer: np.concatenate([video[layer] for video in store.values()]).astype(np.float64)
             for layer in store.layers
         }
 
@@ -488,7 +488,7 @@ def test_extract_says_which_weights_it_took_by_itself(
         f"weights   {line}\n" in CliRunner().invoke(cli, ["info", str(tmp_path / "out.h5")]).output
     )
     with FeatureStore(tmp_path / "out.h5") as store:
-        assert store.settings["weights"]["trained_on"] == {
+        assert store.settings.to_json()["weights"]["trained_on"] == {
             "dataset": "generated",
             "clips": 1000,
             "generator": 1,

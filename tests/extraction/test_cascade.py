@@ -119,17 +119,17 @@ def test_a_file_of_both_networks_says_so_and_is_verified(
     video = str(encode(tmp_path / "video.mp4", 70))
     extract(video, tmp_path / "all.h5", settings=changed(settings, 0.0))
     with FeatureStore(tmp_path / "all.h5") as store:
-        every = store[0]["localization"]
-        middle = float(np.median(store[0]["prob"][:, 1]))
+        every = store[store.ids[0]]["localization"]
+        middle = float(np.median(store[store.ids[0]]["prob"][:, 1]))
     out = tmp_path / "out.h5"
     extract(video, out, settings=changed(settings, middle))
     with FeatureStore(out) as store:
         assert list(store.layers) == ["prob", "localization"]
-        prob, second = store[0]["prob"], store[0]["localization"]
-        recorded = store.settings["cascade"]
+        prob, second = store[store.ids[0]]["prob"], store[store.ids[0]]["localization"]
+        recorded = store.settings.to_json()["cascade"]
         assert recorded["labels"] == ["background", "a", "b"]
-        assert recorded["weights"]["sha256"] != store.settings["weights"]["sha256"]
-        assert set(np.diff(store[0].clip_frames)[:, 0].tolist()) == set(LENGTHS)
+        assert recorded["weights"]["sha256"] != store.settings.to_json()["weights"]["sha256"]
+        assert set(np.diff(store[store.ids[0]].clip_frames)[:, 0].tolist()) == set(LENGTHS)
     passed = prob[:, 1] >= np.float32(middle)
     assert 0 < passed.sum() < len(passed)
     np.testing.assert_array_equal(second[passed], every[passed])

@@ -123,8 +123,8 @@ def test_clips_evenly_spread_are_recorded_and_made_again_the_same(tmp_path: Path
     extract([path], out, settings=with_fields(sparse, clips=4))
     extract([path], tmp_path / "every.h5", settings=with_fields(sparse, stride=9))
     with FeatureStore(out) as store, FeatureStore(tmp_path / "every.h5") as every:
-        assert store.settings["clip"]["count"] == 4
-        assert "count" not in every.settings["clip"]
+        assert store.settings.to_json()["clip"]["count"] == 4
+        assert "count" not in every.settings.to_json()["clip"]
         assert (
             store["a"].clip_frames.tolist()
             == every["a"].clip_frames.tolist()
@@ -162,7 +162,10 @@ def test_another_crop_is_cut_from_frames_resized_in_proportion_and_recorded(tmp_
         np.testing.assert_allclose(
             store["a"]["pool5"][0], expected, rtol=1e-3, atol=1e-4 * np.abs(expected).max()
         )
-        assert (store.settings["transform"]["crop"], store.settings["transform"]["resize"]) == (
+        assert (
+            store.settings.to_json()["transform"]["crop"],
+            store.settings.to_json()["transform"]["resize"],
+        ) == (
             56,
             [64, 86],
         )
@@ -181,7 +184,7 @@ def test_views_are_averaged(tmp_path: Path) -> None:
             settings=with_fields(SETTINGS, precision="float32", batch_size=1, **options),
         )
         with FeatureStore(tmp_path / f"{name}.h5") as store:
-            rows[name] = store[0]["pool5"]
+            rows[name] = store[store.ids[0]]["pool5"]
     from featx.extraction.backends.eager import EagerBackend
     from featx.models import create_model
     from featx.transforms import TRAN2017
@@ -407,7 +410,7 @@ def test_a_long_video_goes_on_where_it_was(tmp_path: Path) -> None:
     journal = Journal(tmp_path / "out.h5")
     journal.begin(whole.settings)
     with FeatureStore(tmp_path / "whole.h5") as store:
-        rows = store[0]["pool5"][:30]
+        rows = store[store.ids[0]]["pool5"][:30]
     journal.add("long", list(range(30)), {"pool5": rows}, _origin(path))
     journal.commit()
     journal.close()
@@ -453,7 +456,9 @@ def test_a_video_keeps_its_one_place_when_others_come(tmp_path: Path) -> None:
     report = extract([first, second, third], tmp_path / "out.h5", settings=SETTINGS)
     assert (report.new, report.done) == (2, 3)
     with FeatureStore(tmp_path / "out.h5") as store:
-        assert sorted(Path(v.attrs["path"]) for v in store) == sorted([first, second, third])
+        assert sorted(Path(v.attrs["path"]) for v in store.values()) == sorted(
+            [first, second, third]
+        )
         assert "a" in store
 
 

@@ -80,7 +80,7 @@ def plain(clips: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
 def small(plain: Path) -> Path:
     """A projection of res5a's rows to 6 numbers."""
     with FeatureStore(plain) as store:
-        width = store[0].dataset("res5a").shape[1]
+        width = store[store.ids[0]].dataset("res5a").shape[1]
         return saved(plain.parent / "small.npz", projection_of(width, 6, settings=store.settings))
 
 
@@ -209,17 +209,17 @@ def test_projected_rows_are_stored_and_the_file_says_so(
     projection = read_projection(small)
     with FeatureStore(plain) as raw, FeatureStore(projected) as store:
         assert store.ids == raw.ids
-        for video in store:
+        for video in store.values():
             assert video.dataset("res5a").shape == (len(video), 6)
             # Products of float32 numbers below 1, a thousand a sum, in two libraries' orders.
             np.testing.assert_allclose(
                 video["res5a"], projection(raw[video.id]["res5a"]), atol=1e-5
             )
             np.testing.assert_array_equal(video["pool5"], raw[video.id]["pool5"])
-        said = store.settings["projection"]
+        said = store.settings.to_json()["projection"]
         assert said == {"layer": "res5a", "dims": 6, "from": projection.width, "length_1_first": True, "fitted_on": FITTED_ON,
                         "explained": 0.75, "file": str(small), "sha256": projection.sha256}  # fmt: skip
-        assert store[0].dataset("res5a").attrs["shape"].tolist() == [6]
+        assert store[store.ids[0]].dataset("res5a").attrs["shape"].tolist() == [6]
         text = as_text(summarise(store))
     assert (
         f"res5a, each row brought to length 1, to 6 of {projection.width} dimensions by PCA" in text
@@ -244,7 +244,9 @@ def test_a_clip_s_views_are_averaged_before_it_is_projected(
             settings=with_fields(settings, project=saved(tmp_path / "ten.npz", projection)),
         )
         with FeatureStore(tmp_path / "out.h5") as store:
-            np.testing.assert_allclose(store[0]["res5a"], projection(raw[0]["res5a"]), atol=1e-5)
+            np.testing.assert_allclose(
+                store[store.ids[0]]["res5a"], projection(raw[0]["res5a"]), atol=1e-5
+            )
 
 
 def test_interrupted_and_spread_over_runs_the_content_is_the_same(
@@ -330,7 +332,7 @@ def test_where_clips_lie_and_precision_are_told_not_refused(
     clips: Path, small: Path, tmp_path: Path
 ) -> None:
     projection = read_projection(small)
-    other = "bf16" if projection.settings["precision"] == "float32" else "float32"
+    other = "bf16" if projection.settings.to_json()["precision"] == "float32" else "float32"
     settings = with_fields(SETTINGS, project=small).changed(stride=13, precision=other)
     (note,) = extract([clips], tmp_path / "out.h5", settings=settings).notes
     assert "was fitted on rows made otherwise: precision is" in note

@@ -66,11 +66,11 @@ def test_a_file_is_read_by_id_by_index_and_in_order(tmp_path: Path) -> None:
         write(tmp_path / "a.h5", {"z": 2, "k/b": 3, "k/a": 1}, failures=[("v/bad.mp4", "empty")])
     ) as store:
         assert store.ids == ["k/a", "k/b", "z"]
-        assert [v.id for v in store] == store.ids
+        assert [v.id for v in store.values()] == store.ids
         assert len(store) == 3
         assert "z" in store
         assert "k" not in store
-        assert store[2].id == store["z"].id == store[-1].id
+        assert store[store.ids[2]].id == store["z"].id == store[-1].id
         np.testing.assert_array_equal(store["k/b"]["pool5"], [[3, 3], [4, 4], [5, 5]])
         assert store["k/b"].attrs["path"] == "v/k/b.mp4"
         assert store["k/b"].attrs["complete"] is True
@@ -174,9 +174,9 @@ def test_unknown_videos_and_layers_name_the_nearest(tmp_path: Path) -> None:
         with pytest.raises(UsageError, match=telling("biking/v2", "biking/v1")):
             store["biking/v2"]
         with pytest.raises(UsageError, match=telling("POOL4", "pool5")):
-            store[0]["POOL4"]
+            store[store.ids[0]]["POOL4"]
         with pytest.raises(UsageError, match=telling("'clip_times'", "pool5")):
-            store[0]["clip_times"]
+            store[store.ids[0]]["clip_times"]
 
 
 def test_a_video_without_all_its_rows_is_not_published(tmp_path: Path) -> None:

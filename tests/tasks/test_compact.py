@@ -185,7 +185,7 @@ def test_a_projection_says_what_it_was_fitted_on_and_projects_as_the_pca_does(
         "videos": 48,
         "absent": 0,
     }
-    assert projection.settings["model"]["name"] == "res3d"
+    assert projection.settings.to_json()["model"]["name"] == "res3d"
     assert projection.explained == pytest.approx(found.curves[0].points[0].explained[0])
     train = np.stack(
         [

@@ -111,7 +111,7 @@ def test_windows_are_the_networks_and_scores_are_weighed_by_the_prior(
         {"a": str(video)}, tmp_path / "w.h5", settings(networks, prior="none")
     ).windows
     with FeatureStore(tmp_path / "w.h5") as store:
-        rows = store[0]["localization"]
+        rows = store[store.ids[0]]["localization"]
         assert store.file.attrs["format_version"] == 3
     every = placed(100, window_spec(4, lengths=LENGTHS))
     kept = np.flatnonzero(rows.argmax(axis=1) > 0)

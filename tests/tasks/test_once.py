@@ -9,9 +9,9 @@ from typing import Any
 import pytest
 from click.testing import CliRunner
 from feature_files import clustered, write_features
-from featx.store.reader import FeatureStore
 
 from featx.datasets import GENERATED, _protocol, hmdb51
+from featx.store.reader import FeatureStore
 from featx.synthetic.layouts import hmdb51 as layout
 from featx.synthetic.layouts._plan import Settings
 from featx.tasks import compact, svm

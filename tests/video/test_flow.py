@@ -300,13 +300,17 @@ def test_the_file_says_what_its_input_is(videos: Path, tmp_path: Path) -> None:
     out = tmp_path / "out.h5"
     extract([videos / "a" / "v0.mp4"], out, settings=with_fields(RGBF, input="flow"))
     with FeatureStore(out) as store:
-        assert store.settings["transform"] == {**TRAN2017.to_dict(), "input": "flow", "flow": "dis"}
-        assert store.settings["decoder"]["flow"] == {
+        assert store.settings.to_json()["transform"] == {
+            **TRAN2017.to_dict(),
+            "input": "flow",
+            "flow": "dis",
+        }
+        assert store.settings.to_json()["decoder"]["flow"] == {
             "opencv": cv2.__version__,
             "preset": "medium",
             "bound": BOUND,
         }
-        assert store[0].attrs["computed_by"].endswith(f"; flow by {computed_by()}")
+        assert store[store.ids[0]].attrs["computed_by"].endswith(f"; flow by {computed_by()}")
         told = as_text(summarise(store))
     assert (
         f"dx, dy and magnitude, by dis of OpenCV {cv2.__version__}, preset medium, bound 0.078125"
@@ -432,7 +436,7 @@ def test_what_opencv_is_for_and_how_to_get_it_is_said(
     )  # TV-L1 takes half a second a frame
     extract([videos / "a" / "v0.mp4"], out, settings=auto)
     with FeatureStore(out) as store:
-        assert store.settings["transform"]["flow"] == "tvl1"
+        assert store.settings.to_json()["transform"]["flow"] == "tvl1"
     assert verify(out).deviation == 0
     monkeypatch.setattr(cv2, "optflow", None)
     assert resolve_method("auto") == "dis"
@@ -489,9 +493,9 @@ def test_rgb_is_recorded_as_before_there_was_flow_and_a_checkpoint_carries_its_i
             settings=compose(model="res3d", weights=str(path), layers=["pool5"], input=given),
         )
         with FeatureStore(out) as store:
-            transform = store.settings["transform"]
+            transform = store.settings.to_json()["transform"]
             assert (transform.get("input"), transform.get("flow")) == expected
-            assert ("flow" in store.settings["decoder"]) == (given != "rgb")
+            assert ("flow" in store.settings.to_json()["decoder"]) == (given != "rgb")
     found = verify(tmp_path / "None.h5")
     assert (found.problems, found.notes, found.deviation) == ([], [], 0.0)
     with h5py.File(tmp_path / "rgb.h5") as file:
