@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 import torch
 from conftest import encode
-from test_pool import SETTINGS
+from decoding import SETTINGS
 
 from featx.errors import FeatxError
 from featx.extraction.engine import Engine, Rows, _by_key

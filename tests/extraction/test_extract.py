@@ -2,9 +2,7 @@
 
 import json
 import os
-import random
 import signal
-import subprocess
 import time
 from dataclasses import replace
 from pathlib import Path
@@ -13,18 +11,17 @@ import h5py
 import numpy as np
 import pytest
 import torch
-from conftest import SMALL, command, encode, featx, same_content
+from conftest import SMALL, encode, featx, same_content
+from extractions import SETTINGS, kill_again_and_again, started, wait_for_part
 
 from featx.errors import UsageError
 from featx.extraction.extract import extract
-from featx.extraction.settings import Settings, computed_by
+from featx.extraction.settings import computed_by
 from featx.extraction.verify import verify
 from featx.store.file import FeatureStore
 from featx.store.info import as_text, summarise
 from featx.store.journal import Journal, Origin
 from featx.video.source import Stamp
-
-SETTINGS = Settings(model="res3d", weights="random", layers=["pool5"], workers=2)
 
 
 def test_rows_are_the_models_output_for_the_frames_they_name(videos: Path, tmp_path: Path) -> None:
@@ -321,21 +318,6 @@ def test_outputs_that_cannot_be_written_are_refused_before_any_work(
     assert (tmp_path / "text").read_text() == "precious"
 
 
-def _start(*args: object) -> subprocess.Popen[str]:
-    return subprocess.Popen(
-        command(*args), stderr=subprocess.PIPE, stdout=subprocess.DEVNULL, text=True
-    )
-
-
-def _wait_for_part(out: Path, process: subprocess.Popen[str], *, more_than: int = 0) -> None:
-    """Wait until a run has made something safe, or has ended."""
-    parts = out.with_name(out.name + ".parts")
-    deadline = time.monotonic() + 120
-    while process.poll() is None and len(list(parts.glob("*.part"))) <= more_than:
-        assert time.monotonic() < deadline
-        time.sleep(0.01)
-
-
 TWICE = [signal.SIGINT, signal.SIGINT]
 
 
@@ -345,8 +327,8 @@ TWICE = [signal.SIGINT, signal.SIGINT]
 def test_interrupted_it_says_how_to_go_on(tmp_path: Path, signals: list[signal.Signals]) -> None:
     encode(tmp_path / "v" / "a.mp4", 4000)
     out = tmp_path / "out.h5"
-    process = _start("extract", "--model", "res3d", *SMALL, tmp_path / "v", out)
-    _wait_for_part(out, process)
+    process = started("extract", "--model", "res3d", *SMALL, tmp_path / "v", out)
+    wait_for_part(out, process)
     for sign in signals:
         process.send_signal(sign)
         time.sleep(0.1)
@@ -356,19 +338,6 @@ def test_interrupted_it_says_how_to_go_on(tmp_path: Path, signals: list[signal.S
     assert "terminate" not in err
     assert not out.exists()
     assert list((tmp_path / "out.h5.parts").glob("*.part")), "what was computed is kept"
-
-
-def kill_again_and_again(*args: object, times: int) -> int:
-    """SIGKILL a command after each thing that it made safe, its last argument being the file; return how often it was running."""
-    rng, out, killed = random.Random(0), Path(str(args[-1])), 0
-    while killed < times and not out.exists():
-        process = _start(*args)
-        _wait_for_part(out, process, more_than=len(list(Path(f"{out}.parts").glob("*.part"))))
-        time.sleep(rng.uniform(0, 0.3))
-        killed += process.poll() is None
-        process.kill()
-        process.communicate()
-    return killed
 
 
 def test_killed_at_random_instants_the_reruns_end_in_the_same_content(tmp_path: Path) -> None:

@@ -5,7 +5,7 @@ import h5py
 import numpy as np
 import pytest
 from conftest import encode, featx
-from test_extraction import SETTINGS
+from extractions import SETTINGS
 
 from featx.extraction.extract import extract
 from featx.extraction.verify import verify

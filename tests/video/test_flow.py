@@ -13,8 +13,8 @@ import numpy as np
 import pytest
 import torch
 from conftest import SMALL, encode, featx, same_content
-from test_extraction import SETTINGS, kill_again_and_again
-from test_flow_cache import decode
+from decoding import decode
+from extractions import SETTINGS, kill_again_and_again
 
 from featx.clips import ClipSpec
 from featx.errors import UsageError

@@ -3,25 +3,22 @@
 from __future__ import annotations
 
 import errno
-import mmap
 import os
 import tempfile
 from collections.abc import Callable
-from dataclasses import replace
 from pathlib import Path
-from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
 import pytest
 from conftest import encode
+from decoding import Events, decode
 
-from featx.clips import ClipSpec, Tail
-from featx.transforms import TRAN2017, FlowMethod
+from featx.transforms import FlowMethod
 from featx.video.flow import OpticalFlow
 from featx.video.flow_cache import FlowCache, StoredVideo, Writer, check_folder, stamp_of
 from featx.video.reader import VideoError, open_video
-from featx.video.worker import ClipReady, DecodeSettings, Done, Job, Noted, Restarted, Worker
+from featx.video.worker import Noted, Restarted
 
 cv2 = pytest.importorskip("cv2", reason="OpenCV, the extra featx[flow], is not installed")
 
@@ -29,35 +26,6 @@ cv2 = pytest.importorskip("cv2", reason="OpenCV, the extra featx[flow], is not i
 @pytest.fixture
 def path(tmp_path: Path) -> Path:
     return encode(tmp_path / "a.mp4", 40)
-
-
-Events = list[Any]
-
-
-def decode(
-    path: Path, folder: Path | None, given: str = "rgbf", tail: Tail = "drop", **part: float
-) -> tuple[np.ndarray, Events]:
-    """One video through a worker in this process: its clips, (N, 1, 8, 112, 112, 3), and the events it told."""
-    transform = replace(TRAN2017, input=given, flow="dis")
-    cache = check_folder(folder) if folder else None
-    settings = DecodeSettings(
-        ClipSpec(frames=8, step=2, stride=16, tail=tail), transform, "pyav", 16, cache
-    )
-    memory = mmap.mmap(-1, settings.slots * settings.clip_bytes)
-    events: Events = []
-    clips: dict[int, np.ndarray] = {}
-
-    def send(event: Any) -> None:
-        events.append(event)
-        if isinstance(event, ClipReady):
-            clips[event.clip] = worker._slots[event.slot].copy()
-        elif isinstance(event, Restarted):
-            clips.clear()
-
-    worker = Worker(SimpleNamespace(send=send), settings, memory, lambda: 0)  # type: ignore[arg-type]
-    worker._video(Job(0, str(path), "pyav", **part))
-    assert isinstance(events[-1], Done), events
-    return np.stack([clips[i] for i in sorted(clips)]), events
 
 
 def notes(events: Events) -> list[str]:

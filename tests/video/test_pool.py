@@ -10,15 +10,11 @@ from pathlib import Path
 import numpy as np
 import pytest
 from conftest import encode
+from decoding import SETTINGS, TINY
 
 import featx.video.pool
-from featx.clips import ClipSpec
-from featx.transforms import Transform
 from featx.video.pool import ClipArrived, Pool, PoolEvent, WorkerLost
-from featx.video.worker import DecodeSettings, Done, Failed, Hello, Job
-
-TINY = Transform(resize=(20, 24), crop=16, mean=(0.0, 0.0, 0.0), std=(1.0, 1.0, 1.0))
-SETTINGS = DecodeSettings(ClipSpec(frames=4, step=1, stride=4), TINY, "auto", 3)
+from featx.video.worker import Done, Failed, Hello, Job
 
 
 def all_events(pool: Pool, jobs: list[Job], seconds: float = 60) -> Iterator[PoolEvent]:
