@@ -344,7 +344,7 @@ def test_what_is_no_checkpoint_is_told_in_one_sentence(tmp_path: Path, own_file:
     for name, content in damaged(tmp_path, own_file).items():
         path = tmp_path / name
         path.write_bytes(content)
-        with pytest.raises(FeatxError, match=name) as caught:
+        with pytest.raises(FeatxError, match=telling(name)) as caught:
             load_model("res2d", path)
         assert_one_sentence(caught.value)
     assert not (tmp_path / "owned").exists()
