@@ -171,12 +171,15 @@ def test_any_field_can_be_replaced() -> None:
         ({"optimizer": "adamw"}, ("adamw", "dampening")),
         ({"optimizer": "adamw", "dampening": "0", "momentum": "1"}, ("momentum", 1)),
         ({"schedule.unit": "iterations"}, ("epochs",)),
-        ({"augmentation": "corner"}, ("'corner'", "corners")),
+        ({"augmentation": "corner"}, ("'corner'", "none")),
         ({"unit": "hours"}, ("'hours'", "iterations", "epochs")),
         ({"loss": "hinge"}, ("loss", "'hinge'", "softmax", "overlap")),
-        ({"overlap_weight": "-1"}, ("overlap_weight", -1)),
+        ({"overlap_weight": "-1"}, ("overlap_weight", "-1.0")),
         ({"augmentation.temporal": "part"}, ("temporal", "'part'")),
-        ({"augmentation.temporal": "whole", "augmentation.windows": "5"}, ("whole", 5)),
+        (
+            {"augmentation.temporal": "whole", "augmentation.windows": "5"},
+            ("temporal", "'whole'", "windows"),
+        ),
     ],
 )
 def test_wrong_fields_are_told(overrides: dict[str, str], told: tuple[object, ...]) -> None:

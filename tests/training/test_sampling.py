@@ -165,7 +165,7 @@ def test_scales_are_the_papers() -> None:
     [
         ({"position": "middle"}, ("position", "'middle'")),
         ({"position": "center", "scales": (1.5,)}, ("scales", 1.5)),
-        ({"position": "center", "temporal_scales": ()}, ("temporal_scales",)),
+        ({"position": "center", "temporal_scales": ()}, ("temporal", "()")),
         ({"position": "center", "flip": 2.0}, ("flip", 2.0)),
         ({"position": "center", "frame_size": 0}, (0,)),
         ({"position": "center", "windows": -1}, ("windows", -1)),
