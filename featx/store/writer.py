@@ -12,6 +12,7 @@ from typing import Any
 
 import h5py
 import numpy as np
+import numpy.typing as npt
 
 from featx.errors import FeatxError, UsageError
 from featx.store.journal import Entry, Journal, Origin
@@ -50,7 +51,7 @@ class _Writer:
     def __exit__(self, kind: object, *_: object) -> None:
         try:
             if kind is None:
-                self.file[".videos"] = np.asarray(self._ids, dtype=_TEXT)
+                self.file[".videos"] = np.asarray(sorted(self._ids), dtype=_TEXT)
             self.file.close()
         except BaseException:
             self._discard()
@@ -62,6 +63,10 @@ class _Writer:
             os.fsync(file.fileno())
         self._temporary.replace(self._out)
         sync_folder(self._out.parent)
+
+    def note(self, video_id: str) -> None:
+        """Note that a video is in the file."""
+        self._ids.append(video_id)
 
     def _discard(self) -> None:
         with contextlib.suppress(OSError, RuntimeError):
@@ -115,6 +120,115 @@ class _Writer:
         """Write the table of videos that could not be read."""
         kind = np.dtype([("path", _TEXT), ("reason", _TEXT)])
         self.file[".failures"] = np.asarray(list(rows), dtype=kind)
+
+
+class FeatureWriter:
+    """Write a feature file of rows that something else than `featx.extract` has made.
+
+    A context manager. The file is in its place, whole, once the block ends without an exception; until then there is none.
+
+    Args:
+        out: The feature file; it must not exist.
+        recorded: How the rows were made. What reads the file goes by it.
+
+    Raises:
+        UsageError: If `out` exists, or another run writes it.
+    """
+
+    def __init__(self, out: str | os.PathLike[str], recorded: Recorded) -> None:
+        self._out = Path(out)
+        if self._out.exists():
+            raise UsageError(f"{self._out} exists: choose another name")
+        self._recorded = recorded
+        self._stack = contextlib.ExitStack()
+        self._failures: list[tuple[str, str]] = []
+        self._ids: set[str] = set()
+
+    def __enter__(self) -> FeatureWriter:
+        with self._stack:
+            journal = Journal(self._out)
+            self._stack.callback(journal.close)
+            if journal.settings is not None:
+                raise UsageError(
+                    f"{journal.folder} holds an unfinished run of featx extract: finish it, or choose another name"
+                )
+            self._stack.enter_context(_hdf5_errors(self._out))
+            self._writer = self._stack.enter_context(_Writer(self._out, self._recorded))
+            self._stack.push(self._write_failures)
+            self._stack = self._stack.pop_all()
+        return self
+
+    def __exit__(self, *raised: Any) -> None:
+        self._stack.__exit__(*raised)
+
+    def _write_failures(self, kind: object, *_: object) -> None:
+        if kind is None:
+            self._writer.failures(sorted(self._failures))
+
+    def add(
+        self,
+        video_id: str,
+        rows: Mapping[str, npt.ArrayLike],
+        *,
+        clip_frames: npt.ArrayLike,
+        clip_times: npt.ArrayLike,
+        path: str,
+        frames: int,
+        fps: float,
+        shapes: Mapping[str, tuple[int, ...]] | None = None,
+        attrs: Mapping[str, Any] | None = None,
+    ) -> None:
+        """Add a video. Ids come in any order; the file lists them sorted.
+
+        Args:
+            video_id: Its id: a path without suffix, such as "Biking/v_Biking_g01_c01".
+            rows: (T, D) numbers of each layer that is recorded, a row a clip in time order.
+            clip_frames: (T, 2), [start, end) of each clip in source frames.
+            clip_times: (T, 2), the same in seconds.
+            path: Path of the video file.
+            frames: Frames of the video.
+            fps: Frames a second.
+            shapes: A clip's unflattened shape by layer, such as (512, 1, 7, 7). By default (D,).
+            attrs: Further attributes of the video.
+
+        Raises:
+            UsageError: For an id that is there or cannot be, for other layers than are recorded, and for arrays whose
+                shapes do not agree or whose numbers are not finite.
+        """
+        if video_id in self._ids:
+            raise UsageError(f"{video_id!r} is added twice: give each video an id of its own")
+        check_ids([*self._ids, video_id], list(self._recorded.layers))
+        if set(rows) != set(self._recorded.layers):
+            raise UsageError(
+                f"{video_id!r} has rows of {', '.join(rows)}, and {', '.join(self._recorded.layers)} are recorded:"
+                " give those"
+            )
+        places = np.asarray(clip_frames, np.int64), np.asarray(clip_times, np.float64)
+        n = len(places[0])
+        if not n or any(each.shape != (n, 2) for each in places):
+            raise UsageError(
+                f"{video_id!r} has clip_frames {places[0].shape} and clip_times {places[1].shape}: give (T, 2) each"
+            )
+        tables = {name: np.asarray(each, np.float32) for name, each in rows.items()}
+        for name, table in tables.items():
+            if table.ndim != 2 or len(table) != n or not np.isfinite(table).all():
+                raise UsageError(
+                    f"{name} of {video_id!r} is {table.shape}: give finite numbers, ({n}, D), a row a clip"
+                )
+        group = self._writer.file.require_group(video_id)
+        for name, table in tables.items():
+            group[name] = table
+            group[name].attrs["shape"] = (shapes or {}).get(name, table.shape[1:])
+        group["clip_frames"], group["clip_times"] = places
+        duration = float(places[1].max() - places[1].min())
+        about = {"path": path, "frames": frames, "fps": fps, "duration_s": duration}
+        group.attrs.update({**about, **(attrs or {}), "complete": True})
+        self._ids.add(video_id)
+        self._writer.note(video_id)
+
+    def fail(self, path: str, reason: str) -> None:
+        """List a video that could not be read."""
+        self._failures.append((path, reason))
 
 
 def _version(settings: Recorded) -> int:

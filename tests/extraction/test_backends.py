@@ -8,6 +8,7 @@ from typing import Any
 
 import pytest
 import torch
+from told import telling
 from torch import nn
 
 from featx.errors import UsageError
@@ -294,15 +295,13 @@ def test_unknown_layers_name_the_nearest(res3d: Backbone) -> None:
     def ask(*layers: str) -> EagerBackend:
         return EagerBackend(res3d, layers, precision="float32", device="cpu")
 
-    with pytest.raises(UsageError, match=r"no layer 'res5c'; did you mean .*res5b"):
+    with pytest.raises(UsageError, match=telling("'res5c'", "res5b")):
         ask("pool5", "res5c")
-    with pytest.raises(
-        UsageError, match=r"no layer 'res5b.conv1.cnv'; did you mean .*res5b\.conv1\.conv"
-    ):
+    with pytest.raises(UsageError, match=telling("'res5b.conv1.cnv'", "res5b.conv1.conv")):
         ask("res5b.conv1.cnv")
-    with pytest.raises(UsageError, match="give a list of one or more"):
+    with pytest.raises(UsageError, match=telling("layers")):
         ask()
-    with pytest.raises(UsageError, match="give a list of one or more"):
+    with pytest.raises(UsageError, match=telling("layers")):
         EagerBackend(res3d, "pool5", precision="float32", device="cpu")
     assert ask("pool5", "res5b", "pool5").layers == ("pool5", "res5b")
     assert layer_names(res3d)[-1] == "prob"
@@ -334,13 +333,10 @@ class Pair(nn.Module):
         return x, x
 
 
-@pytest.mark.parametrize(
-    ("layer", "complaint"),
-    [("twice", "more than once"), ("never", "no part"), ("pair", "one tensor")],
-)
-def test_modules_that_are_no_features(layer: str, complaint: str) -> None:
+@pytest.mark.parametrize("layer", ["twice", "never", "pair"])
+def test_modules_that_are_no_features(layer: str) -> None:
     extractor = EagerBackend(Odd(), [layer, "head"], precision="float32", device="cpu")
-    with pytest.raises(UsageError, match=complaint):
+    with pytest.raises(UsageError, match=telling(layer)):
         extractor(clips(1))
 
 
@@ -348,7 +344,7 @@ def test_precision() -> None:
     assert resolve_precision("float32", CPU) == "float32"
     assert resolve_precision("bf16", CPU) == "bf16"
     assert resolve_precision("auto", CPU) in ("float32", "bf16")
-    with pytest.raises(UsageError, match="precision is 'fp16'"):
+    with pytest.raises(UsageError, match=telling("precision", "'fp16'")):
         resolve_precision("fp16", CPU)
 
 
@@ -380,16 +376,16 @@ def test_device(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(torch.cuda, "is_available", lambda: False)
     assert resolve_device("auto") == resolve_device("cpu") == resolve_device(CPU) == CPU
     for name in ("cuda", "cuda:1"):
-        with pytest.raises(UsageError, match=f"'{name}' was asked for, but torch .* sees no GPU"):
+        with pytest.raises(UsageError, match=telling(f"'{name}'", "GPU")):
             resolve_device(name)
     for name in ("gpu", "mps", "cuda:x", "", "meta"):
-        with pytest.raises(UsageError, match="unknown device"):
+        with pytest.raises(UsageError, match=telling(repr(name))):
             resolve_device(name)
     monkeypatch.setattr(torch.cuda, "is_available", lambda: True)
     monkeypatch.setattr(torch.cuda, "device_count", lambda: 1)
     assert resolve_device("auto") == resolve_device("cuda") == torch.device("cuda")
     assert resolve_device("cuda:0") == torch.device("cuda:0")
-    with pytest.raises(UsageError, match="there are 1 GPUs"):
+    with pytest.raises(UsageError, match=telling("'cuda:1'", "1 GPUs")):
         resolve_device("cuda:1")
 
 

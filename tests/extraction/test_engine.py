@@ -10,6 +10,7 @@ import pytest
 import torch
 from conftest import encode
 from decoding import SETTINGS
+from told import telling
 
 from featx.errors import FeatxError
 from featx.extraction.engine import Engine, Rows, _by_key
@@ -126,19 +127,19 @@ def test_out_of_device_memory_halves_the_batch_and_goes_on(paths: list[Path]) ->
 
 
 def test_out_of_memory_for_one_clip_is_an_error(paths: list[Path]) -> None:
-    with pytest.raises(FeatxError, match="not even one clip"):
+    with pytest.raises(FeatxError, match=telling("memory")):
         run(paths, MeanColour(most=0), Memory())
 
 
 def test_an_error_of_the_model_or_of_the_sink_ends_the_run(paths: list[Path]) -> None:
-    with pytest.raises(RuntimeError, match="the model breaks"):
+    with pytest.raises(RuntimeError, match=telling("the model breaks")):
         run(paths, MeanColour(fails_at=3), Memory())
 
     class Full(Memory):
         def rows(self, key: int, clips: list[int], rows: Rows) -> None:
             raise OSError(28, "No space left on device")
 
-    with pytest.raises(OSError, match="No space left"):
+    with pytest.raises(OSError, match=telling("No space left on device")):
         run(paths * 10, MeanColour(), Full(), batch_size=1)
 
 

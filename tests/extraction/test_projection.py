@@ -17,6 +17,7 @@ from conftest import encode, same_content
 from feature_files import SETTINGS_OF_HAND_MADE, write_features
 from settings import with_fields
 from tiny import ENTRY, NAME
+from told import telling, tells
 
 from featx.errors import UsageError
 from featx.extraction.backends.eager import EagerBackend
@@ -108,9 +109,7 @@ def test_what_is_written_is_read_and_gives_the_same_bytes(tmp_path: Path) -> Non
     assert found.settings == SETTINGS_OF_HAND_MADE
     assert found.file == str(path)
     assert saved(tmp_path / "b.npz", projection).read_bytes() == path.read_bytes()
-    with pytest.raises(
-        UsageError, match=r"has sha256 .*, not 000000000000…: give the file that made the rows"
-    ):
+    with pytest.raises(UsageError, match=telling(path, "sha256", "000000000000")):
         read_projection(path, sha256="0" * 64)
 
 
@@ -125,7 +124,7 @@ def test_rows_are_brought_to_length_1_then_centred_then_projected() -> None:
         projection(rows), expected, atol=1e-6
     )  # numbers below 1 in float32, of which 7 are summed
     np.testing.assert_allclose(projection(100 * rows), projection(rows), atol=1e-6)
-    with pytest.raises(UsageError, match="rows are 6 wide and the projection takes 7"):
+    with pytest.raises(UsageError, match=telling(6, 7)):
         projection(rows[:, :6])
 
 
@@ -144,47 +143,35 @@ def _arrays(**changed: Any) -> bytes:
     return content.getvalue()
 
 
-NOT_ONE = "is not a projection's file: give one that featx compact --save wrote"
-
-
 @pytest.mark.parametrize(
-    ("content", "words"),
+    ("content", "told"),
     [
-        (b"", NOT_ONE),
-        (b"PK not a zip", NOT_ONE),
-        (_arrays()[:-100], NOT_ONE),
-        (pickle.dumps([1]), NOT_ONE),
-        (_arrays(mean=None), NOT_ONE),
-        (_arrays(mean=np.array([None])), NOT_ONE),
-        (_arrays(about={"format": "x"}), NOT_ONE),
-        (_arrays(about={"format_version": 2}), "has format version 2, this featx reads 1"),
-        (
-            _arrays(about={"layer": 3, "explained": None}),
-            "is damaged: it does not say layer, explained",
-        ),
-        (
-            _arrays(about={"fitted_on": {"dataset": "x"}}),
-            "is damaged: it does not say split, subset, videos",
-        ),
-        (
-            _arrays(mean=np.zeros(6, np.float32)),
-            r"mean is float32 \(6,\) and components float32 \(3, 7\)",
-        ),
-        (_arrays(mean=np.zeros(7)), r"mean is float64 \(7,\)"),
-        (_arrays(mean=np.full(7, np.nan, np.float32)), "numbers that are not finite"),
+        (b"", ()),
+        (b"PK not a zip", ()),
+        (_arrays()[:-100], ()),
+        (pickle.dumps([1]), ()),
+        (_arrays(mean=None), ()),
+        (_arrays(mean=np.array([None])), ()),
+        (_arrays(about={"format": "x"}), ()),
+        (_arrays(about={"format_version": 2}), (2, 1)),
+        (_arrays(about={"layer": 3, "explained": None}), ("layer", "explained")),
+        (_arrays(about={"fitted_on": {"dataset": "x"}}), ("split", "subset", "videos")),
+        (_arrays(mean=np.zeros(6, np.float32)), ("float32", "(6,)", "(3, 7)")),
+        (_arrays(mean=np.zeros(7)), ("float64", "(7,)")),
+        (_arrays(mean=np.full(7, np.nan, np.float32)), ("finite",)),
     ],
 )
 def test_a_file_that_is_none_or_damaged_is_refused_in_a_sentence(
-    tmp_path: Path, content: bytes, words: str
+    tmp_path: Path, content: bytes, told: tuple[object, ...]
 ) -> None:
     path = tmp_path / "a.npz"
     path.write_bytes(content)
-    with pytest.raises(UsageError, match=words):
+    with pytest.raises(UsageError, match=telling(path, *told)):
         read_projection(path)
 
 
 def test_a_file_that_is_not_there_is_refused(tmp_path: Path) -> None:
-    with pytest.raises(UsageError, match=r"cannot read the projection .*: No such file"):
+    with pytest.raises(UsageError, match=telling(tmp_path / "a.npz")):
         read_projection(tmp_path / "a.npz")
 
 
@@ -221,10 +208,8 @@ def test_projected_rows_are_stored_and_the_file_says_so(
                         "explained": 0.75, "file": str(small), "sha256": projection.sha256}  # fmt: skip
         assert store[store.ids[0]].dataset("res5a").attrs["shape"].tolist() == [6]
         text = as_text(summarise(store))
-    assert (
-        f"res5a, each row brought to length 1, to 6 of {projection.width} dimensions by PCA" in text
-    )
-    assert "fitted on 40 videos of ucf101 split 1, train, of whose variance they hold 75.0%" in text
+    assert tells(text, "res5a", 6, projection.width, "PCA")
+    assert tells(text, "40 videos", "ucf101 split 1, train", "75.0%")
     with h5py.File(plain) as before, h5py.File(projected) as after:
         # A featx that knows no projection must not take these rows for the layer's own; it reads the other file as ever.
         assert (before.attrs["format_version"], after.attrs["format_version"]) == (1, 2)
@@ -265,11 +250,8 @@ def test_interrupted_and_spread_over_runs_the_content_is_the_same(
     with pytest.raises(KeyboardInterrupt):
         extract([clips], out, settings=settings, hooks=Hooks(on_progress=stop))
     assert not out.exists()
-    with pytest.raises(
-        UsageError,
-        match=r"begun with other settings: projection is 6 dimensions of res5a, sha256 .* there and not",
-    ):
-        extract([clips], out, SETTINGS.changed(batch_size=2))
+    with pytest.raises(UsageError, match=telling("projection", 6, "res5a")):
+        extract([clips], out, settings=with_fields(SETTINGS, batch_size=2))
     again = extract([clips], out, settings=settings)
     assert again.failures == []
     assert 0 < again.clips <= 9
@@ -291,14 +273,11 @@ def test_another_projection_or_none_on_the_same_file_is_refused(
     out = tmp_path / "out.h5"
     out.write_bytes(projected.read_bytes())
     other = saved(tmp_path / "other.npz", replace(read_projection(small), explained=0.5))
-    with pytest.raises(
-        UsageError,
-        match=r"projection is 6 dimensions of res5a, sha256 .* there and 6 dimensions of res5a",
-    ):
+    with pytest.raises(UsageError, match=telling("projection", 6, "res5a", "sha256")):
         extract([clips / "1.mp4"], out, settings=with_fields(SETTINGS, project=other))
-    with pytest.raises(UsageError, match="projection is not set there and 6 dimensions of res5a"):
+    with pytest.raises(UsageError, match=telling("projection", 6, "res5a")):
         extract([clips], plain, settings=with_fields(SETTINGS, project=small))
-    with pytest.raises(UsageError, match="cannot be merged"):
+    with pytest.raises(UsageError, match=telling("projection")):
         merge([plain, out], tmp_path / "merged.h5")
     moved = tmp_path / "moved.npz"
     moved.write_bytes(small.read_bytes())
@@ -309,20 +288,17 @@ def test_another_projection_or_none_on_the_same_file_is_refused(
 
 def test_a_projection_of_other_rows_is_refused(clips: Path, small: Path, tmp_path: Path) -> None:
     settings = with_fields(SETTINGS, project=small)
-    for changed, words in [
-        (
-            {"seed": 1},
-            "was fitted on other rows: weights.seed is 0 there and 1 here; use those, or fit another",
-        ),
-        ({"layers": ["pool5"]}, "is of layer res5a and the layers are pool5"),
-        ({"frames": 8}, "clip.frames is 4 there and 8 here"),
-        ({"crops": "ten"}, "transform.crops is center there and ten here"),
-        ({"fps": 12.5}, "clip.fps is not set there and 12.5 here"),
+    for changed, differ in [
+        ({"seed": 1}, ("weights.seed", 0, 1)),
+        ({"layers": ["pool5"]}, ("res5a", "pool5")),
+        ({"frames": 8}, ("clip.frames", 4, 8)),
+        ({"crops": "ten"}, ("transform.crops", "center", "ten")),
+        ({"fps": 12.5}, ("clip.fps", 12.5)),
     ]:
-        with pytest.raises(UsageError, match=words):
+        with pytest.raises(UsageError, match=telling(*differ)):
             extract([clips], tmp_path / "out.h5", settings=with_fields(settings, **changed))
     pool5 = saved(tmp_path / "pool5.npz", replace(read_projection(small), layer="pool5"))
-    with pytest.raises(UsageError, match=r"takes rows of \d+ numbers and pool5 has \d+ here"):
+    with pytest.raises(UsageError, match=telling("pool5")):
         extract([clips], tmp_path / "out.h5", settings=with_fields(SETTINGS, project=pool5))
     assert not (tmp_path / "out.h5").exists()
     assert not (tmp_path / "out.h5.parts").exists()
@@ -333,10 +309,9 @@ def test_where_clips_lie_and_precision_are_told_not_refused(
 ) -> None:
     projection = read_projection(small)
     other = "bf16" if projection.settings.to_json()["precision"] == "float32" else "float32"
-    settings = with_fields(SETTINGS, project=small).changed(stride=13, precision=other)
+    settings = with_fields(SETTINGS, project=small, stride=13, precision=other)
     (note,) = extract([clips], tmp_path / "out.h5", settings=settings).notes
-    assert "was fitted on rows made otherwise: precision is" in note
-    assert "clip.stride is 8 there and 13 here" in note
+    assert tells(note, "precision", "bf16", "float32", "clip.stride", 8, 13)
 
 
 def test_verify_makes_projected_rows_again(clips: Path, small: Path, tmp_path: Path) -> None:
@@ -348,25 +323,21 @@ def test_verify_makes_projected_rows_again(clips: Path, small: Path, tmp_path: P
     assert found.clips > 8
     with h5py.File(tmp_path / "out.h5", "a") as file:
         file["1/res5a"][0] = file["1/res5a"][0][::-1]
-    assert any(
-        "res5a of clip 0 of '1'" in problem for problem in verify(tmp_path / "out.h5").problems
-    )
+    problems = verify(tmp_path / "out.h5").problems
+    assert any(tells(problem, "res5a", "clip 0", "'1'") for problem in problems)
     here.rename(tmp_path / "there.npz")
-    with pytest.raises(
-        UsageError,
-        match=r"the projection .*here\.npz is not there: put it back, or give its file with --project",
-    ):
+    with pytest.raises(UsageError, match=telling(here, "project")):
         verify(tmp_path / "out.h5")
     assert verify(tmp_path / "out.h5", project=tmp_path / "there.npz").clips == found.clips
     other = saved(tmp_path / "other.npz", replace(read_projection(small), explained=0.5))
-    with pytest.raises(UsageError, match="has sha256"):
+    with pytest.raises(UsageError, match=telling(other, "sha256")):
         verify(tmp_path / "out.h5", project=other)
 
 
 def test_verify_of_rows_that_were_not_projected_takes_no_projection(
     tmp_path: Path, small: Path, plain: Path
 ) -> None:
-    with pytest.raises(UsageError, match="the rows were not projected: leave it out"):
+    with pytest.raises(UsageError, match=telling("project")):
         verify(plain, project=small)
 
 
@@ -391,7 +362,7 @@ def test_the_commands_take_it(clips: Path, small: Path, tmp_path: Path) -> None:
     done = CliRunner().invoke(features.extract, [*options, str(clips), str(out), "--json"])
     assert done.exit_code == 0, done.output
     assert json.loads(done.stdout)["settings"]["projection"]["dims"] == 6
-    assert "to 6 of" in CliRunner().invoke(features.info, [str(out)]).stdout
+    assert tells(CliRunner().invoke(features.info, [str(out)]).stdout, "res5a", 6)
     assert (
         CliRunner()
         .invoke(features.verify, [str(out), "--project", str(small), "--clips", "4"])

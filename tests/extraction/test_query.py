@@ -9,6 +9,7 @@ import numpy as np
 import pytest
 from conftest import encode
 from tiny import ENTRY, NAME
+from told import telling, tells
 
 from featx.errors import FeatxError, UsageError
 from featx.extraction.extract import extract
@@ -85,21 +86,20 @@ def test_a_file_of_the_feature_files_own_is_not_computed_again(
     monkeypatch.setattr("featx.extraction.query.query_features", None)
     result = search(made, made.parent / "videos" / "v0.mp4", at=0.1)
     assert (result.query.video, result.query.computed, result.left_out) == ("v0", False, ["v0"])
-    assert "is in the feature file, as 'v0'" in result.notes[0]
+    assert tells(result.notes[0], "'v0'")
     with FeatureStore(made) as store:
         assert fingerprint(made.parent / "videos" / "v0.mp4") == store["v0"].attr("fingerprint")
 
 
 def test_a_time_that_no_clip_shows_is_said(made: Path) -> None:
     """40 frames at 25 a second: 1.6 s; the last of the clips of 8 frames ends with them."""
-    assert search(made, "v0", at=1.6).notes == [
-        "no clip shows 0:01.6: the nearest is 0:01.3-0:01.6"
-    ]
-    with pytest.raises(UsageError, match=r"there is nothing at 1.7 s: the video is 1.6 s long"):
+    (note,) = search(made, "v0", at=1.6).notes
+    assert tells(note, "0:01.6", "0:01.3-0:01.6")
+    with pytest.raises(UsageError, match=telling("1.7 s", "1.6 s")):
         search(made, "v0", at=1.7)
     with (
         FeatureStore(made) as store,
-        pytest.raises(UsageError, match=r"there is nothing at 1.7 s: the video is 1.6 s long"),
+        pytest.raises(UsageError, match=telling("1.7 s", "1.6 s")),
     ):
         query_features(store, store["v0"].attr("path"), "pool5", at=1.7)
 
@@ -126,21 +126,18 @@ def test_which_clip_shows_a_time(at: float, clip: int) -> None:
 
 
 def test_times_are_the_videos_own() -> None:
-    with pytest.raises(UsageError, match=r"nothing at 1 s: the video is from 1.4 to 2.4 s"):
+    with pytest.raises(UsageError, match=telling("1 s", 1.4, "2.4 s")):
         clip_at(np.asarray([[1.4, 2.4]]), 1.0, (1.4, 2.4))
 
 
 def test_what_cannot_be_read_is_one_sentence(made: Path, tmp_path: Path) -> None:
     (tmp_path / "empty.mp4").write_bytes(b"")
     (tmp_path / "text.mp4").write_text("no video " * 1000)
-    for name, at, why in (
-        ("empty.mp4", None, "the file is empty"),
-        ("text.mp4", 0.5, "cannot be read as video"),
-    ):
-        with pytest.raises(FeatxError, match=f"the query .*{name} cannot be read: {why}") as error:
+    for name, at in (("empty.mp4", None), ("text.mp4", 0.5)):
+        with pytest.raises(FeatxError, match=telling(tmp_path / name)) as error:
             search(made, tmp_path / name, at=at)
         assert not isinstance(error.value, UsageError)
-    with FeatureStore(made) as store, pytest.raises(UsageError, match="no such file: nowhere"):
+    with FeatureStore(made) as store, pytest.raises(UsageError, match=telling("nowhere")):
         query_features(store, "nowhere", "pool5")
 
 
@@ -161,23 +158,18 @@ def test_rows_of_another_kind_are_not_compared(made: Path, tmp_path: Path) -> No
         tmp_path / "gone.h5",
         weights=weights.replace('"random"', '"x", "file": "/x.safetensors"', 1),
     )
-    with pytest.raises(
-        UsageError, match=r"checkpoint /x.safetensors is not there: give its file with --weights"
-    ):
+    with pytest.raises(UsageError, match=telling("/x.safetensors", "weights")):
         search(gone, copy)
     other = changed(
         made,
         tmp_path / "other.h5",
         weights=weights.replace('"source": ', '"sha": 1, "source": ', 1),
     )
-    with pytest.raises(
-        UsageError,
-        match=r"the query's rows would not be as those of .*other.h5: weights.sha is 1 there",
-    ):
+    with pytest.raises(UsageError, match=telling("other.h5", "weights.sha", 1)):
         search(other, copy)
     older = changed(
         made, tmp_path / "older.h5", decoder=decoder.replace('"pyav": "', '"pyav": "0.', 1)
     )
     with FeatureStore(older) as store:
         (note,) = query_features(store, copy, "pool5").notes
-    assert "made with other settings than the file's: decoder.pyav is 0." in note
+    assert tells(note, "decoder.pyav")

@@ -4,8 +4,9 @@ import h5py
 import numpy as np
 import pytest
 from conftest import encode, featx
-from extraction_runs import SETTINGS
+from extractions import SETTINGS
 from settings import with_fields
+from told import tells
 
 from featx.extraction.extract import extract
 from featx.extraction.verify import verify
@@ -36,9 +37,9 @@ def test_a_row_of_another_clip_is_found(out: Path) -> None:
     with h5py.File(out, "a") as file:
         file["1/pool5"][0] = file["1/pool5"][0][::-1]
     found = verify(out)
-    assert any("pool5 of clip 0 of '1'" in problem for problem in found.problems)
+    assert any(tells(problem, "pool5", "clip 0", "'1'") for problem in found.problems)
     done = featx("verify", out)
-    assert (done.returncode, "problem: pool5 of clip 0" in done.stdout) == (1, True)
+    assert (done.returncode, tells(done.stdout, "pool5", "clip 0", "'1'")) == (1, True)
 
 
 def test_videos_that_are_gone_or_changed_are_said(out: Path) -> None:
@@ -88,4 +89,4 @@ def test_what_is_missing_is_said_in_a_sentence(out: Path, gone: str) -> None:
     done = featx("verify", out)
     assert done.returncode in (1, 2)
     assert "Traceback" not in done.stderr
-    assert "damaged" in done.stderr or "problem: " in done.stdout
+    assert "Error:" in done.stderr or "problem" in done.stdout

@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 import pytest
 from conftest import encode
+from told import telling
 
 from featx.clips import ClipSpec, numbered, placed, starts, window_spec
 from featx.errors import UsageError
@@ -76,32 +77,36 @@ def test_one_scale_is_what_it_was() -> None:
 @pytest.mark.parametrize(
     ("values", "told"),
     [
-        ({"scales": (2, 1)}, "each greater"),
-        ({"scales": ()}, "each greater"),
-        ({"scales": (1, 1.5)}, "each greater"),
-        ({"scales": (1, 2), "tail": "pad"}, "give drop"),
-        ({"scales": (1, 2), "count": 3}, "leave out"),
-        ({"scales": (1, 2000)}, "the most is 10000"),
+        ({"scales": (2, 1)}, ("scales", "2, 1")),
+        ({"scales": ()}, ("scales",)),
+        ({"scales": (1, 1.5)}, ("scales", 1.5)),
+        ({"scales": (1, 2), "tail": "pad"}, ("'pad'", "drop")),
+        ({"scales": (1, 2), "count": 3}, (3,)),
+        ({"scales": (1, 2000)}, (10000,)),
     ],
 )
-def test_scales_that_make_no_sense_are_refused(values: dict[str, Any], told: str) -> None:
-    with pytest.raises(UsageError, match=told):
+def test_scales_that_make_no_sense_are_refused(
+    values: dict[str, Any], told: tuple[object, ...]
+) -> None:
+    with pytest.raises(UsageError, match=telling(*told)):
         ClipSpec(**{"frames": 8, "stride": 8, **values})
 
 
 @pytest.mark.parametrize(
     ("frames", "values", "told"),
     [
-        (5, {}, "cannot show 5"),
-        (16, {"lengths": (16, 24)}, "multiples of the first"),
-        (16, {"lengths": ()}, "multiples of the first"),
-        (16, {"overlap": 1.0}, "less than 1"),
-        (16, {"overlap": 0.99}, "another overlap"),
-        (16, {"lengths": (32, 16)}, "multiples|each greater"),
+        (5, {}, (5,)),
+        (16, {"lengths": (16, 24)}, ("16, 24",)),
+        (16, {"lengths": ()}, ("lengths",)),
+        (16, {"overlap": 1.0}, ("overlap", 1)),
+        (16, {"overlap": 0.99}, ("overlap", 0.99)),
+        (16, {"lengths": (32, 16)}, ("32, 16",)),
     ],
 )
-def test_windows_that_cannot_be_are_refused(frames: int, values: dict[str, Any], told: str) -> None:
-    with pytest.raises(UsageError, match=told):
+def test_windows_that_cannot_be_are_refused(
+    frames: int, values: dict[str, Any], told: tuple[object, ...]
+) -> None:
+    with pytest.raises(UsageError, match=telling(*told)):
         window_spec(frames, **values)
 
 
@@ -190,7 +195,7 @@ def test_extraction_at_scales_is_recorded_verified_and_another_than_without(
         assert plotted(b, b[0])[0].tolist() == np.flatnonzero(short).tolist()
         assert plotted(a, a[0])[0].tolist() == list(range(len(a[0])))
     assert verify(several).ok
-    with pytest.raises(UsageError, match="scales"):
+    with pytest.raises(UsageError, match=telling("scales")):
         extract(clip, several, settings=compose(**asked))
 
 

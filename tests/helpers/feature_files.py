@@ -9,8 +9,8 @@ from typing import Any
 
 import numpy as np
 
-from featx.store.recorded import SETTINGS
-from featx.store.writer import _Writer
+from featx.store.recorded import Recorded
+from featx.store.writer import FeatureWriter
 
 SETTINGS_OF_HAND_MADE: dict[str, Any] = {
     "model": {"name": "res3d", "num_classes": 487},
@@ -23,7 +23,14 @@ SETTINGS_OF_HAND_MADE: dict[str, Any] = {
     },
     "layers": ["pool5"],
     "clip": {"frames": 8, "step": 2, "stride": 16, "fps": None, "tail": "drop"},
-    "transform": {"resize": [128, 171], "crop": 112, "crops": "center", "flip": False},
+    "transform": {
+        "resize": [128, 171],
+        "crop": 112,
+        "mean": [128.0, 128.0, 128.0],
+        "std": [1.0, 1.0, 1.0],
+        "crops": "center",
+        "flip": False,
+    },
     "precision": "float32",
     "device": "cpu",
     "batch_size": 8,
@@ -41,26 +48,26 @@ def write_features(
 ) -> Path:
     """Write a feature file. videos: id -> layer -> (T, D); attrs: id -> further attributes; settings: other than usual."""
     layers = list(next(iter(videos.values()))) if videos else ["pool5"]
-    with _Writer(
-        path, dict.fromkeys(SETTINGS) | SETTINGS_OF_HAND_MADE | {"layers": layers} | settings
-    ) as writer:
+    recorded = Recorded.from_json(SETTINGS_OF_HAND_MADE | {"layers": layers} | settings)
+    path.unlink(missing_ok=True)
+    with FeatureWriter(path, recorded) as writer:
         for video_id in sorted(videos):
-            group = writer.file.require_group(video_id)
-            n = 0
-            for layer, values in videos[video_id].items():
-                rows = np.atleast_2d(np.asarray(values, np.float32))
-                n = len(rows)
-                group[layer] = rows
-                group[layer].attrs["shape"] = (rows.shape[1],)
-            starts = 16 * np.arange(n, dtype=np.int64)
-            group["clip_frames"] = np.stack([starts, starts + 16], axis=1)
-            group["clip_times"] = np.stack([starts, starts + 16], axis=1) / 25
-            group.attrs.update({"path": f"/videos/{video_id}.avi", "bytes": 1, "fingerprint": f"of {video_id}", "frames": 16 * n,
-                                "fps": 25.0, "duration_s": 16 * n / 25, "decoder": "pyav", "complete": True}
-                               | dict((attrs or {}).get(video_id, {})))  # fmt: skip
-            writer._ids.append(video_id)
-        writer.failures(failures)
-    (path.with_name(path.name + ".parts")).rmdir()
+            rows = {n: np.atleast_2d(np.asarray(v)) for n, v in videos[video_id].items()}
+            starts = 16 * np.arange(len(next(iter(rows.values()))), dtype=np.int64)
+            clips = np.stack([starts, starts + 16], axis=1)
+            own = dict((attrs or {}).get(video_id, {}))
+            writer.add(
+                video_id,
+                rows,
+                clip_frames=clips,
+                clip_times=clips / 25,
+                path=own.pop("path", f"/videos/{video_id}.avi"),
+                frames=own.pop("frames", 16 * len(starts)),
+                fps=own.pop("fps", 25.0),
+                attrs={"bytes": 1, "fingerprint": f"of {video_id}", "decoder": "pyav", **own},
+            )
+        for failure in failures:
+            writer.fail(*failure)
     return path
 
 

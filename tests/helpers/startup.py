@@ -1,4 +1,4 @@
-"""Which modules a command imports."""
+"""Which modules a command has imported by its end."""
 
 from __future__ import annotations
 
@@ -6,7 +6,6 @@ import json
 import subprocess
 import sys
 
-# What --help must do without: each takes from 50 ms (numpy) to seconds (torch) to import.
 HEAVY = [
     "torch",
     "numpy",

@@ -5,7 +5,7 @@ from pathlib import Path
 import h5py
 import numpy as np
 import pytest
-from journal_rows import ORIGIN, summary
+from journals import ORIGIN, summary
 from told import telling, tells
 
 from featx.errors import FeatxError, UsageError

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from journal_rows import ORIGIN, summary
+from journals import ORIGIN, summary
 from told import telling
 
 from featx.errors import FeatxError, UsageError

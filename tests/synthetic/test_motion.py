@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 import torch
 from scipy import stats
+from told import telling
 
 from featx.datasets import GENERATED_CLIPS
 from featx.errors import UsageError
@@ -209,7 +210,7 @@ def test_what_goes_to_a_gpu_can_be_pinned() -> None:
 
 def test_frames_too_small_for_a_texture_are_refused() -> None:
     assert clips([0], size=3).frames.shape == (1, 8, 3, 3, 3)
-    with pytest.raises(UsageError, match="2 pixels wide: give a crop of 3 or more"):
+    with pytest.raises(UsageError, match=telling(2, 3)):
         clips([0], size=2)
 
 

@@ -13,6 +13,7 @@ import numpy as np
 import pytest
 from conftest import SHARED
 from feature_files import clustered, write_dataset, write_features
+from told import telling, tells
 
 from featx.errors import FeatxError, UsageError
 from featx.extraction.projection import read_projection
@@ -258,17 +259,14 @@ def test_splits_are_averaged_and_the_papers_points_stand_beside_ucf101(
     ]
     short = compact("ucf101", path, dims=[2, 10], root=root, paper=False)
     assert short.paper == ()
-    assert [note.partition(": ")[2] for note in short.notes] == [
-        "rows of 30 numbers of 10 training videos have 9 principal components (split 3)"
-    ]
+    (note,) = short.notes
+    assert tells(note, 10, "30 numbers", "10 training videos", "9 principal components", "split 3")
     assert [point.dims for point in short.curves[0].points] == [2], (
         "a mean of two splits beside means of three"
     )
     (root / "GENERATED.txt").touch()
     assert compact("ucf101", path, dims=[2], root=root, split=1).paper == ()
-    with pytest.raises(
-        UsageError, match="ucf101 has 3 splits and a projection is of one: say which with --split"
-    ):
+    with pytest.raises(UsageError, match=telling("ucf101", 3, "split")):
         compact("ucf101", path, dims=[2], root=root, save=tmp_path / "a.npz")
 
 
@@ -297,13 +295,11 @@ def test_dimensions_that_cannot_be_had_are_said_not_dropped(problem: Any, tmp_pa
         dataset, path, dims=[5, 48, 300], on_progress=lambda done, total: seen.append((done, total))
     )
     assert [point.dims for point in found.curves[0].points] == [5]
-    assert found.notes == ("48 and 300 dimensions cannot be had of pool5 of res3d (hand-made): rows of 90 numbers of 48 training"
-                           " videos have 47 principal components",)  # fmt: skip
-    assert found.notes[0] in as_text(found)
+    (note,) = found.notes
+    assert tells(note, 48, 300, "pool5", "res3d", "90 numbers", "48 training videos", 47)
+    assert note in as_text(found)
     assert seen[-1] == (2, 2)
-    with pytest.raises(
-        FeatxError, match=r"48 dimensions cannot be had of .* components: give --dims 47 or fewer"
-    ):
+    with pytest.raises(FeatxError, match=telling(48, "dims 47")):
         compact(dataset, path, dims=[48], save=tmp_path / "a.npz")
     assert not (tmp_path / "a.npz").exists()
 
@@ -332,16 +328,14 @@ def test_several_files_and_layers_are_curves_of_their_own(problem: Any, tmp_path
         (None, 90),
         ("prob", 7),
     ]
-    with pytest.raises(
-        UsageError, match="2 layers of 3 feature files: give a layer for each, or one for all"
-    ):
+    with pytest.raises(UsageError, match=telling(2, 3)):
         widths([one, two, one], ["pool5", "prob"])
     twice = compact(dataset, [one, features_of(tmp_path / "again.h5", values)], dims=[3])
     assert [curve.title for curve in twice.curves] == [
         "pool5 of res3d (hand-made), one.h5",
         "pool5 of res3d (hand-made), again.h5",
     ]
-    with pytest.raises(UsageError, match="does not say how its rows were made"):
+    with pytest.raises(UsageError, match=telling("idt.npy")):
         compact(dataset, tmp_path / "idt.npy", dims=[3], save=tmp_path / "a.npz")
 
 
@@ -350,7 +344,7 @@ def test_a_projection_of_projected_rows_is_refused(problem: Any, tmp_path: Path)
     path = features_of(
         tmp_path / "f.h5", values, projection={"layer": "pool5", "dims": 90, "sha256": "x"}
     )
-    with pytest.raises(UsageError, match="has pool5 projected already"):
+    with pytest.raises(UsageError, match=telling("f.h5", "pool5")):
         compact(dataset, path, dims=[3], save=tmp_path / "a.npz")
 
 
@@ -425,7 +419,7 @@ def test_the_command_writes_everything(problem: Any, tmp_path: Path) -> None:
     assert found["videos"] == [{"train": 48, "test": 24}]
     assert found["curves"][0]["settings"]["weights"]["name"] == "hand-made"
     assert all(each.exists() for each in files.values())
-    assert "the projection to 5 dimensions, for featx extract --project" in done.stderr
+    assert tells(done.stderr, tmp_path / "a.npz", 5)
 
 
 def run_command(*options: object) -> Any:
@@ -437,36 +431,30 @@ def run_command(*options: object) -> Any:
 
 
 @pytest.mark.parametrize(
-    ("options", "words"),
+    ("options", "told"),
     [
-        (["--dims", "10,x"], "dims is '10,x': give whole numbers separated by commas"),
-        (["--dims", "0,5"], "dims is 0, 5: give whole numbers from 1"),
-        (["--C", "-1"], "C is -1: give a number above 0"),
-        (["--plot", "a.gif"], "cannot draw to 'a.gif'"),
-        (["--csv", "."], "is a folder"),
-        (
-            ["--save", "a.npy", "--dims", "5"],
-            "cannot save a projection to a.npy: give a name that ends in .npz",
-        ),
-        (["--save", "a.npz"], "not of 6 numbers of dimensions: give one, such as --dims 300"),
-        (
-            ["--save", "a.npz", "--dims", "5", "--layer", "pool5", "--layer", "pool5"],
-            "not of 2 feature files or layers",
-        ),
-        (["--layer", "pool6"], "has the layers pool5, not 'pool6'"),
-        (["--features", "none.h5"], "none.h5 is not there"),
-        (["--split", "2"], "split is 2"),
+        (["--dims", "10,x"], ("dims", "'10,x'")),
+        (["--dims", "0,5"], ("dims", 0, 5)),
+        (["--C", "-1"], ("C", -1)),
+        (["--plot", "a.gif"], ("'a.gif'",)),
+        (["--csv", ".."], ("..",)),
+        (["--save", "a.npy", "--dims", "5"], ("a.npy", ".npz")),
+        (["--save", "a.npz"], (6, "--dims")),
+        (["--save", "a.npz", "--dims", "5", "--layer", "pool5", "--layer", "pool5"], (2,)),
+        (["--layer", "pool6"], ("pool5", "'pool6'")),
+        (["--features", "none.h5"], ("none.h5",)),
+        (["--split", "2"], ("split", 2)),
     ],
 )
 def test_wrong_usage_is_said_before_any_work(
-    problem: Any, tmp_path: Path, options: list[str], words: str
+    problem: Any, tmp_path: Path, options: list[str], told: tuple[object, ...]
 ) -> None:
     dataset, values, _ = problem
     done = run_command(
         "--dataset", dataset, "--features", features_of(tmp_path / "f.h5", values), *options
     )
     assert isinstance(done.exception, UsageError)
-    assert words in str(done.exception)
+    assert tells(done.exception, *told)
 
 
 def test_nothing_is_extracted_for_a_request_that_cannot_be_met(
@@ -524,8 +512,6 @@ def test_nothing_takes_the_place_of_a_device(problem: Any, tmp_path: Path) -> No
 def test_rows_that_are_all_the_same_have_nothing_to_save(problem: Any, tmp_path: Path) -> None:
     dataset, values, _ = problem
     path = features_of(tmp_path / "f.h5", {i: np.ones(90) for i in values})
-    assert "1 dimension cannot be had of" in compact(dataset, path, dims=[1]).notes[0]
-    with pytest.raises(
-        FeatxError, match="have no principal components: give features that tell videos apart"
-    ):
+    assert tells(compact(dataset, path, dims=[1]).notes[0], 1)
+    with pytest.raises(FeatxError, match=telling("pool5")):
         compact(dataset, path, dims=[1], save=tmp_path / "a.npz")

@@ -11,6 +11,7 @@ import numpy as np
 import pytest
 from conftest import SHARED, featx
 from feature_files import clustered, write_dataset, write_features
+from told import telling, tells
 
 from featx.errors import FeatxError, UsageError
 from featx.tasks import svm
@@ -126,17 +127,16 @@ def test_own_data_need_no_sides_and_nothing_is_told_of_them(tmp_path: Path) -> N
     assert found[0].train.notes == ()
 
 
-@pytest.mark.parametrize(("folds", "message"), [
-    (1, "folds is 1: give 2 or more"),
-    (7, "set has 6 groups of videos, too few for 7 folds: give 6 or fewer"),
-])  # fmt: skip
-def test_folds_that_are_no_number_of_them(tmp_path: Path, folds: int, message: str) -> None:
-    with pytest.raises(FeatxError, match=message):
+@pytest.mark.parametrize(("folds", "told"), [(1, (2,)), (7, ("set", "6 groups"))])
+def test_folds_that_are_no_number_of_them(
+    tmp_path: Path, folds: int, told: tuple[object, ...]
+) -> None:
+    with pytest.raises(FeatxError, match=telling("folds", folds, *told)):
         load_folds(dataset(tmp_path), folds)
 
 
 def test_more_folds_than_a_class_has_videos(tmp_path: Path) -> None:
-    with pytest.raises(FeatxError, match=r"set cannot be divided into 13 folds \(.*\): give fewer"):
+    with pytest.raises(FeatxError, match=telling("set", 13)):
         load_folds(dataset(tmp_path, groups=12, each=1, grouped=False), 13)
 
 
@@ -146,17 +146,11 @@ def test_a_class_of_one_group_is_refused_or_with_partial_left_out(tmp_path: Path
         file.write("d/only.avi,d,train,g00\n")
     (tmp_path / "d").mkdir()
     (tmp_path / "d" / "only.avi").touch()
-    with pytest.raises(
-        FeatxError,
-        match=r"1 of 4 classes of set have fewer than two groups of videos \(d\).*--partial",
-    ):
+    with pytest.raises(FeatxError, match=telling(1, 4, "set", "d", "partial")):
         load_folds(data, 3)
     found = load_folds(data, 3, partial=True)
     assert found[0].classes == ("a", "b", "c")
-    assert (
-        "1 of 4 classes left out, with fewer than two groups of videos (d), and with them 1 videos"
-        in found[0].train.notes[0]
-    )
+    assert tells(found[0].train.notes[0], "1 of 4", "d", "1 videos")
     assert sum(len(each.test.items) for each in found) == 36
 
 
@@ -189,10 +183,7 @@ def test_the_text_says_that_it_is_no_official_protocol(tmp_path: Path) -> None:
     data = dataset(tmp_path)
     found = svm(data, features_of(data), folds=4)
     lines = as_text(found).splitlines()
-    assert (
-        "4-fold cross-validation over 36 videos, each tested once, groups kept together: not set's own splits"
-        in lines[2]
-    )
+    assert tells(lines[2], "4-fold", "36 videos", "set")
     told = [line for line in lines if line.startswith(("fold ", "all videos", "mean"))]
     assert [line.split("  ")[0] for line in told] == [
         "fold 1",
@@ -241,7 +232,7 @@ def test_C_is_chosen_inside_each_training_side_with_groups_together(tmp_path: Pa
 def test_choosing_C_refuses_folds_that_lack_a_class() -> None:
     """Groups of several classes may put all of a class in one fold; a machine of fewer classes would be read wrongly."""
     labels = np.asarray([0, 0, 1, 1, 2, 2])
-    with pytest.raises(FeatxError, match="cannot be divided into folds to choose C by"):
+    with pytest.raises(FeatxError, match=telling("C")):
         divide(labels, ["g", "h", "g", "i", "g", "j"], classes="abc")
 
 
@@ -261,14 +252,11 @@ def test_a_checkpoint_that_was_trained_on_fold_1_s_namesake_is_refused(tmp_path:
     }
     weights = {"name": "mine", "sha256": "1" * 64, "seed": None, "trained_on": told}
     file = features_of(data, weights=weights)
-    with pytest.raises(
-        UsageError,
-        match=r"which shares videos with set's 3 folds: give --split 1 in place of --folds",
-    ):
+    with pytest.raises(UsageError, match=telling("set split 1", "3 folds", "split 1")):
         svm(data, file, folds=3)
     found = svm(data, file, folds=3, allow_trained_on=True)
-    (note,) = (note for note in found.notes if "trained on set split 1" in note)
-    assert note.endswith("the accuracy is no measurement of videos that it has not seen")
+    (note,) = (note for note in found.notes if tells(note, "set split 1"))
+    assert tells(note, "accuracy")
 
 
 def test_the_same_content_in_two_folds_is_refused(tmp_path: Path) -> None:
@@ -277,7 +265,7 @@ def test_the_same_content_in_two_folds_is_refused(tmp_path: Path) -> None:
         ids = [row["path"][:-4] for row in csv.DictReader(lines)]
     same = {i: {"fingerprint": "same"} for i in ("a/g00v0", "b/g03v1")}
     file = write_features(tmp_path / "f.h5", {i: {"pool5": np.ones(3)} for i in ids}, attrs=same)
-    with pytest.raises(FeatxError, match="the same content is on both sides of set fold"):
+    with pytest.raises(FeatxError, match=telling("a/g00v0", "b/g03v1", "set fold")):
         svm(data, file, folds=6)
 
 
@@ -291,21 +279,24 @@ def test_folds_are_no_official_split_whatever_their_size(
     assert not is_whole(fold)
 
 
-@pytest.mark.parametrize(("settings", "message"), [
-    ({"split": 1}, "--split 1 is one of the dataset's own splits, and --folds 3 divides it anew"),
-    ({"save": "m.npz"}, "are there to be counted, not kept"),
-    ({"holdout": 0.5}, "--holdout 0.5 is for a test side"),
-])  # fmt: skip
+@pytest.mark.parametrize(
+    ("settings", "told"),
+    [
+        ({"split": 1}, ("split 1", "folds 3")),
+        ({"save": "m.npz"}, (3, "folds")),
+        ({"holdout": 0.5}, ("holdout 0.5",)),
+    ],
+)
 def test_options_that_do_not_go_with_folds(
-    tmp_path: Path, settings: dict[str, Any], message: str
+    tmp_path: Path, settings: dict[str, Any], told: tuple[object, ...]
 ) -> None:
     data = dataset(tmp_path)
-    with pytest.raises(UsageError, match=message):
+    with pytest.raises(UsageError, match=telling(*told)):
         svm(data, tmp_path / "none.h5", folds=3, **settings)
 
 
 def test_a_split_s_own_features_are_no_fold_s(tmp_path: Path) -> None:
-    with pytest.raises(UsageError, match="is a split's number, and folds are none"):
+    with pytest.raises(UsageError, match=telling("{split}", "folds")):
         svm(dataset(tmp_path), tmp_path / "{split}.h5", folds=3)
 
 
@@ -327,7 +318,7 @@ def test_the_command_writes_predictions_and_a_picture(tmp_path: Path) -> None:
     assert (tmp_path / "p.png").read_bytes().startswith(b"\x89PNG")
     done = featx("svm", "--dataset", data, "--features", tmp_path / "f.h5", "--folds", 99)
     assert (done.returncode, done.stdout) == (1, "")
-    assert "too few for 99 folds" in done.stderr
+    assert tells(done.stderr, "99 folds")
 
 
 @pytest.mark.skipif(not (SHARED / "ucf101").is_dir(), reason=f"no {SHARED / 'ucf101'}")
@@ -336,4 +327,4 @@ def test_real_ucf101_is_divided_by_its_25_groups() -> None:
     assert found[0].official
     assert [len({item.group for item in each.test.items}) for each in found] == [5] * 5
     assert sum(len(each.test.items) for each in found) == 271
-    assert found[0].train.notes[0] == "13049 videos of ucf101's lists are not there, not counted"
+    assert tells(found[0].train.notes[0], 13049, "ucf101")

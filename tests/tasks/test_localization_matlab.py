@@ -9,6 +9,7 @@ import numpy as np
 import pytest
 from scipy.io import savemat
 from scipy.sparse import csc_matrix
+from told import telling
 
 from featx.errors import FeatxError
 from featx.tasks.localization._matlab import read_matrix
@@ -75,21 +76,13 @@ def test_what_is_no_matrix_is_refused(tmp_path: Path) -> None:
     with hdf5(tmp_path / "group.mat") as file:
         file.create_group("m")
     (tmp_path / "cut.mat").write_bytes((tmp_path / "outside73.mat").read_bytes()[:1500])
-    for name, match in (
-        ("text", "no real numbers"),
-        ("cells", "no real numbers"),
-        ("imaginary", "no real numbers"),
-        ("outside", "cannot be read as a MATLAB file"),
-        ("text73", "no real numbers"),
-        ("outside73", "cannot be read as a MATLAB file"),
-        ("elsewhere", "lies in another file"),
-        ("group", "cannot be read as a MATLAB file"),
-        ("cut", "cannot be read as a MATLAB file"),
-    ):
-        with pytest.raises(FeatxError, match=match):
-            read_matrix(tmp_path / f"{name}.mat", "m")
+    damaged = [path.name for path in tmp_path.glob("*.mat")]
+    assert len(damaged) == 9
+    for name in damaged:
+        with pytest.raises(FeatxError, match=telling(name)):
+            read_matrix(tmp_path / name, "m")
     for name in ("text", "text73"):
-        with pytest.raises(FeatxError, match="no variable n"):
+        with pytest.raises(FeatxError, match=telling(f"{name}.mat", "n")):
             read_matrix(tmp_path / f"{name}.mat", "n")
 
 
@@ -98,5 +91,5 @@ def test_more_than_memory_holds_is_refused(tmp_path: Path) -> None:
     with hdf5(tmp_path / "many73.mat") as file:
         file.create_dataset("m", shape=(1 << 14, 1 << 20), chunks=(1, 1 << 10), dtype="f8")
     for name in ("many", "many73"):
-        with pytest.raises(FeatxError, match="more than can be read"):
+        with pytest.raises(FeatxError, match=telling(f"{name}.mat", "m")):
             read_matrix(tmp_path / f"{name}.mat", "m")

@@ -10,6 +10,7 @@ from typing import Any
 import numpy as np
 import pytest
 from conftest import SHARED, encode
+from told import telling, tells
 
 from featx.clips import clip_indices, placed, resample, window_spec
 from featx.datasets import Dataset, Item
@@ -140,7 +141,7 @@ def test_a_video_without_windows_or_instances() -> None:
     ],
 )
 def test_thresholds_that_contradict_are_refused(values: dict[str, float]) -> None:
-    with pytest.raises(UsageError, match="none smaller than the one before"):
+    with pytest.raises(UsageError, match=telling("tIoU", *(f"{v:g}" for v in values.values()))):
         Matching(**values)
 
 
@@ -216,25 +217,23 @@ def test_too_little_background_is_taken_whole_and_told() -> None:
         "proposal", CLASSES, trimmed(0, 0, 0, 1), pool(2), matching=MATCHING, seed=0
     )
     assert Counter(item.label for item in data.items) == {1: 7, 0: 4}
-    assert notes_on("proposal", samples) == [
-        "4 windows are background, all there are; 7 would balance the classes"
-    ]
-    with pytest.raises(FeatxError, match="there is no background"):
+    (note,) = notes_on("proposal", samples)
+    assert tells(note, "4 windows", 7)
+    with pytest.raises(FeatxError, match=telling("background")):
         training_set("proposal", CLASSES, trimmed(0, 0, 0, 1), pool(0), matching=MATCHING, seed=0)
 
 
 def test_a_class_without_samples_is_an_error_and_one_without_windows_is_told() -> None:
-    with pytest.raises(FeatxError, match=r"nothing to train fly on"):
+    with pytest.raises(FeatxError, match=telling("fly")):
         training_set(
             "classification", (*CLASSES, "fly"), trimmed(0, 1), pool(), matching=MATCHING, seed=0
         )
     _, samples = training_set(
         "classification", (*CLASSES, "fly"), trimmed(0, 2), pool(), matching=MATCHING, seed=0
     )
-    assert notes_on("classification", samples) == [
-        "jump: no trimmed video to train on, the other samples alone",
-        "fly: no window to train on, the other samples alone",
-    ]
+    trimmed_lacking, windows_lacking = notes_on("classification", samples)
+    assert tells(trimmed_lacking, "jump", "trimmed")
+    assert tells(windows_lacking, "fly", "window")
 
 
 def test_windows_of_a_video_by_its_own_frames(tmp_path: Path) -> None:

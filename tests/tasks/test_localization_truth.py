@@ -8,6 +8,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 from scipy.io import savemat
+from told import telling, tells
 
 from featx.datasets import load_dataset, thumos14
 from featx.datasets.thumos14 import read_annotations
@@ -64,12 +65,12 @@ def test_classes_go_by_the_lists_numbers_as_in_the_toolkit(tmp_path: Path) -> No
     assert (own.classes, own.numbers) == (("Diving", "Billiards", "GolfSwing"), (40, 50, 60))
     (tmp_path / "found.txt").write_text("v1 1 2 50 0.5\n")
     assert own.classes[read_detections(tmp_path / "found.txt", own).label[0]] == "Billiards"
-    for lines, match in (
-        ("1 Diving\n1 Billiards\n2 GolfSwing\n", "same number"),
-        ("1 Diving\n2 Billiards\n", "GolfSwing"),
+    for name, lines, told in (
+        ("twice", "1 Diving\n1 Billiards\n2 GolfSwing\n", ()),
+        ("lacking", "1 Diving\n2 Billiards\n", ("GolfSwing",)),
     ):
-        with pytest.raises(FeatxError, match=match):
-            read_annotations(folder(tmp_path / match, classes=lines))
+        with pytest.raises(FeatxError, match=telling(name, *told)):
+            read_annotations(folder(tmp_path / name, classes=lines))
 
 
 def test_classes_numbers_reach_the_figures(tmp_path: Path) -> None:
@@ -77,17 +78,15 @@ def test_classes_numbers_reach_the_figures(tmp_path: Path) -> None:
     (tmp_path / "found.txt").write_text("v1 1 2 1 0.5\nv2 4 6 1 0.5\nv2 7 9 2 0.5\n")
     found = evaluate_file(tmp_path / "found.txt", annotations=place, bootstrap=0, tious=(0.5,))
     assert found.evaluations[0].thresholds[0].ap[:2].tolist() == [1.0, 1.0]
-    assert found.about[-1].endswith(
-        "the annotations have 3: counted ids go from 1 Diving to 3 GolfSwing"
-    )
-    assert "no ambiguous stretches" in found.evaluations[0].notes[1]
+    assert tells(found.about[-1], 3, "1 Diving", "3 GolfSwing")
+    assert tells(found.evaluations[0].notes[1], "ambiguous")
     assert read_annotations(place, subset="Test").classes == found.annotations.classes
 
 
 def test_one_of_several_subsets_has_to_be_named(tmp_path: Path) -> None:
     path = database(tmp_path / "thumos14.json", v1="Validation", v2="Test")
     (tmp_path / "found.txt").write_text("v2 1 2 1 0.5\n")
-    with pytest.raises(UsageError, match=r"the subsets Test, Validation: .* --subset"):
+    with pytest.raises(UsageError, match=telling("Test", "Validation", "subset")):
         evaluate_file(tmp_path / "found.txt", annotations=path, bootstrap=0)
     for subset, share in (("test", 1.0), ("All", 0.5)):
         found = evaluate_file(
@@ -113,7 +112,7 @@ def test_a_prior_is_not_counted_on_what_is_evaluated(tmp_path: Path) -> None:
     rows = np.zeros((1, 12))
     rows[0, [0, 1, 4, 5, 8, 10]] = 1, 16, 1.0, 1.6, 0.9, 1
     savemat(tmp_path / "windows.mat", {"seg_swin": rows})
-    with pytest.raises(UsageError, match="has video_test_0000001, which is evaluated"):
+    with pytest.raises(UsageError, match=telling("video_test_0000001")):
         evaluate_file(
             tmp_path / "windows.mat", annotations=path, subset="validation", prior_annotations=path
         )
@@ -165,7 +164,7 @@ def test_thresholds_are_numbers_or_rows_of_them() -> None:
         "a",
         "0.1:0.1:1e9",
     ):
-        with pytest.raises(UsageError, match="give numbers with commas"):
+        with pytest.raises(UsageError, match=telling(repr(text))):
             thresholds_of(text)
 
 
@@ -185,5 +184,5 @@ def test_videos_are_found_elsewhere_below_the_root_where_their_own_folder_lacks_
 
 
 def test_who_asks_for_thumos14_as_a_dataset_of_classes_is_sent_to_detection() -> None:
-    with pytest.raises(UsageError, match="featx detect"):
+    with pytest.raises(UsageError, match=telling("thumos14", "featx detect")):
         load_dataset("thumos14")

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import contextlib
+import errno
 import itertools
+import os
 import time
 import tracemalloc
 from collections import Counter
@@ -15,6 +17,7 @@ import numpy as np
 import pytest
 import torch
 from conftest import encode
+from told import telling
 
 from featx.clips import ClipSpec, resample
 from featx.datasets import Item
@@ -177,7 +180,7 @@ def test_hours_are_sampled_as_a_clip_is(fps: float) -> None:
             times[:-1].tolist(), float(times[-1]), fps
         )
     assert clock_frames(np.asarray([0.0]), fps).tolist() == []
-    with pytest.raises(VideoError, match="sample without fps"):
+    with pytest.raises(VideoError, match=telling("fps")):
         clock_frames(np.asarray([0.0, 1.0, 1e9]), fps)
 
 
@@ -237,7 +240,7 @@ def test_where_no_video_can_be_read_the_error_says_so(tmp_path: Path) -> None:
         batch=3,
         workers=1,
     )
-    with loader, pytest.raises(FeatxError, match=r"cannot be read.*No such file"):
+    with loader, pytest.raises(FeatxError, match=telling(os.strerror(errno.ENOENT))):
         loader.next()
 
 

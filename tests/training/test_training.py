@@ -18,6 +18,7 @@ import pytest
 import tiny
 import torch
 from conftest import featx
+from told import telling, tells
 
 from featx.clips import ClipSpec
 from featx.errors import FeatxError, UsageError
@@ -208,24 +209,25 @@ def test_a_killed_run_comes_to_the_same_numbers(whole: Path, videos: Path, tmp_p
     assert kills
     same(whole, out)
     again = subprocess.run(tiny.command(*args), capture_output=True, text=True, timeout=240)
-    assert "nothing to do" in again.stdout
+    assert again.returncode == 0
+    assert tells(again.stdout, out)
 
 
 def test_a_rerun_with_other_settings_says_what_differs(
     whole: Path, videos: Path, tmp_path: Path
 ) -> None:
     other = {**SMALL["overrides"], "lr": "0.02"}
-    with pytest.raises(UsageError, match=r"recipe.lr: 0.01, now 0.02"):
+    with pytest.raises(UsageError, match=telling("recipe.lr", 0.01, 0.02)):
         run_training(train_settings(dataset=str(videos), **{**SMALL, "overrides": other}), whole)
     (tmp_path / "things").mkdir()
     (tmp_path / "things" / "photo.jpg").touch()
-    with pytest.raises(UsageError, match=r"holds photo\.jpg and is no training run"):
+    with pytest.raises(UsageError, match=telling(tmp_path / "things", "photo.jpg")):
         run_training(train_settings(dataset=str(videos), **SMALL), tmp_path / "things")
 
 
 def test_two_runs_of_one_folder_the_second_stops(videos: Path, tmp_path: Path) -> None:
     held = RunFolder(tmp_path / "run")
-    with pytest.raises(UsageError, match="being written by process"):
+    with pytest.raises(UsageError, match=telling(tmp_path / "run", os.getpid())):
         run_training(train_settings(dataset=str(videos), **SMALL), tmp_path / "run")
     held.close()
 
@@ -234,10 +236,7 @@ def test_a_loss_that_is_not_finite_stops_the_run_and_is_not_saved(
     videos: Path, tmp_path: Path
 ) -> None:
     wild = {**SMALL["overrides"], "lr": "1e30"}
-    with pytest.raises(
-        FeatxError,
-        match=r"the loss is (nan|inf) at update \d, on (grow|move_left|rotate_cw)/.*lower lr",
-    ):
+    with pytest.raises(FeatxError, match=telling("update", "lr")):
         run_training(
             train_settings(dataset=str(videos), **{**SMALL, "overrides": wild}), tmp_path / "run"
         )
@@ -286,7 +285,7 @@ def test_fine_tuning_takes_the_weights_and_gives_a_new_classifier(
         **{**SMALL, "overrides": {**SMALL["overrides"], "freeze": "conv4", "duration": "2"}},
     )  # fmt: skip
     plan = make_plan(settings)
-    assert any("classifier is new: 2 classes" in note for note in plan.notes)
+    assert any(tells(note, "classifier", "2 classes") for note in plan.notes)
     report = run_training(settings, tmp_path / "run")
     assert report is not None
     before = load_model(MODEL, whole / "best.safetensors").model.state_dict()
@@ -405,7 +404,7 @@ def test_a_plateau_lowers_the_rate_after_ten_epochs_without_gain_three_times_at_
     assert [rates[10], rates[11]] == pytest.approx([0.1, 0.01])
     assert rates[21] == pytest.approx(0.001)
     assert rates[31] == rates[-1] == pytest.approx(0.0001)
-    with pytest.raises(FeatxError, match="waits for the validation loss"):
+    with pytest.raises(FeatxError, match=telling("validation")):
         made.epoch_ended(None)
 
 
@@ -474,13 +473,13 @@ def test_two_processes_train_as_one_does(videos: Path, tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize(
-    ("values", "words"),
+    ("values", "told"),
     [
-        ({"recipe": "tran2018"}, "unknown recipe 'tran2018'"),
-        ({"model": "res3e"}, "unknown model 'res3e'"),
-        ({"precision": "bf16"}, "bf16 weight gradients of these layers are wrong"),
-        ({"precision": "half"}, "give auto, bf16 or float32"),
-        ({"weights": "nothing.pth"}, r"there is no file nothing\.pth"),
+        ({"recipe": "tran2018"}, ("'tran2018'",)),
+        ({"model": "res3e"}, ("'res3e'", "res3d")),
+        ({"precision": "bf16"}, ("bf16",)),
+        ({"precision": "half"}, ("'half'", "auto", "bf16", "float32")),
+        ({"weights": "nothing.pth"}, ("nothing.pth",)),
         (
             {
                 "crop": 8,
@@ -488,32 +487,29 @@ def test_two_processes_train_as_one_does(videos: Path, tmp_path: Path) -> None:
                 "frames": 16,
                 "overrides": {"batch": "7", "accumulate": "2"},
             },
-            "cannot be divided",
+            (7, 2),
         ),
-        ({"validate": "none", "recipe": "hara2018-scratch"}, "there is no validation"),
-        ({"validate_every": 2, "recipe": "hara2018-scratch"}, "after every epoch"),
-        ({"validate": "dev"}, "no side 'dev'"),
-        ({"protocol": "best"}, "best"),
-        ({"workers": 0}, "workers is 0"),
-        ({"seed": -1}, "seed is -1"),
-        ({"model": "c3d", "crop": 16, "frames": 16}, "takes"),
-        ({"clip": ClipSpec(frames=4, stride=4), "step": 2}, "frames or step with it"),
+        ({"validate": "none", "recipe": "hara2018-scratch"}, ("plateau",)),
+        ({"validate_every": 2, "recipe": "hara2018-scratch"}, ("epoch",)),
+        ({"validate": "dev"}, ("'dev'",)),
+        ({"protocol": "best"}, ("'best'",)),
+        ({"workers": 0}, ("workers", 0)),
+        ({"seed": -1}, ("seed", -1)),
+        ({"model": "c3d", "crop": 16, "frames": 16}, ("16x16",)),
+        ({"clip": ClipSpec(frames=4, stride=4), "step": 2}, ("step",)),
     ],
 )
 def test_wrong_settings_are_told_in_a_sentence(
-    videos: Path, tmp_path: Path, values: dict[str, Any], words: str
+    videos: Path, tmp_path: Path, values: dict[str, Any], told: tuple[object, ...]
 ) -> None:
-    with pytest.raises(UsageError, match=words):
+    with pytest.raises(UsageError, match=telling(*told)):
         run_training(train_settings(dataset=str(videos), **{**SMALL, **values}), tmp_path / "run")
     assert not (tmp_path / "run" / "run.json").exists()
 
 
 def test_the_command_tells_wrong_use(videos: Path, tmp_path: Path) -> None:
     wrong = featx("train", "--model", "res2d", "--dataset", videos, "--set", "lr", tmp_path / "run")
-    assert (wrong.returncode, wrong.stderr) == (
-        2,
-        "Error: --set lr: give FIELD=VALUE, such as --set lr=0.05\n",
-    )
+    assert (wrong.returncode, tells(wrong.stderr, "Error:", "--set lr")) == (2, True)
     gone = featx(
         "train",
         "--model",
@@ -524,7 +520,7 @@ def test_the_command_tells_wrong_use(videos: Path, tmp_path: Path) -> None:
         env={"FEATX_DATA": str(tmp_path / "data")},
     )
     assert gone.returncode == 2
-    assert "ucf101 is not in" in gone.stderr
+    assert tells(gone.stderr, "ucf101", tmp_path / "data")
     assert gone.stderr.count("\n") == 1
     recipes = featx("train", "--list-recipes")
     assert recipes.returncode == 0

@@ -13,9 +13,10 @@ import numpy as np
 import pytest
 import torch
 from conftest import SMALL, encode, featx, same_content
-from extraction_runs import SETTINGS, kill_again_and_again
-from flow_decoding import decode
+from decoding import decode
+from extractions import SETTINGS, kill_again_and_again
 from settings import with_fields
+from told import telling, tells
 
 from featx.clips import ClipSpec
 from featx.errors import UsageError
@@ -186,7 +187,7 @@ def test_a_mirrored_flow_image_is_that_of_the_mirrored_video() -> None:
 
 
 def test_frames_that_a_method_cannot_take_fail_with_their_size() -> None:
-    with pytest.raises(VideoError, match="no dis flow of frames of 4x4 pixels"):
+    with pytest.raises(VideoError, match=telling("dis", "4x4")):
         OpticalFlow("dis")(np.zeros((4, 4, 3), np.uint8), np.full((4, 4, 3), 9, np.uint8))
 
 
@@ -312,10 +313,7 @@ def test_the_file_says_what_its_input_is(videos: Path, tmp_path: Path) -> None:
         }
         assert store[store.ids[0]].attrs["computed_by"].endswith(f"; flow by {computed_by()}")
         told = as_text(summarise(store))
-    assert (
-        f"dx, dy and magnitude, by dis of OpenCV {cv2.__version__}, preset medium, bound 0.078125"
-        in told
-    )
+    assert tells(told, "dis", f"OpenCV {cv2.__version__}", "medium", "0.078125")
     assert recorded("rgbf", "tvl1") == {"opencv": cv2.__version__}
 
 
@@ -376,52 +374,42 @@ def test_another_method_or_opencv_is_not_mixed_into_the_same_file(
     out = tmp_path / "out.h5"
     one, other = videos / "a" / "v0.mp4", videos / "b" / "v1.mp4"
     extract([one], out, settings=RGBF)
-    for changed, words in [
-        ({"flow": "farneback"}, "transform.flow is dis there and farneback here"),
-        ({"input": "flow"}, "transform.input is rgbf there and flow here"),
-        (
-            {"input": None, "flow": None},
-            r"settings: transform.input is rgbf there and rgb here; use those",
-        ),
+    for changed, differ in [
+        ({"flow": "farneback"}, ("transform.flow", "dis", "farneback")),
+        ({"input": "flow"}, ("transform.input", "rgbf", "flow")),
+        ({"input": None, "flow": None}, ("transform.input", "rgbf", "rgb")),
     ]:
-        with pytest.raises(UsageError, match=words):
+        with pytest.raises(UsageError, match=telling(*differ)):
             extract([other], out, settings=with_fields(RGBF, **changed))
     extract([other], tmp_path / "b.h5", settings=SETTINGS)
-    with pytest.raises(UsageError, match=r"cannot be merged.*transform.input"):
+    with pytest.raises(UsageError, match=telling("transform.input")):
         merge([out, tmp_path / "b.h5"], tmp_path / "both.h5")
     version = cv2.__version__
     monkeypatch.setattr(cv2, "__version__", "9.9.9")
-    with pytest.raises(UsageError, match=f"decoder.flow.opencv is {version} there and 9.9.9 here"):
+    with pytest.raises(UsageError, match=telling("decoder.flow.opencv", version, "9.9.9")):
         extract([other], out, settings=RGBF)
     found = verify(out, clips=1)
-    assert found.notes == [
-        f"made again with other settings than the file's: decoder.flow.opencv is {version} there and 9.9.9 here"
-    ]
+    (note,) = found.notes
+    assert tells(note, "decoder.flow.opencv", version, "9.9.9")
     assert found.ok
 
 
 @pytest.mark.parametrize(
-    ("changed", "words"),
+    ("changed", "told"),
     [
-        ({"input": "rgb", "flow": "dis"}, "flow is 'dis' and the input is rgb"),
-        ({"flow": "dis"}, "flow is 'dis' and the input is rgb"),
-        ({"flow_cache": "cache"}, "flow cache is 'cache' and the input is rgb"),
-        (
-            {"input": "rgbf", "flow": "brox"},
-            "flow is 'brox': give one of auto, tvl1, dis, farneback",
-        ),
-        ({"input": "hsv"}, "input is 'hsv': give one of rgb, flow, rgbf"),
-        (
-            {"input": "rgbf", "flow": "dis", "flow_cache": os.devnull},
-            "cannot keep flow in /dev/null: it is a file; give --flow-cache a folder",
-        ),
+        ({"input": "rgb", "flow": "dis"}, ("flow", "'dis'", "rgb")),
+        ({"flow": "dis"}, ("flow", "'dis'", "rgb")),
+        ({"flow_cache": "cache"}, ("flow", "'cache'", "rgb")),
+        ({"input": "rgbf", "flow": "brox"}, ("flow", "'brox'", "auto", "tvl1", "dis", "farneback")),
+        ({"input": "hsv"}, ("input", "'hsv'", "rgb", "flow", "rgbf")),
+        ({"input": "rgbf", "flow": "dis", "flow_cache": os.devnull}, ("/dev/null",)),
     ],
     ids=str,
 )
 def test_wrong_settings_get_one_sentence_and_touch_nothing(
-    videos: Path, tmp_path: Path, changed: dict, words: str
+    videos: Path, tmp_path: Path, changed: dict, told: tuple[str, ...]
 ) -> None:
-    with pytest.raises(UsageError, match=words) as error:
+    with pytest.raises(UsageError, match=telling(*told)) as error:
         extract([videos], tmp_path / "out.h5", settings=with_fields(SETTINGS, **changed))
     assert "\n" not in str(error.value)
     assert list(tmp_path.iterdir()) == []
@@ -440,17 +428,13 @@ def test_what_opencv_is_for_and_how_to_get_it_is_said(
     assert verify(out).deviation == 0
     monkeypatch.setattr(cv2, "optflow", None)
     assert resolve_method("auto") == "dis"
-    with pytest.raises(
-        UsageError, match=r"OpenCV .* here lacks it, opencv-contrib-python-headless has it"
-    ):
+    with pytest.raises(UsageError, match=telling("tvl1", "opencv-contrib-python-headless")):
         verify(out)
-    with pytest.raises(UsageError, match=r"transform\.flow is tvl1 there and dis here"):
+    with pytest.raises(UsageError, match=telling("transform.flow", "tvl1", "dis")):
         extract([videos], out, settings=auto)
     monkeypatch.setitem(__import__("sys").modules, "cv2", None)
     for attempt in (lambda: extract([videos], out, settings=auto), lambda: verify(out)):
-        with pytest.raises(
-            UsageError, match=r"pip install 'featx\[flow\]', or use --input rgb"
-        ) as error:
+        with pytest.raises(UsageError, match=telling("pip install 'featx[flow]'")) as error:
             attempt()
         assert "\n" not in str(error.value)
     extract([videos / "a" / "v0.mp4"], tmp_path / "rgb.h5", settings=SETTINGS)

@@ -10,6 +10,7 @@ import numpy as np
 import pytest
 from conftest import encode
 from decoding import SETTINGS, TINY, all_events, jobs_for
+from told import telling
 
 import featx.video.pool
 from featx.video.pool import ClipArrived, Pool, WorkerLost
@@ -112,7 +113,7 @@ def test_processes_that_cannot_start_are_reported_not_retried_for_ever(
     path = encode(tmp_path / "a.mp4", 10)
     with (
         Pool(SETTINGS, workers=2) as pool,
-        pytest.raises(WorkerLost, match="no such thing as numpy"),
+        pytest.raises(WorkerLost, match=telling("no such thing as numpy")),
     ):
         list(all_events(pool, jobs_for([path])))
 

@@ -5,6 +5,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 from conftest import encode
+from told import telling
 
 from featx.clips import ClipSpec, Sampling, clip_end, clip_indices, resample, starts
 from featx.video.cutting import clips_of, sampled_frames, summarise
@@ -96,9 +97,9 @@ def test_evenly_spread_clips_of_another_number_of_frames_than_were_counted_are_r
     path = encode(tmp_path / "a.mp4", 40)
     spec = ClipSpec(frames=8, step=2, stride=16, count=3)
     for counted in (39, 41):
-        with pytest.raises(VideoError, match=f"{counted} frames when they were counted and 40"):
+        with pytest.raises(VideoError, match=telling(counted, 40)):
             list(clips_of(open_video(path), spec, lambda image: image, n_sampled=counted))
-    with pytest.raises(ValueError, match="count them first"):
+    with pytest.raises(ValueError):
         list(clips_of(open_video(path), spec, lambda image: image))
 
 
@@ -131,7 +132,7 @@ def test_clips_of_a_part_are_those_of_a_video_that_has_only_the_part(
 
 def test_a_part_without_a_frame_is_a_failure_that_says_so(tmp_path: Path) -> None:
     video = open_video(encode(tmp_path / "a.mp4", 20), in_time_order=True)
-    with pytest.raises(VideoError, match="not one of its frames lies in the part from 3 to 4 s"):
+    with pytest.raises(VideoError, match=telling(3, "4 s")):
         list(
             clips_of(
                 video, SPECS[0], lambda image: image, sampling=Sampling(None, start=3.0, end=4.0)
@@ -167,7 +168,7 @@ def test_a_broken_timestamp_does_not_make_any_number_of_clips(tmp_path: Path) ->
         tmp_path / "a.mp4", 40, pts=[40 * i + (100_000_000 if i > 20 else 0) for i in range(40)]
     )
     spec = ClipSpec(frames=1, step=1, stride=16, fps=25)
-    with pytest.raises(VideoError, match="frame 20 stays on screen for 100000 s"):
+    with pytest.raises(VideoError, match=telling("frame 20", "100000 s")):
         list(clips_of(open_video(path, in_time_order=True), spec, lambda image: image))
     assert (
         len(

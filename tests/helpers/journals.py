@@ -1,4 +1,4 @@
-"""What a journal and a feature file are told of a video."""
+"""What a journal takes of a video that nobody decoded."""
 
 from __future__ import annotations
 

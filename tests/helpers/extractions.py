@@ -1,4 +1,4 @@
-"""Extractions of small videos, and runs of the command that are killed."""
+"""Small extractions by an untrained network, and commands that are killed while they run."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from featx.extraction.settings import compose
 SETTINGS = compose(model="res3d", weights="random", layers=["pool5"], workers=2)
 
 
-def start(*args: object) -> subprocess.Popen[str]:
+def started(*args: object) -> subprocess.Popen[str]:
     return subprocess.Popen(
         command(*args), stderr=subprocess.PIPE, stdout=subprocess.DEVNULL, text=True
     )
@@ -33,7 +33,7 @@ def kill_again_and_again(*args: object, times: int) -> int:
     """SIGKILL a command after each thing that it made safe, its last argument being the file; return how often it was running."""
     rng, out, killed = random.Random(0), Path(str(args[-1])), 0
     while killed < times and not out.exists():
-        process = start(*args)
+        process = started(*args)
         wait_for_part(out, process, more_than=len(list(Path(f"{out}.parts").glob("*.part"))))
         time.sleep(rng.uniform(0, 0.3))
         killed += process.poll() is None
