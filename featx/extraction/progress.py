@@ -138,6 +138,6 @@ class Progress:
 
 def tell_weights(weights: Mapping[str, Any]) -> None:
     """Say which weights are used, as a feature file records them: what they were trained on, and their licence."""
-    from featx.weights.checkpoint import in_words
+    from featx.weights.description import in_words
 
     say(f"weights {in_words(weights)}")

@@ -13,7 +13,8 @@ from typing import TYPE_CHECKING
 
 from featx.errors import UsageError
 from featx.system.files import check_target, disk_full, keep_inputs
-from featx.weights.checkpoint import read_own, save_checkpoint
+from featx.weights.checkpoint import save_checkpoint
+from featx.weights.description import read_own
 
 if TYPE_CHECKING:
     import torch
@@ -52,7 +53,7 @@ def widen(
     import torch
 
     from featx.models import create_model
-    from featx.weights.layouts import with_weights
+    from featx.weights.fitting import with_weights
 
     source, target = Path(weights).expanduser(), Path(out)
     if target.suffix != ".safetensors":

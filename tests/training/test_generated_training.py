@@ -30,7 +30,7 @@ from featx.training.processes import Processes
 from featx.training.recipes import one_cycle
 from featx.training.run import validation_of
 from featx.video import pool
-from featx.weights.checkpoint import describe
+from featx.weights.description import describe
 from featx.weights.statefile import read_state
 
 MODEL, CPU = tiny.NAME, torch.device("cpu")

@@ -25,11 +25,12 @@ from torch import nn
 
 from featx import cli
 from featx.errors import FeatxError, UsageError
-from featx.models import create_model, list_models, transfer_2d
+from featx.models import create_model, list_models
+from featx.models.image_networks import counterparts
 from featx.models.network import Network
 from featx.models.registry import skeleton
-from featx.weights.checkpoint import from_2d, load_model
-from featx.weights.from_2d import counterparts
+from featx.weights.checkpoint import load_model
+from featx.weights.from_2d import from_2d, transfer_2d
 
 
 def image_state(name: str, seed: int | None = None) -> State:

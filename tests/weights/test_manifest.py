@@ -15,7 +15,8 @@ from conftest import assert_one_sentence
 from featx.errors import FeatxError, UsageError
 from featx.models import list_models, model_entry
 from featx.weights import manifest
-from featx.weights.checkpoint import describe, load_model
+from featx.weights.checkpoint import load_model
+from featx.weights.description import describe
 from featx.weights.manifest import Checkpoint, fetch, find, list_checkpoints, path_of, verify
 
 

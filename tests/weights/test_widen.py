@@ -9,7 +9,8 @@ import torch
 
 from featx.errors import UsageError
 from featx.models import create_model, model_entry
-from featx.weights.checkpoint import load_model, read_own, save_checkpoint
+from featx.weights.checkpoint import load_model, save_checkpoint
+from featx.weights.description import read_own
 from featx.weights.widen import widen
 
 
