@@ -15,7 +15,7 @@ from featx.datasets import GENERATED_CLIPS, Dataset
 from featx.errors import UsageError
 from featx.evaluation import protocol_named
 from featx.extraction.settings import ClipOptions, Settings
-from featx.models import Backbone, create_model, model_entry
+from featx.models import Backbone, build_model, model_entry
 from featx.system.files import sha256_of
 from featx.training.generated import find_generated
 from featx.training.processes import Processes
@@ -140,7 +140,7 @@ def _start(
     classes = len(names)
     entry = model_entry(settings.model)
     if settings.weights is None:
-        model = create_model(settings.model, num_classes=classes, seed=settings.run.seed)
+        model = build_model(settings.model, num_classes=classes, seed=settings.run.seed)
         if settings.init_2d is not None:
             fill(model, settings.init_2d, name=settings.model)
         name = (

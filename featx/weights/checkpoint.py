@@ -60,7 +60,12 @@ def architecture_of(weights: str | Path) -> str:
 
 
 def load_model(
-    architecture: str, weights: str | Path | None, *, seed: int = 0, num_classes: int | None = None
+    architecture: str,
+    weights: str | Path | None,
+    *,
+    seed: int = 0,
+    num_classes: int | None = None,
+    **options: Any,
 ) -> LoadedModel:
     """Build a model and give it weights: registered ones, those of a file, or random ones where that is said.
 
@@ -69,13 +74,14 @@ def load_model(
         drawn from `seed`; None for the architecture's registered checkpoint, if its file is on this machine.
     num_classes: refused when the file has another number; random weights, and weights that come without a
         classifier, take any.
+    options: the model's own, such as c3d's `dropout`.
 
     Weights without a classifier load with NaN in its place, `has_classifier` False and a note.
 
     Raises UsageError when there are no weights, or they belong to another model; FeatxError when a
     file is damaged or is not the registered one.
     """
-    from featx.models import create_model, model_entry
+    from featx.models import build_model, model_entry
     from featx.weights.fitting import NO_CLASSIFIER, with_weights
 
     entry = model_entry(architecture)
@@ -89,7 +95,7 @@ def load_model(
             "licence": None,
             "seed": seed,
         }
-        model = create_model(architecture, num_classes=num_classes, seed=seed).eval()
+        model = build_model(architecture, num_classes=num_classes, seed=seed, **options).eval()
         return LoadedModel(
             model=model, transform=entry.transform, clip=entry.clip, weights_info=info
         )
@@ -106,7 +112,7 @@ def load_model(
         if foreign is None
         else (foreign.state, f"{path}, its tensors under featx's names,")
     )
-    model = with_weights(architecture, state, where=where, num_classes=num_classes)
+    model = with_weights(architecture, state, where=where, num_classes=num_classes, **options)
     notes = []
     if foreign is not None:
         # Of a registered checkpoint the manifest tells what a user's file leaves to be assumed.

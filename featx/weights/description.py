@@ -51,7 +51,7 @@ class Description:
                 if not isinstance(value := found.info.get(name), kind | None):
                     raise TypeError(f"its {name} is {value!r}")
             return found
-        except (KeyError, TypeError, ValueError, AttributeError, UsageError) as error:
+        except (KeyError, TypeError, ValueError, AttributeError) as error:
             raise FeatxError(
                 f"{path} has a damaged description ({error}): save it again with featx"
             ) from None

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from typing import Any
 
 import torch
 
@@ -15,13 +16,18 @@ NO_CLASSIFIER = "no classifier: prob and logits cannot be had"
 
 
 def with_weights(
-    architecture: str, state: State, *, where: str, num_classes: int | None = None
+    architecture: str,
+    state: State,
+    *,
+    where: str,
+    num_classes: int | None = None,
+    **options: Any,
 ) -> Backbone:
     """Return the model of that architecture with these weights as float32, in evaluation mode.
 
     The number of classes is that of the classifier in `state`; UsageError when `num_classes` says
     another or the weights do not fit, naming `where` they come from and what does not. Without a classifier
-    in `state` the model's is NaN throughout, and its `has_classifier` False.
+    in `state` the model's is NaN throughout, and its `has_classifier` False. options: the model's own.
     """
     model = skeleton(architecture)
     classifier = model.classifier
@@ -32,7 +38,7 @@ def with_weights(
         found = model.num_classes if num_classes is None else num_classes
     elif num_classes is not None and num_classes != found:
         raise UsageError(f"{where} has {found} classes, not {num_classes}")
-    model = skeleton(architecture, num_classes=found)
+    model = skeleton(architecture, num_classes=found, **options)
     if not has_classifier:
         empty = model.get_submodule(classifier).state_dict(prefix=f"{classifier}.")
         state = {

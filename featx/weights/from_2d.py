@@ -15,7 +15,7 @@ from pathlib import Path
 import torch
 
 from featx.errors import UsageError
-from featx.models import create_model, model_entry
+from featx.models import build_model, model_entry
 from featx.models.image_networks import Counterpart, Counts, counterpart_of
 from featx.models.layers import Backbone
 from featx.weights.checkpoint import save_checkpoint
@@ -60,7 +60,7 @@ def transfer_2d(model_or_name: Backbone | str, state: State | str | os.PathLike[
     the file cannot be read. Then nothing was changed.
     """
     if isinstance(model_or_name, str):
-        return fill(create_model(model_or_name), state, name=model_or_name)
+        return fill(build_model(model_or_name), state, name=model_or_name)
     return fill(model_or_name, state)
 
 
@@ -197,7 +197,7 @@ def from_2d(
     entry = model_entry(architecture)
     given = find_file(state)
     read = read_state(given)
-    model = create_model(architecture, num_classes=num_classes, seed=seed)
+    model = build_model(architecture, num_classes=num_classes, seed=seed)
     made = fill(model, read.state, name=architecture, where=str(given))
     source = f"spatial layers from {made.network}, {given.name} (sha256 {read.sha256}); the rest untrained, seed {seed}"
     info = {

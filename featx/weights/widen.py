@@ -52,7 +52,7 @@ def widen(
     """
     import torch
 
-    from featx.models import create_model
+    from featx.models import build_model
     from featx.weights.fitting import with_weights
 
     source, target = Path(weights).expanduser(), Path(out)
@@ -64,7 +64,7 @@ def widen(
     narrow = with_weights(told.architecture, file.state, where=str(source))
     if not narrow.has_classifier:
         raise UsageError(f"{source} has no classifier: widen a file that has its own")
-    wide = create_model(architecture, num_classes=narrow.num_classes, seed=seed).eval()
+    wide = build_model(architecture, num_classes=narrow.num_classes, seed=seed).eval()
     no = f"{architecture} is no wider form of {told.architecture}"
     try:
         wide.load_state_dict(widened(narrow.state_dict(), wide.state_dict(), seed=seed))

@@ -14,6 +14,7 @@ import pytest
 import torch
 from conftest import encode, featx
 
+from featx import create_model
 from featx.clips import ClipSpec
 from featx.datasets import Dataset, Item
 from featx.errors import FeatxError, UsageError
@@ -26,7 +27,6 @@ from featx.evaluation import (
     to_json,
 )
 from featx.extraction.settings import compose
-from featx.models import create_model
 from featx.report import Accuracy
 from featx.transforms import Transform
 from featx.video.reader import open_video

@@ -16,12 +16,12 @@ from click.testing import CliRunner
 from conftest import encode
 from tiny import ENTRY, NAME
 
-from featx import FeatureStore, extract
+from featx import FeatureStore, create_model, extract
 from featx.cli import cli
 from featx.errors import FeatxError, UsageError
 from featx.evaluation.pack import cosines, pack
 from featx.extraction.settings import compose
-from featx.models import create_model, registry
+from featx.models import registry
 from featx.weights import manifest
 from featx.weights import quantize as storage
 from featx.weights.checkpoint import load_model, save_checkpoint

@@ -16,12 +16,13 @@ import tiny
 import torch
 from conftest import featx
 
+from featx import create_model
 from featx.cli import cli
 from featx.datasets import Dataset, load_dataset
 from featx.errors import UsageError
 from featx.evaluation import as_text, evaluate_generated, to_json
 from featx.extraction.settings import compose
-from featx.models import create_model, model_entry, registry
+from featx.models import model_entry, registry
 from featx.synthetic import motion
 from featx.training import RECIPES, TrainHooks, run_training, train_settings
 from featx.training.generated import Maker, Stream

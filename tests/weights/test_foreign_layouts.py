@@ -21,11 +21,11 @@ from foreign_networks import (
     video_state,
 )
 
-from featx import FeatureStore, extract
+from featx import FeatureStore, create_model, extract
 from featx.errors import FeatxError, UsageError
 from featx.extraction.backends.eager import EagerBackend
 from featx.extraction.settings import compose
-from featx.models import c3d, create_model, hara, model_entry, torchvision_video
+from featx.models import c3d, hara, model_entry, torchvision_video
 from featx.models.registry import skeleton
 from featx.store import info
 from featx.weights import manifest

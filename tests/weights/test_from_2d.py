@@ -23,9 +23,8 @@ from foreign_networks import (
 )
 from torch import nn
 
-from featx import cli
+from featx import cli, create_model, list_models
 from featx.errors import FeatxError, UsageError
-from featx.models import create_model, list_models
 from featx.models.image_networks import counterparts
 from featx.models.network import Network
 from featx.models.registry import skeleton

@@ -12,8 +12,9 @@ from pathlib import Path
 import pytest
 from conftest import assert_one_sentence
 
+from featx import list_models
 from featx.errors import FeatxError, UsageError
-from featx.models import list_models, model_entry
+from featx.models import model_entry
 from featx.weights import manifest
 from featx.weights.checkpoint import load_model
 from featx.weights.description import describe

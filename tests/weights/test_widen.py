@@ -7,8 +7,9 @@ from pathlib import Path
 import pytest
 import torch
 
+from featx import create_model
 from featx.errors import UsageError
-from featx.models import create_model, model_entry
+from featx.models import model_entry
 from featx.weights.checkpoint import load_model, save_checkpoint
 from featx.weights.description import read_own
 from featx.weights.widen import widen
