@@ -104,8 +104,6 @@ def read_model(path: str | os.PathLike[str]) -> Model:
         raise
     except OSError as error:
         raise UsageError(f"cannot read the model {path}: {error.strerror or error}") from error
-    except UsageError:
-        raise
     except (
         ValueError,
         LookupError,

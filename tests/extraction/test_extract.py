@@ -185,6 +185,7 @@ def test_views_are_averaged(tmp_path: Path) -> None:
         )
         with FeatureStore(tmp_path / f"{name}.h5") as store:
             rows[name] = store[store.ids[0]]["pool5"]
+    from featx import create_model
     from featx.extraction.backends.eager import EagerBackend
     from featx.transforms import TRAN2017
     from featx.video.reader import open_video
