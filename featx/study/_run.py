@@ -23,6 +23,7 @@ from featx.models.registry import skeleton
 from featx.study._comparable import differences, row_differences
 from featx.study._settings import StudySettings
 from featx.study._table import Row, Study
+from featx.system.extras import absent
 from featx.system.files import disk_full, lock_folder, write_atomically
 from featx.training import Plan, Progress, TrainHooks, Validation, recipe, run_training
 from featx.training.folder import differences as changed
@@ -147,7 +148,10 @@ def run_study(
                 if row in rows or (folder / row.name / _ROW).exists()
             ],
             differences=differences(settings, training, test),
-            notes=list(dict.fromkeys([*training.notes, *test.notes])),
+            notes=[
+                *dict.fromkeys([*training.notes, *test.notes]),
+                *absent("matplotlib", what="results.png is not drawn"),
+            ],
         )
         todo = [entry for entry in report.entries if entry.row in rows]
         for number, entry in enumerate(todo, start=1):
