@@ -10,7 +10,7 @@ from typing import Any
 
 import torch
 
-from featx.datasets import Dataset, about
+from featx.datasets import Dataset
 from featx.errors import FeatxError, UsageError
 from featx.evaluation import recognise
 from featx.extraction.engine import Stats
@@ -131,7 +131,7 @@ def run_study(
     for row in rows:
         recipe(study.recipe(row, settings.name), {**settings.overrides, **row.overrides})
     which = settings.dataset
-    sides = about(which.name, root=which.root, holdout=which.holdout).subsets
+    sides = which.lists.about.subsets
     training = which.load("train")
     test = which.load("val" if "val" in sides else "test")
     folder = Path(out)
