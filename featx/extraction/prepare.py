@@ -16,11 +16,11 @@ from featx.extraction.settings import Layout, Settings
 from featx.store.recorded import Decoding, Model, Recorded, SecondNetwork, Weights
 from featx.system.processors import cpu_count
 from featx.transforms import Transform
+from featx.video.decoders import installed_decoder
 from featx.video.flow import computed_by as flow_by
 from featx.video.flow import recorded as flow_settings
 from featx.video.flow_cache import check_folder as flow_folder
 from featx.video.pool import Pool, PoolEvent
-from featx.video.reader import DecoderChoice, decoder_versions, has_decord
 from featx.video.source import as_text
 from featx.video.worker import DecodeSettings, Job
 
@@ -107,17 +107,11 @@ def prepare(settings: Settings, *, loaded: LoadedModel | None = None) -> Prepare
     from featx.extraction.backends.eager import resolve_device
 
     machine = settings.machine
-    if machine.decoder == "decord" and not has_decord():
-        raise UsageError("decord is not installed: pip install decord, or use --decoder pyav")
-    if machine.decoder not in get_args(DecoderChoice):
-        raise UsageError(
-            f"decoder is {machine.decoder!r}: give one of {', '.join(get_args(DecoderChoice))}"
-        )
+    decoder = installed_decoder(machine.decoder, in_processes=True)
     projection = read_projection(settings.project) if settings.project is not None else None
     device = resolve_device(machine.device)
     network = _network(settings, loaded, device)
     clip, transform = network.clip, network.transform
-    decoder: DecoderChoice = "pyav" if machine.decoder == "auto" else machine.decoder  # type: ignore[assignment]
     flow_cache = flow_folder(settings.flow_cache) if settings.flow_cache is not None else None
     by_flow = (
         {} if transform.flow is None else {"flow": flow_settings(transform.input, transform.flow)}
@@ -125,7 +119,7 @@ def prepare(settings: Settings, *, loaded: LoadedModel | None = None) -> Prepare
     batch_size = machine.batch_size or (32 if device.type == "cuda" else 8)
     prepared = Prepared(
         backend=network.backend,
-        decode=DecodeSettings(clip, transform, decoder, SLOTS, flow_cache),
+        decode=DecodeSettings(clip, transform, decoder.name, SLOTS, flow_cache),
         batch_size=batch_size,
         workers=machine.workers or cpu_count(),
         timeout=machine.timeout,
@@ -138,7 +132,7 @@ def prepare(settings: Settings, *, loaded: LoadedModel | None = None) -> Prepare
             precision=network.backend.precision,
             device=device.type,
             batch_size=batch_size,
-            decoder=Decoding(choice=decoder, versions={**decoder_versions(decoder), **by_flow}),
+            decoder=Decoding(choice=decoder.name, versions={**decoder.versions(), **by_flow}),
         ),
         computed_by=computed_by(device) + (f"; flow by {flow_by()}" if by_flow else ""),
     )
