@@ -24,6 +24,7 @@ from featx.extraction.extract import OtherSettings, extract
 from featx.extraction.prepare import prepare
 from featx.extraction.settings import Settings, compose
 from featx.extraction.verify import verify
+from featx.store.info import as_text, summarise
 from featx.store.journal import Journal, Origin
 from featx.store.reader import FeatureStore
 from featx.transforms import Transform
@@ -206,6 +207,7 @@ def test_a_decoder_from_outside_extracts_what_its_frames_are(tmp_path: Path) -> 
         assert json.loads(by.file.attrs["decoder"]) == {"choice": "stack", "stack": "1.2"}
         recorded = json.loads(by_pyav.file.attrs["decoder"])
         assert recorded == {"choice": "pyav", "pyav": version("av")}
+        assert "decoded by stack 1.2" in as_text(summarise(by))
     found = verify(tmp_path / "stack.h5")
     assert (found.problems, found.clips, found.deviation) == ([], 2, 0)
     with pytest.raises(OtherSettings, match=r"decoder\.choice"):
@@ -244,6 +246,7 @@ def test_only_a_decoder_that_resumes_goes_on_inside_a_video(
         for clip in range(3):
             expected = left["pool5"][0] if clip in kept else store["a"]["pool5"][clip]
             np.testing.assert_array_equal(gone_on["a"]["pool5"][clip], expected)
+        assert f"decoded by {decoder}" in as_text(summarise(gone_on))
 
 
 def _decoded(
