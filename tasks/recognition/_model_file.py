@@ -26,7 +26,7 @@ import numpy as np
 from featx.errors import UsageError
 from featx.store.recorded import Recorded
 from featx.system.files import disk_full, write_atomically
-from featx.tasks.linear import LinearSVM
+from featx.tasks.linear import Hyperplanes
 from featx.tasks.recognition._classifier import FUSIONS, Classifier
 from featx.tasks.recognition._result import Origin, SplitResult
 
@@ -125,7 +125,7 @@ def _model(arrays: Any, about: dict[str, Any]) -> Model:
     fusion = str(about["fusion"])
     count = len(origins) if fusion == "scores" else 1
     machines = tuple(
-        LinearSVM(arrays[f"coef{place}"], arrays["intercept"][place], float(arrays["C"][place]))
+        Hyperplanes(arrays[f"coef{place}"], arrays["intercept"][place], float(arrays["C"][place]))
         for place in range(count)
     )
     return Model(

@@ -10,7 +10,7 @@ import numpy as np
 import numpy.typing as npt
 
 from featx.report import Curve, area_under, roc_curve
-from featx.tasks.linear import LinearSVM, fit_svm
+from featx.tasks.linear import Hyperplanes
 
 Floats = npt.NDArray[np.float64]
 Ints = npt.NDArray[np.int64]
@@ -26,7 +26,7 @@ class Model:
 
     mean: Floats
     scale: Floats
-    svm: LinearSVM
+    svm: Hyperplanes
 
     def scores(self, values: Floats) -> Floats:
         """Return each pair's signed distance to the border, times the border's norm: (P, K) -> (P,); above 0 is the same."""
@@ -111,9 +111,12 @@ class Outcome:
 
 def fit(values: Floats, same: Ints, *, C: float) -> Model:
     """Fit the scaling and the SVM on training pairs: values (P, K), same (P,), 1 or 0."""
+    from featx.tasks.estimators import LinearSVM
+
     mean, scale = values.mean(axis=0), values.std(axis=0)
     scale[scale <= _CONSTANT * np.abs(values).max(axis=0)] = 1.0
-    return Model(mean, scale, fit_svm(_scaled(values, mean, scale), same, C=C, n_classes=2))
+    svm = LinearSVM(C=C).fit_parts([_scaled(values, mean, scale)], same, classes=(0, 1))
+    return Model(mean, scale, svm.hyperplanes_)
 
 
 def cross_validate(values: Floats, same: Ints, fold: Ints, rounds: Rounds, *, C: float) -> Outcome:

@@ -21,12 +21,12 @@ from featx.errors import FeatxError, UsageError
 from featx.synthetic.layouts import hmdb51
 from featx.synthetic.layouts._plan import Settings
 from featx.tasks import open_features, predict, svm
-from featx.tasks.linear import LinearSVM
+from featx.tasks.linear import Hyperplanes
 from featx.tasks.recognition import Classifier, SplitResult, SvmResult, as_text, read_model, to_json
-from featx.tasks.recognition._classifier import choose_C, divide
 from featx.tasks.recognition._paper import VIDEOS, is_whole, printed
 from featx.tasks.recognition._result import Origin
 from featx.tasks.splits import Split
+from featx.tasks.tuning import choose_C, divide
 from featx.training import run_training, train_settings
 
 CLASSES = ("grow", "move_left", "move_up", "rotate_cw")
@@ -359,7 +359,7 @@ def test_C_cannot_be_chosen_from_one_group() -> None:
 
 
 def split_result(**rest: Any) -> SplitResult:
-    machine = LinearSVM(np.zeros((3, 2), np.float32), np.zeros(3), 1.0)
+    machine = Hyperplanes(np.zeros((3, 2), np.float32), np.zeros(3), 1.0)
     given: dict[str, Any] = {
         "split": 1,
         "title": "mine split 1",
