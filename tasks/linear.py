@@ -51,6 +51,9 @@ class Hyperplanes:
         """Return the class with the highest score, (N,) int64, the first of equals."""
         return np.asarray(self.scores(rows).argmax(axis=1))
 
+    def __repr__(self) -> str:
+        return f"Hyperplanes({self.coef.shape[0]} classes, {self.coef.shape[1]:,} numbers, C {self.C:g})"
+
 
 def fit_in(coordinates: Coordinates, labels: Ints, *, C: float, n_classes: int) -> Hyperplanes:
     """Fit a linear SVM, one class against the rest: squared hinge loss, L2 penalty (LIBLINEAR's default).

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from featx.tasks.linear import Floats, Hyperplanes, Ints, Rows
+from featx.tasks.results import number_of, shown
 from featx.tasks.tuning import TUNED, Tuning
 
 FUSIONS = ("concat", "scores")
@@ -34,6 +35,13 @@ class Classifier:
         start = sum(self.dims[:place])
         part = np.asarray(rows @ machine.coef[:, start : start + self.dims[place]].T, np.float64)
         return part + machine.intercept if place == 0 else part
+
+    def __repr__(self) -> str:
+        numbers = " + ".join(f"{each:,}" for each in self.dims)
+        classes = number_of(len(self.machines[0].intercept), "class")
+        return shown(
+            "Classifier", f"{numbers} numbers", self.fusion if len(self.dims) > 1 else "", classes
+        )
 
 
 def fit_classifier(

@@ -29,6 +29,7 @@ from featx.system.files import disk_full, write_atomically
 from featx.tasks.linear import Hyperplanes
 from featx.tasks.recognition._classifier import FUSIONS, Classifier
 from featx.tasks.recognition._result import Origin, SplitResult
+from featx.tasks.results import number_of, shown
 
 FORMAT = "featx-svm"
 FORMAT_VERSION = 1
@@ -54,6 +55,12 @@ class Model:
             origins=result.origins,
             trained_on=trained_on,
             accuracy=result.accuracy.as_json(),
+        )
+
+    def __repr__(self) -> str:
+        accuracy = f"{100 * self.accuracy['value']:.1f} % right"
+        return shown(
+            "Model", self.trained_on["title"], number_of(len(self.classes), "class"), accuracy
         )
 
 
