@@ -9,7 +9,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from featx.datasets._protocol import Videos
+from featx.datasets import Videos
 from featx.datasets.thumos14 import OFFICIAL_NUMBERS, read_annotations
 from featx.datasets.untrimmed import Annotations
 from featx.errors import FeatxError, UsageError, nearest

@@ -50,8 +50,8 @@ def file(tmp_path_factory: pytest.TempPathFactory) -> Path:
     places = [CLASSES.index(label) for label in LABELS]
     rng = np.random.default_rng(1)
     layers = {
-        name: clustered(places, dims, seed=dims, spread=3.0)
-        for name, dims in (("res5b", 90), ("pool5", 12))
+        name: clustered(places, dims, seed=dims, spread=spread)
+        for name, dims, spread in (("res5b", 90, 3.0), ("pool5", 12, 1.0))
     }
     videos = {
         video: {
