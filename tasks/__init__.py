@@ -8,6 +8,8 @@ from __future__ import annotations
 import importlib
 from typing import TYPE_CHECKING, Any
 
+from featx.system.extras import need
+
 # Resolved on first use: scikit-learn and faiss take a second to import.
 _PUBLIC = {
     "LinearSVM": "estimators",
@@ -48,6 +50,8 @@ if TYPE_CHECKING:
 def __getattr__(name: str) -> Any:
     if name not in _PUBLIC:
         raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    if _PUBLIC[name] == "estimators":  # which are scikit-learn's, other than functions that use it
+        need("sklearn", "scipy", "threadpoolctl", what=f"{__name__}.{name}")
     value = getattr(importlib.import_module(f"{__name__}.{_PUBLIC[name]}"), name)
     globals()[name] = value
     return value

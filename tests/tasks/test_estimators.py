@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import pickle
+import sys
 from pathlib import Path
 from typing import Any
 
@@ -219,7 +220,8 @@ def test_ids_and_layers_that_a_file_lacks_are_named(file: Path, tmp_path: Path) 
     with pytest.raises(UsageError) as caught:
         VideoMean(layer="fc6").transform([[[1.0]]])
     assert "'fc6'" in str(caught.value)
-    broken = write_features(tmp_path / "nan.h5", {"a": {"pool5": [[1.0, np.inf]]}})
+    broken = tmp_path / "broken.npz"
+    np.savez(broken, ids=["a"], features=[[1.0, np.inf]])
     with pytest.raises(FeatxError) as other:
         VideoMean(broken).transform(["a"])
     assert str(broken) in str(other.value)
@@ -240,3 +242,14 @@ def test_names_are_found_when_they_are_used() -> None:
     assert all(callable(getattr(featx.tasks, name)) for name in featx.tasks.__all__)
     with pytest.raises(AttributeError):
         featx.tasks.VideoMax  # noqa: B018 - what is not there
+
+
+def test_without_scikit_learn_the_command_that_brings_it_is_told(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setitem(sys.modules, "sklearn", None)
+    monkeypatch.delitem(vars(featx.tasks), "LinearSVM", raising=False)
+    with pytest.raises(UsageError) as caught:
+        featx.tasks.LinearSVM  # noqa: B018 - what is looked up
+    assert "pip install 'featx[tasks]'" in str(caught.value)
+    assert featx.tasks.open_features is open_features
