@@ -8,22 +8,38 @@ from __future__ import annotations
 import importlib
 from typing import TYPE_CHECKING, Any
 
+from featx.system.extras import need
+
 # Resolved on first use: scikit-learn and faiss take a second to import.
 _PUBLIC = {
-    "aslan": "featx.tasks.similarity",
-    "compact": "featx.tasks.compactness",
-    "detect": "featx.tasks.localization",
-    "index": "featx.tasks.retrieval",
-    "open_features": "featx.tasks.features",
-    "predict": "featx.tasks.recognition",
-    "search": "featx.tasks.retrieval",
-    "svm": "featx.tasks.recognition",
+    "LinearSVM": "estimators",
+    "VideoMean": "estimators",
+    "aslan": "similarity",
+    "compact": "compactness",
+    "detect": "localization",
+    "index": "retrieval",
+    "open_features": "features",
+    "predict": "recognition",
+    "search": "retrieval",
+    "svm": "recognition",
 }
 
-__all__ = ["aslan", "compact", "detect", "index", "open_features", "predict", "search", "svm"]
+__all__ = [
+    "LinearSVM",
+    "VideoMean",
+    "aslan",
+    "compact",
+    "detect",
+    "index",
+    "open_features",
+    "predict",
+    "search",
+    "svm",
+]
 
 if TYPE_CHECKING:
     from featx.tasks.compactness import compact
+    from featx.tasks.estimators import LinearSVM, VideoMean
     from featx.tasks.features import open_features
     from featx.tasks.localization import detect
     from featx.tasks.recognition import predict, svm
@@ -33,5 +49,13 @@ if TYPE_CHECKING:
 
 def __getattr__(name: str) -> Any:
     if name not in _PUBLIC:
-        raise AttributeError(f"module 'tasks' has no attribute {name!r}")
-    return getattr(importlib.import_module(_PUBLIC[name]), name)
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    if _PUBLIC[name] == "estimators":  # which are scikit-learn's, other than functions that use it
+        need("sklearn", "scipy", "threadpoolctl", what=f"{__name__}.{name}")
+    value = getattr(importlib.import_module(f"{__name__}.{_PUBLIC[name]}"), name)
+    globals()[name] = value
+    return value
+
+
+def __dir__() -> list[str]:
+    return sorted([*globals(), *_PUBLIC])

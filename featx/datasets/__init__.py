@@ -9,7 +9,7 @@ from pathlib import Path
 
 from featx.datasets import activitynet, hmdb51, kinetics, sports1m, ucf101, weizmann
 from featx.datasets._matching import match_ids
-from featx.datasets._protocol import GENERATED, Missing, Protocol, Side, Sides
+from featx.datasets._protocol import GENERATED, Missing, Protocol, Side, Sides, Videos
 from featx.datasets._types import Dataset, Item
 from featx.datasets.folder import own_data
 from featx.errors import FeatxError, UsageError, nearest
@@ -22,6 +22,7 @@ __all__ = [
     "DatasetLists",
     "DatasetRef",
     "Item",
+    "Videos",
     "about",
     "data_folder",
     "dataset_names",

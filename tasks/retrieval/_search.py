@@ -13,6 +13,7 @@ import numpy as np
 from featx.errors import UsageError
 from featx.store.reader import FeatureStore
 from featx.store.recorded import Recorded
+from featx.tasks.results import number_of, shown
 from featx.tasks.retrieval._folder import Damaged, Opened, Recall, open_index
 from featx.tasks.retrieval._index import IndexReport, difference, index_store
 from featx.tasks.retrieval._nearest import LEAST, REFINE, Nearest
@@ -66,6 +67,12 @@ class SearchResult:
     notes: list[str]
     indexed: IndexReport | None
     seconds: float
+
+    def __repr__(self) -> str:
+        found = number_of(len(self.hits), "video" if self.whole_videos else "clip")
+        best = f"best {self.hits[0].cosine:.4f} in {self.hits[0].video!r}" if self.hits else ""
+        of = f"of {self.videos if self.whole_videos else self.clips:,} in {self.features!r}"
+        return shown("SearchResult", f"like {self.query.name!r}", found, best, of, notes=self.notes)
 
 
 def search(
