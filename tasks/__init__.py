@@ -5,8 +5,9 @@ A task sees feature files and datasets' protocols; videos and models are featx's
 
 from __future__ import annotations
 
-import importlib
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
+
+from featx.system.lazy import lazy
 
 # Resolved on first use: scikit-learn and faiss take a second to import.
 _PUBLIC = {
@@ -30,8 +31,4 @@ if TYPE_CHECKING:
     from featx.tasks.retrieval import index, search
     from featx.tasks.similarity import aslan
 
-
-def __getattr__(name: str) -> Any:
-    if name not in _PUBLIC:
-        raise AttributeError(f"module 'tasks' has no attribute {name!r}")
-    return getattr(importlib.import_module(_PUBLIC[name]), name)
+__getattr__, __dir__ = lazy(__name__, _PUBLIC)

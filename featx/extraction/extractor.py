@@ -144,7 +144,7 @@ class Extractor:
         return self._prepared.backend.precision
 
     def __repr__(self) -> str:
-        from featx.weights.checkpoint import in_words
+        from featx.weights.description import in_words
 
         side = self.transform.crop
         takes = f"clips of {self.clip.frames} frames of {side}x{side}"

@@ -153,13 +153,24 @@ def open_video(
 ) -> VideoReader:
     """Open a video for one pass over its frames.
 
-    frame_size: (height, width) -> (height, width) to resize frames to, in the decoder; None keeps theirs.
-    in_time_order: give every frame its true time already while iterating, at the price of one more
-        decoding pass for files whose timestamps are out of order.
-    complaints: returns how much the decoder's library has printed so far; anything printed while
-        decord decodes raises NotExact, for it conceals damage otherwise.
-    Raises VideoError with the reason if the file cannot be read, NotExact if decord was asked for
-    and cannot decode the file exactly.
+    Args:
+        path: A file on this machine.
+        frame_size: (height, width) -> (height, width) to resize frames to, in the decoder. None
+            keeps their size.
+        decoder: "auto", "pyav" or "decord".
+        in_time_order: Give every frame its true time already while iterating. Files whose
+            timestamps are out of order are decoded twice for it.
+        complaints: How much the decoder's library has printed so far, in bytes. Decoders whose
+            library reports damage in no other way raise NotExact when it grows.
+
+    Returns:
+        The video: iterate it once for its frames.
+
+    Raises:
+        VideoError: The file cannot be read as video; the message is the reason.
+        NotExact: The decoder asked for may get this file wrong. The default decoder never raises
+            it.
+        UsageError: The decoder is unknown or not installed.
     """
     if decoder not in get_args(DecoderChoice):
         raise UsageError(
