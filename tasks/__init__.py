@@ -5,23 +5,23 @@ A task sees feature files and datasets' protocols; videos and models are featx's
 
 from __future__ import annotations
 
-import importlib
 from typing import TYPE_CHECKING, Any
 
 from featx.system.extras import need
+from featx.system.lazy import lazy
 
 # Resolved on first use: scikit-learn and faiss take a second to import.
 _PUBLIC = {
-    "LinearSVM": "estimators",
-    "VideoMean": "estimators",
-    "aslan": "similarity",
-    "compact": "compactness",
-    "detect": "localization",
-    "index": "retrieval",
-    "open_features": "features",
-    "predict": "recognition",
-    "search": "retrieval",
-    "svm": "recognition",
+    "LinearSVM": "featx.tasks.estimators",
+    "VideoMean": "featx.tasks.estimators",
+    "aslan": "featx.tasks.similarity",
+    "compact": "featx.tasks.compactness",
+    "detect": "featx.tasks.localization",
+    "index": "featx.tasks.retrieval",
+    "open_features": "featx.tasks.features",
+    "predict": "featx.tasks.recognition",
+    "search": "featx.tasks.retrieval",
+    "svm": "featx.tasks.recognition",
 }
 
 __all__ = [
@@ -47,15 +47,10 @@ if TYPE_CHECKING:
     from featx.tasks.similarity import aslan
 
 
+_resolved, __dir__ = lazy(__name__, _PUBLIC)
+
+
 def __getattr__(name: str) -> Any:
-    if name not in _PUBLIC:
-        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
-    if _PUBLIC[name] == "estimators":  # which are scikit-learn's, other than functions that use it
+    if _PUBLIC.get(name, "").endswith("estimators"):  # they are scikit-learn's, and need it at once
         need("sklearn", "scipy", "threadpoolctl", what=f"{__name__}.{name}")
-    value = getattr(importlib.import_module(f"{__name__}.{_PUBLIC[name]}"), name)
-    globals()[name] = value
-    return value
-
-
-def __dir__() -> list[str]:
-    return sorted([*globals(), *_PUBLIC])
+    return _resolved(name)

@@ -6,7 +6,7 @@ import os
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from time import monotonic
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
@@ -22,6 +22,9 @@ from featx.tasks.retrieval._question import Computing, Question, asked, pair, pa
 from featx.tasks.retrieval._rows import Floats, Ints, Rows
 from featx.tasks.retrieval._videos import Table
 from featx.tasks.times import seconds_of
+
+if TYPE_CHECKING:
+    from torch import nn
 
 MOST = 10_000
 # float32 products round by less than this.
@@ -89,6 +92,7 @@ def search(
     index: str | os.PathLike[str] | None = None,
     weights: str | None = None,
     project: str | os.PathLike[str] | None = None,
+    model: nn.Module | None = None,
     html: str | os.PathLike[str] | None = None,
     on_index: Callable[[Plan], None] = lambda plan: None,
     on_progress: Callable[[int, int], None] = lambda done, of: None,
@@ -101,7 +105,7 @@ def search(
     videos: compare with each video's mean instead of its clips. per_video: at most so many clips of a video, none that
     overlap; 0 for any. own: do not leave out the query's own video. layer, index: as for `index`, which is called first
     where the index lacks something. weights, project: the checkpoint's and the projection's file, where they are not at their
-    recorded places.
+    recorded places. model: the module that made the file's rows, where that was one of yours.
     html: write a page with pictures of what was found, too. on_index, on_progress: as for `index`; on_query: called with
     an extraction's `Stats` while the query's features are computed.
     Raises UsageError for a query that is not there or a time out of the video, FeatxError for one that cannot be read.
@@ -123,7 +127,7 @@ def search(
         opened, indexed = _opened(
             store, path, stamp, layer, index, on_index, on_progress, videos=videos
         )
-        computing = Computing(weights=weights, project=project, on_progress=on_query)
+        computing = Computing(weights=weights, project=project, model=model, on_progress=on_query)
         question, row, notes = asked(
             store, opened, os.fspath(query), by_id=by_id, at=time, computing=computing
         )
