@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import subprocess
 import sys
+from collections.abc import Iterator
 from pathlib import Path
 
 import av
@@ -91,6 +92,15 @@ def videos(tmp_path_factory: pytest.TempPathFactory) -> Path:
     for i in range(6):
         encode(folder / "ab"[i % 2] / f"v{i}.mp4", 20 + 4 * i, seed=i)
     return folder
+
+
+@pytest.fixture(scope="module")
+def tiny_network() -> Iterator[None]:
+    """The tiny network under its name, for a module's tests: `pytestmark = pytest.mark.usefixtures("tiny_network")`."""
+    import tiny
+
+    with tiny.registered():
+        yield
 
 
 def assert_one_sentence(error: BaseException) -> None:

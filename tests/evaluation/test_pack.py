@@ -23,7 +23,7 @@ from featx.cli import cli
 from featx.errors import FeatxError, UsageError
 from featx.evaluation.pack import cosines, pack
 from featx.extraction.settings import compose
-from featx.models import create_model, registry
+from featx.models import create_model
 from featx.weights import manifest
 from featx.weights import quantize as storage
 from featx.weights.checkpoint import describe, in_words, load_model, save_checkpoint
@@ -43,9 +43,8 @@ INFO = {
 
 
 @pytest.fixture(scope="module", autouse=True)
-def _tiny() -> Iterator[None]:
+def _stored_as_large(tiny_network: None) -> Iterator[None]:
     with pytest.MonkeyPatch.context() as patch:
-        patch.setitem(registry._ENTRIES, NAME, ENTRY)
         # All kernels here are small ones: they are stored as a trained network's large ones are.
         patch.setattr(storage, "_FEW", 0)
         yield

@@ -16,7 +16,7 @@ import torch
 from conftest import encode, same_content
 from feature_files import SETTINGS_OF_HAND_MADE, write_features
 from settings import with_fields
-from tiny import ENTRY, NAME
+from tiny import NAME
 from told import telling, tells
 
 from featx.errors import UsageError
@@ -25,7 +25,7 @@ from featx.extraction.extract import extract
 from featx.extraction.projection import Projection, read_projection, write_projection
 from featx.extraction.settings import Hooks, compose
 from featx.extraction.verify import verify
-from featx.models import create_model, registry
+from featx.models import create_model
 from featx.store.info import as_text, summarise
 from featx.store.reader import FeatureStore
 from featx.store.writer import merge
@@ -34,11 +34,7 @@ SETTINGS = compose(model=NAME, weights="random", layers=["res5a", "pool5"], work
 FITTED_ON = {"dataset": "ucf101", "split": 1, "subset": "train", "videos": 40}
 
 
-@pytest.fixture(scope="module", autouse=True)
-def network() -> Any:
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setitem(registry._ENTRIES, NAME, ENTRY)
-        yield
+pytestmark = pytest.mark.usefixtures("tiny_network")
 
 
 def projection_of(

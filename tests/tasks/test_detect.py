@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -20,7 +19,7 @@ from featx.clips import placed, window_spec
 from featx.datasets import thumos14
 from featx.datasets.untrimmed import Annotations, Instance
 from featx.errors import FeatxError, UsageError
-from featx.models import create_model, registry
+from featx.models import create_model
 from featx.store.reader import FeatureStore
 from featx.synthetic.layouts import write_dataset
 from featx.tasks.cli.detect import detect as command
@@ -34,11 +33,7 @@ LENGTHS = (16, 32, 64)
 MACHINE = {"device": "cpu", "workers": 1, "precision": "float32"}
 
 
-@pytest.fixture(scope="module", autouse=True)
-def registered() -> Iterator[None]:
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setitem(registry._ENTRIES, tiny.NAME, tiny.ENTRY)
-        yield
+pytestmark = pytest.mark.usefixtures("tiny_network")
 
 
 def instances(*spans: tuple[int, float]) -> Annotations:

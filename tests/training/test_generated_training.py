@@ -22,7 +22,7 @@ from featx.datasets import Dataset, load_dataset
 from featx.errors import UsageError
 from featx.evaluation import as_text, evaluate_generated, to_json
 from featx.extraction.settings import compose
-from featx.models import create_model, model_entry, registry
+from featx.models import create_model, model_entry
 from featx.synthetic import motion
 from featx.training import RECIPES, TrainHooks, run_training, train_settings
 from featx.training.generated import Maker, Stream
@@ -47,10 +47,9 @@ HELD_OUT, EPOCH = 8, 12
 
 
 @pytest.fixture(scope="module", autouse=True)
-def network() -> Iterator[None]:
+def network(tiny_network: None) -> Iterator[None]:
     """The tiny network, short epochs and few held-out clips: all that a run does, in seconds."""
     with pytest.MonkeyPatch.context() as patch:
-        patch.setitem(registry._ENTRIES, MODEL, tiny.ENTRY)
         patch.setattr("featx.training.generated.EPOCH_CLIPS", EPOCH)
         for place in ("featx.training.generated", "featx.evaluation._generated"):
             patch.setattr(f"{place}.HELD_OUT", HELD_OUT)

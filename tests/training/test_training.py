@@ -8,7 +8,6 @@ import signal
 import subprocess
 import sys
 import time
-from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -22,7 +21,7 @@ from told import telling, tells
 
 from featx.clips import ClipSpec
 from featx.errors import FeatxError, UsageError
-from featx.models import create_model, list_models, registry
+from featx.models import create_model, list_models
 from featx.synthetic.render import write_videos
 from featx.training import (
     RECIPES,
@@ -49,11 +48,7 @@ SMALL: dict[str, Any] = {
 }  # fmt: skip
 
 
-@pytest.fixture(scope="module", autouse=True)
-def network() -> Iterator[None]:
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setitem(registry._ENTRIES, MODEL, tiny.ENTRY)
-        yield
+pytestmark = pytest.mark.usefixtures("tiny_network")
 
 
 @pytest.fixture(scope="module")

@@ -27,10 +27,10 @@ from torch import nn
 from featx import cli
 from featx.errors import FeatxError, UsageError
 from featx.models import create_model, list_models
+from featx.models.image_networks import counterparts
 from featx.models.network import Network
 from featx.models.registry import skeleton
 from featx.weights.checkpoint import from_2d, load_model
-from featx.models.image_networks import counterparts
 from featx.weights.from_2d import transfer_2d
 
 
