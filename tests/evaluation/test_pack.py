@@ -51,7 +51,7 @@ def _stored_as_large(tiny_network: None) -> Iterator[None]:
 
 
 @pytest.fixture(scope="module")
-def original(_tiny: None, tmp_path_factory: pytest.TempPathFactory) -> Path:
+def original(_stored_as_large: None, tmp_path_factory: pytest.TempPathFactory) -> Path:
     path = tmp_path_factory.mktemp("original") / "best.safetensors"
     model = create_model(NAME, num_classes=3, seed=4)
     save_checkpoint(
