@@ -36,5 +36,5 @@ $(INSTALLED): pyproject.toml constraints.txt
 	  echo "featx needs Python 3.10 or later, and $(PYTHON) is $$found: name another one, as in make PYTHON=python3.12 ..." >&2; \
 	  exit 1; }
 	$(PYTHON) -m venv --clear $(VENV)
-	$(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt -e '.[dev,flow]'
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt -e '.[all,dev]'
 	@touch $@

@@ -17,10 +17,10 @@ _PUBLIC = {
     "TrainSettings": "featx.training",
     "Transform": "featx.transforms",
     "UsageError": "featx.errors",
-    "create_model": "featx.models",
+    "create_model": "featx.weights.networks",
     "evaluate": "featx.evaluation",
     "extract": "featx.extraction.extract",
-    "list_models": "featx.models",
+    "list_models": "featx.weights.networks",
     "load_dataset": "featx.datasets",
     "load_model": "featx.weights.checkpoint",
     "merge": "featx.store.writer",
@@ -61,13 +61,13 @@ if TYPE_CHECKING:
     from featx.extraction.extract import extract
     from featx.extraction.settings import Settings
     from featx.extraction.verify import verify
-    from featx.models import create_model, list_models
     from featx.store.reader import FeatureStore
     from featx.store.writer import merge
     from featx.training import TrainSettings, train
     from featx.transforms import Transform
     from featx.video.reader import open_video
     from featx.weights.checkpoint import load_model
+    from featx.weights.networks import create_model, list_models
 
 
 def __getattr__(name: str) -> Any:

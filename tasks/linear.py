@@ -12,6 +12,7 @@ import numpy as np
 import numpy.typing as npt
 
 from featx.errors import FeatxError, UsageError
+from featx.system.extras import need
 
 Rows = npt.NDArray[np.float32]
 Floats = npt.NDArray[np.float64]
@@ -82,6 +83,11 @@ def check_C(C: float) -> None:
         raise UsageError(f"C is {C:g}: give a number from {1 / _MOST_C:g} to {_MOST_C:g}")
 
 
+def check_installed() -> None:
+    """Raise UsageError where what trains an SVM is not installed."""
+    need("sklearn", "scipy", "threadpoolctl", what="a linear SVM")
+
+
 def fit_narrow(rows: Floats, labels: Ints, *, C: float, n_classes: int) -> tuple[Floats, Floats]:
     """Return coef (K, D) and intercept (K,) of the functions; rows: (N, D) float64, of `Coordinates`."""
     from sklearn.exceptions import ConvergenceWarning
@@ -120,6 +126,7 @@ class Coordinates:
     """
 
     def __init__(self, parts: Sequence[Rows]) -> None:
+        check_installed()
         self._parts = parts
         self._wide = sum(part.shape[1] for part in parts) > len(parts[0])
         self.rows: Floats = (

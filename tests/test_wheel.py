@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import os
+import re
 import shutil
 import subprocess
 import sys
 import zipfile
+from email import message_from_string
 from pathlib import Path
 
 import pytest
@@ -111,3 +113,32 @@ def test_the_wheel_works_elsewhere(installed, tmp_path):
 def test_version_is_the_same_everywhere(wheel, installed, tmp_path):
     version = python(installed, tmp_path, "-c", "import featx; print(featx.__version__)").strip()
     assert wheel.name.startswith(f"featx-{version}-")
+    cited = (ROOT / "CITATION.cff").read_text()
+    assert f"\nversion: {version}\n" in cited
+
+
+def test_the_licence_is_in_the_wheel(wheel):
+    with zipfile.ZipFile(wheel) as archive:
+        (licence,) = [name for name in archive.namelist() if name.endswith("/licenses/LICENSE")]
+        (about,) = [name for name in archive.namelist() if name.endswith(".dist-info/METADATA")]
+        text, metadata = archive.read(licence).decode(), archive.read(about).decode()
+    assert text == (ROOT / "LICENSE").read_text()
+    assert "Apache License" in text
+    told = message_from_string(metadata)
+    assert told["License-Expression"] == "Apache-2.0"
+    assert told["Author"] == "The featx authors"
+    assert "\nlicense: Apache-2.0\n" in (ROOT / "CITATION.cff").read_text()
+
+
+def test_what_a_bare_install_brings_and_what_the_extras_do(wheel):
+    with zipfile.ZipFile(wheel) as archive:
+        (about,) = [name for name in archive.namelist() if name.endswith(".dist-info/METADATA")]
+        told = message_from_string(archive.read(about).decode())
+    assert {"all", "tasks", "train", "plot", "flow"} <= set(told.get_all("Provides-Extra"))
+    bare = {
+        re.split(r"[^\w-]", each)[0]
+        for each in told.get_all("Requires-Dist")
+        if "extra ==" not in each
+    }
+    assert {"torch", "numpy", "h5py", "av"} <= bare
+    assert not bare & {"scikit-learn", "scipy", "faiss-cpu", "matplotlib", "tensorboard"}

@@ -19,7 +19,7 @@ from featx.extraction.backends import PROB
 from featx.extraction.cascade import Cascade
 from featx.extraction.prepare import Prepared, prepare
 from featx.extraction.settings import Settings
-from featx.models import create_model, model_entry
+from featx.models import build_model, model_entry
 from featx.video.pool import ClipArrived
 from featx.weights.checkpoint import save_checkpoint
 
@@ -82,7 +82,7 @@ def _prepared(
     files = {}
     for stage, classes in _CLASSES.items():
         files[stage] = str(folder / f"{name}-{stage}.safetensors")
-        model = create_model(name, num_classes=len(classes), seed=0)
+        model = build_model(name, num_classes=len(classes), seed=0)
         info = {
             "name": f"untrained {stage} network",
             "source": "featx bench",

@@ -268,7 +268,7 @@ def end_to_end(ready: Prepared, paths: Sequence[str], folder: Path) -> dict[str,
 
 
 def _summary(name: str, ready: Prepared, rounds: list[dict[str, float]]) -> Measured:
-    from featx.models import create_model
+    from featx.models import build_model
     from featx.models.count import count as count_model
 
     def median(key: str) -> float:
@@ -276,7 +276,7 @@ def _summary(name: str, ready: Prepared, rounds: list[dict[str, float]]) -> Meas
 
     decode = ready.decode
     counts = count_model(
-        create_model(name, seed=0),
+        build_model(name, seed=0),
         (3, decode.clip.frames, decode.transform.crop, decode.transform.crop),
     )
     fractions = [r["end_to_end"] / r["ceiling"] for r in rounds]

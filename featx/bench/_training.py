@@ -27,7 +27,7 @@ from featx.datasets import GENERATED_CLIPS
 from featx.errors import UsageError
 from featx.extraction.backends.eager import resolve_device
 from featx.extraction.settings import Machine
-from featx.models import create_model, model_entry
+from featx.models import build_model, model_entry
 from featx.models.count import count
 from featx.system.processors import cpu_count
 from featx.training.batches import Batch, Batches
@@ -155,7 +155,7 @@ class _Bench:
         )
         self._stream = feed.stream(chosen)
         self._trainer = Trainer(
-            create_model(model, num_classes=feed.classes, seed=0).to(place),
+            build_model(model, num_classes=feed.classes, seed=0).to(place),
             chosen,
             self._stream,
             self._entry.transform,

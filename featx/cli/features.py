@@ -192,9 +192,12 @@ def info(path: str, plot: str | None, video: str | None, layer: str | None, as_j
     """
     if plot is None and (video or layer):
         raise UsageError("--video and --layer choose what --plot draws: give --plot PICTURE too")
+    from featx.report.picture import check_picture
     from featx.store.info import as_text, plotted, summarise
     from featx.store.reader import FeatureStore
 
+    if plot is not None:
+        check_picture(plot)
     with FeatureStore(path) as store:
         summary = summarise(store)
         click.echo(json.dumps(summary, indent=1) if as_json else as_text(summary))

@@ -160,7 +160,7 @@ def weights_describe(path: str, as_json: bool) -> None:
       featx weights describe runs/res3d/best.safetensors
     """
     from featx.weights.catalogue import checkpoint_text
-    from featx.weights.checkpoint import describe
+    from featx.weights.description import describe
     from featx.weights.manifest import row_text
 
     found = describe(path)
@@ -270,7 +270,7 @@ def weights_from_2d(
     Example:
       featx weights from-2d semi_resnet18 resnet18-f37072fd.pth semi_resnet18.safetensors --num-classes 101
     """
-    from featx.weights.checkpoint import from_2d
+    from featx.weights.from_2d import from_2d
 
     made = from_2d(model, state, out, num_classes=num_classes, seed=seed)
     if as_json:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 from dataclasses import dataclass, replace
+from functools import cached_property
 from pathlib import Path
 
 from featx.datasets import activitynet, hmdb51, kinetics, sports1m, ucf101, weizmann
@@ -91,16 +92,14 @@ class DatasetRef:
     partial: bool = False
     holdout: float = 0.2
 
+    @cached_property
+    def lists(self) -> DatasetLists:
+        """The dataset by its lists, each of which is read once."""
+        return DatasetLists(self.name, root=self.root, holdout=self.holdout)
+
     def load(self, subset: str) -> Dataset:
         """Return one side of the split, as `load_dataset` does."""
-        return load_dataset(
-            self.name,
-            root=self.root,
-            split=self.split,
-            subset=subset,
-            partial=self.partial,
-            holdout=self.holdout,
-        )
+        return self.lists.side(self.split, subset, partial=self.partial)
 
 
 def load_whole(

@@ -23,6 +23,7 @@ from featx.datasets import data_folder
 from featx.datasets._protocol import GENERATED, Missing, Videos, first_there
 from featx.datasets._types import Item
 from featx.errors import FeatxError, UsageError
+from featx.system.extras import need
 
 Ints = npt.NDArray[np.int64]
 
@@ -269,6 +270,7 @@ def _view1(base: Path) -> list[Ints]:
 
 def _variables(path: Path, *names: str) -> dict[str, npt.NDArray[Any]]:
     """Return the numeric variables of a MATLAB file, or those of these names."""
+    need("scipy", what=f"reading {path}")
     from scipy.io import loadmat
     from scipy.io.matlab import MatReadError
 

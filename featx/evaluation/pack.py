@@ -18,7 +18,8 @@ from featx.extraction.prepare import prepare
 from featx.extraction.settings import Machine, Settings
 from featx.system.files import check_target, disk_full, keep_inputs
 from featx.video.source import Source, find_videos
-from featx.weights.checkpoint import LoadedModel, read_own, save_checkpoint
+from featx.weights.checkpoint import LoadedModel, save_checkpoint
+from featx.weights.description import read_own
 from featx.weights.quantize import STORAGES, Storage, packed, unpacked
 
 if TYPE_CHECKING:
@@ -74,7 +75,7 @@ def pack(
 
     Raises UsageError for wrong arguments; FeatxError, with nothing written, where a video cannot be read or a row is too far off.
     """
-    from featx.weights.layouts import with_weights
+    from featx.weights.fitting import with_weights
 
     source, target = Path(weights).expanduser(), Path(out)
     _check(target, to, least)

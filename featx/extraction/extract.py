@@ -77,7 +77,7 @@ class Report:
     notes: list[str] = field(default_factory=list)
 
     def __repr__(self) -> str:
-        from featx.weights.checkpoint import in_words
+        from featx.weights.description import in_words
 
         failed = f", {len(self.failures)} failed" if self.failures else ""
         counts = f"{self.new} of {self.total} videos extracted now{failed}, {self.clips} clips"

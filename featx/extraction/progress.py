@@ -7,12 +7,12 @@ from contextlib import contextmanager
 from time import monotonic
 from typing import TYPE_CHECKING, Any
 
-from featx.extraction.settings import Hooks
 from featx.system.terminal import duration, in_notebook, on_terminal, say
 
 if TYPE_CHECKING:
     from featx.extraction.engine import Stats
     from featx.extraction.extract import Report
+    from featx.extraction.settings import Hooks
 
 
 @contextmanager
@@ -21,6 +21,8 @@ def shown(progress: bool | None, hooks: Hooks | None) -> Iterator[Hooks]:
 
     progress: True shows a bar, False none; None shows one if a person watches and there are no hooks.
     """
+    from featx.extraction.settings import Hooks  # here: --help waits for no numpy
+
     watched = hooks is None and (on_terminal() or in_notebook())
     if not (watched if progress is None else progress):
         yield hooks or Hooks()
@@ -34,6 +36,7 @@ def shown(progress: bool | None, hooks: Hooks | None) -> Iterator[Hooks]:
 
 def both(one: Hooks, other: Hooks) -> Hooks:
     """Return hooks that call those of one and of the other."""
+    from featx.extraction.settings import Hooks
 
     def start(report: Report) -> None:
         for each in (one.on_start, other.on_start):
@@ -71,6 +74,8 @@ class Progress:
     @property
     def hooks(self) -> Hooks:
         """What an extraction calls."""
+        from featx.extraction.settings import Hooks
+
         return Hooks(on_start=self.start, on_progress=self, on_publish=self.publish)
 
     def start(self, report: Report) -> None:
@@ -138,6 +143,6 @@ class Progress:
 
 def tell_weights(weights: Mapping[str, Any]) -> None:
     """Say which weights are used, as a feature file records them: what they were trained on, and their licence."""
-    from featx.weights.checkpoint import in_words
+    from featx.weights.description import in_words
 
     say(f"weights {in_words(weights)}")

@@ -152,6 +152,8 @@ def read_projection(path: str | os.PathLike[str], *, sha256: str | None = None) 
         raise UsageError(
             f"cannot read the projection {path}: {why}; give a file that featx compact --save wrote"
         ) from error
+    except UsageError:
+        raise
     except _UNREADABLE as error:
         raise UsageError(
             f"{path} is not a projection's file: give one that featx compact --save wrote"

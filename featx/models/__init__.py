@@ -1,21 +1,29 @@
-"""The backbones: importing this package registers every model of every family."""
+"""The backbones, one family a file: importing this package registers every model.
 
-from featx.models import asymmetric, c3d, hara, semicnn, torchvision_video, tran2017
+A new family is a new module in this folder that calls `register`. Nothing else lists it. Another package
+names its module under the entry point group `featx.models`.
+"""
+
 from featx.models.layers import Backbone, ConvBN
-from featx.models.registry import ModelEntry, create_model, list_models, model_entry, register
+from featx.models.registry import (
+    ModelEntry,
+    build_model,
+    import_families,
+    load_plugins,
+    model_entry,
+    model_names,
+    register,
+)
 
 __all__ = [
     "Backbone",
     "ConvBN",
     "ModelEntry",
-    "asymmetric",
-    "c3d",
-    "create_model",
-    "hara",
-    "list_models",
+    "build_model",
     "model_entry",
+    "model_names",
     "register",
-    "semicnn",
-    "torchvision_video",
-    "tran2017",
 ]
+
+import_families(__name__, __path__)
+load_plugins()

@@ -2,11 +2,16 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+from typing import Any
+
 import torch
 from torch import nn
 from torch.nn import functional
 
+from featx.clips import ClipSpec
 from featx.errors import UsageError
+from featx.transforms import Transform
 
 Triple = tuple[int, int, int]  # time, height, width
 
@@ -23,6 +28,15 @@ class Backbone(nn.Module):
     classifier: str
     #: False for weights that came without a classifier: there it is NaN, and what it gives cannot be had.
     has_classifier: bool = True
+
+    #: The clips and the preprocessing that `featx.create_model` gave it with: its weights' own, or the model's.
+    clip: ClipSpec
+    transform: Transform
+    #: Class names in the order of the logits, where `featx.create_model` knows them.
+    labels: tuple[str, ...] | None = None
+    #: Name, sha256, source and licence of the weights that `featx.create_model` loaded, and `note` for what was
+    #: changed or assumed in loading; None for an untrained network.
+    weights_info: Mapping[str, Any] | None = None
 
     @property
     def minimum(self) -> Triple:

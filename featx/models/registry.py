@@ -2,8 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+import importlib
+import inspect
+import pkgutil
+import warnings
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
+from fnmatch import fnmatchcase
+from importlib.metadata import entry_points
 from typing import Any
 
 import torch
@@ -49,9 +55,12 @@ def register(entry: ModelEntry) -> None:
     _ENTRIES[entry.name] = entry
 
 
-def list_models() -> list[str]:
-    """Return the names of all models, sorted."""
-    return sorted(_ENTRIES)
+def model_names(filter: str | Iterable[str] = "") -> list[str]:
+    """Return the names of all models, sorted, or of those that a shell-style pattern, or one of several, matches."""
+    patterns = [filter] if isinstance(filter, str) else list(filter)
+    if patterns in ([""], []):
+        return sorted(_ENTRIES)
+    return sorted(n for n in _ENTRIES if any(fnmatchcase(n, each) for each in patterns))
 
 
 def model_entry(name: str) -> ModelEntry:
@@ -62,7 +71,7 @@ def model_entry(name: str) -> ModelEntry:
         raise UsageError(f"unknown model {name!r}{nearest(name, _ENTRIES)}") from None
 
 
-def create_model(
+def build_model(
     name: str,
     *,
     num_classes: int | None = None,
@@ -71,11 +80,14 @@ def create_model(
 ) -> Backbone:
     """Build model `name` with untrained weights, in training mode.
 
-    num_classes: rows of the classifier; the model's own number by default.
-    seed: draw the weights from a generator of this seed and leave torch's global one alone.
-    options: the model's own, such as c3d's `dropout`.
+    Args:
+        name: one of `model_names()`.
+        num_classes: rows of the classifier; the model's own number by default.
+        seed: draw the weights from a generator of this seed and leave torch's global one alone.
+        options: the model's own, such as c3d's `dropout`.
 
-    Raises UsageError for an unknown name.
+    Raises:
+        UsageError: an unknown name or option, or a number out of range.
     """
     model = skeleton(name, num_classes=num_classes, **options).to_empty(device="cpu")
     generator = None if seed is None else torch.Generator().manual_seed(_checked_seed(seed))
@@ -90,11 +102,51 @@ def skeleton(name: str, *, num_classes: int | None = None, **options: Any) -> Ba
         num_classes = entry.num_classes
     elif isinstance(num_classes, bool) or not isinstance(num_classes, int) or num_classes < 1:
         raise UsageError(f"num_classes is {num_classes!r}: give a whole number from 1")
+    _check_options(entry, options)
     with torch.device("meta"):
         return entry.builder(num_classes=num_classes, **options)
+
+
+def _check_options(entry: ModelEntry, options: Iterable[str]) -> None:
+    parameters = inspect.signature(entry.builder).parameters.values()
+    if any(p.kind is p.VAR_KEYWORD for p in parameters):
+        return
+    known = {p.name for p in parameters if p.kind is p.KEYWORD_ONLY} - {"num_classes"}
+    for option in options:
+        if option not in known:
+            raise UsageError(
+                f"model {entry.name} has no option {option!r}{nearest(option, known) if known else ''}"
+            )
 
 
 def _checked_seed(seed: int) -> int:
     if isinstance(seed, bool) or not isinstance(seed, int) or not 0 <= seed < 2**63:
         raise UsageError(f"seed is {seed!r}: give a whole number from 0")
     return seed
+
+
+# ---------------------------------------------------------------- where the rows come from
+
+GROUP = "featx.models"
+
+
+def import_families(package: str, path: Iterable[str]) -> None:
+    """Import every module of a package: those of families register their models."""
+    for module in pkgutil.iter_modules(path):
+        importlib.import_module(f"{package}.{module.name}")
+
+
+def load_plugins() -> None:
+    """Import the modules that other packages name under the entry point group `featx.models`: they register theirs.
+
+    One that does not load costs its own models alone, and a warning.
+    """
+    for point in entry_points(group=GROUP):
+        try:
+            point.load()
+        except Exception as error:  # noqa: BLE001 - whatever a third party's module does
+            warnings.warn(
+                f"the models of plug-in {point.value} are missing, it does not load:"
+                f" {type(error).__name__}: {error}",
+                stacklevel=2,
+            )

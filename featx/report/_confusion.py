@@ -32,10 +32,10 @@ def plot_confusion(
     confusion: (C, C), videos of the row's class that were taken for the column's. title: its lines, each short enough for one.
     Classes that no video has and none was taken for are left out, and the title says so.
     """
+    kind = picture_kind(path)
     from matplotlib.colors import PowerNorm
     from matplotlib.figure import Figure
 
-    kind = picture_kind(path)
     shown = np.flatnonzero(confusion.any(axis=0) | confusion.any(axis=1))
     counts = confusion[np.ix_(shown, shown)]
     shares = counts / np.maximum(1, counts.sum(axis=1, keepdims=True))

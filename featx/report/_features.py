@@ -35,8 +35,6 @@ def plot_features(
     times: (T, 2) seconds, [start, end) of each clip. features: (T, D). The picture's format follows
     the path's suffix (.png, .svg or .pdf); it appears whole or not at all.
     """
-    from matplotlib.figure import Figure
-
     times, features = np.asarray(times, np.float64), np.asarray(features, np.float32)
     if features.ndim != 2 or times.shape != (len(features), 2):
         raise ValueError(
@@ -45,6 +43,7 @@ def plot_features(
     if features.size == 0:
         raise UsageError("no clips to draw: choose a video and a layer that have some")
     kind = picture_kind(path)
+    from matplotlib.figure import Figure
 
     shown_times, shown = _fewer(times, features)
     edges = _edges(shown_times)

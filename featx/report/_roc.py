@@ -61,9 +61,9 @@ def plot_roc(
 
     label: of the mean, or of the only one. kinds: what negatives and positives are. title: its lines.
     """
+    kind = picture_kind(path)
     from matplotlib.figure import Figure
 
-    kind = picture_kind(path)
     figure = Figure(figsize=(5.6, 5.9), layout="constrained", dpi=110)
     axes = figure.add_subplot()
     axes.plot([0, 1], [0, 1], color="0.6", linestyle=":", linewidth=1, label="chance")

@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from featx.errors import UsageError
+from featx.system.extras import need
 from featx.system.files import check_target, disk_full, write_atomically
 
 if TYPE_CHECKING:
@@ -18,13 +19,14 @@ KINDS = ("png", "svg", "pdf")
 
 
 def picture_kind(path: str | os.PathLike[str], *, kinds: Sequence[str] = KINDS) -> str:
-    """Return the format that the path's suffix names; UsageError for another one."""
+    """Return the format that the path's suffix names; UsageError for another one, or where nothing can be drawn."""
     kind = Path(path).suffix.lower().removeprefix(".")
     if kind not in kinds:
         *most, last = [f".{k}" for k in kinds]
         raise UsageError(
             f"cannot draw to {os.fspath(path)!r}: give a name that ends in {', '.join(most)} or {last}"
         )
+    need("matplotlib", what=f"drawing {os.fspath(path)}")
     return kind
 
 

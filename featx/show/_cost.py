@@ -112,11 +112,11 @@ def plot_cost(rows: Sequence[Cost], out: str | os.PathLike[str], *, title: str =
 
     A network with both has them joined by a line. Raises FeatxError if no row has an accuracy of either kind.
     """
+    kind = check_picture(out)
     from matplotlib import colormaps
     from matplotlib.figure import Figure
     from matplotlib.ticker import LogLocator, NullFormatter
 
-    kind = check_picture(out)
     drawn = [row for row in rows if row.accuracy is not None or row.paper is not None]
     if not drawn:
         raise FeatxError(

@@ -10,7 +10,7 @@ import numpy.typing as npt
 from featx.clips import numbered
 from featx.report import table
 from featx.store.reader import FeatureStore, Video
-from featx.weights.checkpoint import in_words
+from featx.weights.description import in_words
 
 
 def summarise(store: FeatureStore) -> dict[str, Any]:

@@ -13,6 +13,7 @@ from featx.report import table
 from featx.show import Cost, plot_cost
 from featx.study._run import Entry, StudyReport
 from featx.study._table import STUDIES, Printed, Row, Study
+from featx.system.extras import installed
 from featx.system.files import disk_full, write_atomically
 
 COLUMNS = ("name", "model", "group", "accuracy", "low", "high", "videos", "paper", "multiply_adds", "parameters", "updates",
@@ -20,12 +21,13 @@ COLUMNS = ("name", "model", "group", "accuracy", "low", "high", "videos", "paper
 
 
 def write(report: StudyReport) -> None:
-    """Write results.csv, results.txt and, once a row has a result, results.png."""
+    """Write results.csv, results.txt and, once a row has a result and where matplotlib is installed, results.png."""
     out = Path(report.out)
     with disk_full(out):
         write_atomically(out / "results.csv", _csv(report).encode())
         write_atomically(out / "results.txt", f"{as_text(report)}\n".encode())
-    if any(entry.result is not None and entry.counts is not None for entry in report.entries):
+    drawn = any(e.result is not None and e.counts is not None for e in report.entries)
+    if drawn and installed("matplotlib"):
         plot_cost(_costs(report), out / "results.png", title=_title(report))
 
 

@@ -10,7 +10,7 @@ from typing import Any
 
 import torch
 
-from featx.datasets import Dataset, about
+from featx.datasets import Dataset
 from featx.errors import FeatxError, UsageError
 from featx.evaluation import recognise
 from featx.extraction.engine import Stats
@@ -23,6 +23,7 @@ from featx.models.registry import skeleton
 from featx.study._comparable import differences, row_differences
 from featx.study._settings import StudySettings
 from featx.study._table import Row, Study
+from featx.system.extras import absent
 from featx.system.files import disk_full, lock_folder, write_atomically
 from featx.training import Plan, Progress, TrainHooks, Validation, recipe, run_training
 from featx.training.folder import differences as changed
@@ -130,7 +131,7 @@ def run_study(
     for row in rows:
         recipe(study.recipe(row, settings.name), {**settings.overrides, **row.overrides})
     which = settings.dataset
-    sides = about(which.name, root=which.root, holdout=which.holdout).subsets
+    sides = which.lists.about.subsets
     training = which.load("train")
     test = which.load("val" if "val" in sides else "test")
     folder = Path(out)
@@ -147,7 +148,10 @@ def run_study(
                 if row in rows or (folder / row.name / _ROW).exists()
             ],
             differences=differences(settings, training, test),
-            notes=list(dict.fromkeys([*training.notes, *test.notes])),
+            notes=[
+                *dict.fromkeys([*training.notes, *test.notes]),
+                *absent("matplotlib", what="results.png is not drawn"),
+            ],
         )
         todo = [entry for entry in report.entries if entry.row in rows]
         for number, entry in enumerate(todo, start=1):

@@ -15,7 +15,8 @@ from featx.datasets import GENERATED_CLIPS, Dataset
 from featx.errors import UsageError
 from featx.evaluation import protocol_named
 from featx.extraction.settings import ClipOptions, Settings
-from featx.models import Backbone, create_model, model_entry
+from featx.models import Backbone, build_model, model_entry
+from featx.system.extras import absent
 from featx.system.files import sha256_of
 from featx.training.generated import find_generated
 from featx.training.processes import Processes
@@ -89,7 +90,13 @@ def make_plan(settings: TrainSettings, data: Dataset | None = None) -> Plan:
     )
     transform = as_extracted.transform_of(loaded.transform)
     clip = as_extracted.clip_of(loaded.clip)
-    notes = [*source.notes, *changed, *_background_note(chosen, source.classes)]
+    notes = [
+        *source.notes,
+        *changed,
+        *_background_note(chosen, source.classes),
+        *absent("tensorboard", what="no TensorBoard events are written"),
+        *absent("matplotlib", what="curves.png is not drawn"),
+    ]
     if (
         isinstance(settings.clip, ClipOptions)
         and chosen.augmentation.temporal == "span"
@@ -140,7 +147,7 @@ def _start(
     classes = len(names)
     entry = model_entry(settings.model)
     if settings.weights is None:
-        model = create_model(settings.model, num_classes=classes, seed=settings.run.seed)
+        model = build_model(settings.model, num_classes=classes, seed=settings.run.seed)
         if settings.init_2d is not None:
             fill(model, settings.init_2d, name=settings.model)
         name = (

@@ -15,6 +15,7 @@ from featx.datasets import Dataset, DatasetRef
 from featx.evaluation import Evaluation
 from featx.extraction.backends.eager import resolve_precision
 from featx.extraction.settings import takes_options
+from featx.system.extras import installed
 from featx.training.folder import EPOCHS, STEPS, RunFolder
 from featx.training.loop import Progress, StepRow, Trainer, Validation
 from featx.training.plan import Plan, check, make_plan
@@ -271,7 +272,7 @@ class _Run:
         state = self._processes.from_first(state)
         if state is not None:
             self.trainer.load_state_dict(state)
-        if self._folder is not None:
+        if self._folder is not None and installed("tensorboard"):
             from torch.utils.tensorboard import SummaryWriter
 
             self._board = SummaryWriter(str(self._out), purge_step=self.trainer.state.step + 1)
@@ -281,14 +282,20 @@ class _Run:
             return
         self._folder.add("steps.csv", [list(asdict(row).values()) for row in rows])
         for row in rows:
-            self._board.add_scalar("train/loss", row.loss, row.step)
-            self._board.add_scalar("train/top1", row.top1, row.step)
-            self._board.add_scalar("train/lr", row.lr, row.step)
+            values = {"train/loss": row.loss, "train/top1": row.top1, "train/lr": row.lr}
+            self._show(values, row.step)
+
+    def _show(self, values: Mapping[str, float], step: int) -> None:
+        """Write values to TensorBoard's events, where that is installed; the plan's notes say where it is not."""
+        if self._board is not None:
+            for name, value in values.items():
+                self._board.add_scalar(name, value, step)
 
     def _save(self) -> None:
         """Write the state, and the checkpoint that says where the run is."""
         if self._folder is not None:
-            self._board.flush()
+            if self._board is not None:
+                self._board.flush()
             self._checkpoint(self._folder.last)
             # Last: what was written before it and is newer is cut off, or written again, when a run goes on from it.
             self._folder.save(self.trainer.state_dict())
@@ -328,11 +335,11 @@ class _Run:
         if best or planned.source.saves_epochs or at_end:
             self._save()
         if validation is not None:
-            for name, value in asdict(validation).items():
-                if value is not None:
-                    self._board.add_scalar(f"val/{name}", value, state.step)
+            values = asdict(validation).items()
+            self._show({f"val/{name}": v for name, v in values if v is not None}, state.step)
             self._on_validation(complete, validation)
-        self._board.flush()
+        if self._board is not None:
+            self._board.flush()
 
     def _evaluated(self) -> Validation:
         planned = self._plan
@@ -363,7 +370,7 @@ class _Run:
         )
 
     def _draw(self) -> None:
-        if self._folder is not None:
+        if self._folder is not None and installed("matplotlib"):
             from featx.training.curves import plot_curves
 
             plot_curves(

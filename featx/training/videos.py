@@ -8,7 +8,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-from featx.datasets import Dataset, about
+from featx.datasets import Dataset
 from featx.errors import UsageError
 from featx.evaluation import Evaluation, recognise
 from featx.extraction.settings import Machine
@@ -175,8 +175,7 @@ def _validation(settings: TrainSettings) -> tuple[Dataset | None, list[str]]:
         return None, []
     if settings.validate is not None:
         return settings.dataset.load(settings.validate), []
-    which = settings.dataset
-    if "val" in about(which.name, root=which.root, holdout=which.holdout).subsets:
+    if "val" in settings.dataset.lists.about.subsets:
         return settings.dataset.load("val"), []
     found = settings.dataset.load("test")
     return found, [

@@ -9,7 +9,7 @@ from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 
 from featx.errors import UsageError, nearest
-from featx.models import list_models, model_entry
+from featx.models import model_entry, model_names
 from featx.models.count import Layer, layers
 from featx.models.image_networks import counterparts, transferable
 from featx.models.printed import Comparison
@@ -68,7 +68,7 @@ def describe(name: str) -> Model:
 
 def describe_all(family: str | None = None) -> list[Model]:
     """Return what is known of every model, or of a family's, by family and name; UsageError for a family that is not there."""
-    entries = sorted(map(model_entry, list_models()), key=lambda e: (e.family, e.name))
+    entries = sorted(map(model_entry, model_names()), key=lambda e: (e.family, e.name))
     families = {e.family for e in entries}
     if family is not None and family not in families:
         raise UsageError(f"unknown family {family!r}{nearest(family, families)}")

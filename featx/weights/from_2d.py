@@ -15,11 +15,12 @@ from pathlib import Path
 import torch
 
 from featx.errors import UsageError
-from featx.models import create_model
+from featx.models import build_model, model_entry
 from featx.models.image_networks import Counterpart, Counts, counterpart_of
 from featx.models.layers import Backbone
+from featx.weights.checkpoint import save_checkpoint
 from featx.weights.layouts import blocks_of
-from featx.weights.statefile import SUFFIXES, read_state
+from featx.weights.statefile import SUFFIXES, find_file, read_state
 
 State = Mapping[str, torch.Tensor]
 
@@ -59,7 +60,7 @@ def transfer_2d(model_or_name: Backbone | str, state: State | str | os.PathLike[
     the file cannot be read. Then nothing was changed.
     """
     if isinstance(model_or_name, str):
-        return fill(create_model(model_or_name), state, name=model_or_name)
+        return fill(build_model(model_or_name), state, name=model_or_name)
     return fill(model_or_name, state)
 
 
@@ -154,3 +155,76 @@ def _counts(state: State) -> tuple[str, Counts]:
     if "conv1.weight" in state and "layer1.0.conv1.weight" in state:
         return "ResNet", blocks_of(state)
     return "", ()
+
+
+# ---------------------------------------------------------------- a checkpoint of it
+
+
+@dataclass(frozen=True, kw_only=True)
+class From2D:
+    """A checkpoint made of an image network's: what was taken over, and what the file says of it.
+
+    network: the image network's name. parameters: how many trainable numbers are its. layers: where they are.
+    source: as it will stand in a feature file. sha256: of the file that was written.
+    """
+
+    network: str
+    parameters: int
+    layers: tuple[str, ...]
+    source: str
+    sha256: str
+
+
+def from_2d(
+    architecture: str,
+    state: str | Path,
+    out: str | Path,
+    *,
+    num_classes: int | None = None,
+    seed: int = 0,
+) -> From2D:
+    """Write a checkpoint whose spatial layers are those of an ImageNet network and whose other layers are untrained.
+
+    state: a .pth, .pt or .safetensors file of the 2D counterpart's weights under torchvision's names.
+    out: a .safetensors file. num_classes: the model's own number by default. seed: of the untrained layers.
+
+    The file's name and source say what is trained in it, and so does every feature file made with it.
+
+    Raises UsageError when the model has no 2D counterpart or the file is not its weights.
+    """
+    if (path := Path(out)).suffix != ".safetensors":
+        raise UsageError(f"{path} must end in .safetensors")
+    entry = model_entry(architecture)
+    given = find_file(state)
+    read = read_state(given)
+    model = build_model(architecture, num_classes=num_classes, seed=seed)
+    made = fill(model, read.state, name=architecture, where=str(given))
+    source = f"spatial layers from {made.network}, {given.name} (sha256 {read.sha256}); the rest untrained, seed {seed}"
+    info = {
+        "name": f"partly untrained {architecture}",
+        "source": source,
+        "licence": None,
+        "seed": seed,
+        "transferred": {
+            "network": made.network,
+            "file": given.name,
+            "sha256": read.sha256,
+            "parameters": made.parameters,
+            "layers": list(made.layers),
+        },
+    }
+    digest = save_checkpoint(
+        path,
+        model,
+        architecture=architecture,
+        transform=entry.transform,
+        clip=entry.clip,
+        info=info,
+    )
+    return From2D(
+        network=made.network,
+        parameters=made.parameters,
+        layers=made.layers,
+        source=source,
+        sha256=digest,
+    )

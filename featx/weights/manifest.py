@@ -9,18 +9,14 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from importlib import resources
 from pathlib import Path
-from typing import Any, Literal, get_args
+from typing import Any
 
 from featx.clips import ClipSpec
 from featx.errors import FeatxError, UsageError, nearest
 from featx.system.files import sha256_of
 from featx.transforms import Transform
 from featx.weights.download import Progress, download
-
-# "featx", or one of featx.weights.layouts.LAYOUTS: other libraries' names, which are mapped to ours.
-Format = Literal[
-    "featx", "torchvision-video", "hara", "c3d-pytorch", "c3d-sequence", "c3d-mmaction2"
-]
+from featx.weights.layouts import layout_names
 
 _WIDTH = 110  # of a line in the manifest
 
@@ -30,7 +26,7 @@ class Checkpoint:
     """A registered checkpoint, as the manifest describes it.
 
     num_classes: None when it comes without a classifier.
-    format: "featx", or the foreign layout whose names are mapped to ours.
+    format: "featx", or the foreign layout (`featx.weights.layouts`) whose names are mapped to ours.
     sha256: 64 hexadecimal digits, or as many of the first ones as its publisher tells.
     file: its name in weights/ when it ships with featx; url: where to fetch it otherwise.
     transform, clip: the preprocessing that it was trained with.
@@ -45,7 +41,7 @@ class Checkpoint:
     name: str
     architecture: str
     num_classes: int | None
-    format: Format
+    format: str
     sha256: str
     file: str | None = None
     url: str | None = None
@@ -59,7 +55,7 @@ class Checkpoint:
     labels: tuple[str, ...] | None = None
 
     def __post_init__(self) -> None:
-        if self.format not in get_args(Format):
+        if self.format not in ("featx", *layout_names()):
             raise ValueError(f"checkpoint {self.name}: unknown format {self.format!r}")
         if not re.fullmatch(r"[0-9a-f]{8,64}", self.sha256):
             raise ValueError(

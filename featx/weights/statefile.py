@@ -10,12 +10,12 @@ import io
 import json
 import re
 import zipfile
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from featx.errors import FeatxError
+from featx.errors import FeatxError, UsageError, nearest
 from featx.weights.quantize import unpacked
 
 if TYPE_CHECKING:
@@ -81,6 +81,20 @@ def _numbers(
         return unpacked(named, storage)
     except FeatxError as error:
         raise FeatxError(f"{path} cannot be used: its {error}") from None
+
+
+def find_file(weights: str | Path, known: Iterable[str] = ()) -> Path:
+    """Return the path of a file of weights; UsageError where there is none, with the nearest of the names that are known."""
+    path = Path(weights).expanduser()
+    if path.suffix not in SUFFIXES:
+        if path.exists():
+            raise UsageError(f"{path} is no checkpoint: its name must end in {', '.join(SUFFIXES)}")
+        raise UsageError(
+            f"unknown weights {str(weights)!r}{nearest(str(weights), [*known, 'random'])}"
+        )
+    if not path.is_file():
+        raise UsageError(f"there is no file {path}")
+    return path
 
 
 def read_state(path: Path, *, check: Callable[[str], None] | None = None) -> StateFile:

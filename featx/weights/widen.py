@@ -13,7 +13,8 @@ from typing import TYPE_CHECKING
 
 from featx.errors import UsageError
 from featx.system.files import check_target, disk_full, keep_inputs
-from featx.weights.checkpoint import read_own, save_checkpoint
+from featx.weights.checkpoint import save_checkpoint
+from featx.weights.description import read_own
 
 if TYPE_CHECKING:
     import torch
@@ -51,8 +52,8 @@ def widen(
     """
     import torch
 
-    from featx.models import create_model
-    from featx.weights.layouts import with_weights
+    from featx.models import build_model
+    from featx.weights.fitting import with_weights
 
     source, target = Path(weights).expanduser(), Path(out)
     if target.suffix != ".safetensors":
@@ -63,7 +64,7 @@ def widen(
     narrow = with_weights(told.architecture, file.state, where=str(source))
     if not narrow.has_classifier:
         raise UsageError(f"{source} has no classifier: widen a file that has its own")
-    wide = create_model(architecture, num_classes=narrow.num_classes, seed=seed).eval()
+    wide = build_model(architecture, num_classes=narrow.num_classes, seed=seed).eval()
     no = f"{architecture} is no wider form of {told.architecture}"
     try:
         wide.load_state_dict(widened(narrow.state_dict(), wide.state_dict(), seed=seed))

@@ -10,7 +10,7 @@ from featx.errors import UsageError
 from featx.extraction.projection import SUFFIX
 from featx.system.files import check_target
 from featx.tasks.features import Features, Files, Given
-from featx.tasks.linear import check_C
+from featx.tasks.linear import check_C, check_installed
 from featx.tasks.splits import Split
 
 Path_ = str | os.PathLike[str]
@@ -52,6 +52,7 @@ def check_request(
     save: Path_ | None = None,
 ) -> None:
     """Raise UsageError for what no features can make right; curves: how many there are to be."""
+    check_installed()
     checked_dims(dims)
     check_C(C)
     if save is None:

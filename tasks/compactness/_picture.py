@@ -18,9 +18,9 @@ _PAPER_MARKERS = "*P"
 
 def plot_curves(found: CompactResult, path: str | os.PathLike[str]) -> None:
     """Draw the curves to a .png, .svg or .pdf: dimensions on a logarithmic axis, the full size beside it, bands for intervals."""
+    kind = picture_kind(path)
     from matplotlib.figure import Figure
 
-    kind = picture_kind(path)
     columns = len(found.curves) + len(found.paper)
     legend_rows = columns + bool(found.paper)
     figure = Figure(

@@ -26,10 +26,10 @@ def plot_curves(
 
     title: lines above; protocol and number of videos follow.
     """
+    kind = picture_kind(path)
     from matplotlib import colormaps
     from matplotlib.figure import Figure
 
-    kind = picture_kind(path)
     there = np.flatnonzero(found.instances > 0)
     shown = np.sort(there[np.argsort(-found.instances[there], kind="stable")[:MOST_PANELS]])
     rows = math.ceil(len(shown) / _COLUMNS)

@@ -11,6 +11,7 @@ import numpy as np
 
 from featx.datasets.untrimmed import Annotations
 from featx.errors import FeatxError
+from featx.system.extras import need
 from featx.tasks.localization._types import Floats, Ints, Windows
 
 VARIABLE = "seg_swin"
@@ -114,6 +115,7 @@ def read_matrix(path: Path, name: str) -> Floats:
 
     Formats 4 to 7 and 7.3, which is HDF5; integers, single and double precision, full or sparse.
     """
+    need("scipy", what=f"reading {path}")
     import h5py
     from scipy.io import loadmat
     from scipy.io.matlab import MatReadError

@@ -16,7 +16,7 @@ from featx.system.files import check_target, keep_inputs
 from featx.tasks.features import Features, Files, Given, listed, path_of
 from featx.tasks.folds import group_of, load_folds
 from featx.tasks.linear import C as DEFAULT_C
-from featx.tasks.linear import Rows, check_C
+from featx.tasks.linear import Rows, check_C, check_installed
 from featx.tasks.recognition._classifier import FUSIONS, fit_classifier
 from featx.tasks.recognition._model_file import Model, write_model
 from featx.tasks.recognition._paper import is_whole, printed
@@ -125,6 +125,7 @@ def check(
     save: str | os.PathLike[str] | None = None,
 ) -> tuple[list[Split], list[Path | None]]:
     """Raise what `svm` would before it opens features, which may take hours to extract; return splits and models' paths."""
+    check_installed()
     if fusion not in FUSIONS:
         raise UsageError(f"fusion is {fusion!r}: give {' or '.join(FUSIONS)}")
     _number(C)

@@ -1,7 +1,7 @@
 """Similarity search: the clips and videos of a feature file that are most like a given one.
 
-faiss compares rows that lie L2-normalised in files beside the feature file: all of them up to a size, and
-above it those in the nearest of its cells, with the recall that this has on the file's own clips.
+A query is compared with rows that lie L2-normalised in files beside the feature file: with all of them up to a
+size, and above it with those in the nearest of faiss's cells, with the recall that this has on the file's own clips.
 """
 
 from featx.tasks.retrieval._faiss import EXACT_BYTES

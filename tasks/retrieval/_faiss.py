@@ -1,4 +1,4 @@
-"""faiss: exhaustive search over stored rows, and an index of cells and one-byte codes where that would take too long.
+"""faiss: an index of cells and one-byte codes, for rows of which an exhaustive search would take too long.
 
 torch brings an OpenMP of its own; the two do not disturb each other, but a thread that waits in one spins on a core that
 the other may need, so that what is small runs in one thread here.
@@ -15,6 +15,7 @@ from typing import Any
 
 import numpy as np
 
+from featx.system.extras import need
 from featx.tasks.retrieval._rows import Floats, Ints, Rows, Stored, stretches
 
 # Rows that an exhaustive search has to read; more go by cells. See the table in README.
@@ -28,7 +29,8 @@ SEED = 0
 
 
 def load() -> Any:
-    """Import faiss."""
+    """Import faiss; UsageError where it is not installed."""
+    need("faiss", what="an index of cells", otherwise="make the index with --exact")
     with warnings.catch_warnings():
         warnings.simplefilter(
             "ignore", DeprecationWarning
@@ -47,33 +49,6 @@ def one_thread() -> Iterator[Any]:
         yield faiss
     finally:
         faiss.omp_set_num_threads(before)
-
-
-def exact(
-    stored: Stored, queries: Rows, k: int, without: Sequence[tuple[int, int]] = ()
-) -> tuple[Floats, Ints]:
-    """Return the cosines, (Q, k) float64, and numbers, (Q, k) int64, of the rows nearest to each query, best first.
-
-    queries: (Q, D), of length 1. without: stretches of rows to leave out. Fewer columns where there are fewer rows.
-    """
-    faiss = load()
-    scores = np.empty((len(queries), 0), np.float64)
-    numbers = np.empty((len(queries), 0), np.int64)
-    for first, rows in stored.blocks(without):
-        found, where = faiss.knn(
-            queries,
-            np.ascontiguousarray(rows),
-            min(k, len(rows)),
-            metric=faiss.METRIC_INNER_PRODUCT,
-        )
-        scores = np.concatenate([scores, found], axis=1)
-        numbers = np.concatenate([numbers, where + first], axis=1)
-        order = np.argsort(-scores, axis=1, kind="stable")[:, :k]
-        scores, numbers = (
-            np.take_along_axis(scores, order, 1),
-            np.take_along_axis(numbers, order, 1),
-        )
-    return scores, numbers
 
 
 def n_cells(n: int, dims: int) -> int:
@@ -108,7 +83,11 @@ def add(index: Any, stored: Stored) -> None:
 def cells_search(
     index: Any, queries: Rows, k: int, *, probes: int, without: Sequence[tuple[int, int]] = ()
 ) -> tuple[Floats, Ints]:
-    """Return as `exact` does what is nearest by the codes in `probes` cells; number -1 where there are fewer."""
+    """Return the cosines, (Q, k) float64, and numbers, (Q, k) int64, of the rows nearest to each query, best first.
+
+    They are nearest by the codes in `probes` cells; the number is -1 where these have fewer rows.
+    queries: (Q, D), of length 1. without: stretches of rows to leave out.
+    """
     faiss = load()
     parameters = faiss.SearchParametersIVF(nprobe=probes)
     if without:

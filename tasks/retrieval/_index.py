@@ -241,6 +241,8 @@ class _Update:
             if manifest != self._before:
                 publish(self._folder, manifest)
             return manifest
+        if not plan.exact:
+            _faiss.load()  # before rows are written for hours
         plan.check_room()
         on_start(plan)
         sweep(self._folder)

@@ -53,8 +53,15 @@ class Nearest:
         return cosines[order], numbers[order], len(numbers) >= there
 
     def _exact(self, query: Rows, fetch: int, without: Sequence[tuple[int, int]]) -> Ints:
-        with _faiss.one_thread():
-            numbers: Ints = _faiss.exact(self._stored, query[None], fetch, without)[1][0]
+        """Return the numbers of the rows nearest to a query by float32 products, in no order."""
+        products = np.empty(0, np.float32)
+        numbers = np.empty(0, np.int64)
+        for first, rows in self._stored.blocks(without):
+            products = np.concatenate([products, rows @ query])
+            numbers = np.concatenate([numbers, np.arange(first, first + len(rows))])
+            if len(numbers) > fetch:
+                best = np.argpartition(products, len(products) - fetch)[-fetch:]
+                products, numbers = products[best], numbers[best]
         return numbers
 
     def _in_cells(self, query: Rows, fetch: int, without: Sequence[tuple[int, int]]) -> Ints:

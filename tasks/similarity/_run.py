@@ -14,7 +14,7 @@ from featx.datasets.aslan import NAME, Pairs, read_pairs
 from featx.errors import FeatxError, UsageError
 from featx.tasks.features import Features, Files, Given, listed
 from featx.tasks.linear import C as DEFAULT_C
-from featx.tasks.linear import check_C
+from featx.tasks.linear import check_C, check_installed
 from featx.tasks.similarity._folds import Outcome, cross_validate
 from featx.tasks.similarity._measures import MEASURES, measure_pairs, negatives
 
@@ -128,6 +128,7 @@ def aslan(
 
 def check_settings(layers: Sequence[str], C: float) -> None:
     """Raise UsageError for settings that no features could be right for, before any are extracted."""
+    check_installed()
     check_C(C)
     if not layers:
         raise UsageError(f"no layers are named: give some, such as {','.join(LAYERS)}")

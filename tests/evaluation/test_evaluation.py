@@ -16,6 +16,7 @@ from conftest import encode, featx
 from settings import with_fields
 from told import telling, tells
 
+from featx import create_model
 from featx.clips import ClipSpec
 from featx.datasets import Dataset, Item
 from featx.errors import FeatxError, UsageError
@@ -28,7 +29,6 @@ from featx.evaluation import (
     to_json,
 )
 from featx.extraction.settings import compose
-from featx.models import create_model
 from featx.report import Accuracy
 from featx.transforms import Transform
 from featx.video.reader import open_video

@@ -18,15 +18,15 @@ from conftest import encode
 from tiny import ENTRY, NAME
 from told import telling, tells
 
-from featx import FeatureStore, extract
+from featx import FeatureStore, create_model, extract
 from featx.cli import cli
 from featx.errors import FeatxError, UsageError
 from featx.evaluation.pack import cosines, pack
 from featx.extraction.settings import compose
-from featx.models import create_model
 from featx.weights import manifest
 from featx.weights import quantize as storage
-from featx.weights.checkpoint import describe, in_words, load_model, save_checkpoint
+from featx.weights.checkpoint import load_model, save_checkpoint
+from featx.weights.description import describe, in_words
 from featx.weights.manifest import Checkpoint, row_text
 from featx.weights.quantize import packed, unpacked
 from featx.weights.statefile import read_state

@@ -11,6 +11,7 @@ import torch
 from told import telling
 from torch import nn
 
+from featx import create_model
 from featx.errors import UsageError
 from featx.extraction.backends.eager import (
     EagerBackend,
@@ -21,7 +22,7 @@ from featx.extraction.backends.eager import (
     resolve_device,
     resolve_precision,
 )
-from featx.models import Backbone, ConvBN, create_model
+from featx.models import Backbone, ConvBN
 
 CPU = torch.device("cpu")
 

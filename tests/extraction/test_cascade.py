@@ -14,6 +14,7 @@ from settings import with_fields
 from tiny import ENTRY, NAME
 from told import telling
 
+from featx import create_model
 from featx.bench import bench_detection
 from featx.clips import window_spec
 from featx.errors import UsageError
@@ -23,7 +24,7 @@ from featx.extraction.cascade import Cascade, CascadeBackend
 from featx.extraction.extract import extract
 from featx.extraction.settings import Settings, compose
 from featx.extraction.verify import verify
-from featx.models import Backbone, create_model
+from featx.models import Backbone
 from featx.store.reader import FeatureStore
 from featx.weights.checkpoint import save_checkpoint
 

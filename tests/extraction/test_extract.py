@@ -27,7 +27,7 @@ from featx.video.source import Stamp
 
 def test_rows_are_the_models_output_for_the_frames_they_name(videos: Path, tmp_path: Path) -> None:
     """Against a plain computation: every frame decoded, the clip cut by hand, one forward pass in float32."""
-    from featx.models import create_model
+    from featx import create_model
     from featx.video.reader import open_video
 
     out = tmp_path / "out.h5"
@@ -142,7 +142,7 @@ def test_clips_evenly_spread_are_recorded_and_made_again_the_same(tmp_path: Path
 
 
 def test_another_crop_is_cut_from_frames_resized_in_proportion_and_recorded(tmp_path: Path) -> None:
-    from featx.models import create_model
+    from featx import create_model
     from featx.video.reader import open_video
 
     path, out = encode(tmp_path / "a.mp4", 16, size=(128, 172)), tmp_path / "out.h5"
@@ -188,8 +188,8 @@ def test_views_are_averaged(tmp_path: Path) -> None:
         )
         with FeatureStore(tmp_path / f"{name}.h5") as store:
             rows[name] = store[store.ids[0]]["pool5"]
+    from featx import create_model
     from featx.extraction.backends.eager import EagerBackend
-    from featx.models import create_model
     from featx.transforms import TRAN2017
     from featx.video.reader import open_video
 

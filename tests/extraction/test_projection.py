@@ -19,13 +19,13 @@ from settings import with_fields
 from tiny import NAME
 from told import telling, tells
 
+from featx import create_model
 from featx.errors import UsageError
 from featx.extraction.backends.eager import EagerBackend
 from featx.extraction.extract import extract
 from featx.extraction.projection import Projection, read_projection, write_projection
 from featx.extraction.settings import Hooks, compose
 from featx.extraction.verify import verify
-from featx.models import create_model
 from featx.store.info import as_text, summarise
 from featx.store.reader import FeatureStore
 from featx.store.writer import merge

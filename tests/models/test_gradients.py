@@ -9,7 +9,7 @@ import torch
 from torch import nn
 from torch.nn import functional
 
-from featx.models import create_model
+from featx import create_model
 
 # The smallest clips at which every kind of layer meets the lengths of time that it meets in training: res3d's conv4_x has
 # two frames there, at which bf16 gradients are wrong on some processors.

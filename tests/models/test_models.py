@@ -8,8 +8,9 @@ import pytest
 import torch
 from told import telling
 
+from featx import create_model, list_models
 from featx.errors import UsageError
-from featx.models import ModelEntry, create_model, list_models, model_entry, register
+from featx.models import ModelEntry, model_entry, register
 from featx.models.count import count, layers, multiply_adds
 from featx.models.printed import EXCEPTIONS, PRINTED, Comparison, compare
 from featx.models.registry import skeleton

@@ -14,9 +14,10 @@ import torch
 from told import telling
 from torch import nn
 
+from featx import create_model, list_models
 from featx.errors import UsageError
 from featx.extraction.backends.eager import EagerBackend, resolve_precision
-from featx.models import Backbone, create_model, list_models, model_entry
+from featx.models import Backbone, model_entry
 from featx.models.count import count, layers
 from featx.models.network import Network
 from featx.models.registry import skeleton

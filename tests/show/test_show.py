@@ -20,12 +20,12 @@ from tiny import registered
 from told import telling, tells
 
 import featx.show
-from featx import ClipSpec, FeatureStore, Transform, extract, open_video
+from featx import ClipSpec, FeatureStore, Transform, create_model, extract, list_models, open_video
 from featx.cli import cli
 from featx.cli.show import filters as filters_command
 from featx.errors import FeatxError, UsageError
 from featx.extraction.settings import Hooks, compose
-from featx.models import create_model, list_models, model_entry
+from featx.models import model_entry
 from featx.models.network import Network
 from featx.models.registry import ModelEntry, skeleton
 from featx.models.rows import Conv

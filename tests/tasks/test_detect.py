@@ -15,11 +15,11 @@ from click.testing import CliRunner, Result
 from conftest import encode
 from told import telling, tells
 
+from featx import create_model
 from featx.clips import placed, window_spec
 from featx.datasets import thumos14
 from featx.datasets.untrimmed import Annotations, Instance
 from featx.errors import FeatxError, UsageError
-from featx.models import create_model
 from featx.store.reader import FeatureStore
 from featx.synthetic.layouts import write_dataset
 from featx.tasks.cli.detect import detect as command

@@ -17,12 +17,13 @@ import torch
 from conftest import featx
 from told import telling, tells
 
+from featx import create_model
 from featx.cli import cli
 from featx.datasets import Dataset, load_dataset
 from featx.errors import UsageError
 from featx.evaluation import as_text, evaluate_generated, to_json
 from featx.extraction.settings import compose
-from featx.models import create_model, model_entry
+from featx.models import model_entry
 from featx.synthetic import motion
 from featx.training import RECIPES, TrainHooks, run_training, train_settings
 from featx.training.generated import Maker, Stream
@@ -31,7 +32,7 @@ from featx.training.processes import Processes
 from featx.training.recipes import one_cycle
 from featx.training.run import validation_of
 from featx.video import pool
-from featx.weights.checkpoint import describe
+from featx.weights.description import describe
 from featx.weights.statefile import read_state
 
 MODEL, CPU = tiny.NAME, torch.device("cpu")

@@ -8,8 +8,9 @@ import math
 import pytest
 from told import telling
 
+from featx import list_models
 from featx.errors import UsageError
-from featx.models import list_models, model_entry
+from featx.models import model_entry
 from featx.training.recipes import RECIPES, Recipe, default_recipe, one_cycle, recipe
 from featx.training.sampling import AUGMENTATIONS
 

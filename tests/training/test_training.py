@@ -19,9 +19,9 @@ import torch
 from conftest import featx
 from told import telling, tells
 
+from featx import create_model, list_models
 from featx.clips import ClipSpec
 from featx.errors import FeatxError, UsageError
-from featx.models import create_model, list_models
 from featx.synthetic.render import write_videos
 from featx.training import (
     RECIPES,

@@ -456,7 +456,8 @@ def test_rgb_is_recorded_as_before_there_was_flow_and_a_checkpoint_carries_its_i
         with pytest.raises(UsageError):
             replace(TRAN2017, **wrong)
 
-    from featx.models import create_model, model_entry
+    from featx import create_model
+    from featx.models import model_entry
     from featx.weights.checkpoint import save_checkpoint
 
     path = tmp_path / "mine.safetensors"

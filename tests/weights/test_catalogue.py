@@ -9,9 +9,10 @@ import pytest
 from click.testing import CliRunner, Result
 from told import tells
 
+from featx import list_models
 from featx.cli import cli
 from featx.errors import UsageError
-from featx.models import list_models, model_entry
+from featx.models import model_entry
 from featx.weights import catalogue
 
 

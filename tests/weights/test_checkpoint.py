@@ -18,9 +18,10 @@ from foreign_networks import video_forward, video_state
 from told import telling, tells
 from torch import nn
 
+from featx import create_model
 from featx.clips import ClipSpec
 from featx.errors import FeatxError, UsageError
-from featx.models import create_model, model_entry
+from featx.models import model_entry
 from featx.models.registry import skeleton
 from featx.synthetic import motion
 from featx.transforms import TRAN2017

@@ -6,7 +6,6 @@ import hashlib
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
-from typing import get_args
 
 import pytest
 import torch
@@ -23,26 +22,21 @@ from foreign_networks import (
 )
 from told import telling, tells
 
-from featx import FeatureStore, extract
+from featx import FeatureStore, create_model, extract
 from featx.errors import FeatxError, UsageError
 from featx.extraction.backends.eager import EagerBackend
 from featx.extraction.settings import compose
-from featx.models import c3d, create_model, hara, model_entry, torchvision_video
+from featx.models import c3d, hara, model_entry, torchvision_video
 from featx.models.registry import skeleton
 from featx.store import info
 from featx.weights import manifest
 from featx.weights.checkpoint import load_model, save_checkpoint
-from featx.weights.layouts import (
-    BGR,
-    HARA_2020,
-    LAYOUTS,
-    NO_CLASSIFIER,
-    Foreign,
-    misfit,
-    translated,
-    with_weights,
-)
-from featx.weights.manifest import Format, find, path_of
+from featx.weights.fitting import NO_CLASSIFIER, misfit, with_weights
+from featx.weights.layouts import Foreign, layout_names, layouts, translated
+from featx.weights.layouts.hara import HARA_2020
+from featx.weights.manifest import find, path_of
+
+BGR = "conv1 from BGR to RGB"  # what a feature file says of a Caffe network
 
 
 @pytest.fixture(autouse=True)
@@ -85,8 +79,16 @@ def refusal(architecture: str, state: State, **hints: object) -> str:
     return str(caught.value)
 
 
-def test_every_layout_has_a_name_that_a_checkpoint_can_have() -> None:
-    assert set(get_args(Format)) == {"featx", *(layout.name for layout in LAYOUTS)}
+def test_layouts_are_found_by_their_files() -> None:
+    assert [layout.name for layout in layouts()] == list(layout_names())
+    assert {"hara", "torchvision-video"} <= set(layout_names())
+
+
+def test_no_two_layouts_are_recognised_by_the_same_names() -> None:
+    for one in layouts():
+        for names in one.signatures:
+            state = dict.fromkeys(names, torch.zeros(1))
+            assert [each.name for each in layouts() if each.recognises(state)] == [one.name]
 
 
 @pytest.mark.parametrize(

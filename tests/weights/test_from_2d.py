@@ -24,14 +24,13 @@ from foreign_networks import (
 from told import telling, tells
 from torch import nn
 
-from featx import cli
+from featx import cli, create_model, list_models
 from featx.errors import FeatxError, UsageError
-from featx.models import create_model, list_models
 from featx.models.image_networks import counterparts
 from featx.models.network import Network
 from featx.models.registry import skeleton
-from featx.weights.checkpoint import from_2d, load_model
-from featx.weights.from_2d import transfer_2d
+from featx.weights.checkpoint import load_model
+from featx.weights.from_2d import from_2d, transfer_2d
 
 
 def image_state(name: str, seed: int | None = None) -> State:

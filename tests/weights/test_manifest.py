@@ -13,10 +13,12 @@ import pytest
 from conftest import assert_one_sentence
 from told import telling
 
+from featx import list_models
 from featx.errors import FeatxError, UsageError
-from featx.models import list_models, model_entry
+from featx.models import model_entry
 from featx.weights import manifest
-from featx.weights.checkpoint import describe, load_model
+from featx.weights.checkpoint import load_model
+from featx.weights.description import describe
 from featx.weights.manifest import Checkpoint, fetch, find, list_checkpoints, path_of, verify
 
 

@@ -8,9 +8,11 @@ import pytest
 import torch
 from told import telling, tells
 
+from featx import create_model
 from featx.errors import UsageError
-from featx.models import create_model, model_entry
-from featx.weights.checkpoint import load_model, read_own, save_checkpoint
+from featx.models import model_entry
+from featx.weights.checkpoint import load_model, save_checkpoint
+from featx.weights.description import read_own
 from featx.weights.widen import widen
 
 

@@ -1,5 +1,6 @@
 import json
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 
 import h5py
@@ -8,19 +9,35 @@ import pytest
 from journals import ORIGIN, summary
 from told import telling, tells
 
-from featx.errors import FeatxError, UsageError
+from featx.clips import ClipSpec
+from featx.errors import FeatxError, MissingKey, UsageError
 from featx.extraction.verify import structure
 from featx.store.journal import Journal, Origin
 from featx.store.reader import FeatureStore, same_video
-from featx.store.recorded import SETTINGS, differences
-from featx.store.writer import merge, publish
+from featx.store.recorded import (
+    Decoding,
+    Model,
+    Projected,
+    Recorded,
+    SecondNetwork,
+    Weights,
+    differences,
+)
+from featx.store.writer import FeatureWriter, merge, publish
+from featx.transforms import TRAN2017
 from featx.video.source import Stamp
 
-SETTINGS_VALUES = {
-    **dict.fromkeys(SETTINGS, "x"),
-    "layers": ["pool5", "fc"],
-    "clip": {"frames": 16, "step": 1, "stride": 16, "fps": None, "tail": "drop"},
-}
+RECORDED = Recorded(
+    model=Model(name="m"),
+    weights=Weights({"name": "w"}),
+    layers=("pool5", "fc"),
+    clip=ClipSpec(frames=16, stride=16),
+    transform=TRAN2017,
+    precision="x",
+    device="x",
+    batch_size=1,
+    decoder=Decoding(choice="x"),
+)
 SHAPES = {"pool5": (2, 1, 1, 1), "fc": (3,)}
 
 
@@ -29,7 +46,7 @@ def write(
     videos: dict[str, int],
     *,
     failures: Sequence[tuple[str, str]] = (),
-    settings: dict = SETTINGS_VALUES,
+    settings: Recorded = RECORDED,
     scale: float = 1,
 ) -> Path:
     """A feature file of videos with so many clips, row i of video v being (i + len(v)) times the scale."""
@@ -70,12 +87,12 @@ def test_a_file_is_read_by_id_by_index_and_in_order(tmp_path: Path) -> None:
         assert len(store) == 3
         assert "z" in store
         assert "k" not in store
-        assert store[store.ids[2]].id == store["z"].id == store[-1].id
+        assert store[store.ids[2]].id == store["z"].id
         np.testing.assert_array_equal(store["k/b"]["pool5"], [[3, 3], [4, 4], [5, 5]])
         assert store["k/b"].attrs["path"] == "v/k/b.mp4"
         assert store["k/b"].attrs["complete"] is True
         assert store.failures == [("v/bad.mp4", "empty")]
-        assert store.settings == SETTINGS_VALUES
+        assert store.settings == RECORDED
         assert structure(store) == []
 
 
@@ -146,7 +163,7 @@ def test_merge_refuses_what_does_not_belong_together(tmp_path: Path) -> None:
                 write(
                     tmp_path / "3.h5",
                     {"b": 2},
-                    settings={**SETTINGS_VALUES, "precision": "float32"},
+                    settings=replace(RECORDED, precision="float32"),
                 ),
             ],
             tmp_path / "m.h5",
@@ -190,22 +207,125 @@ def test_a_video_without_all_its_rows_is_not_published(tmp_path: Path) -> None:
     journal.end("a", summary(2), ORIGIN)
     journal.commit()
     with pytest.raises(FeatxError, match=telling("a", 1, 2)):
-        publish(
-            tmp_path / "a.h5", SETTINGS_VALUES, entries=journal.entries, shapes=SHAPES, failures=[]
-        )
+        publish(tmp_path / "a.h5", RECORDED, entries=journal.entries, shapes=SHAPES, failures=[])
     journal.close()
     assert not (tmp_path / "a.h5").exists()
 
 
 def test_differences_name_the_setting_and_both_values() -> None:
-    one = {**SETTINGS_VALUES, "clip": {"frames": 8, "stride": 16}}
-    two = {**SETTINGS_VALUES, "clip": {"frames": 8, "stride": 8}, "layers": ("pool5",)}
+    one = replace(RECORDED, clip=ClipSpec(frames=8, stride=16))
+    two = replace(RECORDED, clip=ClipSpec(frames=8, stride=8), layers=("pool5",))
     assert differences(one, one) == ""
-    assert (
-        differences(one, two)
-        == "layers is pool5,fc there and pool5 here, clip.stride is 16 there and 8 here"
+    told = "layers is pool5,fc there and pool5 here, clip.stride is 16 there and 8 here"
+    assert differences(one, two) == told
+
+
+def test_what_is_recorded_comes_back_from_json() -> None:
+    full = replace(
+        RECORDED,
+        model=Model(name="m.Net", more={"layout": "NCTHW"}),
+        clip=ClipSpec(frames=8, stride=16, scales=(1, 2)),
+        decoder=Decoding(choice="pyav", versions={"pyav": "15", "flow": {"opencv": "4"}}),
+        projection=Projected(
+            layer="fc",
+            dims=2,
+            width=3,
+            fitted_on={"dataset": "d"},
+            explained=0.5,
+            file="f",
+            sha256="0",
+        ),
+        cascade=SecondNetwork(
+            name="second",
+            gate="action",
+            threshold=0.7,
+            labels=("a", "b"),
+            weights=Weights({"name": "v"}),
+        ),
     )
-    assert differences({**one, "layers": ["pool5"]}, {**one, "layers": ("pool5",)}) == ""
+    for each in (RECORDED, full):
+        plain = json.loads(json.dumps(each.to_json()))
+        assert Recorded.from_json(plain) == each
+        assert Recorded.from_json(plain).to_json() == each.to_json()
+
+
+@pytest.mark.parametrize("lacking", ["model", "weights", "clip", "transform", "decoder"])
+def test_a_record_that_lacks_a_part_is_no_record(lacking: str) -> None:
+    plain = RECORDED.to_json()
+    del plain[lacking]
+    with pytest.raises(KeyError):
+        Recorded.from_json(plain)
+
+
+def test_a_feature_file_is_a_mapping(tmp_path: Path) -> None:
+    with FeatureStore(write(tmp_path / "a.h5", {"a": 2, "b": 3})) as store:
+        assert list(store) == list(store.keys()) == ["a", "b"]
+        assert {i: len(v) for i, v in store.items()} == {"a": 2, "b": 3}
+        assert store.get("c") is None
+        for missing in (lambda: store["c"], lambda: store["a"]["conv9"]):
+            with pytest.raises(KeyError) as error:
+                missing()
+            assert isinstance(error.value, MissingKey | UsageError)
+        assert "2 videos" in repr(store)
+        assert "'a'" in repr(store["a"])
+
+
+def test_a_feature_file_is_a_table(tmp_path: Path) -> None:
+    pandas = pytest.importorskip("pandas")
+    with FeatureStore(write(tmp_path / "a.h5", {"a": 2, "b": 3})) as store:
+        clips = store.to_pandas()
+        assert clips["video"].tolist() == ["a", "a", "b", "b", "b"]
+        assert clips["start_frame"].tolist() == [0, 16, 0, 16, 32]
+        numbers = store.to_pandas(layer="fc")
+        np.testing.assert_array_equal(numbers[["fc_0", "fc_1", "fc_2"]], store.matrix("fc")[0])
+        videos = store.to_pandas(rows="video", layer="fc")
+        assert videos.index.tolist() == ["a", "b"]
+        np.testing.assert_array_equal(videos["fc_2"], store.video_level("fc")[:, 2])
+        assert isinstance(videos, pandas.DataFrame)
+
+
+def by_hand(out: Path, **given: object) -> None:
+    what = {
+        "rows": {"pool5": [[1.0, 2.0]] * 3, "fc": [[3.0]] * 3},
+        "clip_frames": [[0, 16], [16, 32], [32, 48]],
+        "clip_times": [[0.0, 0.5], [0.5, 1.0], [1.0, 1.5]],
+        "path": "x/b.mp4",
+        "frames": 48,
+        "fps": 32.0,
+        **given,
+    }
+    with FeatureWriter(out, RECORDED) as writer:
+        writer.add("b", **what)
+        writer.add("a", **what)
+        writer.fail("x/bad.mp4", "empty")
+
+
+def test_rows_of_ones_own_make_a_feature_file(tmp_path: Path) -> None:
+    by_hand(tmp_path / "a.h5")
+    with FeatureStore(tmp_path / "a.h5") as store:
+        assert structure(store) == []
+        assert (store.ids, store.settings) == (["a", "b"], RECORDED)
+        assert store.failures == [("x/bad.mp4", "empty")]
+        assert (store["b"].path, store["b"].fps, store["b"].duration) == ("x/b.mp4", 32.0, 1.5)
+    assert [p.name for p in tmp_path.iterdir()] == ["a.h5"]
+    with pytest.raises(UsageError, match=telling(tmp_path / "a.h5")):
+        by_hand(tmp_path / "a.h5")
+
+
+@pytest.mark.parametrize(
+    "wrong",
+    [
+        {"rows": {"pool5": [[1.0]]}},
+        {"rows": {"pool5": [[1.0, 2.0]] * 2, "fc": [[3.0]] * 3}},
+        {"rows": {"pool5": [[float("nan"), 2.0]] * 3, "fc": [[3.0]] * 3}},
+        {"clip_times": [[0.0, 0.5]]},
+        {"clip_frames": [], "clip_times": []},
+    ],
+)
+def test_rows_that_do_not_agree_leave_no_file(tmp_path: Path, wrong: dict) -> None:
+    with pytest.raises(UsageError, match=telling("'b'")):
+        by_hand(tmp_path / "a.h5", **wrong)
+    assert list(tmp_path.iterdir()) == []
 
 
 BREAKAGES = {
