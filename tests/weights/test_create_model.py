@@ -9,6 +9,7 @@ from pathlib import Path
 import pytest
 import tiny
 import torch
+from told import telling
 from torch import nn
 
 import featx
@@ -57,9 +58,9 @@ def test_without_weights_a_network_is_untrained_and_in_training_mode() -> None:
 def test_a_models_own_options() -> None:
     model = featx.create_model("c3d", num_classes=2, dropout=0.25)
     assert {m.p for m in model.modules() if isinstance(m, nn.Dropout)} == {0.25}
-    with pytest.raises(UsageError, match="dropuot"):
+    with pytest.raises(UsageError, match=telling("dropuot")):
         featx.create_model("c3d", dropuot=0.25)
-    with pytest.raises(UsageError, match="dropout"):
+    with pytest.raises(UsageError, match=telling("dropout")):
         featx.create_model(tiny.NAME, dropout=0.25)
 
 
@@ -103,19 +104,19 @@ def test_true_takes_the_registered_checkpoint_that_is_here(
     assert model.weights_info["name"] in {
         c.name for c in list_checkpoints() if c.architecture == name
     }
-    with pytest.raises(UsageError, match="no weights for c3d_b5"):
+    with pytest.raises(UsageError, match=telling("c3d_b5")):
         featx.create_model("c3d_b5", weights=True)
 
 
 def test_wrong_use(checkpoint: Path) -> None:
-    with pytest.raises(UsageError, match="weights and init_2d"):
+    with pytest.raises(UsageError, match=telling("weights", "init_2d")):
         featx.create_model("semi_resnet18", weights="random", init_2d={})
-    with pytest.raises(UsageError, match="2 classes, not 3"):
+    with pytest.raises(UsageError, match=telling(2, 3)):
         featx.create_model(tiny.NAME, weights=checkpoint, num_classes=3)
-    with pytest.raises(UsageError, match="tiny_resnet"):
+    with pytest.raises(UsageError, match=telling("tiny_resnet")):
         featx.create_model("res3d", weights=checkpoint)
     # Whoever knows nothing of featx catches ValueError.
-    with pytest.raises(ValueError, match="res3f"):
+    with pytest.raises(ValueError, match=telling("res3f")):
         featx.create_model("res3f")
     assert issubclass(UsageError, FeatxError)
 
