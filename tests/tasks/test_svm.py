@@ -14,12 +14,12 @@ import numpy as np
 import pytest
 from conftest import featx
 from feature_files import clustered, write_dataset, write_features
+from layouts import laid_out
 from told import telling, tells
 
-from featx.datasets import GENERATED, Dataset, Item
+from featx.datasets import Dataset, Item
 from featx.errors import FeatxError, UsageError
 from featx.synthetic.layouts import hmdb51
-from featx.synthetic.layouts._plan import Settings
 from featx.tasks import open_features, predict, svm
 from featx.tasks.linear import LinearSVM
 from featx.tasks.recognition import Classifier, SplitResult, SvmResult, as_text, read_model, to_json
@@ -38,16 +38,7 @@ LISTS = "testTrainMulti_7030_splits"
 def data(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """$FEATX_DATA with a generated hmdb51: its lists, and files in its videos' places; features of 2 or 3 clips beside it."""
     root = tmp_path_factory.mktemp("data") / "hmdb51"
-    settings = Settings(classes=CLASSES, per_class=20, seconds=1.0, fps=25.0, size=(32, 32), seed=0)
-    plan = hmdb51.plan(settings)
-    for path, content in {
-        **plan.files,
-        GENERATED: b"generated\n",
-        **{v.path: b"" for v in plan.videos},
-    }.items():
-        (root / path).parent.mkdir(parents=True, exist_ok=True)
-        (root / path).write_bytes(content)
-    ids = sorted(Path(v.path).with_suffix("").as_posix() for v in plan.videos)
+    ids = laid_out(root, hmdb51.plan, classes=CLASSES, per_class=20)
     features_of(root / "features" / "res3d.h5", ids)
     return root.parent
 
