@@ -94,6 +94,14 @@ def videos(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return folder
 
 
+def needs(*names: str) -> pytest.MarkDecorator:
+    """Return the mark of a test that reads real data, below ../shared/data: without them it is skipped, and says which."""
+    lacking = [str(SHARED / name) for name in names if not (SHARED / name).exists()]
+    return pytest.mark.skipif(
+        bool(lacking), reason=f"real data that are no part of the project: no {', '.join(lacking)}"
+    )
+
+
 @pytest.fixture(scope="module")
 def tiny_network() -> Iterator[None]:
     """The tiny network under its name, for a module's tests: `pytestmark = pytest.mark.usefixtures("tiny_network")`."""

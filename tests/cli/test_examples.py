@@ -22,7 +22,7 @@ from featx.cli import cli
 from featx.weights import manifest
 from featx.weights.manifest import Checkpoint
 
-# The functions that would train or measure for long, by how the example begins.
+# The functions that would train or measure for long, or take hundreds of videos, by how the example begins.
 LONG = {
     "featx train": ["featx.training.run_training"],
     "featx study": ["featx.study.run_study"],
@@ -30,6 +30,7 @@ LONG = {
         f"featx.bench.{name}" for name in ("bench", "bench_detection", "bench_training")
     ],
     "featx detect train": ["featx.tasks.localization._train.train_networks"],
+    "featx compact --dataset ucf101 --split 1": ["featx.tasks.compactness.compact"],
     # It writes outside of the folder that examples run in.
     "featx index out.h5 --layer res5b --index /scratch": ["featx.tasks.retrieval.index"],
 }
@@ -142,6 +143,8 @@ def leaves(value: object) -> Iterator[str]:
             yield from leaves(each)
     else:
         yield f"{value:g}" if isinstance(value, float) else str(value)
+        # Of what was opened already: a dataset's name, a file's path.
+        yield from (str(getattr(value, name)) for name in ("name", "path") if hasattr(value, name))
 
 
 def beginning(line: str) -> str | None:

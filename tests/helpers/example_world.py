@@ -28,16 +28,14 @@ from featx.models import ModelEntry, build_model, model_entry
 from featx.models.network import Hidden, Network
 from featx.models.rows import Conv
 from featx.synthetic import motion
-from featx.synthetic.layouts import aslan, hmdb51, ucf101, write_dataset
-from featx.synthetic.layouts._plan import ACTIONS
+from featx.synthetic.layouts import ACTIONS, aslan, hmdb51, ucf101, write_dataset
 from featx.tasks import svm
 from featx.weights.checkpoint import save_checkpoint
 from featx.weights.manifest import Checkpoint, find
 from featx.weights.statefile import read_state
 
 OWN = ("Biking", "Diving")
-# `featx compact --dims 300` takes more than 300 training videos, of two classes, with rows of as many numbers.
-PER_CLASS, DIMS = 240, 310
+PER_CLASS, DIMS = 10, 30
 CLIP = ClipSpec(frames=4, step=2, stride=8)
 
 

@@ -22,7 +22,7 @@ from featx.datasets.aslan import read_pairs, videos_of
 from featx.errors import FeatxError, UsageError
 from featx.extraction.provide import Wanted
 from featx.report import area_under, mean_curve, roc_curve
-from featx.synthetic.layouts._plan import ACTIONS
+from featx.synthetic.layouts import ACTIONS
 from featx.synthetic.layouts.aslan import plan
 from featx.tasks.similarity import (
     Similarity,

@@ -21,7 +21,8 @@ from featx.errors import FeatxError, UsageError
 from featx.store.reader import FeatureStore
 from featx.synthetic.layouts import write_dataset
 from featx.tasks.cli.detect import detect as command
-from featx.tasks.localization._detect import DetectSettings, detect, evaluate_found, find_actions
+from featx.tasks.localization import detect
+from featx.tasks.localization._detect import DetectSettings, evaluate_found, find_actions
 from featx.tasks.localization._networks import read_networks, write_instances
 from featx.tasks.localization._postprocessing import counted_prior, overlap_for, window_durations
 

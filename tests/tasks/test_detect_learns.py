@@ -13,9 +13,8 @@ from tiny import registered, residual
 from featx.clips import ClipSpec
 from featx.datasets import thumos14
 from featx.synthetic.layouts import write_dataset
-from featx.tasks.localization import detect
+from featx.tasks.localization import NetworkSettings, detect, train_networks
 from featx.tasks.localization._detect import evaluate_found
-from featx.tasks.localization._train import NetworkSettings, train_networks
 from featx.tasks.localization._types import Windows
 from featx.transforms import Transform
 

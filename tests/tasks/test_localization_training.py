@@ -23,9 +23,10 @@ from featx.datasets import Item
 from featx.errors import FeatxError, UsageError
 from featx.synthetic.layouts import write_dataset
 from featx.tasks.cli.detect_train import train as command
+from featx.tasks.localization import Matching, NetworkSettings, networks_json, train_networks
 from featx.tasks.localization._networks import read_networks
-from featx.tasks.localization._train import NetworkSettings, gather, networks_json, train_networks
-from featx.tasks.localization._training_sets import STAGES, Matching, training_set
+from featx.tasks.localization._train import gather
+from featx.tasks.localization._training_sets import STAGES, training_set
 from featx.training import finished, make_plan, run_training, train_settings
 from featx.weights.checkpoint import load_model
 from featx.weights.statefile import read_state

@@ -5,7 +5,7 @@ from pathlib import Path
 import av
 import numpy as np
 import pytest
-from conftest import SHARED, encode, level
+from conftest import SHARED, encode, level, needs
 from told import telling
 
 from featx.errors import UsageError
@@ -116,7 +116,7 @@ def test_times_out_of_order_are_sorted() -> None:
     np.testing.assert_array_equal(video.times, [1, 3, 4, 5, 6, 8, 9])
 
 
-@pytest.mark.skipif(not SHARED.exists(), reason="../shared is on the developers' machines only")
+@needs("hmdb51", "videos")
 def test_a_real_avi_with_packed_b_frames_has_its_times_in_order_while_iterating() -> None:
     path = next((SHARED / "hmdb51" / "videos").glob("*Rock_Climbing*"))
     with av.open(str(path)) as container:
@@ -170,7 +170,7 @@ def test_an_unknown_decoder_is_refused(tmp_path: Path) -> None:
         open_video(tmp_path / "a.mp4", decoder="opencv")
 
 
-@pytest.mark.skipif(not SHARED.exists(), reason="../shared is on the developers' machines only")
+@needs("hmdb51", "videos")
 @pytest.mark.parametrize("decoder", ["pyav", "decord"])
 def test_real_videos_have_the_frames_and_times_that_libav_tells(decoder: str) -> None:
     paths = sorted((SHARED / "videos").iterdir()) + sorted((SHARED / "hmdb51" / "videos").iterdir())
