@@ -102,6 +102,14 @@ def needs(*names: str) -> pytest.MarkDecorator:
     )
 
 
+@pytest.fixture
+def cache(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """An empty cache of checkpoints in place of the user's, and no proxy before the tests' own server."""
+    monkeypatch.setenv("FEATX_CACHE", str(tmp_path / "cache"))
+    monkeypatch.setenv("no_proxy", "*")
+    return tmp_path / "cache"
+
+
 @pytest.fixture(scope="module")
 def tiny_network() -> Iterator[None]:
     """The tiny network under its name, for a module's tests: `pytestmark = pytest.mark.usefixtures("tiny_network")`."""
