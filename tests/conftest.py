@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import subprocess
 import sys
+from collections.abc import Iterator
 from pathlib import Path
 
 import av
@@ -91,6 +92,31 @@ def videos(tmp_path_factory: pytest.TempPathFactory) -> Path:
     for i in range(6):
         encode(folder / "ab"[i % 2] / f"v{i}.mp4", 20 + 4 * i, seed=i)
     return folder
+
+
+def needs(*names: str) -> pytest.MarkDecorator:
+    """Return the mark of a test that reads real data, below ../shared/data: without them it is skipped, and says which."""
+    lacking = [str(SHARED / name) for name in names if not (SHARED / name).exists()]
+    return pytest.mark.skipif(
+        bool(lacking), reason=f"real data that are no part of the project: no {', '.join(lacking)}"
+    )
+
+
+@pytest.fixture
+def cache(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """An empty cache of checkpoints in place of the user's, and no proxy before the tests' own server."""
+    monkeypatch.setenv("FEATX_CACHE", str(tmp_path / "cache"))
+    monkeypatch.setenv("no_proxy", "*")
+    return tmp_path / "cache"
+
+
+@pytest.fixture(scope="module")
+def tiny_network() -> Iterator[None]:
+    """The tiny network under its name, for a module's tests: `pytestmark = pytest.mark.usefixtures("tiny_network")`."""
+    import tiny
+
+    with tiny.registered():
+        yield
 
 
 def assert_one_sentence(error: BaseException) -> None:

@@ -31,7 +31,7 @@ if TYPE_CHECKING:
 
 @click.command()
 @click.argument("out")
-@click.option("--model", required=True, help="A model, such as res3d or c3d.")
+@click.option("--model", default="res3d", show_default=True, help="A model, such as res3d or c3d.")
 @click.option(
     "--weights",
     help="What it is fine-tuned from: a registered checkpoint, a file, or random; the model's own.",

@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 import torch
 from conftest import encode
-from tiny import ENTRY, NAME
+from tiny import NAME
 from told import telling
 
 from featx.bench import bench_training, to_json
@@ -16,14 +16,11 @@ from featx.bench._training import _Bench
 from featx.cli import cli
 from featx.errors import UsageError
 from featx.extraction.settings import Machine
-from featx.models import registry
 
 FAST = {"batch": "4", "augmentation": "none"}
 
 
-@pytest.fixture(autouse=True)
-def _tiny(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setitem(registry._ENTRIES, NAME, ENTRY)
+pytestmark = pytest.mark.usefixtures("tiny_network")
 
 
 def test_figures_agree(tmp_path: Path) -> None:

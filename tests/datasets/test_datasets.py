@@ -7,15 +7,11 @@ import json
 from pathlib import Path
 
 import pytest
+from conftest import SHARED, needs
 from told import telling, tells
 
 from featx.datasets import data_folder, dataset_names, load_dataset
 from featx.errors import FeatxError, UsageError
-
-REAL = Path(__file__).parents[3] / "shared" / "data"
-needs_lists = pytest.mark.skipif(
-    not (REAL / "ucf101").exists(), reason="../shared/data with the official lists is not there"
-)
 
 
 def touch(root, *names):
@@ -223,9 +219,9 @@ def test_hmdb51_takes_ones_and_twos_and_leaves_zeros(tmp_path):
 # ---------------------------------------------------------------- the official lists
 
 
-@needs_lists
+@needs("ucf101", "hmdb51")
 def test_ucf101_official_counts_and_groups(tmp_path):
-    lists = REAL / "ucf101/ucfTrainTestlist"
+    lists = SHARED / "ucf101/ucfTrainTestlist"
     names = {
         line.split()[0]
         for path in lists.glob("t*list01.txt")
@@ -248,9 +244,9 @@ def test_ucf101_official_counts_and_groups(tmp_path):
         assert not {i.group for i in train.items} & {i.group for i in test.items}
 
 
-@needs_lists
+@needs("ucf101", "hmdb51")
 def test_hmdb51_official_counts_and_groups(tmp_path):
-    lists = REAL / "hmdb51/testTrainMulti_7030_splits"
+    lists = SHARED / "hmdb51/testTrainMulti_7030_splits"
     names = {
         line.split()[0]
         for path in lists.glob("*_split1.txt")
@@ -268,10 +264,10 @@ def test_hmdb51_official_counts_and_groups(tmp_path):
         assert not {i.group for i in train.items} & {i.group for i in test.items}
 
 
-@needs_lists
+@needs("ucf101", "hmdb51")
 def test_the_real_ucf101_clips_that_are_here():
     train, test = (
-        load_dataset("ucf101", root=REAL / "ucf101", subset=s, partial=True)
+        load_dataset("ucf101", root=SHARED / "ucf101", subset=s, partial=True)
         for s in ("train", "test")
     )
     assert (len(train.classes), len(train.items), len(test.items)) == (11, 196, 75)
@@ -279,11 +275,9 @@ def test_the_real_ucf101_clips_that_are_here():
     assert {i.group for i in test.items} == {f"g{g:02d}" for g in range(1, 8)}
 
 
-@pytest.mark.skipif(
-    not (REAL / "weizmann").exists(), reason="../shared/data with the Weizmann clips is not there"
-)
+@needs("weizmann")
 def test_a_real_folder_of_class_folders():
-    train, test = (load_dataset(REAL / "weizmann", subset=s) for s in ("train", "test"))
+    train, test = (load_dataset(SHARED / "weizmann", subset=s) for s in ("train", "test"))
     assert len(train.classes) == 10
     assert len(train.items) + len(test.items) == 90
 

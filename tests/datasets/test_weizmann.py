@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 import pytest
-from conftest import SHARED
+from conftest import SHARED, needs
 from told import telling, tells
 
 from featx.datasets import load_dataset, load_whole
@@ -104,7 +104,7 @@ def test_a_folder_without_any_says_what_to_get(tmp_path: Path) -> None:
         load_dataset("weizmann", root=tmp_path)
 
 
-@pytest.mark.skipif(not (SHARED / "weizmann").is_dir(), reason=f"no {SHARED / 'weizmann'}")
+@needs("weizmann")
 def test_the_real_clips_are_90() -> None:
     found = load_whole("weizmann", root=SHARED / "weizmann")
     assert (len(found.items), found.absent, found.notes) == (90, 0, ())

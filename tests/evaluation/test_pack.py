@@ -23,7 +23,6 @@ from featx.cli import cli
 from featx.errors import FeatxError, UsageError
 from featx.evaluation.pack import cosines, pack
 from featx.extraction.settings import compose
-from featx.models import registry
 from featx.weights import manifest
 from featx.weights import quantize as storage
 from featx.weights.checkpoint import load_model, save_checkpoint
@@ -44,16 +43,15 @@ INFO = {
 
 
 @pytest.fixture(scope="module", autouse=True)
-def _tiny() -> Iterator[None]:
+def _stored_as_large(tiny_network: None) -> Iterator[None]:
     with pytest.MonkeyPatch.context() as patch:
-        patch.setitem(registry._ENTRIES, NAME, ENTRY)
         # All kernels here are small ones: they are stored as a trained network's large ones are.
         patch.setattr(storage, "_FEW", 0)
         yield
 
 
 @pytest.fixture(scope="module")
-def original(_tiny: None, tmp_path_factory: pytest.TempPathFactory) -> Path:
+def original(_stored_as_large: None, tmp_path_factory: pytest.TempPathFactory) -> Path:
     path = tmp_path_factory.mktemp("original") / "best.safetensors"
     model = create_model(NAME, num_classes=3, seed=4)
     save_checkpoint(

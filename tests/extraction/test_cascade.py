@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -25,18 +24,14 @@ from featx.extraction.cascade import Cascade, CascadeBackend
 from featx.extraction.extract import extract
 from featx.extraction.settings import Settings, compose
 from featx.extraction.verify import verify
-from featx.models import Backbone, registry
+from featx.models import Backbone
 from featx.store.reader import FeatureStore
 from featx.weights.checkpoint import save_checkpoint
 
 LENGTHS = (4, 8, 16)
 
 
-@pytest.fixture(scope="module", autouse=True)
-def registered() -> Iterator[None]:
-    registry.register(ENTRY)
-    yield
-    registry._ENTRIES.pop(NAME)
+pytestmark = pytest.mark.usefixtures("tiny_network")
 
 
 def network(classes: int, seed: int) -> Backbone:

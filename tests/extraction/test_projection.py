@@ -15,51 +15,26 @@ import pytest
 import torch
 from conftest import encode, same_content
 from feature_files import SETTINGS_OF_HAND_MADE, write_features
+from projections import FITTED_ON, projection_of, saved
 from settings import with_fields
-from tiny import ENTRY, NAME
+from tiny import NAME
 from told import telling, tells
 
 from featx import create_model
 from featx.errors import UsageError
 from featx.extraction.backends.eager import EagerBackend
 from featx.extraction.extract import extract
-from featx.extraction.projection import Projection, read_projection, write_projection
+from featx.extraction.projection import read_projection
 from featx.extraction.settings import Hooks, compose
 from featx.extraction.verify import verify
-from featx.models import registry
 from featx.store.info import as_text, summarise
 from featx.store.reader import FeatureStore
 from featx.store.writer import merge
 
 SETTINGS = compose(model=NAME, weights="random", layers=["res5a", "pool5"], workers=1)
-FITTED_ON = {"dataset": "ucf101", "split": 1, "subset": "train", "videos": 40}
 
 
-@pytest.fixture(scope="module", autouse=True)
-def network() -> Any:
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setitem(registry._ENTRIES, NAME, ENTRY)
-        yield
-
-
-def projection_of(
-    width: int, dims: int, *, layer: str = "res5a", settings: dict | None = None, seed: int = 0
-) -> Projection:
-    rng = np.random.default_rng(seed)
-    components = np.linalg.qr(rng.normal(size=(width, dims)))[0].T
-    return Projection(
-        mean=(0.05 * rng.random(width)).astype(np.float32),
-        components=np.ascontiguousarray(components, np.float32),
-        layer=layer,
-        settings=settings or SETTINGS_OF_HAND_MADE,
-        fitted_on=FITTED_ON,
-        explained=0.75,
-    )
-
-
-def saved(path: Path, projection: Projection) -> Path:
-    write_projection(path, projection)
-    return path
+pytestmark = pytest.mark.usefixtures("tiny_network")
 
 
 @pytest.fixture(scope="module")

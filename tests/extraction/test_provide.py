@@ -4,23 +4,17 @@ from __future__ import annotations
 
 import pytest
 from feature_files import write_features
-from tiny import ENTRY, NAME
+from tiny import NAME
 from told import telling
 
 from featx.datasets import DatasetLists
 from featx.errors import UsageError
 from featx.extraction.provide import Provided, Wanted, dataset_features
 from featx.extraction.settings import Hooks, Machine
-from featx.models import registry
 from featx.store.reader import FeatureStore
 from featx.synthetic.layouts import write_dataset
 
-
-@pytest.fixture(scope="module", autouse=True)
-def _tiny():
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setitem(registry._ENTRIES, NAME, ENTRY)
-        yield
+pytestmark = pytest.mark.usefixtures("tiny_network")
 
 
 @pytest.fixture(scope="module")

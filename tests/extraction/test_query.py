@@ -8,23 +8,17 @@ import h5py
 import numpy as np
 import pytest
 from conftest import encode
-from tiny import ENTRY, NAME
+from tiny import NAME
 from told import telling, tells
 
 from featx.errors import FeatxError, UsageError
 from featx.extraction.extract import extract
 from featx.extraction.query import clip_at, fingerprint, query_features
 from featx.extraction.settings import compose
-from featx.models import registry
 from featx.store.reader import FeatureStore
 from featx.tasks.retrieval import search
 
-
-@pytest.fixture(scope="module", autouse=True)
-def _tiny():
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setitem(registry._ENTRIES, NAME, ENTRY)
-        yield
+pytestmark = pytest.mark.usefixtures("tiny_network")
 
 
 @pytest.fixture(scope="module")

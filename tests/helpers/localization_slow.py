@@ -3,17 +3,14 @@
 from __future__ import annotations
 
 import numpy as np
-import pytest
-from conftest import SHARED
+from conftest import SHARED, needs
 
 from featx.datasets.untrimmed import Annotations, Instance
 from featx.tasks.localization._types import Detections, Windows
 
 THUMOS = SHARED / "thumos14"
 SCNN = THUMOS / "scnn_c3d"
-published = pytest.mark.skipif(
-    not SCNN.is_dir(), reason=f"the S-CNN authors' files are not in {SCNN}"
-)
+published = needs("thumos14/scnn_c3d")
 
 Row = tuple[str, float, float, float]  # video, start, end, score
 

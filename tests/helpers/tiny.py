@@ -3,8 +3,11 @@
 from __future__ import annotations
 
 import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
 from functools import partial
 from pathlib import Path
+from unittest import mock
 
 from featx.clips import ClipSpec
 from featx.models import ModelEntry, registry
@@ -12,16 +15,42 @@ from featx.models.tran2017 import Config, build
 from featx.transforms import Transform
 
 NAME = "tiny_resnet"
-ENTRY = ModelEntry(
-    name=NAME,
-    family="tran2017",
-    builder=partial(build, Config(width=5, blocks=(1, 1, 1, 1)), (4, 28, 28)),
-    num_classes=3,
-    clip=ClipSpec(frames=4, step=2, stride=8),
-    transform=Transform(resize=(32, 40), crop=28, mean=(128.0,) * 3, std=(1.0,) * 3),
-    layers=("res5a", "pool5", "prob"),
-    source="nowhere",
-)
+CLIP = ClipSpec(frames=4, step=2, stride=8)
+TRANSFORM = Transform(resize=(32, 40), crop=28, mean=(128.0,) * 3, std=(1.0,) * 3)
+
+
+def residual(
+    name: str,
+    *,
+    width: int = 5,
+    blocks: tuple[int, int, int, int] = (1, 1, 1, 1),
+    num_classes: int = 3,
+    clip: ClipSpec = CLIP,
+    transform: Transform = TRANSFORM,
+    layers: tuple[str, ...] = ("res5a", "pool5", "prob"),
+) -> ModelEntry:
+    """Return Res3D's row for fewer channels, blocks or pixels."""
+    size = (clip.frames, transform.crop, transform.crop)
+    return ModelEntry(
+        name=name,
+        family="tran2017",
+        builder=partial(build, Config(width=width, blocks=blocks), size),
+        num_classes=num_classes,
+        clip=clip,
+        transform=transform,
+        layers=layers,
+        source="nowhere",
+    )
+
+
+ENTRY = residual(NAME)
+
+
+@contextmanager
+def registered(entry: ModelEntry = ENTRY) -> Iterator[None]:
+    """Register a network, in place of one of its name, for as long as this lasts."""
+    with mock.patch.dict(registry._ENTRIES, {entry.name: entry}):
+        yield
 
 
 def command(*args: object) -> list[str]:

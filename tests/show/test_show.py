@@ -16,6 +16,7 @@ from conftest import featx as run
 from matplotlib.image import imread
 from PIL import Image
 from startup import HEAVY, modules_after
+from tiny import registered
 from told import telling, tells
 
 import featx.show
@@ -24,7 +25,7 @@ from featx.cli import cli
 from featx.cli.show import filters as filters_command
 from featx.errors import FeatxError, UsageError
 from featx.extraction.settings import Hooks, compose
-from featx.models import model_entry, registry
+from featx.models import model_entry
 from featx.models.network import Network
 from featx.models.registry import ModelEntry, skeleton
 from featx.models.rows import Conv
@@ -61,8 +62,7 @@ def tiny() -> Iterator[None]:
         layers=("conv2",),
         source="no paper",
     )
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setitem(registry._ENTRIES, "tiny", entry)
+    with registered(entry):
         yield
 
 

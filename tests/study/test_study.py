@@ -10,14 +10,15 @@ from typing import Any
 
 import pytest
 from conftest import SHARED
-from tiny import ENTRY, NAME
+from tiny import NAME
 from told import telling, tells
 
 from featx.cli import cli
 from featx.datasets import GENERATED, Dataset, Item, load_dataset
 from featx.errors import FeatxError, UsageError
-from featx.models import model_entry, registry
+from featx.models import model_entry
 from featx.models.count import count
+from featx.models.registry import skeleton
 from featx.study import (
     STUDIES,
     Printed,
@@ -323,8 +324,8 @@ class Told(Watcher):
         self.told.append(entry.row.name)
 
 
+@pytest.mark.usefixtures("tiny_network")
 def test_a_study(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setitem(registry._ENTRIES, NAME, ENTRY)
     monkeypatch.setitem(STUDIES, "tiny", TINY)  # type: ignore[misc]
     monkeypatch.setenv("FEATX_DATA", str(tmp_path))
     write_dataset("ucf101", tmp_path, classes=["move_left", "grow"], seconds=0.6, per_class=8)
@@ -372,7 +373,7 @@ def test_a_study(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     assert all(
         0 <= float(r["low"]) <= float(r["accuracy"]) <= float(r["high"]) <= 100 for r in rows
     )
-    cost = count(registry.skeleton(NAME, num_classes=2), (3, 4, 28, 28))
+    cost = count(skeleton(NAME, num_classes=2), (3, 4, 28, 28))
     assert [(r["multiply_adds"], r["parameters"]) for r in rows] == 2 * [
         (str(cost.multiply_adds), str(cost.params))
     ]

@@ -6,12 +6,12 @@ import csv
 import itertools
 import re
 from collections import Counter
-from pathlib import Path
 
 import av
 import numpy as np
 import pytest
 from click.testing import CliRunner
+from conftest import SHARED, needs
 from told import telling, tells
 
 from featx.cli import cli
@@ -21,7 +21,6 @@ from featx.synthetic.layouts import ACTIONS, generated_names, write_dataset
 from featx.synthetic.layouts._plan import Settings, Video, clip_of, held_out, images, still
 from featx.synthetic.render import MOTIONS
 
-REAL = Path(__file__).parents[3] / "shared" / "data"
 TINY = {"size": (32, 48), "fps": 10.0}
 # Enough for each layout, and no more.
 LEAST = {
@@ -203,21 +202,18 @@ def test_thumos14s_annotations_and_counts_are_in_the_official_format(written):
     assert re.fullmatch(rb"(\d+ \w+\r\n){2}", (root / "Class Index_Detection.txt").read_bytes())
 
 
-@pytest.mark.skipif(
-    not (REAL / "thumos14").exists(),
-    reason="../shared/data with the official annotations is not there",
-)
+@needs("thumos14")
 def test_the_formats_asserted_are_those_of_the_official_files():
     for path in [
-        *(REAL / "thumos14/annotation_val").glob("*_val.txt"),
-        *(REAL / "thumos14/annotation_test").glob("*_test.txt"),
+        *(SHARED / "thumos14/annotation_val").glob("*_val.txt"),
+        *(SHARED / "thumos14/annotation_test").glob("*_test.txt"),
     ]:
         assert all(
             ANNOTATION.fullmatch(row) for row in path.read_text().splitlines(keepends=True)
         ), path
     for short in ("val", "test"):
         for row in csv.DictReader(
-            (REAL / f"thumos14/{short}_video_info.csv").read_text().splitlines()
+            (SHARED / f"thumos14/{short}_video_info.csv").read_text().splitlines()
         ):
             assert int(row["sample_count"]) == int(float(row["count"]) * 10 / float(row["fps"]))
 

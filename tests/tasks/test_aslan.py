@@ -14,6 +14,7 @@ import numpy as np
 import pytest
 from conftest import featx
 from feature_files import SETTINGS_OF_HAND_MADE, write_features
+from layouts import laid_out
 from told import telling, tells
 
 from featx.datasets import GENERATED, dataset_names
@@ -21,7 +22,7 @@ from featx.datasets.aslan import read_pairs, videos_of
 from featx.errors import FeatxError, UsageError
 from featx.extraction.provide import Wanted
 from featx.report import area_under, mean_curve, roc_curve
-from featx.synthetic.layouts._plan import ACTIONS, Settings
+from featx.synthetic.layouts import ACTIONS
 from featx.synthetic.layouts.aslan import plan
 from featx.tasks.similarity import (
     Similarity,
@@ -41,17 +42,7 @@ OFFICIAL = (600, 5, 10)
 
 def planned(root: Path, *, per_class: int = 4, videos: bool = True, seed: int = 0) -> Path:
     """What `featx synth --dataset aslan` writes, its videos empty."""
-    settings = Settings(
-        classes=tuple(ACTIONS), per_class=per_class, seconds=1, fps=25, size=(48, 64), seed=seed
-    )
-    made = plan(settings)
-    for path, content in {
-        **made.files,
-        GENERATED: b"",
-        **{v.path: b"" for v in made.videos if videos},
-    }.items():
-        (root / path).parent.mkdir(parents=True, exist_ok=True)
-        (root / path).write_bytes(content)
+    laid_out(root, plan, classes=ACTIONS, per_class=per_class, seed=seed, videos=videos)
     return root
 
 

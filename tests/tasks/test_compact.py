@@ -11,7 +11,7 @@ from typing import Any
 
 import numpy as np
 import pytest
-from conftest import SHARED
+from conftest import SHARED, needs
 from feature_files import clustered, write_dataset, write_features
 from told import telling, tells
 
@@ -270,7 +270,7 @@ def test_splits_are_averaged_and_the_papers_points_stand_beside_ucf101(
         compact("ucf101", path, dims=[2], root=root, save=tmp_path / "a.npz")
 
 
-@pytest.mark.skipif(not SHARED.exists(), reason="the papers and the UCF101 subset are not here")
+@needs("ucf101", "../papers")
 def test_the_papers_points_are_printed_there() -> None:
     from featx.tasks.compactness import PAPER
 

@@ -3,74 +3,34 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
-import tiny
-import torch
 from click.testing import CliRunner, Result
 from conftest import encode
+from detection_networks import CLASSES, LENGTHS, instances, write_networks
 from told import telling, tells
 
-from featx import create_model
 from featx.clips import placed, window_spec
 from featx.datasets import thumos14
 from featx.datasets.untrimmed import Annotations, Instance
 from featx.errors import FeatxError, UsageError
 from featx.extraction.settings import Machine
-from featx.models import registry
 from featx.store.reader import FeatureStore
 from featx.synthetic.layouts import write_dataset
 from featx.tasks.cli.detect import detect as command
-from featx.tasks.localization._detect import DetectSettings, detect, evaluate_found, find_actions
+from featx.tasks.localization import detect
+from featx.tasks.localization._detect import DetectSettings, evaluate_found, find_actions
 from featx.tasks.localization._networks import read_networks, write_instances
 from featx.tasks.localization._postprocessing import counted_prior, overlap_for, window_durations
-from featx.weights.checkpoint import save_checkpoint
 
-CLASSES = ("MoveLeft", "RotateCw")
-LENGTHS = (16, 32, 64)
 MACHINE = Machine(device="cpu", workers=1, precision="float32")
 
 
-@pytest.fixture(scope="module", autouse=True)
-def registered() -> Iterator[None]:
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setitem(registry._ENTRIES, tiny.NAME, tiny.ENTRY)
-        yield
-
-
-def instances(*spans: tuple[int, float]) -> Annotations:
-    found = tuple(Instance("v", label, 0.0, seconds) for label, seconds in spans)
-    return Annotations(
-        name="val", classes=CLASSES, numbers=None, instances=found, ambiguous=(), videos=("v",)
-    )
-
-
-def write_networks(folder: Path, *, background: float = 0.0) -> Path:
-    """Write two networks with random weights, whose probabilities differ by window. background: added to its logit."""
-    for number, (stage, labels) in enumerate(
-        (("proposal", ("background", "action")), ("localization", ("background", *CLASSES)))
-    ):
-        model = create_model(tiny.NAME, num_classes=len(labels), seed=number + 1)
-        with torch.no_grad():
-            classifier: Any = model.get_submodule(model.classifier)
-            classifier.weight.normal_(0, 0.05, generator=torch.Generator().manual_seed(number))
-            classifier.bias[0] += background
-        (folder / stage).mkdir()
-        save_checkpoint(
-            folder / stage / "last.safetensors",
-            model,
-            architecture=tiny.NAME,
-            transform=tiny.ENTRY.transform,
-            clip=window_spec(4, lengths=LENGTHS),
-            info={"name": stage, "source": "a test", "licence": None, "labels": list(labels)},
-        )
-    write_instances(folder, instances((0, 1.0), (0, 0.7), (1, 2.4)))
-    return folder
+pytestmark = pytest.mark.usefixtures("tiny_network")
 
 
 @pytest.fixture(scope="module")

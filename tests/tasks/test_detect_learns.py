@@ -2,34 +2,29 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from dataclasses import replace
-from functools import partial
 from pathlib import Path
 
 import numpy as np
 import pytest
+from tiny import registered, residual
 
 from featx.clips import ClipSpec
 from featx.datasets import thumos14
-from featx.models import ModelEntry, registry
-from featx.models.tran2017 import Config, build
 from featx.synthetic.layouts import write_dataset
-from featx.tasks.localization import detect
+from featx.tasks.localization import NetworkSettings, detect, train_networks
 from featx.tasks.localization._detect import evaluate_found
-from featx.tasks.localization._train import NetworkSettings, train_networks
 from featx.tasks.localization._types import Windows
 from featx.transforms import Transform
 
 # Res3D's stages with one block each, a quarter of the width, on 40 x 40 pixels.
-SMALL = ModelEntry(
-    name="small_res3d",
-    family="tran2017",
-    builder=partial(build, Config(width=16, blocks=(1, 1, 1, 1)), (8, 40, 40)),
+SMALL = residual(
+    "small_res3d",
+    width=16,
     num_classes=5,
     clip=ClipSpec(frames=8, step=2, stride=16),
     transform=Transform(resize=(46, 61), crop=40, mean=(128.0,) * 3, std=(64.0,) * 3),
-    layers=("res5a", "pool5", "prob"),
-    source="nowhere",
 )
 # From nothing, where the recipes fine-tune: other rates, and no mirror image, which would turn what moves left around.
 FROM_NOTHING = {
@@ -53,11 +48,15 @@ def shuffled(windows: Windows, seed: int) -> Windows:
     return replace(windows, score=windows.score[order], label=windows.label[order])
 
 
+@pytest.fixture
+def small() -> Iterator[None]:
+    with registered(SMALL):
+        yield
+
+
 @pytest.mark.slow
-def test_networks_trained_on_generated_video_find_its_actions(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setitem(registry._ENTRIES, SMALL.name, SMALL)
+@pytest.mark.usefixtures("small")
+def test_networks_trained_on_generated_video_find_its_actions(tmp_path: Path) -> None:
     classes = ["move_left", "rotate_cw", "grow", "move_down"]
     write_dataset("thumos14", tmp_path, classes=classes, per_class=12, seconds=30.0, size=(48, 64))
     root, networks = str(tmp_path / "thumos14"), tmp_path / "networks"

@@ -9,7 +9,7 @@ from typing import Any
 
 import numpy as np
 import pytest
-from conftest import SHARED, featx
+from conftest import SHARED, featx, needs
 from feature_files import clustered, write_dataset, write_features
 from told import telling, tells
 
@@ -321,7 +321,7 @@ def test_the_command_writes_predictions_and_a_picture(tmp_path: Path) -> None:
     assert tells(done.stderr, "99 folds")
 
 
-@pytest.mark.skipif(not (SHARED / "ucf101").is_dir(), reason=f"no {SHARED / 'ucf101'}")
+@needs("ucf101")
 def test_real_ucf101_is_divided_by_its_25_groups() -> None:
     found = load_folds("ucf101", 5, root=SHARED / "ucf101", partial=True)
     assert found[0].official

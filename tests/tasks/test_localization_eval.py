@@ -14,7 +14,7 @@ from told import telling, tells
 
 from featx.errors import FeatxError, UsageError
 from featx.tasks.cli.detect_eval import evaluate
-from featx.tasks.localization._detections_file import evaluate_file
+from featx.tasks.localization import evaluate_file
 
 
 @pytest.fixture

@@ -15,9 +15,9 @@ from told import telling
 from featx.datasets.thumos14 import OFFICIAL_NUMBERS
 from featx.datasets.untrimmed import Annotations, Instance
 from featx.errors import FeatxError, UsageError
+from featx.tasks.localization import ClassIds
 from featx.tasks.localization._evaluate import evaluate
 from featx.tasks.localization._formats import (
-    ClassIds,
     kind_of,
     read_detections,
     write_json,

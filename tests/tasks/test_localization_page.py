@@ -5,7 +5,6 @@ from __future__ import annotations
 import dataclasses
 import json
 import re
-from html.parser import HTMLParser
 from pathlib import Path
 
 import numpy as np
@@ -14,6 +13,7 @@ from click.testing import CliRunner
 from conftest import encode
 from localization_runs import detections, random_run, truth
 from matplotlib.image import imread
+from pages import Read
 from told import telling, tells
 
 from featx.datasets.untrimmed import Annotations
@@ -25,29 +25,6 @@ from featx.tasks.localization._diagnosis import judge
 from featx.tasks.localization._evaluate import PROTOCOLS, curve, evaluate
 from featx.tasks.localization._page import write_page
 from featx.tasks.localization._types import Evaluation
-
-
-class Read(HTMLParser):
-    """What a browser would make of a page: its elements, texts, and attributes."""
-
-    def __init__(self, text: str) -> None:
-        super().__init__()
-        self.tags: list[str] = []
-        self.texts: list[str] = []
-        self.attributes: list[tuple[str, str, str]] = []
-        self.feed(text)
-
-    def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
-        self.tags.append(tag)
-        self.attributes += [(tag, name, value or "") for name, value in attrs]
-
-    def handle_data(self, data: str) -> None:
-        self.texts.append(data)
-
-    @property
-    def pictures(self) -> list[str]:
-        return [value for tag, name, value in self.attributes if (tag, name) == ("img", "src")]
-
 
 ODD = "<script>&\"x'</style>"
 

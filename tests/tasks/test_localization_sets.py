@@ -9,7 +9,7 @@ from typing import Any
 
 import numpy as np
 import pytest
-from conftest import SHARED, encode
+from conftest import SHARED, encode, needs
 from told import telling, tells
 
 from featx.clips import clip_indices, placed, resample, window_spec
@@ -17,10 +17,10 @@ from featx.datasets import Dataset, Item
 from featx.datasets.thumos14 import read_annotations
 from featx.datasets.untrimmed import Instance
 from featx.errors import FeatxError, UsageError
+from featx.tasks.localization import Matching
 from featx.tasks.localization._train import slide
 from featx.tasks.localization._training_sets import (
     Matched,
-    Matching,
     Slid,
     match,
     notes_on,
@@ -265,6 +265,7 @@ def test_windows_come_in_the_order_of_detection() -> None:
         assert list(zip(found.start.tolist(), found.length.tolist(), strict=True)) == asked
 
 
+@needs("thumos14", "ucf101/ucfTrainTestlist")
 def test_thumos14_gives_as_many_samples_as_the_authors_trained_on() -> None:
     """27,384 and 14,704 updates of 8 windows were 16 epochs (their settings for Res3D): 13,692 and 7,352 samples.
 
@@ -272,8 +273,6 @@ def test_thumos14_gives_as_many_samples_as_the_authors_trained_on() -> None:
     balance, would be off by half and more.
     """
     folder, lists = SHARED / "thumos14", SHARED / "ucf101" / "ucfTrainTestlist"
-    if not folder.exists() or not lists.exists():
-        pytest.skip(f"the official annotations and lists are not in {SHARED}")
     annotations = read_annotations(folder / "annotation_val", subset="val")
     names = [
         row.split()[0]

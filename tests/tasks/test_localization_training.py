@@ -7,7 +7,6 @@ import os
 import shutil
 import signal
 import subprocess
-import sys
 import time
 from collections.abc import Iterator
 from dataclasses import replace
@@ -22,12 +21,12 @@ from told import telling, tells
 from featx.clips import window_spec
 from featx.datasets import Item
 from featx.errors import FeatxError, UsageError
-from featx.models import registry
 from featx.synthetic.layouts import write_dataset
 from featx.tasks.cli.detect_train import train as command
+from featx.tasks.localization import Matching, NetworkSettings, networks_json, train_networks
 from featx.tasks.localization._networks import read_networks
-from featx.tasks.localization._train import NetworkSettings, gather, networks_json, train_networks
-from featx.tasks.localization._training_sets import STAGES, Matching, training_set
+from featx.tasks.localization._train import gather
+from featx.tasks.localization._training_sets import STAGES, training_set
 from featx.training import finished, make_plan, run_training, train_settings
 from featx.weights.checkpoint import load_model
 from featx.weights.statefile import read_state
@@ -36,9 +35,8 @@ MATCHING = Matching()
 
 
 @pytest.fixture(scope="module", autouse=True)
-def network() -> Iterator[None]:
+def network(tiny_network: None) -> Iterator[None]:
     with pytest.MonkeyPatch.context() as patch:
-        patch.setitem(registry._ENTRIES, tiny.NAME, tiny.ENTRY)
         # Half a second for each of the many runs here; test_training.py looks at the curves.
         patch.setattr("featx.training.curves.plot_curves", lambda *_, **__: None)
         yield
@@ -237,27 +235,12 @@ def test_killed_at_any_time_the_same_command_continues(
     whole: Path, root: Path, tmp_path: Path
 ) -> None:
     """By kill -9 in the second stage of the command, whose results are the function's to the bit."""
-    script = (
-        "import sys; sys.path.insert(0, sys.argv.pop(1)); import tiny; from featx.models import registry;"
-        " registry.register(tiny.ENTRY); from featx.tasks.cli.detect_train import train; train()"
-    )
-    args = [
-        sys.executable,
-        "-c",
-        script,
-        str(Path(tiny.__file__).parent),
-        "--model",
-        tiny.NAME,
-        "--weights",
-        "random",
-        "--root",
-        str(root),
-    ]
+    args = ["detect", "train", "--model", tiny.NAME, "--weights", "random", "--root", str(root)]
     args += ["--device", "cpu", "--workers", "1", "--save-seconds", "0", str(tmp_path / "run")]
     args += [a for name, value in OVERRIDES.items() for a in ("--set", f"{name}={value}")]
     env = dict(os.environ)
     with subprocess.Popen(
-        args, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL, env=env
+        tiny.command(*args), stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL, env=env
     ) as process:
         steps = tmp_path / "run" / "classification" / "steps.csv"
         while process.poll() is None:

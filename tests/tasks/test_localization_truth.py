@@ -14,7 +14,7 @@ from featx.datasets import load_dataset, thumos14
 from featx.datasets.thumos14 import read_annotations
 from featx.errors import FeatxError, UsageError
 from featx.tasks.cli._options import thresholds_of
-from featx.tasks.localization._detections_file import evaluate_file
+from featx.tasks.localization import evaluate_file
 from featx.tasks.localization._evaluate import draws
 from featx.tasks.localization._formats import read_detections
 

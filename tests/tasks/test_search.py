@@ -10,7 +10,6 @@ import signal
 import subprocess
 import sys
 from collections.abc import Mapping
-from html.parser import HTMLParser
 from pathlib import Path
 
 import h5py
@@ -19,6 +18,7 @@ import pytest
 from click.testing import CliRunner
 from conftest import encode, level
 from feature_files import write_features
+from pages import Read
 from PIL import Image
 from told import telling, tells
 
@@ -584,24 +584,6 @@ def test_thumbnails_are_the_frames_of_the_clip(tmp_path: Path) -> None:
     assert len(thumbnails(video, (3, 5))) == 2
     with pytest.raises(FeatxError, match=telling("40 frames", "frame 52")):
         thumbnails(video, (38, 54))
-
-
-class Read(HTMLParser):
-    """What a browser would make of a page: its elements, texts, and pictures."""
-
-    def __init__(self, text: str) -> None:
-        super().__init__()
-        self.tags: list[str] = []
-        self.texts: list[str] = []
-        self.attributes: list[tuple[str, str, str | None]] = []
-        self.feed(text)
-
-    def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
-        self.tags.append(tag)
-        self.attributes += [(tag, name, value) for name, value in attrs]
-
-    def handle_data(self, data: str) -> None:
-        self.texts.append(data)
 
 
 ODD = '<b>&"x'

@@ -14,13 +14,13 @@ import numpy as np
 import pytest
 from conftest import featx
 from feature_files import SETTINGS_OF_HAND_MADE, clustered, write_dataset, write_features
+from layouts import laid_out
 from told import telling, tells
 
-from featx.datasets import GENERATED, Dataset, Item
+from featx.datasets import Dataset, Item
 from featx.errors import FeatxError, UsageError
 from featx.store.recorded import Recorded
 from featx.synthetic.layouts import hmdb51
-from featx.synthetic.layouts._plan import Settings
 from featx.tasks import open_features, predict, svm
 from featx.tasks.linear import Hyperplanes
 from featx.tasks.recognition import Classifier, SplitResult, SvmResult, as_text, read_model, to_json
@@ -39,16 +39,7 @@ LISTS = "testTrainMulti_7030_splits"
 def data(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """$FEATX_DATA with a generated hmdb51: its lists, and files in its videos' places; features of 2 or 3 clips beside it."""
     root = tmp_path_factory.mktemp("data") / "hmdb51"
-    settings = Settings(classes=CLASSES, per_class=20, seconds=1.0, fps=25.0, size=(32, 32), seed=0)
-    plan = hmdb51.plan(settings)
-    for path, content in {
-        **plan.files,
-        GENERATED: b"generated\n",
-        **{v.path: b"" for v in plan.videos},
-    }.items():
-        (root / path).parent.mkdir(parents=True, exist_ok=True)
-        (root / path).write_bytes(content)
-    ids = sorted(Path(v.path).with_suffix("").as_posix() for v in plan.videos)
+    ids = laid_out(root, hmdb51.plan, classes=CLASSES, per_class=20)
     features_of(root / "features" / "res3d.h5", ids)
     return root.parent
 
@@ -792,19 +783,18 @@ def test_nothing_is_extracted_before_what_is_wrong_is_said(data: Path, tmp_path:
 
 
 @pytest.mark.slow
+@pytest.mark.usefixtures("tiny_network")
 def test_a_trained_network_s_features_are_far_above_chance_and_an_untrained_one_s_are_not(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Four directions of motion, 224 test videos. Measured: 94 % (91 to 97) trained, 24 % (19 to 30) untrained."""
     from click.testing import CliRunner
     from scipy.stats import binom
-    from tiny import ENTRY, NAME
+    from tiny import NAME
 
-    from featx.models import registry
     from featx.synthetic.layouts import write_dataset as write_generated
     from featx.tasks.cli.svm import svm as command
 
-    monkeypatch.setitem(registry._ENTRIES, NAME, ENTRY)
     monkeypatch.setenv("FEATX_DATA", str(tmp_path))
     moves = ["move_left", "move_right", "move_up", "move_down"]
     write_generated("hmdb51", tmp_path, classes=moves, per_class=200, seconds=0.8, size=(32, 40))

@@ -16,6 +16,7 @@ import tiny
 import torch
 from conftest import featx
 from told import telling, tells
+from training_runs import same_run
 
 from featx import create_model
 from featx.cli import cli
@@ -23,7 +24,7 @@ from featx.datasets import Dataset, load_dataset
 from featx.errors import UsageError
 from featx.evaluation import as_text, evaluate_generated, to_json
 from featx.extraction.settings import compose
-from featx.models import model_entry, registry
+from featx.models import model_entry
 from featx.synthetic import motion
 from featx.training import RECIPES, TrainHooks, run_training, train_settings
 from featx.training.generated import Maker, Stream
@@ -48,10 +49,9 @@ HELD_OUT, EPOCH = 8, 12
 
 
 @pytest.fixture(scope="module", autouse=True)
-def network() -> Iterator[None]:
+def network(tiny_network: None) -> Iterator[None]:
     """The tiny network, short epochs and few held-out clips: all that a run does, in seconds."""
     with pytest.MonkeyPatch.context() as patch:
-        patch.setitem(registry._ENTRIES, MODEL, tiny.ENTRY)
         patch.setattr("featx.training.generated.EPOCH_CLIPS", EPOCH)
         for place in ("featx.training.generated", "featx.evaluation._generated"):
             patch.setattr(f"{place}.HELD_OUT", HELD_OUT)
@@ -75,12 +75,6 @@ def whole(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 def table(run: Path, name: str) -> list[dict[str, str]]:
     return list(csv.DictReader((run / name).read_text().splitlines()))
-
-
-def same(a: Path, b: Path) -> None:
-    for name in ("steps.csv", "epochs.csv", "last.safetensors", "best.safetensors"):
-        assert (a / name).exists() == (b / name).exists(), name
-        assert not (a / name).exists() or (a / name).read_bytes() == (b / name).read_bytes(), name
 
 
 def trainer(*, accumulate: int = 1, rank: int = 0, world: int = 1) -> Trainer:
@@ -181,7 +175,7 @@ def test_an_interrupted_run_comes_to_the_same_numbers(
         except KeyboardInterrupt:
             stops += 1
     assert 3 <= stops < 20
-    same(whole, tmp_path / "run")
+    same_run(whole, tmp_path / "run")
 
 
 def test_a_run_that_dies_between_two_saves_comes_to_the_same_numbers(
@@ -200,7 +194,7 @@ def test_a_run_that_dies_between_two_saves_comes_to_the_same_numbers(
     assert saved["best_epoch"] >= 1
     assert describe(tmp_path / "run" / "best.safetensors").metrics["top1"] == saved["best"]
     run_training(settings, tmp_path / "run")
-    same(whole, tmp_path / "run")
+    same_run(whole, tmp_path / "run")
 
 
 def test_a_killed_run_comes_to_the_same_numbers(tmp_path: Path) -> None:

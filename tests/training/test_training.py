@@ -8,7 +8,6 @@ import signal
 import subprocess
 import sys
 import time
-from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -19,11 +18,11 @@ import tiny
 import torch
 from conftest import featx
 from told import telling, tells
+from training_runs import same_run
 
 from featx import create_model, list_models
 from featx.clips import ClipSpec
 from featx.errors import FeatxError, UsageError
-from featx.models import registry
 from featx.synthetic.render import write_videos
 from featx.training import (
     RECIPES,
@@ -50,11 +49,7 @@ SMALL: dict[str, Any] = {
 }  # fmt: skip
 
 
-@pytest.fixture(scope="module", autouse=True)
-def network() -> Iterator[None]:
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setitem(registry._ENTRIES, MODEL, tiny.ENTRY)
-        yield
+pytestmark = pytest.mark.usefixtures("tiny_network")
 
 
 @pytest.fixture(scope="module")
@@ -77,11 +72,6 @@ def whole(videos: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
 def rows(run: Path, name: str) -> list[dict[str, str]]:
     with contextlib.closing(RunFolder(run)) as folder:
         return folder.rows(name)
-
-
-def same(a: Path, b: Path) -> None:
-    for name in ("steps.csv", "epochs.csv", "last.safetensors", "best.safetensors"):
-        assert (a / name).read_bytes() == (b / name).read_bytes(), name
 
 
 def test_a_run_leaves_checkpoints_that_say_what_they_are(
@@ -146,7 +136,7 @@ def test_an_interrupted_run_comes_to_the_same_numbers(
         except KeyboardInterrupt:
             stops += 1
     assert stops >= 2  # at the latest after the update that follows the signal
-    same(whole, tmp_path / "run")
+    same_run(whole, tmp_path / "run")
 
 
 def test_a_run_stopped_while_it_saves_comes_to_the_same_numbers(
@@ -172,7 +162,7 @@ def test_a_run_stopped_while_it_saves_comes_to_the_same_numbers(
         except KeyboardInterrupt:
             stops += 1
     assert stops >= 4
-    same(whole, tmp_path / "run")
+    same_run(whole, tmp_path / "run")
 
 
 def test_a_finished_run_is_not_touched_again(videos: Path, tmp_path: Path) -> None:
@@ -208,7 +198,7 @@ def test_a_killed_run_comes_to_the_same_numbers(whole: Path, videos: Path, tmp_p
     done = subprocess.run(tiny.command(*args), capture_output=True, text=True, timeout=240)
     assert done.returncode == 0, done.stderr
     assert kills
-    same(whole, out)
+    same_run(whole, out)
     again = subprocess.run(tiny.command(*args), capture_output=True, text=True, timeout=240)
     assert again.returncode == 0
     assert tells(again.stdout, out)

@@ -5,7 +5,7 @@ from pathlib import Path
 import av
 import numpy as np
 import pytest
-from conftest import SHARED, encode, level
+from conftest import SHARED, encode, level, needs
 from told import telling
 
 from featx.video.decoders import decoder_named, decoder_names
@@ -116,7 +116,7 @@ def test_times_out_of_order_are_sorted() -> None:
     np.testing.assert_array_equal(video.times, [1, 3, 4, 5, 6, 8, 9])
 
 
-@pytest.mark.skipif(not SHARED.exists(), reason="../shared is on the developers' machines only")
+@needs("hmdb51", "videos")
 def test_a_real_avi_with_packed_b_frames_has_its_times_in_order_while_iterating() -> None:
     path = next((SHARED / "hmdb51" / "videos").glob("*Rock_Climbing*"))
     with av.open(str(path)) as container:

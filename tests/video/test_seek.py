@@ -9,7 +9,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from conftest import SHARED, encode
+from conftest import SHARED, encode, needs
 from told import telling
 
 from featx.video.reader import VideoError, open_video
@@ -101,7 +101,7 @@ def test_what_is_no_video_says_why(tmp_path: Path) -> None:
         index_video(tmp_path / "nothing.mp4")
 
 
-@pytest.mark.skipif(not SHARED.is_dir(), reason="no ../shared/data here")
+@needs("ucf101", "hmdb51", "videos")
 def test_real_videos_give_the_frames_of_a_whole_decoding() -> None:
     draw = random.Random(0)
     paths = sorted((SHARED / "ucf101" / "UCF-101").glob("*/*.avi"))

@@ -39,11 +39,7 @@ from featx.weights.manifest import find, path_of
 BGR = "conv1 from BGR to RGB"  # what a feature file says of a Caffe network
 
 
-@pytest.fixture(autouse=True)
-def cache(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    """Keep the user's cache out of every test."""
-    monkeypatch.setenv("FEATX_CACHE", str(tmp_path / "cache"))
-    return tmp_path / "cache"
+pytestmark = pytest.mark.usefixtures("cache")
 
 
 def clips(*shape: int) -> torch.Tensor:

@@ -21,13 +21,7 @@ from featx.weights.checkpoint import load_model
 from featx.weights.description import describe
 from featx.weights.manifest import Checkpoint, fetch, find, list_checkpoints, path_of, verify
 
-
-@pytest.fixture(autouse=True)
-def cache(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    """Keep the user's cache out of every test."""
-    monkeypatch.setenv("FEATX_CACHE", str(tmp_path / "cache"))
-    monkeypatch.setenv("no_proxy", "*")
-    return tmp_path / "cache"
+pytestmark = pytest.mark.usefixtures("cache")
 
 
 def test_the_manifest_is_sound() -> None:
