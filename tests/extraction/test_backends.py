@@ -7,6 +7,7 @@ from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
 import pytest
+import tiny
 import torch
 from told import telling
 from torch import nn
@@ -410,3 +411,23 @@ def test_cuda_settings_are_exact_inside_and_restored_after() -> None:
     with pytest.raises(KeyError), cuda_settings():
         raise KeyError
     assert state() == before
+
+
+@pytest.mark.parametrize("classes", [1, 2, 3, 4])
+def test_a_row_of_few_outputs_does_not_depend_on_its_place(classes: int) -> None:
+    """The product of MKL that torch takes for few columns does, on some processors."""
+    model = tiny.ENTRY.builder(num_classes=classes)
+    model.initialise(torch.Generator().manual_seed(classes))
+    with torch.no_grad():
+        model.get_submodule(model.classifier).weight.normal_(
+            generator=torch.Generator().manual_seed(1)
+        )
+    ready = EagerBackend(model, ["fc"], precision="float32", device="cpu")
+    generator = torch.Generator().manual_seed(0)
+    x = torch.randn((8, *tiny.ENTRY.input_shape), generator=generator)
+    rows = ready(x)["fc"]
+    plain = model.eval()(x)
+    torch.testing.assert_close(rows, plain, rtol=1e-5, atol=1e-5)
+    for _ in range(4):
+        order = torch.randperm(8, generator=generator)
+        assert torch.equal(ready(x[order])["fc"], rows[order])
