@@ -22,7 +22,7 @@ from featx.weights import manifest
 from featx.weights.description import Description
 from featx.weights.layouts import Foreign, translated
 from featx.weights.manifest import Checkpoint
-from featx.weights.quantize import Storage, packed
+from featx.weights.quantize import packed
 from featx.weights.statefile import METADATA_KEY, StateFile, find_file, read_state
 
 if TYPE_CHECKING:
@@ -217,7 +217,7 @@ def save_checkpoint(
     transform: Transform,
     clip: ClipSpec,
     info: Mapping[str, Any],
-    storage: Storage = "float32",
+    storage: str = "float32",
 ) -> str:
     """Write the model's weights and all that loading needs to a .safetensors file, atomically, and return its sha256.
 
