@@ -1,22 +1,40 @@
-"""featx: clip features from video with 3D-CNNs, and the benchmarks that run on them."""
+"""Clip features from video with 3D-CNNs, and the benchmarks that run on them.
+
+    import featx
+
+    featx.extract("videos/", "out.h5", model="res3d", weights="random")
+    with featx.FeatureStore("out.h5") as store:
+        rows = store["a/video"]["pool5"]
+
+Every name below has a help of its own. What is done with features is in `featx.tasks`.
+"""
 
 from __future__ import annotations
 
-import importlib
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
+
+from featx.system.lazy import lazy
 
 __version__ = "0.1.0"
 
 # Resolved on first use, so that `import featx` and `featx --help` cost milliseconds, not torch.
 _PUBLIC = {
+    "ClipOptions": "featx.extraction.settings",
     "ClipSpec": "featx.clips",
-    "EagerBackend": "featx.extraction.backends.eager",
+    "DatasetRef": "featx.datasets",
+    "Extractor": "featx.extraction.extractor",
     "FeatureStore": "featx.store.reader",
+    "FeatureWriter": "featx.store.writer",
     "FeatxError": "featx.errors",
+    "Hooks": "featx.extraction.settings",
+    "Machine": "featx.extraction.settings",
     "Settings": "featx.extraction.settings",
+    "TrainHooks": "featx.training",
     "TrainSettings": "featx.training",
     "Transform": "featx.transforms",
+    "TransformOptions": "featx.extraction.settings",
     "UsageError": "featx.errors",
+    "VideoClips": "featx.extraction.video_clips",
     "create_model": "featx.weights.networks",
     "evaluate": "featx.evaluation",
     "extract": "featx.extraction.extract",
@@ -30,16 +48,22 @@ _PUBLIC = {
 }
 
 __all__ = [
+    "ClipOptions",
     "ClipSpec",
-    "EagerBackend",
+    "DatasetRef",
+    "Extractor",
     "FeatureStore",
+    "FeatureWriter",
     "FeatxError",
+    "Hooks",
+    "Machine",
     "Settings",
+    "TrainHooks",
     "TrainSettings",
     "Transform",
+    "TransformOptions",
     "UsageError",
-]
-__all__ += [
+    "VideoClips",
     "create_model",
     "evaluate",
     "extract",
@@ -54,29 +78,20 @@ __all__ += [
 
 if TYPE_CHECKING:
     from featx.clips import ClipSpec
-    from featx.datasets import load_dataset
+    from featx.datasets import DatasetRef, load_dataset
     from featx.errors import FeatxError, UsageError
     from featx.evaluation import evaluate
-    from featx.extraction.backends.eager import EagerBackend
     from featx.extraction.extract import extract
-    from featx.extraction.settings import Settings
+    from featx.extraction.extractor import Extractor
+    from featx.extraction.settings import ClipOptions, Hooks, Machine, Settings, TransformOptions
     from featx.extraction.verify import verify
+    from featx.extraction.video_clips import VideoClips
     from featx.store.reader import FeatureStore
-    from featx.store.writer import merge
-    from featx.training import TrainSettings, train
+    from featx.store.writer import FeatureWriter, merge
+    from featx.training import TrainHooks, TrainSettings, train
     from featx.transforms import Transform
     from featx.video.reader import open_video
     from featx.weights.checkpoint import load_model
     from featx.weights.networks import create_model, list_models
 
-
-def __getattr__(name: str) -> Any:
-    if name not in _PUBLIC:
-        raise AttributeError(f"module 'featx' has no attribute {name!r}")
-    value = getattr(importlib.import_module(_PUBLIC[name]), name)
-    globals()[name] = value
-    return value
-
-
-def __dir__() -> list[str]:
-    return sorted([*globals(), *_PUBLIC])
+__getattr__, __dir__ = lazy(__name__, _PUBLIC)

@@ -25,17 +25,21 @@ Tail = Literal["drop", "pad", "align"]
 class ClipSpec:
     """Which frames make a clip and where the next clip starts.
 
-    frames: frames in a clip, as the model sees them.
-    step: sampled frames from one frame of the clip to the next.
-    stride: sampled frames from one clip's start to the next one's; smaller than the span overlaps.
-    fps: resample to this many frames a second by presentation time; None keeps every frame.
-    tail: what to do with frames after the last whole clip: "drop" them, "pad" one more clip by
-        repeating the last frame, or "align" one more clip to the video's end.
-    count: this many clips at equal intervals from the video's first frame to its end, whatever the stride;
-        one clip is the video's middle. A video always gives `count` clips: where it has fewer places
-        for them, some come more than once, and an average over them weighs the places as it should.
-    scales: clips at each of these, ascending: at scale s frames lie s times `step` and clips s times `stride` apart, so
-        that a clip covers s spans. Several take whole clips only (tail "drop").
+    A clip is the half-open interval [start, start + frames * step) of sampled frames: all of a
+    video's frames, or, with `fps`, those on screen at the ticks of a clock of that rate.
+
+    Attributes:
+        frames: Frames in a clip, as the model sees them.
+        step: Sampled frames from one frame of the clip to the next.
+        stride: Sampled frames from one clip's start to the next one's; smaller than the span overlaps.
+        fps: Resample to this many frames a second by presentation time; None keeps every frame.
+        tail: What to do with frames after the last whole clip: "drop" them, "pad" one more clip by
+            repeating the last frame, or "align" one more clip to the video's end.
+        count: This many clips at equal intervals from the video's first frame to its end, whatever the stride;
+            one clip is the video's middle. A video always gives `count` clips: where it has fewer places
+            for them, some come more than once, and an average over them weighs the places as it should.
+        scales: Clips at each of these, ascending: at scale s frames lie s times `step` and clips s times `stride`
+            apart, so that a clip covers s spans. Several take whole clips only (tail "drop").
     """
 
     frames: int

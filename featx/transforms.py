@@ -31,13 +31,15 @@ def check_crop(crop: int) -> None:
 class Transform:
     """How frames become model input.
 
-    resize: (height, width) of the frame before cropping, or one int for the shorter side, aspect kept.
-    crop: side of the square crop in pixels.
-    mean, std: per channel (R, G, B) in units of 0..255 pixels: input = (pixel - mean) / std.
-    crops: "center", or "ten": four corners and centre, each also mirrored; features are averaged over them.
-    flip: average the features of each crop with those of its mirror image ("ten" has them already).
-    input: "rgb"; "flow", images of dx, dy and magnitude; or "rgbf", RGB where something moves (see featx.video.flow).
-    flow: the method that the flow is computed by; None for "rgb".
+    Attributes:
+        resize: (height, width) of the frame before cropping, or one int for the shorter side, aspect kept.
+        crop: Side of the square crop in pixels.
+        mean, std: Per channel (R, G, B) in units of 0..255 pixels: input = (pixel - mean) / std.
+        crops: "center", or "ten": four corners and centre, each also mirrored; features are averaged over them.
+        flip: Average the features of each crop with those of its mirror image ("ten" has them already).
+        input: "rgb"; "flow", images of dx, dy and magnitude; or "rgbf", RGB where something moves (see
+            `featx.video.flow`).
+        flow: Method that the flow is computed by: "tvl1", "dis" or "farneback"; None for "rgb".
     """
 
     resize: tuple[int, int] | int
@@ -110,7 +112,14 @@ class Transform:
         )
 
     def frame_size(self, height: int, width: int) -> tuple[int, int]:
-        """Return the (height, width) to which a frame of this size is resized."""
+        """Return what a frame is resized to.
+
+        Args:
+            height, width: The frame's size in pixels.
+
+        Returns:
+            (height, width) in pixels.
+        """
         if isinstance(self.resize, tuple):
             return self.resize
         short = min(height, width)
@@ -120,7 +129,14 @@ class Transform:
         )
 
     def boxes(self, height: int, width: int) -> list[tuple[int, int]]:
-        """Return (top, left) of each crop of a resized frame: the centre, and for "ten" the four corners."""
+        """Return where a resized frame's crops lie: at the centre, and for "ten" at the four corners too.
+
+        Args:
+            height, width: The resized frame's size in pixels.
+
+        Returns:
+            (top, left) of each crop in pixels.
+        """
         bottom, right = height - self.crop, width - self.crop
         center = (bottom // 2, right // 2)
         return (
@@ -159,8 +175,13 @@ class Transform:
     def normalise(self, clips: torch.Tensor, *, mirrored: bool = False) -> torch.Tensor:
         """Make model input of cut clips, on their device.
 
-        clips: (N, T, crop, crop, 3) uint8 -> (N, 3, T, crop, crop) float32, channels_last_3d in memory.
-        In the mirror what moves to the right moves to the left: dx of flow images changes its sign too.
+        Args:
+            clips: (N, T, crop, crop, 3) uint8.
+            mirrored: Whether they are shown in the mirror. What moves to the right moves to the left there: dx of flow
+                images changes its sign too.
+
+        Returns:
+            (N, 3, T, crop, crop) float32, channels_last_3d in memory.
         """
         x = clips.float()
         if mirrored and self.input == "flow":

@@ -5,11 +5,15 @@ A task sees feature files and datasets' protocols; videos and models are featx's
 
 from __future__ import annotations
 
-import importlib
 from typing import TYPE_CHECKING, Any
+
+from featx.system.extras import need
+from featx.system.lazy import lazy
 
 # Resolved on first use: scikit-learn and faiss take a second to import.
 _PUBLIC = {
+    "LinearSVM": "featx.tasks.estimators",
+    "VideoMean": "featx.tasks.estimators",
     "aslan": "featx.tasks.similarity",
     "compact": "featx.tasks.compactness",
     "detect": "featx.tasks.localization",
@@ -20,10 +24,22 @@ _PUBLIC = {
     "svm": "featx.tasks.recognition",
 }
 
-__all__ = ["aslan", "compact", "detect", "index", "open_features", "predict", "search", "svm"]
+__all__ = [
+    "LinearSVM",
+    "VideoMean",
+    "aslan",
+    "compact",
+    "detect",
+    "index",
+    "open_features",
+    "predict",
+    "search",
+    "svm",
+]
 
 if TYPE_CHECKING:
     from featx.tasks.compactness import compact
+    from featx.tasks.estimators import LinearSVM, VideoMean
     from featx.tasks.features import open_features
     from featx.tasks.localization import detect
     from featx.tasks.recognition import predict, svm
@@ -31,7 +47,10 @@ if TYPE_CHECKING:
     from featx.tasks.similarity import aslan
 
 
+_resolved, __dir__ = lazy(__name__, _PUBLIC)
+
+
 def __getattr__(name: str) -> Any:
-    if name not in _PUBLIC:
-        raise AttributeError(f"module 'tasks' has no attribute {name!r}")
-    return getattr(importlib.import_module(_PUBLIC[name]), name)
+    if _PUBLIC.get(name, "").endswith("estimators"):  # they are scikit-learn's, and need it at once
+        need("sklearn", "scipy", "threadpoolctl", what=f"{__name__}.{name}")
+    return _resolved(name)

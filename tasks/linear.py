@@ -36,8 +36,8 @@ _SMALL = 1e9
 
 
 @dataclass(frozen=True)
-class LinearSVM:
-    """One linear function a class. coef: (K, D) float32; intercept: (K,) float64; C: what it was trained with."""
+class Hyperplanes:
+    """What a linear SVM has fitted: one linear function a class. coef: (K, D) float32; intercept: (K,) float64; C: its own."""
 
     coef: Rows
     intercept: Floats
@@ -51,20 +51,18 @@ class LinearSVM:
         """Return the class with the highest score, (N,) int64, the first of equals."""
         return np.asarray(self.scores(rows).argmax(axis=1))
 
+    def __repr__(self) -> str:
+        return f"Hyperplanes({self.coef.shape[0]} classes, {self.coef.shape[1]:,} numbers, C {self.C:g})"
 
-def fit_svm(rows: Rows, labels: Ints, *, C: float = C, n_classes: int) -> LinearSVM:
+
+def fit_in(coordinates: Coordinates, labels: Ints, *, C: float, n_classes: int) -> Hyperplanes:
     """Fit a linear SVM, one class against the rest: squared hinge loss, L2 penalty (LIBLINEAR's default).
 
-    rows: (N, D). labels: (N,) from 0 to `n_classes` - 1, each there. Where D is more than N, the SVM is solved in
-    coordinates of the rows' own span, N of them, which turns nothing but the axes: the same function, in less time and memory
-    (tools/svm_solvers.py). Raises FeatxError for a class without a row, and where the solver does not end; UsageError for a C
-    that is no positive number.
+    coordinates: of N rows; coef's columns are the rows' parts' one after the other. labels: (N,) from 0 to `n_classes` - 1, each
+    there. Where D is more than N, the SVM is solved in coordinates of the rows' own span, N of them, which turns nothing but the
+    axes: the same function, in less time and memory (tools/svm_solvers.py). Raises FeatxError for a class without a row, and
+    where the solver does not end; UsageError for a C that is no positive number.
     """
-    return fit_in(Coordinates([rows]), labels, C=C, n_classes=n_classes)
-
-
-def fit_in(coordinates: Coordinates, labels: Ints, *, C: float, n_classes: int) -> LinearSVM:
-    """Fit as `fit_svm` does, on rows whose coordinates are known; coef's columns are the parts' one after the other."""
     check_C(C)
     missing = set(range(n_classes)) - set(labels.tolist())
     if missing or n_classes < 2:
@@ -72,7 +70,7 @@ def fit_in(coordinates: Coordinates, labels: Ints, *, C: float, n_classes: int) 
             f"{len(missing)} of {n_classes} classes have no training video: every class takes one"
         )
     coef, intercept = fit_narrow(coordinates.rows, labels, C=C, n_classes=n_classes)
-    return LinearSVM(coordinates.back(coef), intercept, C)
+    return Hyperplanes(coordinates.back(coef), intercept, C)
 
 
 def check_C(C: float) -> None:

@@ -121,7 +121,9 @@ def _span_svc(
 
 
 def _featx(rows: Rows, labels: Ints, C: float) -> Callable[[Rows], Ints]:
-    return linear.fit_svm(rows, labels, C=C, n_classes=int(labels.max()) + 1).predict
+    return linear.fit_in(
+        linear.Coordinates([rows]), labels, C=C, n_classes=int(labels.max()) + 1
+    ).predict
 
 
 SOLVERS: dict[str, tuple[str, Solver]] = {

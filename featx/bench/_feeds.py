@@ -15,6 +15,7 @@ from featx.training.loader import Loader, Stream
 from featx.training.loop import Trainer
 from featx.training.recipes import GENERATED_MOTION, Recipe, default_recipe
 from featx.training.videos import SLOTS
+from featx.video.seek import DECODER
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -51,7 +52,7 @@ def decoded(paths: Sequence[str], *, workers: int, timeout: float) -> Feed:
             stream(trainer.recipe),
             trainer.places(),
             DrawSettings(
-                entry.clip, entry.transform, "pyav", SLOTS, None, trainer.recipe.augmentation
+                entry.clip, entry.transform, DECODER, SLOTS, None, trainer.recipe.augmentation
             ),
             batch=trainer.part,
             workers=workers,

@@ -9,6 +9,7 @@ from typing import Any
 import click
 
 from featx.errors import UsageError
+from featx.video.decoders import AUTO, decoder_names
 
 INTERRUPTED = 130
 
@@ -135,7 +136,7 @@ _MACHINE = (
                  help="auto is bf16 where the processor has it; float32 is exact."),
     click.option("--device", default="auto", show_default=True, help="auto, cpu, cuda or cuda:N."),
     click.option("--batch-size", type=int, help="Clips at once; 8 on CPU, 32 on a GPU."),
-    click.option("--decoder", type=click.Choice(["auto", "pyav", "decord"]), default="auto", show_default=True,
+    click.option("--decoder", type=click.Choice([AUTO, *decoder_names()]), default=AUTO, show_default=True,
                  help="auto is pyav; decord hands files over that it does not decode exactly."),
     click.option("--workers", type=int, help="Decoding processes; one a core."),
 )  # fmt: skip

@@ -9,7 +9,7 @@ from pathlib import Path
 
 from featx.datasets import activitynet, hmdb51, kinetics, sports1m, ucf101, weizmann
 from featx.datasets._matching import match_ids
-from featx.datasets._protocol import GENERATED, Missing, Protocol, Side, Sides
+from featx.datasets._protocol import GENERATED, Missing, Protocol, Side, Sides, Videos
 from featx.datasets._types import Dataset, Item
 from featx.datasets.folder import own_data
 from featx.errors import FeatxError, UsageError, nearest
@@ -22,6 +22,7 @@ __all__ = [
     "DatasetLists",
     "DatasetRef",
     "Item",
+    "Videos",
     "about",
     "data_folder",
     "dataset_names",
@@ -63,12 +64,22 @@ def load_dataset(
 ) -> Dataset:
     """Return one side of a dataset's split, in its official list's order.
 
-    name_or_path: one of `dataset_names()`, or a folder or csv of the user's own (`featx.datasets.folder.own_data`).
-    root: where the official files lie as unpacked, by default the dataset's folder in `data_folder()`.
-    partial: go on with the videos that are there. Classes that one of the two sides has no video of are left out
-        on both, and the labels numbered anew; a side without any video leaves the classes to the other.
-    holdout: the test side's share of own data that has none.
-    Raises UsageError for what is not there or not known, FeatxError for absent videos and lists that are damaged.
+    Args:
+        name_or_path: One of `featx.datasets.dataset_names()`, such as "ucf101"; or a folder of class folders or a csv
+            of your own (`featx.datasets.folder.own_data`).
+        root: Where the official files lie as unpacked. None is the dataset's folder in $FEATX_DATA.
+        split: Which of the official splits.
+        subset: "train", "test", or "val" where there is one.
+        partial: Go on with the videos that are there. Classes that one of the two sides has no video of are left out
+            on both, and the labels numbered anew; a side without any video leaves the classes to the other.
+        holdout: The test side's share of own data that has none.
+
+    Returns:
+        The videos with their labels, and the classes' names.
+
+    Raises:
+        UsageError: For what is not there or not known.
+        FeatxError: For absent videos and lists that are damaged.
     """
     lists = DatasetLists(name_or_path, root=root, holdout=holdout)
     return lists.side(split, subset, partial=partial)

@@ -61,3 +61,7 @@ class Dataset:
     def title(self) -> str:
         """What a report calls it, such as "ucf101 split 1, test"."""
         return f"{self.name} split {self.split}, {self.subset}"
+
+    def __repr__(self) -> str:
+        head = f"Dataset({self.title}: {len(self.items):,} videos, {len(self.classes):,} classes)"
+        return "\n".join([head, *(f"  note: {note}" for note in self.notes)])

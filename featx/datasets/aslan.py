@@ -112,6 +112,10 @@ class Pairs:
                 )
         return tuple(replace(item, path=names.get(item.id, item.path)) for item in self.samples)
 
+    def __repr__(self) -> str:
+        head = f"Pairs({self.title}: {len(self.ids):,} pairs of {len(self.samples):,} samples)"
+        return "\n".join([head, *(f"  note: {note}" for note in self.notes)])
+
 
 def folder_of(root: str | os.PathLike[str] | None = None) -> Path:
     """Return where the official files lie: `root`, or the dataset's folder in $FEATX_DATA."""

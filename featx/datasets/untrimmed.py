@@ -39,3 +39,7 @@ class Annotations:
     def of_class(self, label: int) -> tuple[Instance, ...]:
         """Return a class's instances, in its file's order."""
         return tuple(i for i in self.instances if i.label == label)
+
+    def __repr__(self) -> str:
+        counts = f"{len(self.instances):,} instances, {len(self.videos):,} videos, {len(self.classes):,} classes"
+        return f"Annotations({self.name}: {counts})"

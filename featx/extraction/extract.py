@@ -22,6 +22,7 @@ from featx.store.recorded import Recorded, differences
 from featx.store.writer import publish
 from featx.system.files import check_target
 from featx.video.cutting import Summary
+from featx.video.decoders import decoder_named
 from featx.video.source import Found, Source, Stamp, check_ids, find_videos
 from featx.video.worker import Job
 
@@ -291,7 +292,7 @@ def _todo(
 ) -> tuple[list[Job], dict[int, tuple[Source, Stamp]]]:
     jobs: list[Job] = []
     todo: dict[int, tuple[Source, Stamp]] = {}
-    decoder = prepared.decode.decoder
+    decoder = decoder_named(prepared.decode.decoder)
     elsewhere = _ids_by_path(found, old, journal)
     for key, source in enumerate(found.sources):
         stamp = source.stamp()
@@ -309,15 +310,16 @@ def _todo(
                 continue
             journal.forget(known)
             entry = None
-        # Half a video is only gone on with by what began it, from the same file. decord's half might be followed by PyAV's.
+        # Half a video is only gone on with by what began it, from the same file.
         origin = Origin(source.text, stamp, computed_by=prepared.computed_by)
         if entry is not None and not (
-            entry.origin == origin and known == source.id and decoder == "pyav"
+            entry.origin == origin and known == source.id and decoder.resumes
         ):
             journal.forget(known)
             entry = None
         todo[key] = source, stamp
-        jobs.append(Job(key, source.path, decoder, without=entry.clips if entry else frozenset()))
+        done = entry.clips if entry else frozenset()
+        jobs.append(Job(key, source.path, decoder.name, without=done))
     return jobs, todo
 
 

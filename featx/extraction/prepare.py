@@ -16,12 +16,12 @@ from featx.extraction.settings import Layout, Settings
 from featx.store.recorded import Decoding, Model, Recorded, SecondNetwork, Weights
 from featx.system.processors import cpu_count
 from featx.transforms import Transform
+from featx.video.decoders import installed_decoder
 from featx.video.flow import computed_by as flow_by
 from featx.video.flow import recorded as flow_settings
 from featx.video.flow_cache import check_folder as flow_folder
 from featx.video.pool import Pool, PoolEvent
-from featx.video.reader import DecoderChoice, decoder_versions, has_decord
-from featx.video.source import as_text
+from featx.video.source import RESERVED, as_text
 from featx.video.worker import DecodeSettings, Job
 
 if TYPE_CHECKING:
@@ -107,25 +107,19 @@ def prepare(settings: Settings, *, loaded: LoadedModel | None = None) -> Prepare
     from featx.extraction.backends.eager import resolve_device
 
     machine = settings.machine
-    if machine.decoder == "decord" and not has_decord():
-        raise UsageError("decord is not installed: pip install decord, or use --decoder pyav")
-    if machine.decoder not in get_args(DecoderChoice):
-        raise UsageError(
-            f"decoder is {machine.decoder!r}: give one of {', '.join(get_args(DecoderChoice))}"
-        )
+    decoder = installed_decoder(machine.decoder, in_processes=True)
     projection = read_projection(settings.project) if settings.project is not None else None
     device = resolve_device(machine.device)
-    network = _network(settings, loaded, device)
+    batch_size = machine.batch_size or (32 if device.type == "cuda" else 8)
+    network = _network(settings, loaded, device, batch_size)
     clip, transform = network.clip, network.transform
-    decoder: DecoderChoice = "pyav" if machine.decoder == "auto" else machine.decoder  # type: ignore[assignment]
     flow_cache = flow_folder(settings.flow_cache) if settings.flow_cache is not None else None
     by_flow = (
         {} if transform.flow is None else {"flow": flow_settings(transform.input, transform.flow)}
     )
-    batch_size = machine.batch_size or (32 if device.type == "cuda" else 8)
     prepared = Prepared(
         backend=network.backend,
-        decode=DecodeSettings(clip, transform, decoder, SLOTS, flow_cache),
+        decode=DecodeSettings(clip, transform, decoder.name, SLOTS, flow_cache),
         batch_size=batch_size,
         workers=machine.workers or cpu_count(),
         timeout=machine.timeout,
@@ -138,7 +132,7 @@ def prepare(settings: Settings, *, loaded: LoadedModel | None = None) -> Prepare
             precision=network.backend.precision,
             device=device.type,
             batch_size=batch_size,
-            decoder=Decoding(choice=decoder, versions={**decoder_versions(decoder), **by_flow}),
+            decoder=Decoding(choice=decoder.name, versions={**decoder.versions(), **by_flow}),
         ),
         computed_by=computed_by(device) + (f"; flow by {flow_by()}" if by_flow else ""),
     )
@@ -161,9 +155,11 @@ class _Network:
     loaded: LoadedModel | None = None
 
 
-def _network(settings: Settings, loaded: LoadedModel | None, device: torch.device) -> _Network:
+def _network(
+    settings: Settings, loaded: LoadedModel | None, device: torch.device, batch_size: int
+) -> _Network:
     if not isinstance(settings.model, str):
-        return _module(settings, settings.model, device)
+        return _module(settings, settings.model, device, batch_size)
     from featx.extraction.backends.eager import EagerBackend
     from featx.models import model_entry
     from featx.weights.checkpoint import load_model
@@ -178,7 +174,7 @@ def _network(settings: Settings, loaded: LoadedModel | None, device: torch.devic
     return _Network(
         backend=EagerBackend(
             loaded.model,
-            list(dict.fromkeys(settings.layer_names or own)),
+            settings.layer_names if settings.layer_names is not None else own,
             precision=settings.machine.precision,
             device=device,
             input_shape=_input_shape(clip, transform),
@@ -194,13 +190,25 @@ def _network(settings: Settings, loaded: LoadedModel | None, device: torch.devic
     )
 
 
-def _module(settings: Settings, module: nn.Module, device: torch.device) -> _Network:
+def _module(
+    settings: Settings, module: nn.Module, device: torch.device, batch_size: int
+) -> _Network:
     """Make a module of the user's ready, whose clips and preprocessing the user says."""
+    from torch import nn
+
     from featx.extraction.backends import OUTPUT
     from featx.extraction.backends.eager import EagerBackend
     from featx.models.external import about
 
+    if isinstance(module, type):
+        raise UsageError(
+            f"model is the class {module.__name__}: give a module, as {module.__name__}()"
+        )
     name = type(module).__name__
+    if not isinstance(module, nn.Module):
+        raise UsageError(
+            f"model is a {name}: give a name of featx.list_models(), or a torch.nn.Module"
+        )
     clip, transform = settings.clip, settings.transform
     if not isinstance(clip, ClipSpec) or not isinstance(transform, Transform):
         lacking = "transform" if isinstance(clip, ClipSpec) else "clip"
@@ -214,23 +222,31 @@ def _module(settings: Settings, module: nn.Module, device: torch.device) -> _Net
     if settings.layout not in get_args(Layout):
         raise UsageError(f"layout is {settings.layout!r}: give NCTHW or NTCHW")
     transform = settings.transform_of(transform)
+    layers = settings.layer_names if settings.layer_names is not None else [OUTPUT]
+    if unfit := [n for n in layers if n in RESERVED or "/" in n]:
+        raise UsageError(
+            f"a layer cannot be stored as {unfit[0]!r}: rename it in the module, or leave it out"
+        )
     shape = _input_shape(clip, transform)
+    # Two: that a row depends on its clip alone shows at the second.
+    blank = min(2, batch_size)
     try:
         backend = EagerBackend(
             module,
-            list(dict.fromkeys(settings.layer_names or [OUTPUT])),
+            layers,
             precision=settings.machine.precision,
             device=device,
             input_shape=shape,
             layout=settings.layout,
+            blank=blank,
         )
     except UsageError:
         raise
     except Exception as error:  # the module may raise anything
-        given = (1, *shape) if settings.layout == "NCTHW" else (1, shape[1], shape[0], *shape[2:])
-        said = (str(error) or type(error).__name__).splitlines()[0]
+        given = shape if settings.layout == "NCTHW" else (shape[1], shape[0], *shape[2:])
+        said = (str(error).strip() or type(error).__name__).splitlines()[0]
         raise UsageError(
-            f"model {name} was given a clip of shape {given} ({settings.layout}) and said: {said};"
+            f"model {name} was given clips of shape {(blank, *given)} ({settings.layout}) and said: {said};"
             " give clip, transform and layout as it takes them"
         ) from error
     told = about(module)
@@ -240,7 +256,11 @@ def _module(settings: Settings, module: nn.Module, device: torch.device) -> _Net
         transform=transform,
         model=Model(
             name=str(told["class"]),
-            more={"file_sha256": told["file_sha256"], "layout": settings.layout},
+            more={
+                "file_sha256": told["file_sha256"],
+                "structure_sha256": told["structure_sha256"],
+                "layout": settings.layout,
+            },
         ),
         weights={
             "seed": None,

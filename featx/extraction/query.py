@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 from collections.abc import Callable
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
 import numpy as np
 import numpy.typing as npt
@@ -17,6 +18,9 @@ from featx.store.reader import FeatureStore
 from featx.store.recorded import CASCADE, PROJECTION, differences
 from featx.video.cutting import Summary
 from featx.video.source import Source
+
+if TYPE_CHECKING:
+    from torch import nn
 
 # Settings that make rows of another kind; with other ones, rows differ by rounding.
 _ESSENTIAL = ("model", "weights", "layers", "clip", "transform", "precision", PROJECTION, CASCADE)
@@ -69,21 +73,34 @@ def query_features(
     at: float | None = None,
     weights: str | None = None,
     project: str | os.PathLike[str] | None = None,
+    model: nn.Module | None = None,
     on_progress: Callable[[Stats], None] | None = None,
 ) -> QueryClips:
-    """Return the features that `featx extract` would have stored for a video in this feature file.
+    """Return the features that `featx.extract` would have stored for a video in this feature file.
 
-    at: of the one clip at this time, seconds; of all clips by default. weights, project: the checkpoint's and the
-    projection's file, where they are not at their recorded places. All layers of the file are computed, so that `layer`
-    comes out as it did for the file, and one is kept. on_progress: called many times a second.
-    Raises FeatxError with the reason if the video cannot be read, UsageError if the file's model cannot be made again.
+    All layers of the file are computed, so that `layer` comes out as it did for the file, and one is kept.
+
+    Args:
+        store: The feature file.
+        path: The video.
+        layer: Whose features.
+        at: Seconds: of the one clip at this time. None is of all clips.
+        weights: The checkpoint's file, where it is not at its recorded place.
+        project: The projection's file, where it is not at its recorded place.
+        model: The module that made the file's rows, where that was one of yours.
+        on_progress: Called many times a second.
+
+    Raises:
+        FeatxError: If the video cannot be read, with the reason.
+        UsageError: If the file's model cannot be made again.
     """
     text = os.fspath(path)
     if not os.path.lexists(text):
         raise UsageError(f"no such file: {text}")
     made = Verification(str(store.path), len(store))
     # One video is decoded by one process.
-    prepared = prepare(recorded_settings(store.settings, made, weights, project).changed(workers=1))
+    settings = recorded_settings(store.settings, made, weights, project, model)
+    prepared = prepare(settings.changed(workers=1))
     if other := differences(store.settings, prepared.recorded, names=_ESSENTIAL):
         raise UsageError(
             f"the query's rows would not be as those of {store.path}: {other}; give its weights with --weights"

@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING, Any, Literal, TypedDict, TypeVar, get_args
 from featx.clips import ClipSpec, Tail
 from featx.errors import UsageError
 from featx.transforms import Crops, FlowMethod, Input, Transform, check_crop
+from featx.video.decoders import AUTO
 
 if TYPE_CHECKING:
     from torch import nn
@@ -45,7 +46,7 @@ class Machine:
     device: str = "auto"
     precision: str = "auto"
     batch_size: int | None = None
-    decoder: str = "auto"
+    decoder: str = AUTO
     workers: int | None = None
     timeout: float = 120.0
 

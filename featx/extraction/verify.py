@@ -6,6 +6,7 @@ import os
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import h5py
 import numpy as np
@@ -14,13 +15,16 @@ import numpy.typing as npt
 from featx.clips import ClipSpec, numbered, placed
 from featx.errors import UsageError
 from featx.extraction.engine import Rows, Sink
-from featx.extraction.prepare import prepare
+from featx.extraction.prepare import Prepared, prepare
 from featx.extraction.projection import read_projection
-from featx.extraction.settings import Machine, Settings
+from featx.extraction.settings import Layout, Machine, Settings
 from featx.store.reader import FeatureStore, Video
 from featx.store.recorded import Recorded, differences
 from featx.video.cutting import Summary
 from featx.video.worker import Job
+
+if TYPE_CHECKING:
+    from torch import nn
 
 # Rows made on another processor, device or decoder version differ by rounding: by less than this.
 SAME_COSINE = 0.999
@@ -29,10 +33,19 @@ SAME_RELATIVE = 0.1
 
 @dataclass
 class Verification:
-    """What was found. problems: one sentence each; clips: how many were made again; deviation: largest |new - stored|.
+    """What a verification found.
 
-    relative: the deviation over the largest magnitude of the stored rows of that layer; cosine: the smallest between a
-    stored row and its remake; unread: (video id, reason) for sampled videos that could not be read again.
+    Attributes:
+        path: The feature file.
+        videos: Videos in it.
+        problems: What is wrong, a sentence each.
+        clips: Clips that were made again.
+        deviation: Largest |new - stored| of a number.
+        relative: Largest deviation over the largest magnitude of the stored row.
+        cosine: Smallest cosine between a stored row and its remake.
+        worst: The row that deviates most.
+        unread: (video id, reason) of sampled videos that could not be read again.
+        notes: What the user should know that is no problem, a sentence each.
     """
 
     path: str
@@ -59,17 +72,30 @@ def verify(
     seed: int = 0,
     weights: str | None = None,
     project: str | os.PathLike[str] | None = None,
+    model: nn.Module | None = None,
 ) -> Verification:
-    """Check a feature file's structure, and make a random sample of `clips` clips again from their videos.
+    """Check a feature file's structure, and make a random sample of its clips again from their videos.
 
-    weights, project: the checkpoint's and the projection's file, where they are not at their recorded places. Raises UsageError
-    if the file is not a feature file, or the model or projection it names cannot be had.
+    Args:
+        path: The feature file.
+        clips: How many clips are made again.
+        seed: Seed for the choice of clips.
+        weights: The checkpoint's file, where it is not at its recorded place.
+        project: The projection's file, where it is not at its recorded place.
+        model: The module that made the rows, where that was one of yours.
+
+    Returns:
+        What was found; `ok` says whether nothing is wrong.
+
+    Raises:
+        UsageError: If the file is not a feature file, or the model or projection that it names cannot be had.
     """
     with FeatureStore(path) as store:
         found = Verification(str(path), len(store))
         found.problems += structure(store)
         if clips and len(store) and not found.problems:
-            _remake(store, found, clips, np.random.default_rng(seed), weights, project)
+            ready = prepare(recorded_settings(store.settings, found, weights, project, model))
+            _remake(store, found, ready, clips, np.random.default_rng(seed))
     return found
 
 
@@ -237,10 +263,9 @@ class _Compare(Sink):
 def _remake(
     store: FeatureStore,
     found: Verification,
+    prepared: Prepared,
     clips: int,
     rng: np.random.Generator,
-    weights: str | None,
-    project: str | os.PathLike[str] | None,
 ) -> None:
     lengths = np.asarray([len(v) for v in store.values()])
     chosen = np.sort(rng.choice(lengths.sum(), size=min(clips, int(lengths.sum())), replace=False))
@@ -249,7 +274,6 @@ def _remake(
     wanted: dict[int, set[int]] = {}
     for video, clip in zip(which, chosen - first[which], strict=True):
         wanted.setdefault(int(video), set()).add(int(clip))
-    prepared = prepare(recorded_settings(store.settings, found, weights, project))
     if other := differences(store.settings, prepared.recorded):
         found.notes.append(f"made again with other settings than the file's: {other}")
     ids = {key: store.ids[key] for key in wanted}
@@ -274,8 +298,12 @@ def recorded_settings(
     found: Verification,
     weights: str | None,
     project: str | os.PathLike[str] | None = None,
+    model: nn.Module | None = None,
 ) -> Settings:
-    """Return the settings that make the same rows again, on this machine's nearest device."""
+    """Return the settings that make the same rows again, on this machine's nearest device.
+
+    model: the module that made them, where that was one of the user's.
+    """
     import torch
 
     from featx.extraction.cascade import Cascade
@@ -284,8 +312,11 @@ def recorded_settings(
     if device == "cuda" and not torch.cuda.is_available():
         device = "cpu"
         found.notes.append("made on a GPU, made again on the CPU: differences are rounding")
-    source = weights or recorded.weights.file or recorded.weights.name
-    if source == recorded.weights.file and not Path(source).exists():
+    layout = _layout(recorded, model)
+    source = weights
+    if layout is None:
+        source = weights or recorded.weights.file or recorded.weights.name
+    if source is not None and source == recorded.weights.file and not Path(source).exists():
         raise UsageError(f"the checkpoint {source} is not there: give its file with --weights")
     if recorded.projection is not None:
         project = project or recorded.projection.file
@@ -304,7 +335,7 @@ def recorded_settings(
         if recorded.cascade.weights.file is not None and not Path(cascade.weights).exists():
             raise UsageError(f"the second checkpoint {cascade.weights} is not there: put it back")
     return Settings(
-        model=recorded.model.name,
+        model=recorded.model.name if model is None else model,
         weights=source,
         seed=recorded.weights.seed or 0,
         layers=recorded.layers if cascade is None else None,
@@ -312,6 +343,7 @@ def recorded_settings(
         clip=recorded.clip,
         transform=recorded.transform,
         project=project,
+        layout=layout or "NCTHW",
         machine=Machine(
             precision=recorded.precision,
             device=device,
@@ -319,3 +351,22 @@ def recorded_settings(
             decoder=recorded.decoder.choice,
         ),
     )
+
+
+def _layout(recorded: Recorded, model: nn.Module | None) -> Layout | None:
+    """Return the order of dimensions that a module of the user's takes; None where the model is a registered one.
+
+    Raises UsageError if the module is lacking, or given though the model is registered.
+    """
+    layout: Layout | None = recorded.model.more.get("layout")
+    name = recorded.model.name
+    if layout is None and model is not None:
+        raise UsageError(
+            f"model is a {type(model).__name__}, and the rows were made with {name}, which featx has: leave it out"
+        )
+    if layout is not None and model is None:
+        raise UsageError(
+            f"the rows were made with {name}, a module of the user's own, which no file holds: give it in Python,"
+            " as model=module"
+        )
+    return layout

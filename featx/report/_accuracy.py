@@ -49,6 +49,9 @@ class Accuracy:
         low, high = self.interval()
         return f"{100 * self.value:.1f}", f"{100 * low:.1f} to {100 * high:.1f}"
 
+    def __repr__(self) -> str:
+        return f"Accuracy({100 * self.value:.1f} %: {int(self.right.sum()):,} of {int(self.of.sum()):,})"
+
 
 def mean_interval(accuracies: Sequence[Accuracy], *, seed: int = 0) -> tuple[float, float]:
     """Return the 95 % interval of the mean of several accuracies over the same N videos, as `Accuracy.interval` does.

@@ -13,7 +13,6 @@ from featx.errors import FeatxError, UsageError
 from featx.extraction.prepare import Prepared
 from featx.video.cutting import Summary
 from featx.video.pool import ClipArrived, Pool
-from featx.video.reader import DecoderChoice
 from featx.video.source import Source, find_videos
 from featx.video.worker import Done, Failed, Job, Restarted
 
@@ -46,8 +45,7 @@ def one_clip(prepared: Prepared, source: Source, choose: Callable[[Summary], int
         job = prepared.job(0, source.path, wanted=frozenset())
         summary, _ = _decoded(pool, job)
         number = choose(summary)
-        decoder: DecoderChoice = "decord" if summary.decoder == "decord" else "pyav"
-        wanted = Job(1, source.path, decoder, wanted=frozenset({number}))
+        wanted = Job(1, source.path, summary.decoder, wanted=frozenset({number}))
         summary, clips = _decoded(pool, wanted)
     start, end = (int(x) for x in summary.clip_frames[number])
     begin, until = (float(x) for x in summary.clip_times[number])

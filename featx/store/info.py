@@ -64,9 +64,10 @@ def as_text(summary: dict[str, Any]) -> str:
     places = f"{clip['count']} clips evenly spread" if "count" in clip else grid
     size = transform["resize"]
     resize = f"{size[0]}x{size[1]}" if isinstance(size, list) else f"shorter side {size}"
-    decoder = ", ".join(
-        f"{k} {v}" for k, v in summary["decoder"].items() if k not in ("choice", "flow")
-    )
+    choice = summary["decoder"]["choice"]
+    versions = {k: v for k, v in summary["decoder"].items() if k not in ("choice", "flow")}
+    named = [] if choice in versions else [choice]
+    decoder = ", ".join([*named, *(f"{k} {v}" for k, v in versions.items())])
     rows = [
         ("model", summary["model"]["name"]),
         ("weights", in_words(weights)),

@@ -238,7 +238,15 @@ class FeatureStore(Mapping[str, Video]):
     def matrix(
         self, layer: str, ids: Iterable[str] | None = None
     ) -> tuple[npt.NDArray[np.float32], npt.NDArray[np.int64]]:
-        """Return all clips' rows of a layer, (N, D) float32, and the index in `ids` of each row's video, (N,) int64."""
+        """Return all clips' rows of a layer.
+
+        Args:
+            layer: The layer.
+            ids: Of these videos. None is all of them.
+
+        Returns:
+            The rows, (N, D) float32, and the index in `ids` of each row's video, (N,) int64.
+        """
         chosen = list(self.ids if ids is None else ids)
         sets = [self[i].dataset(layer) for i in chosen]
         lengths = [d.shape[0] for d in sets]
@@ -251,9 +259,14 @@ class FeatureStore(Mapping[str, Video]):
         return out, np.repeat(np.arange(len(chosen)), lengths)
 
     def video_level(self, layer: str, ids: Iterable[str] | None = None) -> npt.NDArray[np.float32]:
-        """Return one row a video, (V, D) float32: the mean over its clips, L2-normalised (Res3D paper, section 5.1).
+        """Return one row a video: the mean over its clips, L2-normalised (Res3D paper, section 5.1).
 
-        One video is read at a time; a mean of all zeros stays zero.
+        Args:
+            layer: The layer.
+            ids: Of these videos. None is all of them. One is read at a time.
+
+        Returns:
+            (V, D) float32; a mean of all zeros stays zero.
         """
         chosen = list(self.ids if ids is None else ids)
         out = np.empty(

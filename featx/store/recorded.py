@@ -327,6 +327,13 @@ def _told(a: dict[str, Any], b: dict[str, Any]) -> str:
         changed = [
             n for n in changed if n != "transform.flow" and not n.startswith("decoder.flow.")
         ]
+    # Nor does what a module of the user's is made of, where it is another one.
+    for name, parts in (
+        ("model.name", {"model.file_sha256", "model.structure_sha256", "model.layout"}),
+        ("model.file_sha256", {"model.structure_sha256"}),
+    ):
+        if name in changed:
+            changed = [n for n in changed if n not in parts]
     return ", ".join(
         f"{n} is {_short(a.get(n))} there and {_short(b.get(n))} here" for n in changed
     )

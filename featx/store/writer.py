@@ -227,7 +227,12 @@ class FeatureWriter:
         self._writer.note(video_id)
 
     def fail(self, path: str, reason: str) -> None:
-        """List a video that could not be read."""
+        """List a video that could not be read.
+
+        Args:
+            path: Its file.
+            reason: Why, in words.
+        """
         self._failures.append((path, reason))
 
 
@@ -295,10 +300,19 @@ def merge(
     *,
     on_progress: Callable[[int, int], None] | None = None,
 ) -> int:
-    """Merge feature files made with the same settings into one, and return the number of its videos.
+    """Merge feature files made with the same settings into one.
 
-    on_progress: called with (videos written, videos in all). Raises UsageError if settings differ, if a
-    video is in two files with different content, if `out` exists or if another run is writing it.
+    Args:
+        inputs: The feature files.
+        out: The merged file, which must not exist.
+        on_progress: Called with (videos written, videos in all).
+
+    Returns:
+        The number of its videos.
+
+    Raises:
+        UsageError: If settings differ, if a video is in two files with different content, if `out` exists or if
+            another run is writing it.
     """
     target = Path(out)
     if target.exists():

@@ -2,33 +2,34 @@
 
 from __future__ import annotations
 
-import importlib
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
+
+from featx.system.lazy import lazy
 
 # Resolved on first use: the decoding processes import this package, and torch would cost each a second and 200 MB.
 _PUBLIC = {
-    "AUGMENTATIONS": "sampling",
-    "RECIPES": "recipes",
-    "Augmentation": "sampling",
-    "Plan": "plan",
-    "Preset": "plan",
-    "Progress": "loop",
-    "Recipe": "recipes",
-    "Schedule": "recipes",
-    "RunOptions": "settings",
-    "TrainHooks": "run",
-    "TrainReport": "run",
-    "TrainSettings": "settings",
-    "Validation": "loop",
-    "augmentation": "sampling",
-    "clock_frames": "clips",
-    "finished": "folder",
-    "make_plan": "plan",
-    "preset": "plan",
-    "recipe": "recipes",
-    "run_training": "run",
-    "train": "run",
-    "train_settings": "settings",
+    "AUGMENTATIONS": "featx.training.sampling",
+    "Augmentation": "featx.training.sampling",
+    "Plan": "featx.training.plan",
+    "Preset": "featx.training.plan",
+    "Progress": "featx.training.loop",
+    "RECIPES": "featx.training.recipes",
+    "Recipe": "featx.training.recipes",
+    "RunOptions": "featx.training.settings",
+    "Schedule": "featx.training.recipes",
+    "TrainHooks": "featx.training.run",
+    "TrainReport": "featx.training.run",
+    "TrainSettings": "featx.training.settings",
+    "Validation": "featx.training.loop",
+    "augmentation": "featx.training.sampling",
+    "clock_frames": "featx.training.clips",
+    "finished": "featx.training.folder",
+    "make_plan": "featx.training.plan",
+    "preset": "featx.training.plan",
+    "recipe": "featx.training.recipes",
+    "run_training": "featx.training.run",
+    "train": "featx.training.run",
+    "train_settings": "featx.training.settings",
 }
 
 __all__ = [
@@ -43,8 +44,6 @@ __all__ = [
     "Schedule",
     "TrainHooks",
     "TrainReport",
-]
-__all__ += [
     "TrainSettings",
     "Validation",
     "augmentation",
@@ -68,10 +67,4 @@ if TYPE_CHECKING:
     from featx.training.sampling import AUGMENTATIONS, Augmentation, augmentation
     from featx.training.settings import RunOptions, TrainSettings, train_settings
 
-
-def __getattr__(name: str) -> Any:
-    if name not in _PUBLIC:
-        raise AttributeError(f"module 'featx.training' has no attribute {name!r}")
-    value = getattr(importlib.import_module(f"featx.training.{_PUBLIC[name]}"), name)
-    globals()[name] = value
-    return value
+__getattr__, __dir__ = lazy(__name__, _PUBLIC)

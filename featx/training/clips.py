@@ -19,7 +19,7 @@ from featx.video.cutting import MOST_ON_SCREEN
 from featx.video.flow import with_flow
 from featx.video.flow_cache import FlowCache, StoredVideo, stamp_of
 from featx.video.reader import VideoError
-from featx.video.seek import FrameIndex, NotIndexed, Stretch, index_video, read_frames
+from featx.video.seek import DECODER, FrameIndex, NotIndexed, Stretch, index_video, read_frames
 from featx.video.worker import ClipReady, DecodeSettings, Job, Noted, Progress, Worker
 
 # Videos whose index a process remembers: 16 bytes a frame, a few kilobytes for a clip of seconds.
@@ -175,7 +175,7 @@ class DrawWorker(Worker):
             info = read_frames(job.path, index, [0], alive=alive).info
             size = self._draws.drawn.resized(transform).frame_size(info.height, info.width)
             cache = FlowCache(
-                folder, job.path, "pyav", size, transform.flow, alive, stamp=stamp_of(job.path)
+                folder, job.path, DECODER, size, transform.flow, alive, stamp=stamp_of(job.path)
             )
             stored, why = cache.open()
             if stored is not None and stored.frames != index.n_frames:

@@ -23,6 +23,7 @@ from featx.errors import FeatxError
 from featx.training.batches import Batch
 from featx.training.clips import DrawJob, Drawn, DrawSettings
 from featx.video.pool import ClipArrived, Pool, WorkerLost
+from featx.video.seek import DECODER
 from featx.video.worker import Done, Failed, Noted
 
 # Batches that are decoded ahead of the one that is computed.
@@ -63,7 +64,7 @@ class Stream:
         job = DrawJob(
             key,
             item.path,
-            "pyav",
+            DECODER,
             seed=(self.seed, 3, epoch, within, attempt),
             video=(self.seed, 4, number),
             choice=choice,

@@ -61,8 +61,9 @@ class TrainSettings:
         transform: Changes to the network's own preprocessing: crop, input, flow. Generated clips have the crop's size.
         flow_cache: A folder that `extract` keeps flow in. Clips whose flow is not there, in their frames' size, have it
             computed anew each time. Validation keeps its flow there.
-        validate: The dataset's side to validate on after every `validate_every` epochs; "none" for none. None is "val"
-            where there is one, else "test", as the papers do. Generated clips take "none" alone.
+        validate: The dataset's side to validate on; "none" for none. None is "val" where there is one, else "test", as
+            the papers do. Generated clips take "none" alone.
+        validate_every: Epochs from one validation to the next.
         protocol: Protocol of validation on videos.
         run: Seed, machine, and how the run goes.
     """

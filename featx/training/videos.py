@@ -20,6 +20,7 @@ from featx.training.recipes import Recipe
 from featx.training.settings import TrainSettings
 from featx.transforms import Transform
 from featx.video.flow_cache import check_folder
+from featx.video.seek import DECODER
 
 if TYPE_CHECKING:
     from featx.training.loop import Trainer
@@ -101,7 +102,7 @@ class Videos:
             DrawSettings(
                 planned.clip,
                 planned.transform,
-                "pyav",
+                DECODER,
                 SLOTS,
                 flow_cache,
                 planned.recipe.augmentation,

@@ -10,6 +10,7 @@ importer of OpenCV, which the extra `featx[flow]` brings.
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import partial
 from typing import Any, Protocol, get_args
@@ -81,6 +82,17 @@ def computed_by() -> str:
         name.lstrip("*") for name in cv2.getCPUFeaturesLine().split() if not name.endswith("?")
     ]
     return f"OpenCV {cv2.__version__}, {usable[-1] if usable else 'baseline'}"
+
+
+@contextmanager
+def threads_kept() -> Iterator[None]:
+    """Give OpenCV its number of threads back at the end, which an `OpticalFlow` sets to one."""
+    cv2 = _cv2()
+    before = cv2.getNumThreads()
+    try:
+        yield
+    finally:
+        cv2.setNumThreads(before)
 
 
 class OpticalFlow:

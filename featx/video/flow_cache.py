@@ -24,15 +24,15 @@ import tempfile
 import zlib
 from collections.abc import Callable, Mapping
 from pathlib import Path
-from typing import Any, BinaryIO, Literal, cast
+from typing import Any, BinaryIO, cast
 
 import numpy as np
 
 from featx.errors import UsageError
 from featx.system.files import sha256_of, sync_folder
 from featx.transforms import FlowMethod
+from featx.video.decoders import decoder_named
 from featx.video.flow import Flow, computed_by, recorded
-from featx.video.reader import decoder_versions
 
 _MAGIC = b"featx flow 1\n"
 _END = b"end\n"
@@ -74,7 +74,7 @@ def check_folder(folder: str | os.PathLike[str]) -> str:
 class FlowCache:
     """The flow of one video in a cache's folder: `open` it, or `write` it.
 
-    decoder: that decodes the video. size: (height, width) of its frames as resized.
+    decoder: name of the one that decodes the video. size: (height, width) of its frames as resized.
     stamp: the file's `stamp_of` before it was opened; when it has another by now, nothing is read here or kept.
     alive: called again and again while files are read.
     """
@@ -83,7 +83,7 @@ class FlowCache:
         self,
         folder: str,
         path: str,
-        decoder: Literal["pyav", "decord"],
+        decoder: str,
         size: tuple[int, int],
         method: FlowMethod,
         alive: Callable[[], None],
@@ -97,7 +97,7 @@ class FlowCache:
             content = sha256_of(file, alive=alive)
         made_of = {
             "video": content,
-            "decoder": {"name": decoder, **decoder_versions(decoder)},
+            "decoder": {"name": decoder, **decoder_named(decoder).versions()},
             "size": list(size),
             "method": method,
             **recorded("rgbf", method),

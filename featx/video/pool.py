@@ -23,6 +23,7 @@ import numpy as np
 import numpy.typing as npt
 
 from featx.errors import FeatxError
+from featx.video.decoders import announced, decoder_named
 from featx.video.worker import ClipReady, DecodeSettings, Done, Event, Failed, Hello, Job, Restarted
 
 # The child takes the parent's import path before importing anything of ours, so that it runs the same featx.
@@ -69,7 +70,7 @@ class _Process:
                 env={**os.environ, "OMP_NUM_THREADS": "1", "OPENBLAS_NUM_THREADS": "1"},
             )
         self.link = Connection(ours.detach())
-        self.link.send(settings)
+        self.link.send((announced(), settings))
         # Unmapped when the last view of a clip is gone, which may be after the process.
         memory = mmap.mmap(self.memory_fd, settings.slots * settings.clip_bytes)
         self.slots = np.frombuffer(memory, dtype=np.uint8).reshape(
@@ -107,8 +108,9 @@ class Pool:
     """Decoding processes; use as a context, `submit` jobs, and read `events` until it is `idle`.
 
     timeout: seconds without a sign of life, while it has room to work in, after which a decoder is
-    taken to hang. A video whose process dies, or hangs under decord, is tried once more, and is
-    `Failed` then; a new process takes the dead one's place.
+    taken to hang. A video whose process dies is tried once more, as is one that hangs under a
+    decoder that is not exact; the second time it is `Failed`. A new process takes the dead one's
+    place.
     """
 
     def __init__(self, settings: DecodeSettings, *, workers: int, timeout: float = 120.0) -> None:
@@ -212,7 +214,7 @@ class Pool:
                 else f"the decoder crashed ({ended}){said}"
             )
             # A crash may be somebody else's doing, the kernel's out-of-memory killer's say: the video is tried once more.
-            if job.decoder == "decord" or not (hung or job.again):
+            if not decoder_named(job.decoder).exact or not (hung or job.again):
                 self._waiting.appendleft(job.anew())
                 yield Restarted(job.key, reason)
             else:

@@ -1,9 +1,9 @@
-"""Single frames of a video, decoding no more than they need: for training, which shows one clip of a video at a time.
+"""Single frames of a video, decoding no more than they need: for training, which shows one clip at a time.
 
-Where the packets tell when each frame is shown, a frame's number and time are known without decoding
-and the decoder starts at the keyframe before the first. Where they do not (AVI with B-frames), or
-what comes out is not what they told, frames are counted by decoding from the beginning; none but
-those asked for is converted to an image.
+PyAV decodes them, whatever decoder is chosen elsewhere. Where the packets tell when each frame is
+shown, a frame's number and time are known without decoding, and the decoder starts at the keyframe
+before the first. Where they do not (AVI with B-frames), or what comes out is not what they told,
+frames are counted by decoding from the beginning; none but those asked for is converted to an image.
 """
 
 from __future__ import annotations
@@ -13,25 +13,17 @@ from collections import deque
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 from functools import partial
-from typing import Any
+from typing import Any, Final
 
 import numpy as np
 import numpy.typing as npt
 
-from featx.video.reader import (
-    PLACEHOLDER_BYTES,
-    Frame,
-    FrameSize,
-    VideoError,
-    VideoInfo,
-    av_errors,
-    check_file,
-    converter,
-    open_av,
-    open_video,
-    read_info,
-)
-from featx.video.reader import video_stream as stream_of
+from featx.video.decoders.pyav import PLACEHOLDER_BYTES, av_errors, converter, open_av, read_info
+from featx.video.decoders.pyav import video_stream as stream_of
+from featx.video.reader import Frame, FrameSize, VideoError, VideoInfo, check_file, open_video
+
+# The decoder whose frames these are.
+DECODER: Final = "pyav"
 
 
 class NotIndexed(Exception):
@@ -67,7 +59,7 @@ def index_video(
     found = None if decode else _from_packets(path, alive)
     if found is not None:
         return found
-    video = open_video(path)
+    video = open_video(path, decoder=DECODER)
     video.on_packet = alive
     for _ in video:
         pass
@@ -172,10 +164,7 @@ def _decoded(
                 f"it ends before frame {waiting[0]}, where it had {index.n_frames} frames"
             )
         info = read_info(path, container, stream, found[numbers[0]])
-        image = converter(
-            info.rotation,
-            frame_size(info.height, info.width) if frame_size else (info.height, info.width),
-        )
+        image = converter(info.rotation, info.resized(frame_size))
         frames = {
             n: Frame(n, float(times[n]), float(times[n + 1]), partial(image, frame))
             for n, frame in found.items()

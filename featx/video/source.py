@@ -16,7 +16,7 @@ from featx.video.reader import SUFFIXES
 
 LIST_SUFFIXES = frozenset({".txt", ".lst", ".list"})
 # Names inside a video's group; a video whose id ends in one, below another video's, keeps its suffix.
-_RESERVED = frozenset({"clip_frames", "clip_times"})
+RESERVED = frozenset({"clip_frames", "clip_times"})
 _PIECE = 64 << 10
 # Names at the top of the file.
 _OWN = frozenset({".videos", ".failures"})
@@ -183,7 +183,7 @@ def _is_video(name: str) -> bool:
 def check_ids(ids: Iterable[str], layers: Iterable[str]) -> None:
     """Raise UsageError if a folder in one id would stand where a dataset of another id's group does."""
     ids = set(ids)
-    reserved = _RESERVED | set(layers)
+    reserved = RESERVED | set(layers)
     for video_id in ids:
         parts = video_id.split("/")
         if parts[0] in _OWN and len(parts) > 1:
@@ -209,7 +209,7 @@ def _named(paths: list[tuple[str, str]], layers: Iterable[str], root: str | None
             )
         whole.append((as_text(relative).replace(os.sep, "/"), path))
     stems = Counter(os.path.splitext(name)[0] for name, _ in whole)
-    reserved = _RESERVED | set(layers)
+    reserved = RESERVED | set(layers)
     named: dict[str, str] = {}
     for name, path in whole:
         stem = os.path.splitext(name)[0]

@@ -24,23 +24,26 @@ from typing import Any
 import numpy as np
 
 from featx.clips import ClipSpec, Sampling
+from featx.errors import FeatxError
 from featx.transforms import Transform
 from featx.video.cutting import Clip, clips_of, sampled_frames, summarise
+from featx.video.decoders import announce, decoder_named
 from featx.video.flow import Flow, OpticalFlow, with_flow
 from featx.video.flow_cache import FlowCache, Mismatch, Stamp, Writer, stamp_of
-from featx.video.reader import DecoderChoice, Frame, NotExact, VideoError, VideoReader, open_video
+from featx.video.reader import Frame, NotExact, VideoReader, open_video
 
 
 @dataclass(frozen=True)
 class DecodeSettings:
     """What turns a video into clips, and the shared memory that they go to.
 
+    decoder: name of the one that decodes the videos.
     flow_cache: a folder that `flow_cache.check_folder` gave, in which flow is kept; None keeps none.
     """
 
     clip: ClipSpec
     transform: Transform
-    decoder: DecoderChoice
+    decoder: str
     slots: int
     flow_cache: str | None = None
 
@@ -124,7 +127,7 @@ class Job:
 
     key: int
     path: str
-    decoder: DecoderChoice
+    decoder: str
     wanted: frozenset[int] | None = None
     without: frozenset[int] = frozenset()
     again: bool = False
@@ -145,8 +148,9 @@ class Job:
         return clip not in self.without and (self.wanted is None or clip in self.wanted)
 
     def anew(self) -> Job:
-        """Return the job begun anew with the exact decoder; what its clips gave before is void."""
-        return replace(self, decoder="pyav", without=frozenset(), again=True)
+        """Return the job begun anew by its decoder's fallback; the clips sent so far are void."""
+        fallback = decoder_named(self.decoder).fallback
+        return replace(self, decoder=fallback, without=frozenset(), again=True)
 
 
 class Worker:
@@ -196,6 +200,9 @@ class Worker:
             try:
                 summary = self._decode(job)
             except NotExact as reason:
+                if decoder_named(job.decoder).exact:  # it broke its word: nobody takes over
+                    self._link.send(Failed(job.key, str(reason)))
+                    return
                 job = job.anew()
                 self._link.send(Restarted(job.key, str(reason)))
             except Mismatch as reason:
@@ -203,7 +210,7 @@ class Worker:
                 self._cached = False
                 self._link.send(Restarted(job.key, str(reason)))
                 self._link.send(Noted(job.key, f"{job.path}: {reason}: the flow is computed again"))
-            except VideoError as error:
+            except FeatxError as error:  # it is no video, or the decoder cannot be had here
                 self._link.send(Failed(job.key, str(error)))
                 return
             except MemoryError:
@@ -359,7 +366,9 @@ def main() -> None:
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # the parent decides what Ctrl-C means
     link = Connection(link_fd)
     try:
-        settings: DecodeSettings = link.recv()
+        settings: DecodeSettings
+        modules, settings = link.recv()
+        announce(modules)
         memory = mmap.mmap(memory_fd, settings.slots * settings.clip_bytes)
         settings.worker(link, memory, _stderr_watch()).run()
     except (BrokenPipeError, ConnectionResetError, EOFError):

@@ -33,9 +33,13 @@ if TYPE_CHECKING:
 class LoadedModel:
     """A model with weights, in evaluation mode, and the preprocessing that belongs to them.
 
-    weights_info: name, sha256, source, licence and seed as JSON values, for the feature file; `note` where
-        something was changed or assumed in loading, or the weights have no classifier.
-    labels: class names in the order of the logits, where they are known.
+    Attributes:
+        model: The network.
+        transform: How frames become its input.
+        clip: Which frames make a clip of its input.
+        weights_info: name, sha256, source, licence and seed as JSON values, for the feature file; `note` where
+            something was changed or assumed in loading, or the weights have no classifier.
+        labels: Class names in the order of the logits, where they are known.
     """
 
     model: Backbone
@@ -69,17 +73,24 @@ def load_model(
 ) -> LoadedModel:
     """Build a model and give it weights: registered ones, those of a file, or random ones where that is said.
 
-    weights: the name of a registered checkpoint; the path of a .safetensors, .pth or .pt file, featx's own or one
-        of torchvision's video ResNets, Hara et al.'s 3D ResNets or a port of C3D; "random" for untrained weights
-        drawn from `seed`; None for the architecture's registered checkpoint, if its file is on this machine.
-    num_classes: refused when the file has another number; random weights, and weights that come without a
-        classifier, take any.
-    options: the model's own, such as c3d's `dropout`.
-
     Weights without a classifier load with NaN in its place, `has_classifier` False and a note.
 
-    Raises UsageError when there are no weights, or they belong to another model; FeatxError when a
-    file is damaged or is not the registered one.
+    Args:
+        architecture: A name of `featx.list_models()`.
+        weights: The name of a registered checkpoint; the path of a .safetensors, .pth or .pt file, featx's own or one
+            of torchvision's video ResNets, Hara et al.'s 3D ResNets or a port of C3D; "random" for untrained weights;
+            None for the architecture's registered checkpoint, if its file is on this machine.
+        seed: Seed for untrained weights.
+        num_classes: Rows of the classifier. It is refused when the file has another number; random weights, and
+            weights that come without a classifier, take any.
+        **options: The model's own, such as c3d's `dropout`.
+
+    Returns:
+        The network, its clips and its preprocessing, and what is known of the weights.
+
+    Raises:
+        UsageError: When there are no weights, or they belong to another model.
+        FeatxError: When a file is damaged or is not the registered one.
     """
     from featx.models import build_model, model_entry
     from featx.weights.fitting import NO_CLASSIFIER, with_weights

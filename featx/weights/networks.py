@@ -78,6 +78,9 @@ def list_models(filter: str | Iterable[str] = "", *, weights: bool = False) -> l
         filter: a shell-style pattern, such as "*res3d*", or several, of which one must match. By default all models.
         weights: only models with a registered checkpoint: one that ships with featx, or that
             `featx weights fetch` downloads.
+
+    Returns:
+        Names for `create_model`.
     """
     names = model_names(filter)
     if not weights:

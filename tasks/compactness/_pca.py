@@ -37,6 +37,10 @@ class Pca:
         """Return the share of the rows' variance that the first `dims` components hold."""
         return float(self.variances[:dims].sum() / self.total)
 
+    def __repr__(self) -> str:
+        kept, width = self.components.shape
+        return f"Pca({kept:,} of {width:,} dimensions, {100 * self.explained(kept):.1f} % of the variance)"
+
 
 def fit_pca(rows: Rows, dims: int) -> Pca:
     """Return the first `dims` principal components of rows, (N, D), or as many as there are.

@@ -11,6 +11,7 @@ from typing import Any
 from featx.report import DRAWS, Accuracy, mean_interval, table
 from featx.report import write_csv as csv_file
 from featx.store.recorded import Recorded
+from featx.tasks.results import number_of, shown
 
 SOURCE = "Tran et al. 2017, Res3D, section 5.1 and figure 3"
 
@@ -42,6 +43,9 @@ class Point:
         """The share of variance, mean over the splits."""
         return sum(self.explained) / len(self.explained) if self.explained else None
 
+    def __repr__(self) -> str:
+        return shown("Point", number_of(self.dims, "dimension"), f"{100 * self.value:.1f} %")
+
 
 @dataclass(frozen=True, kw_only=True)
 class Curve:
@@ -57,6 +61,12 @@ class Curve:
     points: tuple[Point, ...]
     full: Point
     settings: Recorded | None = None
+
+    def __repr__(self) -> str:
+        points = [
+            f"{100 * each.value:.1f} % at {each.dims:,}" for each in (*self.points, self.full)
+        ]
+        return shown("Curve", self.title, *points)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -117,6 +127,20 @@ class CompactResult:
         gone = f" ({self.absent} of the lists are not there)" if self.absent else ""
         train, test = (" / ".join(str(each[side]) for each in self.videos) for side in (0, 1))
         return f"{self.dataset} {which}: {train} training and {test} test videos of {self.classes} classes{gone}"
+
+    def __repr__(self) -> str:
+        curves = [
+            f"{each.title} {100 * each.full.value:.1f} % at {each.width:,}"
+            + (
+                f" and {100 * each.points[0].value:.1f} % at {each.points[0].dims:,}"
+                if each.points
+                else ""
+            )
+            for each in self.curves
+        ]
+        parts = number_of(len(self.splits), "split")
+        videos = number_of(sum(test for _, test in self.videos), "test video")
+        return shown("CompactResult", self.dataset, *curves, parts, videos, notes=self.notes)
 
 
 def as_text(found: CompactResult) -> str:

@@ -18,7 +18,6 @@ from featx.tasks.compactness._pca import Pca, Rows, fit_pca
 from featx.tasks.compactness._result import PAPER, CompactResult, Curve, Point
 from featx.tasks.features import Features, Files, Given, listed
 from featx.tasks.linear import C as USUAL_C
-from featx.tasks.linear import fit_svm
 from featx.tasks.splits import AnyDataset, Split, check_split, labels_of, load_splits
 
 # Those of figure 3, and one more.
@@ -178,9 +177,11 @@ class _Run:
         return cut
 
     def _accuracy(self, split: Split, train: Rows, test: Rows) -> Accuracy:
-        found = fit_svm(
-            train, labels_of(split.train.items), C=self.C, n_classes=len(split.classes)
-        ).predict(test)
+        from featx.tasks.estimators import LinearSVM
+
+        svm = LinearSVM(C=self.C)
+        svm.fit_parts([train], labels_of(split.train.items), classes=split.classes)
+        found = svm.hyperplanes_.predict(test)
         right, of = np.zeros((2, len(self._tested)), np.int64)
         places = [self._tested[item.id] for item in split.test.items]
         # A prediction of any of a video's labels counts as right.

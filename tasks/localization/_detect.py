@@ -46,6 +46,7 @@ from featx.tasks.localization._window_file import (
     searched,
     window_scores,
 )
+from featx.tasks.results import number_of, shown
 from featx.video.source import find_videos
 
 if TYPE_CHECKING:
@@ -65,6 +66,11 @@ class Run:
     written: tuple[str, ...]
     absent: tuple[str, ...]
     notes: tuple[str, ...]
+
+    def __repr__(self) -> str:
+        videos, found = number_of(len(self.found.windows.videos), "video"), self.found.detections
+        told = number_of(len(found), "detection"), number_of(len(self.found.failures), "failure")
+        return shown("Run", videos, *told, parts=self.evaluations, notes=self.notes)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -305,6 +311,11 @@ class Found:
     searched: Searched
     failures: tuple[tuple[str, str], ...]
     notes: tuple[str, ...]
+
+    def __repr__(self) -> str:
+        videos = number_of(len(self.windows.videos), "video")
+        told = number_of(len(self.windows), "window"), number_of(len(self.detections), "detection")
+        return shown("Found", videos, *told, notes=self.notes)
 
 
 def find_actions(

@@ -9,7 +9,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from featx.datasets._protocol import Videos
+from featx.datasets import Videos
 from featx.datasets.thumos14 import OFFICIAL_NUMBERS, read_annotations
 from featx.datasets.untrimmed import Annotations
 from featx.errors import FeatxError, UsageError, nearest
@@ -37,6 +37,7 @@ from featx.tasks.localization._postprocessing import (
 from featx.tasks.localization._protocols import Names
 from featx.tasks.localization._timeline import MOST_DETECTIONS, NO_VIDEO, plot_timeline
 from featx.tasks.localization._types import Detections, Evaluation
+from featx.tasks.results import number_of, shown
 
 # Draws of a 95 % interval: its ends move by about a twentieth of its width from seed to seed.
 DRAWS = 1000
@@ -59,6 +60,9 @@ class FileEvaluation:
     evaluations: tuple[Evaluation, ...]
     about: tuple[str, ...] = ()
     settings: dict[str, Any] = field(default_factory=dict)
+
+    def __repr__(self) -> str:
+        return shown("FileEvaluation", repr(self.source), self.format, parts=self.evaluations)
 
 
 def evaluate_file(
@@ -242,6 +246,10 @@ class Shown:
     @property
     def absent(self) -> int:
         return self.of - len(self.videos)
+
+    def __repr__(self) -> str:
+        videos = f"{len(self.videos):,} of {number_of(self.of, 'video')}"
+        return shown("Shown", ", ".join(self.written), videos, notes=(*self.notes, *self.unread))
 
 
 def show_file(

@@ -16,6 +16,7 @@ from featx.datasets.untrimmed import Annotations
 from featx.errors import FeatxError, UsageError
 from featx.tasks.localization._matlab import DAMAGED, read_matrix
 from featx.tasks.localization._types import Bools, Detections, Floats, Ints, Windows
+from featx.tasks.results import number_of, shown
 
 
 def detections_of(
@@ -87,6 +88,13 @@ class Prior:
     classes: tuple[str, ...]
     weights: Floats
     source: str
+
+    def __repr__(self) -> str:
+        lengths, classes = (
+            number_of(len(self.lengths), "length"),
+            number_of(len(self.classes), "class"),
+        )
+        return shown("Prior", self.source, lengths, classes)
 
 
 def window_durations(lengths: Sequence[int], fps: float) -> tuple[float, ...]:

@@ -31,6 +31,7 @@ from featx.tasks.localization._training_sets import (
     slid,
     training_set,
 )
+from featx.tasks.results import number_of, shown
 from featx.training import (
     Plan,
     Progress,
@@ -102,6 +103,13 @@ class NetworksReport:
     networks: tuple[Network, ...]
     notes: tuple[str, ...]
     unread: tuple[tuple[str, str], ...]
+
+    def __repr__(self) -> str:
+        networks = [f"{each.stage} {each.report.steps:,} updates" for each in self.networks]
+        unread = f"{number_of(len(self.unread), 'video')} left out" if self.unread else ""
+        return shown(
+            "NetworksReport", f"{self.model} in {self.out!r}", *networks, unread, notes=self.notes
+        )
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)

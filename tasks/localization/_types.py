@@ -9,6 +9,8 @@ from typing import Literal, cast
 import numpy as np
 import numpy.typing as npt
 
+from featx.tasks.results import number_of, shown
+
 Floats = npt.NDArray[np.float64]
 Ints = npt.NDArray[np.int64]
 Bools = npt.NDArray[np.bool_]
@@ -38,6 +40,10 @@ class Windows:
     def __len__(self) -> int:
         return len(self.video)
 
+    def __repr__(self) -> str:
+        rows, videos = number_of(len(self), "window"), number_of(len(self.videos), "video")
+        return shown("Windows", "", rows, videos, number_of(len(self.classes), "class"))
+
 
 @dataclass(frozen=True, kw_only=True, eq=False)
 class Detections:
@@ -63,6 +69,10 @@ class Detections:
         names = ("video", "label", "start", "end", "score")
         return replace(self, **{name: getattr(self, name)[rows] for name in names})
 
+    def __repr__(self) -> str:
+        rows, videos = number_of(len(self), "detection"), number_of(len(self.videos), "video")
+        return shown("Detections", "", rows, videos, number_of(len(self.classes), "class"))
+
 
 @dataclass(frozen=True, kw_only=True, eq=False)
 class AtThreshold:
@@ -84,6 +94,12 @@ class AtThreshold:
         """Mean of the classes' average precision, over the classes that have an instance."""
         return float(np.nanmean(self.ap))
 
+    def __repr__(self) -> str:
+        mean = f"mAP {100 * self.mean_ap:.2f} %"
+        return shown(
+            "AtThreshold", f"tIoU {self.tiou:g}", mean, number_of(len(self.detections), "detection")
+        )
+
 
 @dataclass(frozen=True, kw_only=True, eq=False)
 class Evaluation:
@@ -101,6 +117,11 @@ class Evaluation:
     thresholds: tuple[AtThreshold, ...]
     notes: tuple[str, ...] = ()
     settings: Mapping[str, object] = field(default_factory=dict)
+
+    def __repr__(self) -> str:
+        means = [f"{100 * at.mean_ap:.1f} % at {at.tiou:g}" for at in self.thresholds]
+        told = f"mAP {', '.join(means)}", number_of(len(self.videos), "video")
+        return shown("Evaluation", f"{self.protocol}, {self.annotations}", *told, notes=self.notes)
 
 
 def tiou_of(start: Floats, end: Floats, starts: Floats, ends: Floats) -> Floats:

@@ -1,6 +1,6 @@
 """Action recognition: a linear SVM on video-level features (Res3D paper, section 5.1)."""
 
-from featx.tasks.recognition._classifier import FUSIONS, Classifier, Tuning
+from featx.tasks.recognition._classifier import FUSIONS, Classifier
 from featx.tasks.recognition._model_file import Model, read_model, write_model
 from featx.tasks.recognition._predict import Prediction, predict
 from featx.tasks.recognition._report import (
@@ -22,7 +22,6 @@ __all__ = [
     "Prediction",
     "SplitResult",
     "SvmResult",
-    "Tuning",
     "as_text",
     "check",
     "plot",

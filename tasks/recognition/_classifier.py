@@ -1,36 +1,17 @@
-"""One linear SVM on several features together, or one on each; C given, or chosen inside the training set."""
+"""One linear SVM on several features together, or one on each."""
 
 from __future__ import annotations
 
-from collections import Counter
 from collections.abc import Callable, Hashable, Sequence
 from dataclasses import dataclass
 
 import numpy as np
-import numpy.typing as npt
 
-from featx.errors import FeatxError
-from featx.tasks.linear import Coordinates, Floats, Ints, LinearSVM, Rows, fit_in, fit_narrow
+from featx.tasks.linear import Floats, Hyperplanes, Ints, Rows
+from featx.tasks.results import number_of, shown
+from featx.tasks.tuning import TUNED, Tuning
 
 FUSIONS = ("concat", "scores")
-# What C is chosen from; of equally good ones the smallest, which fits the least.
-GRID = (0.01, 0.1, 1.0, 10.0, 100.0)
-FOLDS = 5
-_SEED = 0
-
-
-@dataclass(frozen=True, kw_only=True)
-class Tuning:
-    """How C was chosen: the accuracy over the held-out videos of `folds` folds, for each C of the grid."""
-
-    grid: tuple[float, ...]
-    accuracies: tuple[float, ...]
-    folds: int
-
-    @property
-    def best(self) -> float:
-        """The C with the highest accuracy, the smallest of equals."""
-        return self.grid[int(np.argmax(self.accuracies))]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -43,7 +24,7 @@ class Classifier:
 
     dims: tuple[int, ...]
     fusion: str
-    machines: tuple[LinearSVM, ...]
+    machines: tuple[Hyperplanes, ...]
     tunings: tuple[Tuning, ...] = ()
 
     def scores(self, place: int, rows: Rows) -> Floats:
@@ -54,6 +35,13 @@ class Classifier:
         start = sum(self.dims[:place])
         part = np.asarray(rows @ machine.coef[:, start : start + self.dims[place]].T, np.float64)
         return part + machine.intercept if place == 0 else part
+
+    def __repr__(self) -> str:
+        numbers = " + ".join(f"{each:,}" for each in self.dims)
+        classes = number_of(len(self.machines[0].intercept), "class")
+        return shown(
+            "Classifier", f"{numbers} numbers", self.fusion if len(self.dims) > 1 else "", classes
+        )
 
 
 def fit_classifier(
@@ -69,68 +57,17 @@ def fit_classifier(
 
     labels: (N,), places in `classes`. groups: (N,), what stays together where C is chosen. C: None to choose it.
     """
+    from featx.tasks.estimators import LinearSVM
+
     machines, tunings, dims = [], [], []
     for readers in [read] if fusion == "concat" else [[each] for each in read]:
         parts = [each() for each in readers]
         dims += [part.shape[1] for part in parts]
-        coordinates = Coordinates(parts)
-        if C is None:
-            tunings.append(choose_C(coordinates.rows, labels, groups, classes=classes))
-        chosen = tunings[-1].best if C is None else C
-        machines.append(fit_in(coordinates, labels, C=chosen, n_classes=len(classes)))
-        del parts, coordinates  # before the next are read
+        fitted = LinearSVM(C=TUNED if C is None else C)
+        fitted.fit_parts(parts, labels, classes=classes, groups=groups)
+        machines.append(fitted.hyperplanes_)
+        tunings += [fitted.tuning_] if fitted.tuning_ is not None else []
+        del parts, fitted  # before the next are read
     return Classifier(
         dims=tuple(dims), fusion=fusion, machines=tuple(machines), tunings=tuple(tunings)
     )
-
-
-def choose_C(
-    rows: Floats,
-    labels: Ints,
-    groups: Sequence[Hashable],
-    *,
-    classes: Sequence[str],
-    grid: Sequence[float] = GRID,
-) -> Tuning:
-    """Return the cross-validated accuracy of each C: at most FOLDS folds, stratified, groups kept together.
-
-    rows: (N, D). Raises FeatxError for a class with videos of one group only, which no fold could learn and ask for.
-    """
-    folds = list(divide(labels, groups, classes=classes))
-    right = np.zeros(len(grid), np.int64)
-    for train, test in folds:
-        narrow = rows[train]
-        for place, C in enumerate(grid):
-            coef, intercept = fit_narrow(narrow, labels[train], C=C, n_classes=len(classes))
-            right[place] += int(
-                ((rows[test] @ coef.T + intercept).argmax(axis=1) == labels[test]).sum()
-            )
-    accuracies = tuple(float(each) / len(labels) for each in right)
-    return Tuning(grid=tuple(grid), accuracies=accuracies, folds=len(folds))
-
-
-def divide(
-    labels: Ints, groups: Sequence[Hashable], *, classes: Sequence[str]
-) -> list[tuple[npt.NDArray[np.intp], npt.NDArray[np.intp]]]:
-    """Return the folds' places to train on and to test: each class in as equal shares as its groups allow."""
-    from sklearn.model_selection import StratifiedGroupKFold
-
-    numbers = {group: number for number, group in enumerate(dict.fromkeys(groups))}
-    places = np.asarray([numbers[group] for group in groups])
-    of_class = Counter(
-        label for label, _ in set(zip(labels.tolist(), places.tolist(), strict=True))
-    )
-    fewest = min(range(len(classes)), key=lambda label: of_class[label])
-    if of_class[fewest] < 2:
-        raise FeatxError(
-            f"choosing C takes two groups of videos of every class, and {classes[fewest]} has {of_class[fewest]} to train on:"
-            " give C as a number"
-        )
-    folder = StratifiedGroupKFold(min(FOLDS, of_class[fewest]), shuffle=True, random_state=_SEED)
-    parts = [(train, test) for train, test in folder.split(places, labels, places) if len(test)]
-    # Groups of several classes may leave a fold's training side without one of them.
-    if len(parts) < 2 or any(len(np.unique(labels[train])) < len(classes) for train, _ in parts):
-        raise FeatxError(
-            "the training videos' groups cannot be divided into folds to choose C by: give C as a number"
-        )
-    return parts

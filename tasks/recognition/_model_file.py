@@ -26,9 +26,10 @@ import numpy as np
 from featx.errors import UsageError
 from featx.store.recorded import Recorded
 from featx.system.files import disk_full, write_atomically
-from featx.tasks.linear import LinearSVM
+from featx.tasks.linear import Hyperplanes
 from featx.tasks.recognition._classifier import FUSIONS, Classifier
 from featx.tasks.recognition._result import Origin, SplitResult
+from featx.tasks.results import number_of, shown
 
 FORMAT = "featx-svm"
 FORMAT_VERSION = 1
@@ -54,6 +55,12 @@ class Model:
             origins=result.origins,
             trained_on=trained_on,
             accuracy=result.accuracy.as_json(),
+        )
+
+    def __repr__(self) -> str:
+        accuracy = f"{100 * self.accuracy['value']:.1f} % right"
+        return shown(
+            "Model", self.trained_on["title"], number_of(len(self.classes), "class"), accuracy
         )
 
 
@@ -125,7 +132,7 @@ def _model(arrays: Any, about: dict[str, Any]) -> Model:
     fusion = str(about["fusion"])
     count = len(origins) if fusion == "scores" else 1
     machines = tuple(
-        LinearSVM(arrays[f"coef{place}"], arrays["intercept"][place], float(arrays["C"][place]))
+        Hyperplanes(arrays[f"coef{place}"], arrays["intercept"][place], float(arrays["C"][place]))
         for place in range(count)
     )
     return Model(

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
 
@@ -15,6 +16,7 @@ from featx.tasks.features import Features, Files, Given, listed, path_of
 from featx.tasks.linear import Floats, Ints
 from featx.tasks.recognition._model_file import Model, read_model
 from featx.tasks.recognition._result import Origin
+from featx.tasks.results import number_of, shown
 
 _NOTED = ("precision", "clip", "decoder")
 # Videos whose rows are held at once.
@@ -40,6 +42,12 @@ class Prediction:
         """(N,) the highest score less the second highest."""
         ordered = np.sort(self.scores, axis=1)
         return np.asarray(ordered[:, -1] - ordered[:, -2])
+
+    def __repr__(self) -> str:
+        classes = Counter(self.model.classes[place] for place in self.best[:, 0].tolist())
+        most = [f"{n:,} {name}" for name, n in classes.most_common(3)]
+        told = [*most, "…"] if len(classes) > len(most) else most
+        return shown("Prediction", number_of(len(self.ids), "video"), *told, notes=self.notes)
 
 
 def predict(

@@ -12,6 +12,7 @@ from featx.report import Accuracy, mean_interval
 from featx.store.recorded import Recorded
 from featx.tasks.linear import Floats, Ints
 from featx.tasks.recognition._classifier import Classifier
+from featx.tasks.results import number_of, shown
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -82,6 +83,12 @@ class SplitResult:
     def C(self) -> tuple[float, ...]:
         """Of each SVM."""
         return tuple(machine.C for machine in self.classifier.machines)
+
+    def __repr__(self) -> str:
+        right = f"{100 * self.accuracy.value:.1f} % of {number_of(len(self.ids), 'test video')}"
+        return shown(
+            "SplitResult", self.title, right, f"trained on {self.trained:,}", notes=self.notes
+        )
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -155,3 +162,11 @@ class SvmResult:
     def per_class(self) -> tuple[Ints, Ints]:
         """For each class, (K,) int64 each: how many of its videos are right, and how many it has, over all splits."""
         return self.confusion.diagonal().copy(), self.confusion.sum(axis=1)
+
+    def __repr__(self) -> str:
+        parts = number_of(len(self.splits), "split" if self.folds is None else "fold")
+        videos = number_of(sum(len(each.ids) for each in self.splits), "test video")
+        value = self.mean if self.pooled is None else self.pooled.value
+        return shown(
+            "SvmResult", self.dataset, f"{100 * value:.1f} %", parts, videos, notes=self.notes
+        )

@@ -28,10 +28,10 @@ from featx.tasks.splits import (
     labels_of,
     load_splits,
 )
+from featx.tasks.tuning import TUNED
 
 # In a path, the split's number.
 PLACEHOLDER = "{split}"
-TUNED = "cv"
 # As `featx.load_dataset`'s.
 HOLDOUT = 0.2
 

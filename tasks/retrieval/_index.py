@@ -16,6 +16,7 @@ from featx.errors import FeatxError
 from featx.store.reader import FeatureStore
 from featx.store.recorded import differences
 from featx.system.files import disk_full
+from featx.tasks.results import number_of, shown
 from featx.tasks.retrieval import _faiss
 from featx.tasks.retrieval._folder import (
     Cells,
@@ -70,6 +71,13 @@ class IndexReport:
     recall: Recall | None
     bytes: int
     seconds: float
+
+    def __repr__(self) -> str:
+        how = "exact" if self.exact else f"{self.probes} of {self.cells} cells"
+        videos, clips = number_of(self.videos, "video"), number_of(self.clips, "clip")
+        return shown(
+            "IndexReport", f"{self.layer} of {self.features!r}", self.done, videos, clips, how
+        )
 
 
 def index(

@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
@@ -14,6 +14,9 @@ from featx.store.reader import FeatureStore
 from featx.tasks.retrieval._folder import Opened
 from featx.tasks.retrieval._rows import Rows, mean_of, unit
 from featx.tasks.times import clock, stretch
+
+if TYPE_CHECKING:
+    from torch import nn
 
 # Ids among which the nearest are looked for, for a message.
 MOST_COMPARED = 10_000
@@ -45,6 +48,7 @@ class Computing:
 
     weights: str | None
     project: str | os.PathLike[str] | None
+    model: nn.Module | None
     on_progress: Callable[[Any], None] | None
 
 

@@ -6,13 +6,14 @@ import os
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from time import monotonic
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from featx.errors import UsageError
 from featx.store.reader import FeatureStore
 from featx.store.recorded import Recorded
+from featx.tasks.results import number_of, shown
 from featx.tasks.retrieval._folder import Damaged, Opened, Recall, open_index
 from featx.tasks.retrieval._index import IndexReport, difference, index_store
 from featx.tasks.retrieval._nearest import LEAST, REFINE, Nearest
@@ -21,6 +22,9 @@ from featx.tasks.retrieval._question import Computing, Question, asked, pair, pa
 from featx.tasks.retrieval._rows import Floats, Ints, Rows
 from featx.tasks.retrieval._videos import Table
 from featx.tasks.times import seconds_of
+
+if TYPE_CHECKING:
+    from torch import nn
 
 MOST = 10_000
 # float32 products round by less than this.
@@ -67,6 +71,12 @@ class SearchResult:
     indexed: IndexReport | None
     seconds: float
 
+    def __repr__(self) -> str:
+        found = number_of(len(self.hits), "video" if self.whole_videos else "clip")
+        best = f"best {self.hits[0].cosine:.4f} in {self.hits[0].video!r}" if self.hits else ""
+        of = f"of {self.videos if self.whole_videos else self.clips:,} in {self.features!r}"
+        return shown("SearchResult", f"like {self.query.name!r}", found, best, of, notes=self.notes)
+
 
 def search(
     path: str | os.PathLike[str],
@@ -82,6 +92,7 @@ def search(
     index: str | os.PathLike[str] | None = None,
     weights: str | None = None,
     project: str | os.PathLike[str] | None = None,
+    model: nn.Module | None = None,
     html: str | os.PathLike[str] | None = None,
     on_index: Callable[[Plan], None] = lambda plan: None,
     on_progress: Callable[[int, int], None] = lambda done, of: None,
@@ -94,7 +105,7 @@ def search(
     videos: compare with each video's mean instead of its clips. per_video: at most so many clips of a video, none that
     overlap; 0 for any. own: do not leave out the query's own video. layer, index: as for `index`, which is called first
     where the index lacks something. weights, project: the checkpoint's and the projection's file, where they are not at their
-    recorded places.
+    recorded places. model: the module that made the file's rows, where that was one of yours.
     html: write a page with pictures of what was found, too. on_index, on_progress: as for `index`; on_query: called with
     an extraction's `Stats` while the query's features are computed.
     Raises UsageError for a query that is not there or a time out of the video, FeatxError for one that cannot be read.
@@ -116,7 +127,7 @@ def search(
         opened, indexed = _opened(
             store, path, stamp, layer, index, on_index, on_progress, videos=videos
         )
-        computing = Computing(weights=weights, project=project, on_progress=on_query)
+        computing = Computing(weights=weights, project=project, model=model, on_progress=on_query)
         question, row, notes = asked(
             store, opened, os.fspath(query), by_id=by_id, at=time, computing=computing
         )

@@ -10,7 +10,8 @@ import numpy as np
 import numpy.typing as npt
 
 from featx.report import Curve, area_under, roc_curve
-from featx.tasks.linear import LinearSVM, fit_svm
+from featx.tasks.linear import Hyperplanes
+from featx.tasks.results import number_of
 
 Floats = npt.NDArray[np.float64]
 Ints = npt.NDArray[np.int64]
@@ -26,11 +27,14 @@ class Model:
 
     mean: Floats
     scale: Floats
-    svm: LinearSVM
+    svm: Hyperplanes
 
     def scores(self, values: Floats) -> Floats:
         """Return each pair's signed distance to the border, times the border's norm: (P, K) -> (P,); above 0 is the same."""
         return self.svm.scores(_scaled(values, self.mean, self.scale))[:, 1]
+
+    def __repr__(self) -> str:
+        return f"Model({len(self.mean)} numbers of a pair, C {self.svm.C:g})"
 
 
 @dataclass(frozen=True)
@@ -108,12 +112,25 @@ class Outcome:
         """The area under the ROC curve of all folds' scores together, though each fold's are another SVM's."""
         return area_under(roc_curve(self.scores[self.tested], self.same[self.tested] == 1))
 
+    @property
+    def in_words(self) -> str:
+        """Accuracy, AUC and the number of pairs."""
+        error = "" if self.standard_error is None else f" ± {100 * self.standard_error:.1f}"
+        pairs = number_of(int(self.tested.sum()), "pair")
+        return f"accuracy {100 * self.accuracy:.1f}{error} %, AUC {100 * self.auc:.1f} %, {pairs}"
+
+    def __repr__(self) -> str:
+        return f"Outcome({self.in_words})"
+
 
 def fit(values: Floats, same: Ints, *, C: float) -> Model:
     """Fit the scaling and the SVM on training pairs: values (P, K), same (P,), 1 or 0."""
+    from featx.tasks.estimators import LinearSVM
+
     mean, scale = values.mean(axis=0), values.std(axis=0)
     scale[scale <= _CONSTANT * np.abs(values).max(axis=0)] = 1.0
-    return Model(mean, scale, fit_svm(_scaled(values, mean, scale), same, C=C, n_classes=2))
+    svm = LinearSVM(C=C).fit_parts([_scaled(values, mean, scale)], same, classes=(0, 1))
+    return Model(mean, scale, svm.hyperplanes_)
 
 
 def cross_validate(values: Floats, same: Ints, fold: Ints, rounds: Rounds, *, C: float) -> Outcome:

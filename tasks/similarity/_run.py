@@ -15,6 +15,7 @@ from featx.errors import FeatxError, UsageError
 from featx.tasks.features import Features, Files, Given, listed
 from featx.tasks.linear import C as DEFAULT_C
 from featx.tasks.linear import check_C, check_installed
+from featx.tasks.results import shown
 from featx.tasks.similarity._folds import Outcome, cross_validate
 from featx.tasks.similarity._measures import MEASURES, measure_pairs, negatives
 
@@ -54,6 +55,9 @@ class Similarity:
     def comparable(self) -> bool:
         """Whether it is the benchmark's: view 2 as distributed, with every pair."""
         return self.pairs.official and not any(self.dropped.values())
+
+    def __repr__(self) -> str:
+        return shown("Similarity", self.pairs.title, self.whole.in_words, notes=self.notes)
 
 
 def aslan(

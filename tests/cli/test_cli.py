@@ -224,11 +224,12 @@ def test_choices_are_those_of_the_modules_that_own_them() -> None:
 
     from featx.clips import Tail
     from featx.transforms import Crops
-    from featx.video.reader import DecoderChoice
+    from featx.video.decoders import AUTO, decoder_names
 
     options = {p.name: p for p in cli.features.extract.params}
-    for name, owned in [("tail", Tail), ("crops", Crops), ("decoder", DecoderChoice)]:
+    for name, owned in [("tail", Tail), ("crops", Crops)]:
         assert tuple(options[name].type.choices) == get_args(owned)
+    assert tuple(options["decoder"].type.choices) == (AUTO, *decoder_names())
 
 
 def test_options_of_extract_are_the_fields_of_settings() -> None:

@@ -150,9 +150,9 @@ def test_rows_of_an_attempt_that_was_given_up_are_left_out() -> None:
 
 
 def test_a_video_that_decord_gives_up_comes_from_pyav(tmp_path: Path) -> None:
-    from featx.video.reader import has_decord
+    from featx.video.decoders import decoder_named
 
-    if not has_decord():
+    if decoder_named("decord").missing() is not None:
         pytest.skip("decord is not installed: it has wheels for x86-64 Linux and Windows only")
     good = encode(tmp_path / "good.mp4", 60, options={"g": "10", "crf": "10"})
     data = bytearray(good.read_bytes())

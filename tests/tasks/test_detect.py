@@ -18,6 +18,7 @@ from featx.clips import placed, window_spec
 from featx.datasets import thumos14
 from featx.datasets.untrimmed import Annotations, Instance
 from featx.errors import FeatxError, UsageError
+from featx.extraction.settings import Machine
 from featx.store.reader import FeatureStore
 from featx.synthetic.layouts import write_dataset
 from featx.tasks.cli.detect import detect as command
@@ -26,7 +27,7 @@ from featx.tasks.localization._detect import DetectSettings, evaluate_found, fin
 from featx.tasks.localization._networks import read_networks, write_instances
 from featx.tasks.localization._postprocessing import counted_prior, overlap_for, window_durations
 
-MACHINE = {"device": "cpu", "workers": 1, "precision": "float32"}
+MACHINE = Machine(device="cpu", workers=1, precision="float32")
 
 
 pytestmark = pytest.mark.usefixtures("tiny_network")
@@ -154,7 +155,7 @@ def test_videos_that_were_moved_have_the_windows_they_had(networks: Path, tmp_pa
     encode(tmp_path / "there" / "a.mp4", 60)
     encode(tmp_path / "there" / "b.mp4", 60, seed=1)
     asked: dict[str, Any] = {"networks": str(networks), "windows_file": str(tmp_path / "w.h5")}
-    asked["settings"] = {"threshold": 0.0, "machine": MACHINE}
+    asked |= {"threshold": 0.0, "machine": MACHINE}
     first = detect([str(tmp_path / "there")], out=[str(tmp_path / "first.json")], **asked)
     (tmp_path / "there").rename(tmp_path / "here")
     encode(tmp_path / "here" / "c.mp4", 60, seed=2)
@@ -233,8 +234,8 @@ def test_the_dataset_is_searched_and_evaluated_with_each_tious_own_suppression(
 ) -> None:
     monkeypatch.setenv("FEATX_DATA", str(data))
     out = [str(tmp_path / name) for name in ("d.json", "d.txt", "d.csv")]
-    asked = {"threshold": 0.0, "machine": MACHINE}
-    done = detect(networks=str(networks), subset="test", out=out, tious=(0.3, 0.5), settings=asked)
+    asked: dict[str, Any] = {"networks": str(networks), "threshold": 0.0, "machine": MACHINE}
+    done = detect(subset="test", out=out, tious=(0.3, 0.5), **asked)
     truth = thumos14.load_annotations("test")
     assert done.found.windows.videos == truth.videos
     assert [e.protocol for e in done.evaluations] == ["thumos14", "activitynet"]
@@ -251,7 +252,7 @@ def test_the_dataset_is_searched_and_evaluated_with_each_tious_own_suppression(
     assert tells(done.notes[0], "generated")
     # The second time nothing is computed: the windows are there.
     before = Path(done.found.windows_file).stat().st_mtime_ns
-    detect(networks=str(networks), subset="test", out=out[:1], tious=(0.5,), settings=asked)
+    detect(subset="test", out=out[:1], tious=(0.5,), **asked)
     assert Path(done.found.windows_file).stat().st_mtime_ns == before
 
 
@@ -308,10 +309,7 @@ def test_ids_of_classes_go_by_their_names_in_the_annotations(eager: Path, tmp_pa
         ambiguous=(),
         videos=("a",),
     )
-    asked: dict[str, Any] = {
-        "networks": str(eager),
-        "settings": {"threshold": 0.0, "machine": MACHINE},
-    }
+    asked: dict[str, Any] = {"networks": str(eager), "threshold": 0.0, "machine": MACHINE}
     out = tmp_path / "d.txt"
     found = detect(
         [video], annotations=truth, out=[str(out)], tious=(0.5,), **asked

@@ -18,9 +18,9 @@ from featx.tasks import svm
 from featx.tasks.features import open_features
 from featx.tasks.folds import load_folds
 from featx.tasks.recognition import as_text, to_json
-from featx.tasks.recognition._classifier import divide
 from featx.tasks.recognition._paper import VIDEOS, is_whole
 from featx.tasks.splits import Split, check_split
+from featx.tasks.tuning import divide
 
 HEADER = ("path", "label", "split", "group")
 

@@ -11,7 +11,11 @@ from told import telling
 
 from featx.errors import FeatxError, UsageError
 from featx.tasks import linear
-from featx.tasks.linear import Coordinates, LinearSVM, fit_in, fit_svm
+from featx.tasks.linear import Coordinates, Hyperplanes, fit_in
+
+
+def fit_svm(rows: np.ndarray, labels: np.ndarray, *, C: float = 1.0, n_classes: int) -> Hyperplanes:
+    return fit_in(Coordinates([rows]), labels, C=C, n_classes=n_classes)
 
 
 def unit(rows: np.ndarray) -> np.ndarray:
@@ -107,7 +111,7 @@ def test_wide_rows_are_not_copied() -> None:
 
 
 def test_the_first_of_equal_scores_is_predicted() -> None:
-    same = LinearSVM(np.ones((3, 2), np.float32), np.zeros(3), 1.0)
+    same = Hyperplanes(np.ones((3, 2), np.float32), np.zeros(3), 1.0)
     assert same.predict(np.ones((1, 2), np.float32)).tolist() == [0]
 
 

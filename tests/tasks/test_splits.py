@@ -157,6 +157,9 @@ def test_a_projection_that_was_fitted_on_test_videos_is_told(tmp_path):
         projection = {
             "layer": layer,
             "dims": 3,
+            "from": 9,
+            "explained": 0.9,
+            "file": "p.npz",
             "sha256": "0",
             "fitted_on": {"dataset": "set", "split": 1, "subset": "train"} | on,
         }

@@ -13,20 +13,21 @@ import h5py
 import numpy as np
 import pytest
 from conftest import featx
-from feature_files import clustered, write_dataset, write_features
+from feature_files import SETTINGS_OF_HAND_MADE, clustered, write_dataset, write_features
 from layouts import laid_out
 from told import telling, tells
 
 from featx.datasets import Dataset, Item
 from featx.errors import FeatxError, UsageError
+from featx.store.recorded import Recorded
 from featx.synthetic.layouts import hmdb51
 from featx.tasks import open_features, predict, svm
-from featx.tasks.linear import LinearSVM
+from featx.tasks.linear import Hyperplanes
 from featx.tasks.recognition import Classifier, SplitResult, SvmResult, as_text, read_model, to_json
-from featx.tasks.recognition._classifier import choose_C, divide
 from featx.tasks.recognition._paper import VIDEOS, is_whole, printed
 from featx.tasks.recognition._result import Origin
 from featx.tasks.splits import Split
+from featx.tasks.tuning import choose_C, divide
 from featx.training import run_training, train_settings
 
 CLASSES = ("grow", "move_left", "move_up", "rotate_cw")
@@ -350,7 +351,7 @@ def test_C_cannot_be_chosen_from_one_group() -> None:
 
 
 def split_result(**rest: Any) -> SplitResult:
-    machine = LinearSVM(np.zeros((3, 2), np.float32), np.zeros(3), 1.0)
+    machine = Hyperplanes(np.zeros((3, 2), np.float32), np.zeros(3), 1.0)
     given: dict[str, Any] = {
         "split": 1,
         "title": "mine split 1",
@@ -403,8 +404,9 @@ def test_the_paper_s_figure_is_printed_for_the_whole_dataset_alone() -> None:
         ]
 
     def told(splits: list[Split], model: str = "res3d", layer: str = "res5b") -> str | None:
+        made = SETTINGS_OF_HAND_MADE | {"model": {"name": model, "num_classes": 487}}
         origin = Origin(
-            path="f.h5", layer=layer, dims=2, title="", settings={"model": {"name": model}}
+            path="f.h5", layer=layer, dims=2, title="", settings=Recorded.from_json(made)
         )
         return printed(
             splits,
@@ -503,6 +505,8 @@ def test_projected_features_are_called_so(data: Path, features: Path, tmp_path: 
         "layer": "res5b",
         "dims": DIMS,
         "from": 25088,
+        "fitted_on": {"dataset": "other", "split": 1, "subset": "train", "videos": 9},
+        "explained": 0.9,
         "file": "/there/pca30.npz",
         "sha256": "0" * 64,
     }
@@ -710,7 +714,7 @@ def test_predict_refuses_features_made_otherwise(saved: Path, tmp_path: Path) ->
         ("clip", {"clip": {**clip, "step": 4}}, ("clip.step", 2, 4)),
         (
             "transform",
-            {"transform": {"resize": [128, 171], "crop": 100, "crops": "center", "flip": False}},
+            {"transform": SETTINGS_OF_HAND_MADE["transform"] | {"crop": 100}},
             ("transform.crop", 112, 100),
         ),
         ("dims", {"dims": 20}, (30, "res5b", "res3d", 20)),

@@ -41,8 +41,9 @@ class EagerBackend:
             in float64 and runs in bfloat16, except the average pooling and the classifier, which are float32. "auto" is
             bf16 where the device has it natively; for a module that is none of featx's it is float32.
         device: "auto", "cpu", "cuda", "cuda:1" or a torch.device.
-        input_shape: (3, T, H, W). With it, one blank clip is run at once, and `shapes` is known before the first call.
+        input_shape: (3, T, H, W). With it, a blank clip is run at once, and `shapes` is known before the first call.
         layout: Order of the dimensions that the module takes.
+        blank: How many blank clips are run.
 
     Raises:
         UsageError: For an unknown layer, precision or device, when a device is not there, for a layer that has no row a
@@ -58,6 +59,7 @@ class EagerBackend:
         device: str | torch.device = "auto",
         input_shape: tuple[int, int, int, int] | None = None,
         layout: Layout = "NCTHW",
+        blank: int = 1,
     ) -> None:
         self._project: _Project | None = None
         self.device = resolve_device(device)
@@ -71,8 +73,14 @@ class EagerBackend:
         self._shapes: dict[str, tuple[int, ...]] = {}
         self._local = threading.local()
         self._dtype = torch.bfloat16 if self.precision == "bf16" else torch.float32
+        # A module of the user's may have a part of that name.
+        self._softmax = PROB in self.layers and not has_path(model, PROB)
         # Path of the module whose output is a layer: the whole network's is the empty one.
-        taps = {n: n if has_path(model, n) else "" for n in self.layers if n != PROB}
+        taps = {
+            n: n if has_path(model, n) else ""
+            for n in self.layers
+            if n != PROB or not self._softmax
+        }
         self._taps = list(taps)
         self._model: nn.Module
         if isinstance(model, Backbone):
@@ -87,7 +95,7 @@ class EagerBackend:
         self._memory = torch.channels_last_3d if own else torch.contiguous_format
         self._time_first = layout == "NTCHW"
         if input_shape is not None:
-            self(torch.zeros((1, *input_shape)))
+            self(torch.zeros((blank, *input_shape)))
         if self.device.type == "cuda":
             # Other streams may be used next, and do not wait for the weights by themselves.
             torch.cuda.synchronize(self.device)
@@ -138,7 +146,7 @@ class EagerBackend:
         except _Enough:
             pass
         else:
-            if PROB in self.layers:
+            if self._softmax:
                 if not isinstance(logits, torch.Tensor) or logits.dim() != 2:
                     raise UsageError(
                         "prob is the softmax of a network's output, and this one's has no number a class:"
@@ -205,7 +213,8 @@ class _Enough(Exception):
 def layer_names(model: nn.Module) -> list[str]:
     """Return every name under which a layer of `model` can be extracted, in forward order of definition, then `prob`."""
     own = [] if isinstance(model, Backbone) else [OUTPUT]
-    return [*(name for name, _ in model.named_modules() if name), *own, PROB]
+    parts = (name for name, _ in model.named_modules() if name)
+    return list(dict.fromkeys([*parts, *own, PROB]))
 
 
 def checked_layers(model: nn.Module, layers: Sequence[str]) -> tuple[str, ...]:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import copy
 import hashlib
 import inspect
+import re
 from pathlib import Path
 from typing import Any
 
@@ -24,12 +25,13 @@ def about(module: nn.Module) -> dict[str, str | None]:
 
     Returns:
         class: Its class with the module that defines it. file_sha256: of that module's file; None where there is none.
+        structure_sha256: Of what it prints, and of the files of its parts' classes: other strides have the same parameters.
         parameters_sha256: Of its parameters' and buffers' names, types, shapes and values.
     """
-    kind = type(module)
     return {
-        "class": f"{kind.__module__}.{kind.__qualname__}",
-        "file_sha256": _file_digest(kind),
+        "class": _name(type(module)),
+        "file_sha256": _file_digest(type(module)),
+        "structure_sha256": _structure(module),
         "parameters_sha256": _digest(module),
     }
 
@@ -39,10 +41,23 @@ def has_path(module: nn.Module, path: str) -> bool:
     return any(name == path for name, _ in module.named_modules())
 
 
+def _name(kind: type) -> str:
+    return f"{kind.__module__}.{kind.__qualname__}"
+
+
+def _structure(module: nn.Module) -> str:
+    found = hashlib.sha256(re.sub("0x[0-9a-f]+", "", repr(module)).encode())
+    kinds = {_name(type(part)): type(part) for part in module.modules()}
+    for name, kind in sorted(kinds.items()):
+        file = None if name.startswith("torch.") else _file_digest(kind)
+        found.update(f"{name} {file}\n".encode())
+    return found.hexdigest()
+
+
 def _file_digest(kind: type) -> str | None:
     try:
         file = inspect.getsourcefile(kind)
-    except TypeError:  # defined at a prompt
+    except (OSError, TypeError):  # defined at a prompt
         return None
     if file is None or not Path(file).is_file():
         return None
