@@ -147,7 +147,7 @@ class _Bench:
         place, precision = resolve_device(machine.device), machine.precision
         if precision == "bf16" and place.type == "cpu":
             raise UsageError(
-                "precision is bf16 and the device is the CPU, where training is in float32: leave --precision out"
+                "precision is bf16 and the device is the CPU, where training is in float32: leave `precision` out"
             )
         self._device, self._precision = (
             place,

@@ -14,6 +14,7 @@ import click
 
 from featx import __version__
 from featx.cli import bench, evaluate, export, features, networks, show, study, synth, train
+from featx.cli.messages import with_flags
 from featx.cli.options import INTERRUPTED
 from featx.errors import FeatxError, UsageError
 
@@ -104,7 +105,7 @@ def main() -> None:
     except FeatxError as error:
         if debug:
             raise
-        _fail(f"Error: {error}", 2 if isinstance(error, UsageError) else 1)
+        _fail(f"Error: {with_flags(str(error))}", 2 if isinstance(error, UsageError) else 1)
     except BrokenPipeError:
         sys.stderr.close()  # the reader of our output, `head` say, has left
         sys.exit(141)

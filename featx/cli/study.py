@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
+from featx.cli.messages import with_flags
 from featx.cli.options import (
     INTERRUPTED,
     crop_option,
@@ -123,7 +124,9 @@ def study(
         return INTERRUPTED
     finally:
         watcher.close()
-    click.echo(json.dumps(to_json(report), indent=1) if as_json else f"\n{as_text(report)}")
+    click.echo(
+        json.dumps(to_json(report), indent=1) if as_json else f"\n{with_flags(as_text(report))}"
+    )
     click.echo(
         f"{out}: {', '.join(sorted(path.name for path in Path(out).glob('results.*')))}", err=True
     )
@@ -183,6 +186,6 @@ def _watcher() -> Any:
                 if found is None
                 else f"{found.accuracy:.1f} % of {found.videos} videos"
             )
-            click.echo(f"{entry.row.name}: {text}", err=True)
+            click.echo(f"{entry.row.name}: {with_flags(text)}", err=True)
 
     return Printer()

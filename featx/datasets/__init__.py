@@ -348,7 +348,7 @@ def _find(
         )
     if root is not None:
         raise UsageError(
-            f"{name!r} is a path, and a root is for datasets that are known by name: leave --root out"
+            f"{name!r} is a path, and a root is for datasets that are known by name: leave `root` out"
         )
     if path.is_file() and path.suffix.lower() != ".csv":
         raise UsageError(
@@ -366,7 +366,7 @@ def _lacking(
 ) -> FeatxError:
     return FeatxError(
         f"{_some(absent, 'video')} of {len(absent) + there} that {protocol.name}'s list has{which}"
-        f" are not in {base}: get them, or go on with those that are there with --partial"
+        f" are not in {base}: get them, or go on with those that are there, `partial=True`"
     )
 
 

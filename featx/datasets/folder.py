@@ -52,7 +52,7 @@ def own_data(path: Path, holdout: float) -> Protocol:
     if len(classes) < 2:
         raise UsageError(
             f"{path} has videos of one class only, {classes[0]!r}: give a folder with a folder for each class, or, for an "
-            f"official dataset, its name and --root {path}"
+            f"official dataset, its name and `root={str(path)!r}`"
         )
     notes: list[str] = []
     if all(each.side is None for each in labelled):

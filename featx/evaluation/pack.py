@@ -110,7 +110,7 @@ def pack(
         instead = "take float16" if to == "int8" else "keep the original"
         raise FeatxError(
             f"{target} is not written: stored as {to}, {worst} of one of {clips} clips has a cosine of {layers[worst].least:.6f}"
-            f" to the original's, less than {least:g}: {instead}, or give a lower --least"
+            f" to the original's, less than {least:g}: {instead}, or give a lower `least`"
         )
     measured = {
         "storage": to,

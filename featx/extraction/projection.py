@@ -216,7 +216,7 @@ def check_fits(projection: Projection, recorded: Recorded, widths: Mapping[str, 
         )
     if projection.layer not in widths:
         raise UsageError(
-            f"{name} is of layer {projection.layer} and the layers are {', '.join(widths)}: add it with --layers, or give another"
+            f"{name} is of layer {projection.layer} and the layers are {', '.join(widths)}: add it to `layers`, or give another"
         )
     if (width := widths[projection.layer]) != projection.width:
         raise UsageError(

@@ -127,7 +127,7 @@ def features_in(
         if len(fitting) > 1:
             names = ", ".join(path.name for path in fitting)
             raise UsageError(
-                f"{folder} has several feature files that fit ({names}): say which with --features"
+                f"{folder} has several feature files that fit ({names}): say which, `features='FILE'`"
             )
         target = fitting[0] if fitting else own if out is None else Path(out)
         if target.exists():
@@ -202,9 +202,7 @@ def _check_made_by(store: FeatureStore, wanted: Wanted) -> None:
     """Raise UsageError for a file of another model or other weights: two checkpoints may have the same name."""
     path, model, weights = store.path, wanted.model, wanted.weights
     made_by, found = store.settings.model.name, store.settings.weights
-    elsewhere = (
-        f"extract to another file, such as with --features NEW{SUFFIX} --model {model or made_by}"
-    )
+    elsewhere = f"extract to another file, such as `features={'NEW' + SUFFIX!r}` `model={model or made_by!r}`"
     if model not in (None, made_by):
         raise UsageError(f"{path} has features of {made_by}, not of {model}: {elsewhere}")
     if weights is None or (weights in (found.name, found.file) and not os.path.isfile(weights)):
@@ -224,6 +222,6 @@ def _check_layers(store: FeatureStore, wanted: Wanted) -> None:
     if lacking:
         raise UsageError(
             f"{store.path} has {', '.join(store.layers)}, not {', '.join(lacking)}:"
-            f" choose another layer, or another file with --features; one that is not there, such as NEW{SUFFIX}, is extracted if"
-            " --model is given"
+            f" choose another layer, or another file with `features`; one that is not there, such as NEW{SUFFIX}, is extracted if"
+            " `model` is given"
         )

@@ -103,7 +103,7 @@ def query_features(
     prepared = prepare(settings.changed(workers=1))
     if other := differences(store.settings, prepared.recorded, names=_ESSENTIAL):
         raise UsageError(
-            f"the query's rows would not be as those of {store.path}: {other}; give its weights with --weights"
+            f"the query's rows would not be as those of {store.path}: {other}; give its weights, `weights='FILE'`"
         )
     notes = [*made.notes, *prepared.notes]
     if other := differences(store.settings, prepared.recorded):

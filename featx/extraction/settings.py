@@ -141,7 +141,7 @@ class TransformOptions:
 def no_flow(name: str, value: object) -> UsageError:
     """Return the error for an option of flow where the input has none."""
     return UsageError(
-        f"{name} is {value!r} and the input is rgb, which has no flow: give --input flow or rgbf"
+        f"{name} is {value!r} and the input is rgb, which has no flow: give `input='flow'` or rgbf"
     )
 
 

@@ -317,12 +317,12 @@ def recorded_settings(
     if layout is None:
         source = weights or recorded.weights.file or recorded.weights.name
     if source is not None and source == recorded.weights.file and not Path(source).exists():
-        raise UsageError(f"the checkpoint {source} is not there: give its file with --weights")
+        raise UsageError(f"the checkpoint {source} is not there: give its file, `weights='FILE'`")
     if recorded.projection is not None:
         project = project or recorded.projection.file
         if not Path(project).exists():
             raise UsageError(
-                f"the projection {os.fspath(project)} is not there: put it back, or give its file with --project"
+                f"the projection {os.fspath(project)} is not there: put it back, or give its file, `project='FILE'`"
             )
         read_projection(project, sha256=recorded.projection.sha256)
     elif project is not None:

@@ -194,7 +194,7 @@ class _Best(Sink):
             if not math.isfinite(value):
                 raise FeatxError(
                     f"channel {self._channel} of {self._layer} is {value} in clip {clip} of {self._sources[key].text}:"
-                    " use sound weights, or --precision float32"
+                    " use sound weights, or `precision='float32'`"
                 )
             self._candidates[key].append(_Candidate(clip, value, place, frames))
         self._candidates[key] = sorted(self._candidates[key], key=lambda c: (-c.value, c.clip))[

@@ -73,10 +73,10 @@ def features(
     """
     kind = check_picture(out)
     if clip is not None and at is not None:
-        raise UsageError(f"both clip {clip} and {at:g} s are given: give one of --clip and --at")
+        raise UsageError(f"both clip {clip} and {at:g} s are given: give one of `clip` and `at`")
     if not settings.layers:
         raise UsageError(
-            "no layer is named: give --layers, such as conv1,res3b,res5b (`featx models MODEL` lists them)"
+            "no layer is named: give `layers`, such as conv1,res3b,res5b (`featx models MODEL` lists them)"
         )
     if top < 1:
         raise UsageError(f"the number of channels is {top}: give 1 or more")
@@ -140,7 +140,7 @@ def _chosen(summary: Summary, path: str, clip: int | None, at: float | None) -> 
     if not len(covering):
         close = int(np.argmin(np.abs(times.mean(axis=1) - at)))
         raise UsageError(
-            f"no clip of {path} covers {at:g} s; the nearest is clip {close}, {clip_span(times[close])}: give --clip {close}"
+            f"no clip of {path} covers {at:g} s; the nearest is clip {close}, {clip_span(times[close])}: give `clip={close}`"
         )
     # Of clips that overlap, the one with that time nearest to its middle.
     return int(covering[np.argmin(np.abs(times[covering].mean(axis=1) - at))])

@@ -258,5 +258,5 @@ def _reason(error: Exception) -> str:
         return str(error)
     # On CPU there is no kind of its own.
     if isinstance(error, torch.OutOfMemoryError | MemoryError) or "allocate memory" in str(error):
-        return "out of memory: give --set accumulate=N, a divisor of the batch, to divide it over several passes"
+        return "out of memory: give `overrides={'accumulate': 'N'}`, a divisor of the batch, to divide it over several passes"
     raise error

@@ -148,7 +148,7 @@ class Generated:
         check_recipe(recipe)
         if transform.input != "rgb":
             raise UsageError(
-                f"the input is {transform.input}, and generated clips are RGB frames: give --input rgb"
+                f"the input is {transform.input}, and generated clips are RGB frames: give `input='rgb'`"
             )
 
     def recorded(self) -> dict[str, Any]:
@@ -211,15 +211,16 @@ def check_recipe(recipe: Recipe) -> None:
     if recipe.augmentation != AUGMENTATIONS["none"]:
         raise UsageError(
             "the recipe crops or mirrors clips of videos, and generated clips are whole, labelled by the direction in which"
-            " they move: give --set augmentation=none"
+            " they move: give `overrides={'augmentation': 'none'}`"
         )
     if recipe.loss != "softmax":
         raise UsageError(
-            f"loss is {recipe.loss!r}, and generated clips have no overlaps: give --set loss=softmax"
+            f"loss is {recipe.loss!r}, and generated clips have no overlaps: give `overrides={{'loss': 'softmax'}}`"
         )
     if recipe.clips_per_video != 1:
         raise UsageError(
-            f"clips_per_video is {recipe.clips_per_video}, and generated clips come from none: give --set clips_per_video=1"
+            f"clips_per_video is {recipe.clips_per_video}, and generated clips come from none:"
+            " give `overrides={'clips_per_video': '1'}`"
         )
 
 

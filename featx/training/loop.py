@@ -241,7 +241,7 @@ class Trainer:
                 except torch.OutOfMemoryError as error:
                     raise FeatxError(
                         f"{self.part} clips at once do not fit into the memory of {self.processes.device}: divide the batch of"
-                        f" {self.recipe.batch}, with --set accumulate={2 * self.recipe.accumulate} or more"
+                        f" {self.recipe.batch}, with `overrides={{'accumulate': '{2 * self.recipe.accumulate}'}}` or more"
                     ) from error
                 if made is not None:
                     pending.append(made)

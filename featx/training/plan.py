@@ -78,11 +78,11 @@ def make_plan(settings: TrainSettings, data: Dataset | None = None) -> Plan:
     if source.validated is None and chosen.schedule.kind == "plateau":
         raise UsageError(
             f"recipe {name} lowers the rate when the validation loss stops falling, and there is no validation:"
-            " have it validated, or give --set schedule.kind=step"
+            " have it validated, or give `overrides={'schedule.kind': 'step'}`"
         )
     if chosen.schedule.kind == "plateau" and settings.validate_every > 1:
         raise UsageError(
-            f"recipe {name} looks at the validation loss after every epoch: leave validate_every at 1"
+            f"recipe {name} looks at the validation loss after every epoch: leave `validate_every` at 1"
         )
     loaded, start, changed = _start(settings, source.classes)
     as_extracted = Settings(
@@ -193,7 +193,7 @@ def check(planned: Plan, processes: Processes) -> None:
     if row.batch % (row.accumulate * processes.world):
         raise UsageError(
             f"a batch of {row.batch} clips cannot be divided over {processes.world} processes of {row.accumulate} passes:"
-            f" give --set batch=N, a multiple of {row.accumulate * processes.world}"
+            f" give `overrides={{'batch': 'N'}}`, a multiple of {row.accumulate * processes.world}"
         )
     if planned.settings.run.machine.precision == "bf16" and processes.device.type == "cpu":
         raise UsageError(
@@ -205,7 +205,7 @@ def check(planned: Plan, processes: Processes) -> None:
     ) > least and not row.augmentation.scales:
         raise UsageError(
             f"crops of {side} pixels do not fit into frames whose shorter side is {least}: give"
-            f" --set augmentation.frame_size={side}, or more"
+            f" `overrides={{'augmentation.frame_size': '{side}'}}`, or more"
         )
     shape = (1, 3, planned.clip.frames, planned.transform.crop, planned.transform.crop)
     with torch.no_grad():

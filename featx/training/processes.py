@@ -68,7 +68,7 @@ def joined(device: str) -> Iterator[Processes]:
     if place.type == "cuda":
         if place.index is not None:
             raise UsageError(
-                f"device {device!r} with {world} processes: give --device cuda, and each takes a GPU of its own"
+                f"device {device!r} with {world} processes: give `device='cuda'`, and each takes a GPU of its own"
             )
         place = resolve_device(f"cuda:{local}")
         torch.cuda.set_device(place)

@@ -55,7 +55,7 @@ def sampled_frames(video: Iterable[Frame], sampling: Sampling) -> Iterator[tuple
         if sampling.fps is not None and frame.end - frame.time > MOST_ON_SCREEN:
             gap = frame.end - frame.time
             raise VideoError(
-                f"frame {frame.index} stays on screen for {gap:.0f} s by its timestamps: extract it without --fps"
+                f"frame {frame.index} stays on screen for {gap:.0f} s by its timestamps: extract it without resampling"
             )
         shown = sampling.on(frame.time, frame.end)
         n += shown

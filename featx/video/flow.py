@@ -42,7 +42,7 @@ def _cv2() -> Any:
         import cv2
     except ImportError as error:
         raise UsageError(
-            f"OpenCV is not here ({error}): pip install 'featx[flow]', or use --input rgb"
+            f"OpenCV is not here ({error}): pip install 'featx[flow]', or use `input='rgb'`"
         ) from error
     return cv2
 
@@ -134,7 +134,7 @@ class OpticalFlow:
             ) from error
         if not np.isfinite(found).all():
             raise VideoError(
-                f"the {self.method} flow of a frame is not finite: choose another --flow"
+                f"the {self.method} flow of a frame is not finite: choose another method of flow"
             )
         return found.clip(-_LARGEST, _LARGEST).astype(np.float16)
 

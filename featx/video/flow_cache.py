@@ -53,7 +53,7 @@ def check_folder(folder: str | os.PathLike[str]) -> str:
     """
     path = Path(os.path.abspath(folder))
     if path.exists() and not path.is_dir():
-        raise UsageError(f"cannot keep flow in {path}: it is a file; give --flow-cache a folder")
+        raise UsageError(f"cannot keep flow in {path}: it is a file; give `flow_cache` a folder")
     try:
         path.mkdir(parents=True, exist_ok=True)
         with tempfile.TemporaryFile(dir=path):
@@ -66,7 +66,7 @@ def check_folder(folder: str | os.PathLike[str]) -> str:
                 left.unlink()
     except OSError as error:
         raise UsageError(
-            f"cannot keep flow in {path}: {error.strerror}; give --flow-cache a folder that you may write to"
+            f"cannot keep flow in {path}: {error.strerror}; give `flow_cache` a folder that you may write to"
         ) from error
     return str(path)
 

@@ -188,7 +188,7 @@ def check_ids(ids: Iterable[str], layers: Iterable[str]) -> None:
         parts = video_id.split("/")
         if parts[0] in _OWN and len(parts) > 1:
             raise UsageError(
-                f"{video_id!r} is below a folder named {parts[0]}, which the feature file uses itself: give --root"
+                f"{video_id!r} is below a folder named {parts[0]}, which the feature file uses itself: give `root`"
             )
         for i in range(1, len(parts)):
             if parts[i] in reserved and "/".join(parts[:i]) in ids:
@@ -205,7 +205,7 @@ def _named(paths: list[tuple[str, str]], layers: Iterable[str], root: str | None
         relative = os.path.relpath(os.path.abspath(path), base)
         if relative.startswith(os.pardir + os.sep):
             raise UsageError(
-                f"{as_text(path)} is not below the root {base}: give a --root that holds every video"
+                f"{as_text(path)} is not below the root {base}: give a `root` that holds every video"
             )
         whole.append((as_text(relative).replace(os.sep, "/"), path))
     stems = Counter(os.path.splitext(name)[0] for name, _ in whole)
@@ -218,7 +218,7 @@ def _named(paths: list[tuple[str, str]], layers: Iterable[str], root: str | None
         video_id = name if taken else stem
         if video_id in named:
             raise UsageError(
-                f"{as_text(path)} and {as_text(named[video_id])} would both be {video_id!r}: give --root"
+                f"{as_text(path)} and {as_text(named[video_id])} would both be {video_id!r}: give `root`"
             )
         named[video_id] = path
     return [Source(video_id, path) for video_id, path in named.items()]

@@ -55,11 +55,11 @@ def architecture_of(weights: str | Path) -> str:
     if (checkpoint := registered.get(str(weights))) is not None:
         return checkpoint.architecture
     if weights == "random":
-        raise UsageError("random weights belong to any model: name one with --model")
+        raise UsageError("random weights belong to any model: name one, `model='NAME'`")
     path = find_file(weights, registered)
     found = read_state(path).described.get("architecture")
     if not isinstance(found, str):
-        raise UsageError(f"{path} does not say which model it is for: name it with --model")
+        raise UsageError(f"{path} does not say which model it is for: name it, `model='NAME'`")
     return found
 
 
@@ -259,7 +259,7 @@ def _local_default(architecture: str) -> str:
             return name
     choices = [f"run `featx weights fetch {name}`" for name in names]
     choices += [
-        "give your own file with --weights FILE.safetensors or FILE.pth",
-        "take untrained ones with --weights random",
+        "give your own file, `weights='FILE.safetensors'` or FILE.pth",
+        "take untrained ones, `weights='random'`",
     ]
     raise UsageError(f"no weights for {architecture} on this machine: {', or '.join(choices)}")

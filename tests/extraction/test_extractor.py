@@ -22,7 +22,6 @@ from featx.extraction.extract import extract
 from featx.extraction.extractor import Extractor
 from featx.extraction.projection import Projection, write_projection
 from featx.extraction.settings import ClipOptions, Machine, compose
-from featx.models import registry
 from featx.store.reader import FeatureStore
 from featx.transforms import Transform
 from featx.video.reader import open_video
@@ -32,9 +31,7 @@ EXACT: dict[str, Any] = {"device": "cpu", "precision": "float32", "batch_size": 
 TINY: dict[str, Any] = {"model": tiny.NAME, "weights": "random", **EXACT}
 
 
-@pytest.fixture(autouse=True)
-def tiny_network(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setitem(registry._ENTRIES, tiny.NAME, tiny.ENTRY)
+pytestmark = pytest.mark.usefixtures("tiny_network")
 
 
 def pictures(n: int, size: tuple[int, int], seed: int = 0) -> np.ndarray:

@@ -206,7 +206,7 @@ def test_a_video_without_all_its_rows_is_not_published(tmp_path: Path) -> None:
     )
     journal.end("a", summary(2), ORIGIN)
     journal.commit()
-    with pytest.raises(FeatxError, match=telling("a", 1, 2)):
+    with pytest.raises(FeatxError, match=telling("'a'", 1, 2)):
         publish(tmp_path / "a.h5", RECORDED, entries=journal.entries, shapes=SHAPES, failures=[])
     journal.close()
     assert not (tmp_path / "a.h5").exists()
@@ -329,14 +329,14 @@ def test_rows_that_do_not_agree_leave_no_file(tmp_path: Path, wrong: dict) -> No
 
 
 BREAKAGES = {
-    "a video not complete": (lambda f: f["a"].attrs.__setitem__("complete", False), ("a",)),
-    "a row not finite": (lambda f: f["a/fc"].__setitem__((0, 0), np.nan), ("a", "fc")),
-    "another start": (lambda f: f["a/clip_frames"].__setitem__((1, 0), 17), ("a",)),
-    "an end after the video's": (lambda f: f["a/clip_frames"].__setitem__((1, 1), 999), ("a",)),
-    "times out of order": (lambda f: f["a/clip_times"].__setitem__((0, 0), 50.0), ("a",)),
-    "a layer lacking": (lambda f: f["a"].__delitem__("fc"), ("a", "pool5")),
-    "a listed video lacking": (lambda f: f.__delitem__("a"), ("a", ".videos")),
-    "a video not listed": (lambda f: f.copy("a", "c"), ("c", ".videos")),
+    "a video not complete": (lambda f: f["a"].attrs.__setitem__("complete", False), ("'a'",)),
+    "a row not finite": (lambda f: f["a/fc"].__setitem__((0, 0), np.nan), ("'a'", "fc")),
+    "another start": (lambda f: f["a/clip_frames"].__setitem__((1, 0), 17), ("'a'",)),
+    "an end after the video's": (lambda f: f["a/clip_frames"].__setitem__((1, 1), 999), ("'a'",)),
+    "times out of order": (lambda f: f["a/clip_times"].__setitem__((0, 0), 50.0), ("'a'",)),
+    "a layer lacking": (lambda f: f["a"].__delitem__("fc"), ("'a'", "pool5")),
+    "a listed video lacking": (lambda f: f.__delitem__("a"), ("'a'", ".videos")),
+    "a video not listed": (lambda f: f.copy("a", "c"), ("'c'", ".videos")),
     "a video that failed": (
         lambda f: f["b"].attrs.__setitem__("path", "v/bad.mp4"),
         ("v/bad.mp4",),

@@ -241,7 +241,7 @@ def _check_classifier(model: Backbone, layers: Sequence[str]) -> None:
         had = [name for name, _ in model.named_children() if name != model.classifier]
         instead = [name for name in layers if name not in needing] or had[-1:]
         raise UsageError(
-            f"these weights have no classifier, so {' and '.join(refused)} cannot be had: give --layers {','.join(instead)},"
+            f"these weights have no classifier, so {' and '.join(refused)} cannot be had: give `layers={instead!r}`,"
             f" or others of {', '.join(had)}"
         )
 
@@ -260,7 +260,7 @@ def resolve_device(name: str | torch.device) -> torch.device:
         count = torch.cuda.device_count() if torch.cuda.is_available() else 0
         if count == 0:
             raise UsageError(
-                f"device {str(name)!r} was asked for, but torch {torch.__version__} sees no GPU: use --device cpu"
+                f"device {str(name)!r} was asked for, but torch {torch.__version__} sees no GPU: use `device='cpu'`"
             )
         if device.index is not None and device.index >= count:
             raise UsageError(

@@ -101,7 +101,7 @@ def _missing() -> str | None:
     # It has no wheels for ARM or macOS.
     if find_spec("decord"):
         return None
-    return "decord is not installed: pip install decord, or use --decoder pyav"
+    return "decord is not installed: pip install decord, or use `decoder='pyav'`"
 
 
 register_decoder(
