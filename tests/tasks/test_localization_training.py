@@ -318,7 +318,7 @@ def test_ctrl_c_is_told_by_the_exit_status(
 @pytest.mark.parametrize(
     ("values", "told"),
     [
-        ({"weights": None}, ("tiny_resnet", "weights random")),
+        ({"weights": None}, ("tiny_resnet", "weights", "random")),
         ({"overrides": {"localization.lrr": "1"}}, ("'lrr'",)),
         ({"stage": "detection"}, ("stage", "'detection'")),
         ({"lengths": (16, 24)}, (16, 24)),
