@@ -30,6 +30,7 @@ if TYPE_CHECKING:
 
     from featx.extraction.backends import Backend
     from featx.extraction.cascade import Cascade
+    from featx.models import Backbone
     from featx.weights.checkpoint import LoadedModel
 
 # Clips a worker may be ahead of the batches: enough to work on while a batch is copied.
@@ -309,13 +310,14 @@ def _cascade(
             " give networks that were trained alike"
         )
     shape = _input_shape(clip, transform)
-    machine: dict[str, Any] = {
-        "precision": prepared.backend.precision,
-        "device": prepared.backend.device,
-    }
+    device, precision = prepared.backend.device, prepared.backend.precision
+
+    def ready(model: Backbone) -> EagerBackend:
+        return EagerBackend(model, [PROB], precision=precision, device=device, input_shape=shape)
+
     prepared.backend = CascadeBackend(
-        EagerBackend(first.model, [PROB], input_shape=shape, **machine),
-        EagerBackend(second.model, [PROB], input_shape=shape, **machine),
+        ready(first.model),
+        ready(second.model),
         name=cascade.name,
         place=first.labels.index(cascade.gate),
         threshold=cascade.threshold,
