@@ -85,7 +85,7 @@ def at_home(world: Path, checkpoints: Sequence[Checkpoint]) -> Iterator[None]:
         patch.setenv("FEATX_CACHE", str(world / "cache"))
         patch.setenv("FEATX_DATA", str(world / "data"))
         patch.setattr(manifest, "list_checkpoints", lambda: list(checkpoints))
-        patch.setattr("featx.evaluation._generated.HELD_OUT", 8)  # of 4,450: seconds
+        patch.setattr("featx.evaluation._generated.HELD_OUT", 8)  # of 1,000: seconds
         yield
 
 
