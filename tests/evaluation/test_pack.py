@@ -420,7 +420,7 @@ def test_what_was_fetched_goes_before_what_ships(shipped: Checkpoint, tmp_path: 
 def test_a_shipped_file_that_is_missing_or_another(shipped: Checkpoint, tmp_path: Path) -> None:
     path = tmp_path / "weights" / "small.safetensors"
     path.write_bytes(path.read_bytes()[:-1] + b"?")
-    digest = hashlib.sha256(path.read_bytes()).hexdigest()[:12]
+    digest = hashlib.sha256(path.read_bytes()).hexdigest()
     for use in (manifest.verify, manifest.fetch, lambda name: load_model(NAME, name)):
         with pytest.raises(FeatxError, match=telling("motions-small", digest)):
             use("motions-small")
