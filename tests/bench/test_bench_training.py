@@ -66,7 +66,8 @@ def test_figures_agree(tmp_path: Path) -> None:
 def test_measuring_does_the_whole_update_and_learns_nothing(tmp_path: Path) -> None:
     path = encode(tmp_path / "a.mp4", 20)
     feed = decoded([str(path)], workers=1, timeout=60.0)
-    ready = _Bench(NAME, feed, None, {**FAST, "accumulate": "2"}, "cpu", "auto", compiled=False)
+    overrides = {**FAST, "accumulate": "2"}
+    ready = _Bench(NAME, feed, None, overrides, Machine(device="cpu"), compiled=False)
     before = {k: v.clone() for k, v in ready._trainer.model.state_dict().items()}
     ready.round(0.05, "", lambda _: None)
     after = ready._trainer.model.state_dict()
@@ -136,7 +137,7 @@ def test_unreadable_videos_and_empty_measurements_are_refused(tmp_path: Path) ->
         (["--train", "--dataset", "generated", "videos"], ("'videos'",)),
         (
             ["--train", "--dataset", "generated", "--recipe", "semi-cnn"],
-            ("--set augmentation=none",),
+            ("augmentation", "none"),
         ),
         (["--train", "--recipe", "tran2017"], ("'tran2017'", "tran2017-ucf101")),
     ],

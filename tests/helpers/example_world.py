@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shutil
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
 from dataclasses import replace
@@ -162,6 +163,7 @@ def _weights(world: Path) -> None:
 def _features(world: Path, ids: Sequence[str], ids_hmdb51: Sequence[str]) -> None:
     """Feature files: of the folder of videos as extracted, of datasets made by hand, a centre a class."""
     extract(world / "videos", world / "out.h5", model="res3d", workers=1)
+    shutil.copy(world / "out.h5", world / "features.h5")
 
     def near(ids: Sequence[str], dims: int, seed: int = 0) -> dict[str, np.ndarray]:
         labels = [sorted({Path(i).parent for i in ids}).index(Path(i).parent) for i in ids]

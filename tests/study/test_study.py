@@ -14,8 +14,9 @@ from tiny import NAME
 from told import telling, tells
 
 from featx.cli import cli
-from featx.datasets import GENERATED, Dataset, Item, load_dataset
+from featx.datasets import GENERATED, Dataset, DatasetRef, Item, load_dataset
 from featx.errors import FeatxError, UsageError
+from featx.extraction.settings import Machine
 from featx.models import model_entry
 from featx.models.count import count
 from featx.models.registry import skeleton
@@ -34,6 +35,7 @@ from featx.study import (
 )
 from featx.study._comparable import differences, row_differences
 from featx.synthetic.layouts import write_dataset
+from featx.training import RunOptions
 from featx.training.recipes import recipe
 
 PAPERS = SHARED.parent / "papers"
@@ -166,7 +168,10 @@ def test_every_row_can_be_asked_for(name: str) -> None:
     assert len({(row.model, row.options, row.recipe) for row in study.rows}) == len(names)
     for dataset in ("ucf101", "hmdb51", "kinetics"):
         settings = StudySettings(
-            study=name, dataset=dataset, weights={"": "none"}, overrides={"duration": "3"}
+            study=name,
+            dataset=DatasetRef(dataset),
+            weights={"": "none"},
+            overrides={"duration": "3"},
         )
         for row in study.rows:
             asked = settings.training(study, row)
@@ -187,31 +192,36 @@ def test_what_rows_start_from() -> None:
         "hara2018-finetune",
         "checkpoint",
     )
-    StudySettings(study="hara2018-augmentation", dataset="kinetics").chosen()
+    StudySettings(study="hara2018-augmentation", dataset=DatasetRef("kinetics")).chosen()
     with pytest.raises(UsageError, match=telling("checkpoint")):
-        StudySettings(study="hara2018-augmentation", dataset="ucf101").chosen()
+        StudySettings(study="hara2018-augmentation", dataset=DatasetRef("ucf101")).chosen()
     with pytest.raises(UsageError, match=telling("semi-vgg16", "ImageNet")):
-        StudySettings(study="semi-cnn", dataset="ucf101").chosen()
+        StudySettings(study="semi-cnn", dataset=DatasetRef("ucf101")).chosen()
     semi, rows = StudySettings(
-        study="semi-cnn", dataset="ucf101", rows=("semi-resnet18",), weights={"semi-resnet18": "f"}
+        study="semi-cnn",
+        dataset=DatasetRef("ucf101"),
+        rows=("semi-resnet18",),
+        weights={"semi-resnet18": "f"},
     ).chosen()
-    asked = StudySettings(study="semi-cnn", dataset="ucf101", weights={"": "f"}).training(
-        semi, rows[0]
-    )
+    asked = StudySettings(
+        study="semi-cnn", dataset=DatasetRef("ucf101"), weights={"": "f"}
+    ).training(semi, rows[0])
     assert (asked.weights, asked.init_2d) == (None, "f")
     # A row that starts from nothing in the paper does so here, whatever the others start from.
     assert (
-        StudySettings(study="asymmetric", dataset="ucf101", weights={"": "f"})
+        StudySettings(study="asymmetric", dataset=DatasetRef("ucf101"), weights={"": "f"})
         .training(*_first("asymmetric"))
         .weights
         is None
     )
     with pytest.raises(UsageError, match=telling("augmentation")):
         StudySettings(
-            study="hara2018-augmentation", dataset="kinetics", overrides={"augmentation": "none"}
+            study="hara2018-augmentation",
+            dataset=DatasetRef("kinetics"),
+            overrides={"augmentation": "none"},
         ).chosen()
     with pytest.raises(UsageError, match=telling("'mc6'")):
-        StudySettings(study="tran2017-search", dataset="ucf101", rows=("mc6",)).chosen()
+        StudySettings(study="tran2017-search", dataset=DatasetRef("ucf101"), rows=("mc6",)).chosen()
     with pytest.raises(UsageError, match=telling("'tran2017'", "tran2017-search")):
         study_named("tran2017")
 
@@ -242,7 +252,7 @@ def side(
     )
 
 
-SETTINGS = StudySettings(study="tran2017-search", dataset="ucf101")
+SETTINGS = StudySettings(study="tran2017-search", dataset=DatasetRef("ucf101"))
 
 
 @pytest.mark.parametrize(
@@ -272,19 +282,21 @@ def test_what_sets_a_row_apart() -> None:
         next(r for r in STUDIES["tran2017-search"].rows if r.name == "sr18"),
     )
     assert row_differences(SETTINGS, tran, sr18) == []
-    assert row_differences(replace(SETTINGS, split=2), tran, sr18) == [
-        "the paper's figure is for split 1"
-    ]
-    assert row_differences(replace(SETTINGS, dataset="kinetics"), tran, sr18) == [
-        "the paper's figure is for ucf101"
-    ]
-    assert row_differences(SETTINGS, *_first("asymmetric")) == [
-        "the paper's figure is the mean of 3 splits"
-    ]
-    tuned = replace(SETTINGS, study="hara2018-augmentation", weights={"": "none"}, split=2)
-    assert row_differences(tuned, *_first("hara2018-augmentation")) == [
-        "starts from nothing, the paper's does not"
-    ]
+    for given, value in (
+        (DatasetRef("ucf101", split=2), "split 1"),
+        (DatasetRef("kinetics"), "ucf101"),
+    ):
+        (difference,) = row_differences(replace(SETTINGS, dataset=given), tran, sr18)
+        assert tells(difference, value)
+    (difference,) = row_differences(SETTINGS, *_first("asymmetric"))
+    assert tells(difference, "3 splits")
+    tuned = replace(
+        SETTINGS,
+        study="hara2018-augmentation",
+        weights={"": "none"},
+        dataset=DatasetRef("ucf101", split=2),
+    )
+    assert len(row_differences(tuned, *_first("hara2018-augmentation"))) == 1
     assert (
         row_differences(replace(tuned, weights={"": "f"}), *_first("hara2018-augmentation")) == []
     )
@@ -333,13 +345,10 @@ def test_a_study(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     few = {"duration": "4", "unit": "iterations", "batch": "4"}
     settings = StudySettings(
         study="tiny",
-        dataset="ucf101",
-        partial=True,
+        dataset=DatasetRef("ucf101", partial=True),
         crop=28,
         overrides=few,
-        device="cpu",
-        workers=1,
-        save_seconds=0.0,
+        run=RunOptions(machine=Machine(device="cpu", workers=1), save_seconds=0.0),
     )
     out = tmp_path / "out"
     with pytest.raises(KeyboardInterrupt):
