@@ -67,7 +67,7 @@ def test_every_file_is_extracted_right_or_listed_with_a_true_reason(extracted) -
     odd, out = extracted
     wrong = []
     with FeatureStore(out) as store:
-        stored = {v.attrs["path"]: v for v in store}
+        stored = {v.attrs["path"]: v for v in store.values()}
         failed = dict(store.failures)
         assert structure(store) == []
         assert len(stored.keys() & failed.keys()) == 0
