@@ -136,5 +136,5 @@ def test_good_videos_beside_them_are_untouched(extracted, zoo, tmp_path: Path) -
     )
     with FeatureStore(out) as among, FeatureStore(alone) as by_themselves:
         assert len(by_themselves) == 10
-        for video in by_themselves:
+        for video in by_themselves.values():
             np.testing.assert_array_equal(among[video.id]["pool5"], video["pool5"])
