@@ -8,12 +8,13 @@ import numpy as np
 from feature_files import SETTINGS_OF_HAND_MADE
 
 from featx.extraction.projection import Projection, write_projection
+from featx.store.recorded import Recorded
 
 FITTED_ON = {"dataset": "ucf101", "split": 1, "subset": "train", "videos": 40}
 
 
 def projection_of(
-    width: int, dims: int, *, layer: str = "res5a", settings: dict | None = None, seed: int = 0
+    width: int, dims: int, *, layer: str = "res5a", settings: Recorded | None = None, seed: int = 0
 ) -> Projection:
     rng = np.random.default_rng(seed)
     components = np.linalg.qr(rng.normal(size=(width, dims)))[0].T
@@ -21,7 +22,7 @@ def projection_of(
         mean=(0.05 * rng.random(width)).astype(np.float32),
         components=np.ascontiguousarray(components, np.float32),
         layer=layer,
-        settings=settings or SETTINGS_OF_HAND_MADE,
+        settings=settings or Recorded.from_json(SETTINGS_OF_HAND_MADE),
         fitted_on=FITTED_ON,
         explained=0.75,
     )
