@@ -7,7 +7,11 @@ from collections.abc import Iterable
 
 
 class FeatxError(Exception):
-    """A mistake the user can mend: one sentence with the value and the remedy."""
+    """A mistake the user can mend: one sentence with the value and the remedy.
+
+    A parameter stands in it as Python has it, in backquotes: `decoder='pyav'`, `layers`. The command line shows flags
+    instead (`featx.cli.messages`).
+    """
 
     def __str__(self) -> str:
         return str(self.args[0]) if self.args else ""

@@ -4,16 +4,14 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import click
 
 from featx.cli.options import json_option
 from featx.errors import UsageError
 from featx.system.terminal import bar
-
-if TYPE_CHECKING:
-    from featx.weights.quantize import Storage
+from featx.weights.quantize import SMALLER
 
 
 @click.command()
@@ -171,7 +169,7 @@ def weights_describe(path: str, as_json: bool) -> None:
 @click.argument("path", metavar="FILE")
 @click.argument("out")
 @click.argument("videos", nargs=-1, required=True)
-@click.option("--to", type=click.Choice(["int8", "float16"]), default="int8", show_default=True,
+@click.option("--to", type=click.Choice(SMALLER), default="int8", show_default=True,
               help="A quarter of the size, kernels in 127 steps a channel; or half of it.")  # fmt: skip
 @click.option("--least", type=float, default=0.999, show_default=True,
               help="Smallest cosine of any clip's features to the original network's.")  # fmt: skip
@@ -181,7 +179,7 @@ def weights_describe(path: str, as_json: bool) -> None:
 @click.option("--licence", help="The licence that it is given; the original's.")
 @json_option
 def weights_pack(
-    path: str, out: str, videos: tuple[str, ...], to: Storage, as_json: bool, **settings: Any
+    path: str, out: str, videos: tuple[str, ...], to: str, as_json: bool, **settings: Any
 ) -> None:
     """Make a checkpoint of featx's own smaller, and measure on VIDEOS what that does to its features.
 

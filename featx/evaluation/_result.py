@@ -11,11 +11,12 @@ import numpy.typing as npt
 
 from featx.evaluation._protocols import Protocol
 from featx.report import Accuracy
+from featx.weights.description import in_words
 
 Ints = npt.NDArray[np.int64]
 
 
-@dataclass(frozen=True, kw_only=True)
+@dataclass(frozen=True, kw_only=True, repr=False)
 class Evaluation:
     """A network's answers to a dataset's videos under one protocol.
 
@@ -49,6 +50,18 @@ class Evaluation:
     settings: dict[str, Any] = field(default_factory=dict)
     notes: tuple[str, ...] = ()
     unit: str = "video"
+
+    def __repr__(self) -> str:
+        top5 = f", top-5 {self.top5.value:.1%}" if self.top5 is not None else ""
+        failed = f", {len(self.failures)} failed" if self.failures else ""
+        lines = [
+            f"Evaluation({self.dataset}: {len(self.ids)} {self.unit}s{failed}, top-1 {self.top1.value:.1%}{top5};"
+            f" protocol {self.protocol.name})"
+        ]
+        if "weights" in self.settings:
+            lines.append(f"  weights: {in_words(self.settings['weights'])}")
+        lines += [f"  failed: {path}: {reason}" for _, path, reason in self.failures[:3]]
+        return "\n".join([*lines, *(f"  note: {note}" for note in self.notes)])
 
     @property
     def read(self) -> npt.NDArray[np.bool_]:

@@ -29,6 +29,7 @@ from featx.extraction.settings import (
     compose,
     takes_options,
 )
+from featx.system.terminal import bar
 from featx.video.cutting import Summary
 
 if TYPE_CHECKING:
@@ -139,7 +140,8 @@ def evaluate(
         **options,
     )
     if dataset in GENERATED_CLIPS:
-        return evaluate_generated(asked, str(dataset), seed=seed)
+        with bar("clip", progress=progress) as passed:
+            return evaluate_generated(asked, str(dataset), seed=seed, on_progress=passed)
     if not isinstance(dataset, Dataset):
         if not isinstance(dataset, DatasetRef):
             dataset = DatasetRef(

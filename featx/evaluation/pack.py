@@ -20,7 +20,7 @@ from featx.system.files import check_target, disk_full, keep_inputs
 from featx.video.source import Source, find_videos
 from featx.weights.checkpoint import LoadedModel, save_checkpoint
 from featx.weights.description import read_own
-from featx.weights.quantize import STORAGES, Storage, packed, unpacked
+from featx.weights.quantize import SMALLER, packed, unpacked
 
 if TYPE_CHECKING:
     import torch
@@ -46,7 +46,7 @@ class Packed:
 
     path: str
     sha256: str
-    storage: Storage
+    storage: str
     size: int
     before: int
     layers: dict[str, Agreement]
@@ -59,7 +59,7 @@ def pack(
     out: str | os.PathLike[str],
     videos: Sequence[str | os.PathLike[str]],
     *,
-    to: Storage = "int8",
+    to: str = "int8",
     least: float = LEAST,
     name: str | None = None,
     licence: str | None = None,
@@ -145,8 +145,8 @@ def pack(
 
 def _check(target: Path, to: str, least: float) -> None:
     """Raise UsageError for what cannot be asked for."""
-    if to not in STORAGES or to == "float32":
-        raise UsageError(f"to is {to!r}: give int8 or float16")
+    if to not in SMALLER:
+        raise UsageError(f"to is {to!r}: give {' or '.join(SMALLER)}")
     if not 0 < least <= 1:
         raise UsageError(f"least is {least:g}: give a cosine above 0 and up to 1")
     if target.suffix != ".safetensors":

@@ -7,7 +7,7 @@ from contextlib import contextmanager
 from time import monotonic
 from typing import TYPE_CHECKING, Any
 
-from featx.system.terminal import duration, in_notebook, on_terminal, say
+from featx.system.terminal import duration, on_terminal, say, watched
 
 if TYPE_CHECKING:
     from featx.extraction.engine import Stats
@@ -23,8 +23,7 @@ def shown(progress: bool | None, hooks: Hooks | None) -> Iterator[Hooks]:
     """
     from featx.extraction.settings import Hooks  # here: --help waits for no numpy
 
-    watched = hooks is None and (on_terminal() or in_notebook())
-    if not (watched if progress is None else progress):
+    if not watched(False if progress is None and hooks is not None else progress):
         yield hooks or Hooks()
         return
     bar = Progress(lines=False)

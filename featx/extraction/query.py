@@ -12,7 +12,10 @@ import numpy.typing as npt
 
 from featx.errors import FeatxError, UsageError
 from featx.extraction.engine import Rows, Sink, Stats
+from featx.extraction.extract import Report
 from featx.extraction.prepare import prepare
+from featx.extraction.progress import shown
+from featx.extraction.settings import Hooks
 from featx.extraction.verify import Verification, recorded_settings
 from featx.store.reader import FeatureStore
 from featx.store.recorded import CASCADE, PROJECTION, differences
@@ -75,6 +78,7 @@ def query_features(
     project: str | os.PathLike[str] | None = None,
     model: nn.Module | None = None,
     on_progress: Callable[[Stats], None] | None = None,
+    progress: bool | None = None,
 ) -> QueryClips:
     """Return the features that `featx.extract` would have stored for a video in this feature file.
 
@@ -89,6 +93,8 @@ def query_features(
         project: The projection's file, where it is not at its recorded place.
         model: The module that made the file's rows, where that was one of yours.
         on_progress: Called many times a second.
+        progress: True shows a progress bar, False shows none. None shows one if a person watches and there is no
+            `on_progress`.
 
     Raises:
         FeatxError: If the video cannot be read, with the reason.
@@ -109,12 +115,15 @@ def query_features(
     if other := differences(store.settings, prepared.recorded):
         notes.append(f"the query's features are made with other settings than the file's: {other}")
 
-    with prepared.pool() as pool:
+    asked = Hooks(on_progress=on_progress) if on_progress is not None else None
+    with shown(progress, asked) as hooks, prepared.pool() as pool:
+        if hooks.on_start is not None:
+            hooks.on_start(Report("", 1, settings=prepared.recorded))
 
         def run(wanted: frozenset[int] | None) -> _Collected:
             sink = _Collected(layer)
             job = prepared.job(0, text, wanted=wanted)
-            prepared.run([job], sink, source=pool, on_progress=on_progress)
+            prepared.run([job], sink, source=pool, on_progress=hooks.on_progress)
             return sink
 
         if at is None:

@@ -15,9 +15,11 @@ import numpy.typing as npt
 from featx.clips import ClipSpec, numbered, placed
 from featx.errors import UsageError
 from featx.extraction.engine import Rows, Sink
+from featx.extraction.extract import Report
 from featx.extraction.prepare import Prepared, prepare
+from featx.extraction.progress import shown
 from featx.extraction.projection import read_projection
-from featx.extraction.settings import Layout, Machine, Settings
+from featx.extraction.settings import Hooks, Layout, Machine, Settings
 from featx.store.reader import FeatureStore, Video
 from featx.store.recorded import Recorded, differences
 from featx.video.cutting import Summary
@@ -31,7 +33,7 @@ SAME_COSINE = 0.999
 SAME_RELATIVE = 0.1
 
 
-@dataclass
+@dataclass(repr=False)
 class Verification:
     """What a verification found.
 
@@ -64,6 +66,18 @@ class Verification:
         """Whether nothing is wrong."""
         return not self.problems
 
+    def __repr__(self) -> str:
+        found = f"{len(self.problems)} problems" if self.problems else "no problems"
+        made = (
+            f"; {self.clips} clips made again, largest deviation {self.deviation:.3g}"
+            if self.clips
+            else ""
+        )
+        lines = [f"Verification({self.path!r}: {self.videos} videos, {found}{made})"]
+        lines += [f"  problem: {problem}" for problem in self.problems[:3]]
+        lines += [f"  not made again: {video}: {reason}" for video, reason in self.unread[:3]]
+        return "\n".join([*lines, *(f"  note: {note}" for note in self.notes)])
+
 
 def verify(
     path: str | os.PathLike[str],
@@ -73,6 +87,7 @@ def verify(
     weights: str | None = None,
     project: str | os.PathLike[str] | None = None,
     model: nn.Module | None = None,
+    progress: bool | None = None,
 ) -> Verification:
     """Check a feature file's structure, and make a random sample of its clips again from their videos.
 
@@ -83,6 +98,7 @@ def verify(
         weights: The checkpoint's file, where it is not at its recorded place.
         project: The projection's file, where it is not at its recorded place.
         model: The module that made the rows, where that was one of yours.
+        progress: True shows a progress bar, False shows none. None shows one if a person watches.
 
     Returns:
         What was found; `ok` says whether nothing is wrong.
@@ -95,7 +111,8 @@ def verify(
         found.problems += structure(store)
         if clips and len(store) and not found.problems:
             ready = prepare(recorded_settings(store.settings, found, weights, project, model))
-            _remake(store, found, ready, clips, np.random.default_rng(seed))
+            with shown(progress, None) as hooks:
+                _remake(store, found, ready, clips, np.random.default_rng(seed), hooks)
     return found
 
 
@@ -266,6 +283,7 @@ def _remake(
     prepared: Prepared,
     clips: int,
     rng: np.random.Generator,
+    hooks: Hooks,
 ) -> None:
     lengths = np.asarray([len(v) for v in store.values()])
     chosen = np.sort(rng.choice(lengths.sum(), size=min(clips, int(lengths.sum())), replace=False))
@@ -286,7 +304,9 @@ def _remake(
             jobs.append(Job(key, attrs["path"], attrs["decoder"], wanted=frozenset(numbers)))
     if jobs:
         compare = _Compare(store, ids, found, None if found.notes else prepared.computed_by)
-        prepared.run(jobs, compare)
+        if hooks.on_start is not None:
+            hooks.on_start(Report("", len(jobs), settings=prepared.recorded))
+        prepared.run(jobs, compare, on_progress=hooks.on_progress)
     if not found.clips:
         found.problems.append(
             "not one of the sampled videos could be read again: run featx verify where the paths hold"

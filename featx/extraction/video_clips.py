@@ -21,6 +21,7 @@ from featx.errors import UsageError
 from featx.extraction.settings import Machine
 from featx.system.processors import cpu_count
 from featx.transforms import Transform
+from featx.video.decoders import installed_decoder
 from featx.video.flow import resolve_method
 from featx.video.pool import ClipArrived, Pool
 from featx.video.source import find_videos
@@ -87,12 +88,13 @@ class VideoClips(IterableDataset[VideoClip]):
         flat: dict[str, Any] = {"decoder": decoder, "workers": workers, "timeout": timeout}
         given = {name: value for name, value in flat.items() if value is not None}
         self._machine = replace(machine or Machine(), **given)
-        if self._machine.decoder not in ("auto", "pyav"):
+        chosen = installed_decoder(self._machine.decoder, in_processes=True)
+        if not chosen.exact:
             raise UsageError(
-                f"decoder is {self._machine.decoder!r}, whose clips may turn out to be void when"
-                " they are given already: leave it out"
+                f"decoder is {chosen.name!r}, whose clips may turn out to be void when they are"
+                " given already: leave it out"
             )
-        self._settings = DecodeSettings(clip, transform, "pyav", _SLOTS)
+        self._settings = DecodeSettings(clip, transform, chosen.name, _SLOTS)
         self._normalise = normalise
         self._sources = find_videos(videos, root=root).sources
         self._notes = _Notes()

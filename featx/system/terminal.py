@@ -26,6 +26,11 @@ def on_terminal() -> bool:
     return sys.stderr is not None and sys.stderr.isatty()
 
 
+def watched(progress: bool | None) -> bool:
+    """Return whether progress is shown: as asked; None is if a person watches, at a terminal or in a notebook."""
+    return on_terminal() or in_notebook() if progress is None else progress
+
+
 def duration(seconds: float) -> str:
     """Return seconds as m:ss or h:mm:ss."""
     minutes, rest = divmod(round(seconds), 60)
@@ -34,15 +39,20 @@ def duration(seconds: float) -> str:
 
 
 @contextmanager
-def bar(unit: str, *, scale: bool = False) -> Iterator[Callable[[int, int | None], None]]:
-    """A bar on a terminal, nothing in a log; call what it yields with (done, in all)."""
-    from tqdm import tqdm
+def bar(
+    unit: str, *, scale: bool = False, progress: bool | None = None
+) -> Iterator[Callable[[int, int | None], None]]:
+    """A bar for a person, nothing in a log; call what it yields with (done, in all).
 
-    with tqdm(unit=unit, unit_scale=scale, disable=not on_terminal(), leave=False) as shown:
+    progress: True shows a bar, False none.
+    """
+    from tqdm.auto import tqdm
 
-        def progress(so_far: int, total: int | None) -> None:
+    with tqdm(unit=unit, unit_scale=scale, disable=not watched(progress), leave=False) as shown:
+
+        def passed(so_far: int, total: int | None) -> None:
             shown.total = total
             shown.n = so_far
             shown.refresh()
 
-        yield progress
+        yield passed

@@ -8,7 +8,7 @@ from contextlib import contextmanager
 from time import monotonic
 from typing import TYPE_CHECKING, Any
 
-from featx.system.terminal import in_notebook, on_terminal, say
+from featx.system.terminal import on_terminal, say, watched
 
 if TYPE_CHECKING:
     from featx.training.loop import Progress as Training
@@ -25,9 +25,8 @@ def shown(progress: bool | None, hooks: TrainHooks | None) -> Iterator[TrainHook
     """
     from featx.training.run import TrainHooks
 
-    watched = hooks is None and (on_terminal() or in_notebook())
     given = hooks or TrainHooks()
-    if not (watched if progress is None else progress):
+    if not watched(False if progress is None and hooks is not None else progress):
         yield given
         return
     bar = TrainingProgress(lines=False)

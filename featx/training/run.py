@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Callable, Mapping
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -31,11 +31,20 @@ if TYPE_CHECKING:
     from featx.extraction.settings import ClipOptions, Machine, Options, TransformOptions
 
 
-@dataclass
+@dataclass(repr=False)
 class TrainReport:
-    """How a run went. steps: updates made in all; new: by this call. replaced: (video, reason, how often).
+    """How a run went.
 
-    notes: what turned out meanwhile; the plan has those from before.
+    Attributes:
+        out: The run's folder.
+        model, dataset: What was trained, and on what.
+        steps, epochs: Updates and epochs in all.
+        new: Updates made by this call.
+        validation: What the last validation gave.
+        best, best_epoch: Best top-1 of a validation, and after which epoch.
+        replaced: (video, reason, how often) of videos that could not be read and had others take their place.
+        damaged_frames: Frames shown that decode in part.
+        notes: What the user should know, a sentence each.
     """
 
     out: str
@@ -50,6 +59,20 @@ class TrainReport:
     replaced: list[tuple[str, str, int]] = field(default_factory=list)
     damaged_frames: int = 0
     notes: list[str] = field(default_factory=list)
+
+    def __repr__(self) -> str:
+        found = ""
+        if self.validation is not None and self.best is not None:
+            best = f"best {self.best:.1%} after epoch {self.best_epoch}"
+            found = f"; validation top-1 {self.validation.top1:.1%}, {best}"
+        done = f"{self.steps} updates, {self.new} of them now, {self.epochs} epochs"
+        lines = [f"TrainReport({self.out!r}: {self.model} on {self.dataset}, {done}{found})"]
+        lines += [
+            f"  replaced: {path}, {times} times: {why}" for path, why, times in self.replaced[:3]
+        ]
+        if self.damaged_frames:
+            lines.append(f"  {self.damaged_frames} damaged frames were shown")
+        return "\n".join([*lines, *(f"  note: {note}" for note in self.notes)])
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -150,8 +173,17 @@ def train(
         save_seconds=save_seconds,
         **options,
     )
-    with shown(progress, hooks) as hooks:
-        return run_training(settings, out, hooks=hooks)
+    planned: list[str] = []
+
+    def start(plan: Plan, trainer: Trainer) -> None:
+        planned.extend(plan.notes)
+        told.on_start(plan, trainer)
+
+    with shown(progress, hooks) as told:
+        report = run_training(settings, out, hooks=replace(told, on_start=start))
+    if report is not None:
+        report.notes[:0] = planned
+    return report
 
 
 def run_training(
@@ -161,7 +193,7 @@ def run_training(
     *,
     hooks: TrainHooks | None = None,
 ) -> TrainReport | None:
-    """Do what `train` does, with settings that are composed.
+    """Do what `train` does, with settings that are composed; the report has no notes that the plan has already.
 
     data: train on these, without validation, instead of on what `settings.dataset` names, which is then their name alone.
     """

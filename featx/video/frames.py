@@ -24,7 +24,7 @@ class MemoryVideo(VideoReader):
         frame_size: (height, width) -> (height, width) that frames are resized to. None keeps theirs.
     """
 
-    decoder: Any = "memory"
+    decoder = "memory"
 
     def __init__(self, frames: Image, *, fps: float, frame_size: FrameSize | None = None) -> None:
         super().__init__()

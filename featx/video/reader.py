@@ -108,7 +108,8 @@ class VideoReader(ABC):
         last_duration: Seconds for which the last frame is shown.
         in_time_order: Whether times never go back while iterating; a frame that would is shown
             late.
-        on_packet: Called for every packet, also in a first pass for the times: a sign of life.
+        on_packet: Called for every frame, as a sign of life. A decoder that may be busy for seconds
+            without giving a frame calls it too.
     """
 
     info: VideoInfo
@@ -190,6 +191,8 @@ class VideoReader(ABC):
         self._iterated = True
         held: tuple[float, Callable[[], Image]] | None = None
         for time, image in self.decode():
+            if self.on_packet is not None:
+                self.on_packet()
             if held is not None:
                 yield Frame(self.n_frames - 1, held[0], max(held[0], time), held[1])
                 time = max(held[0], time) if self.in_time_order else time

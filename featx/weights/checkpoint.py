@@ -19,17 +19,17 @@ from featx.errors import FeatxError, UsageError
 from featx.system.files import disk_full, write_atomically
 from featx.transforms import Transform
 from featx.weights import manifest
-from featx.weights.description import Description
+from featx.weights.description import Description, in_words
 from featx.weights.layouts import Foreign, translated
 from featx.weights.manifest import Checkpoint
-from featx.weights.quantize import Storage, packed
+from featx.weights.quantize import packed
 from featx.weights.statefile import METADATA_KEY, StateFile, find_file, read_state
 
 if TYPE_CHECKING:
     from featx.models import Backbone
 
 
-@dataclass(frozen=True, kw_only=True)
+@dataclass(frozen=True, kw_only=True, repr=False)
 class LoadedModel:
     """A model with weights, in evaluation mode, and the preprocessing that belongs to them.
 
@@ -47,6 +47,17 @@ class LoadedModel:
     clip: ClipSpec
     weights_info: dict[str, Any]
     labels: tuple[str, ...] | None = None
+
+    def __repr__(self) -> str:
+        classes = f", {self.model.num_classes} classes" if self.model.has_classifier else ""
+        side = self.transform.crop
+        lines = [
+            f"LoadedModel({in_words(self.weights_info)}{classes};"
+            f" clips of {self.clip.frames} frames of {side}x{side})"
+        ]
+        if note := self.weights_info.get("note"):
+            lines.append(f"  note: {note}")
+        return "\n".join(lines)
 
 
 def architecture_of(weights: str | Path) -> str:
@@ -217,7 +228,7 @@ def save_checkpoint(
     transform: Transform,
     clip: ClipSpec,
     info: Mapping[str, Any],
-    storage: Storage = "float32",
+    storage: str = "float32",
 ) -> str:
     """Write the model's weights and all that loading needs to a .safetensors file, atomically, and return its sha256.
 

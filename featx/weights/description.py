@@ -12,11 +12,9 @@ from featx.errors import FeatxError, UsageError
 from featx.transforms import Transform
 from featx.weights import manifest
 from featx.weights.manifest import Checkpoint
-from featx.weights.quantize import Storage
+from featx.weights.quantize import STORAGES
 from featx.weights.statefile import SUFFIXES, StateFile, read_state
 
-# Of a file's description, by storage: a featx that knows only the first says that a newer one wrote the others.
-_FORMATS: dict[Storage, int] = {"float32": 1, "float16": 2, "int8": 2}
 # What others go by of what a file says of itself; whatever else is in its info is only handed on.
 _INFO: dict[str, type] = {
     "name": str, "source": str, "licence": str, "labels": list, "trained_on": dict, "training": dict, "metrics": dict,
@@ -35,8 +33,9 @@ class Description:
     @classmethod
     def from_json(cls, path: Path, described: Mapping[str, Any]) -> Description:
         """Return what the file's metadata say; FeatxError where that is damaged or of a later format."""
-        if described.get("format") not in _FORMATS.values():
-            formats = " or ".join(map(str, sorted(set(_FORMATS.values()))))
+        known = sorted({storage.format for storage in STORAGES.values()})
+        if described.get("format") not in known:
+            formats = " or ".join(map(str, known))
             raise FeatxError(
                 f"{path} has a description of format {described.get('format')!r}, not {formats}: a newer featx wrote it"
             )
@@ -56,10 +55,10 @@ class Description:
                 f"{path} has a damaged description ({error}): save it again with featx"
             ) from None
 
-    def to_json(self, *, num_classes: int, storage: Storage) -> dict[str, Any]:
+    def to_json(self, *, num_classes: int, storage: str) -> dict[str, Any]:
         """Return JSON values for the file's metadata."""
         described = {
-            "format": _FORMATS[storage],
+            "format": STORAGES[storage].format,
             "architecture": self.architecture,
             "num_classes": num_classes,
             "transform": self.transform.to_dict(),

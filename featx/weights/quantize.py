@@ -9,16 +9,16 @@ stays as it is, and so do whole numbers.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from typing import TYPE_CHECKING, Literal, get_args
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
 from featx.errors import FeatxError
 
 if TYPE_CHECKING:
     import torch
 
-Storage = Literal["float32", "float16", "int8"]
-STORAGES: tuple[Storage, ...] = get_args(Storage)
+    State = Mapping[str, torch.Tensor]
 
 _SCALE = ".scale"
 # Kernels of fewer numbers are float16 in an int8 file. Of a trained res3d_half, 190 clips: with this the worst cosine of prob is
@@ -27,36 +27,67 @@ _FEW = 1 << 18
 _STEPS = 127  # -128 is left out: a kernel and its negative are stored alike
 
 
-def packed(state: Mapping[str, torch.Tensor], storage: Storage) -> dict[str, torch.Tensor]:
+@dataclass(frozen=True, kw_only=True)
+class Storage:
+    """One way in which a file holds its numbers.
+
+    Attributes:
+        format: Of a file's description. An older featx refuses a higher one than it knows, and so takes no such
+            file's tensors for another network's.
+        pack: (name, kernel) -> the tensors that hold a kernel of two dimensions or more, by name. It raises
+            FeatxError where they cannot.
+        unpack: (the file's tensors) -> all tensors as a network takes them, float32. It raises FeatxError, in words
+            that begin with what of the file is wrong, where the tensors are not what `pack` makes.
+    """
+
+    format: int
+    pack: Callable[[str, torch.Tensor], dict[str, torch.Tensor]]
+    unpack: Callable[[State], dict[str, torch.Tensor]]
+
+
+def packed(state: State, storage: str) -> dict[str, torch.Tensor]:
     """Return tensors as a file of that storage holds them; FeatxError where float16 cannot hold a number."""
-    if storage == "float32":
-        return dict(state)
     made: dict[str, torch.Tensor] = {}
     for name, value in state.items():
-        if value.dim() < 2 or not value.is_floating_point():
-            made[name] = value
-        elif storage == "float16" or value.numel() < _FEW:
-            made[name] = _as_float16(name, value)
-        else:
-            made[name], made[name + _SCALE] = _as_int8(value)
+        kernel = value.dim() >= 2 and value.is_floating_point()
+        made |= STORAGES[storage].pack(name, value) if kernel else {name: value}
     return made
 
 
-def unpacked(state: Mapping[str, torch.Tensor], storage: object) -> dict[str, torch.Tensor]:
+def unpacked(state: State, storage: object) -> dict[str, torch.Tensor]:
     """Return what a file of that storage holds as a network takes it, float32.
 
     Raises FeatxError, in words that begin with what of the file is wrong, where the tensors are not what `packed` makes.
     """
-    import torch
-
-    if storage not in STORAGES:
+    if not isinstance(storage, str) or storage not in STORAGES:
         raise FeatxError(
             f"storage {storage!r} is not one of {', '.join(STORAGES)}: a newer featx wrote it"
         )
-    if storage == "float32":
-        return dict(state)
-    if storage == "float16":
-        return {name: _as_float32(value) for name, value in state.items()}
+    return STORAGES[storage].unpack(state)
+
+
+def _plain(name: str, value: torch.Tensor) -> dict[str, torch.Tensor]:
+    return {name: value}
+
+
+def _half(name: str, value: torch.Tensor) -> dict[str, torch.Tensor]:
+    return {name: _as_float16(name, value)}
+
+
+def _quarter(name: str, value: torch.Tensor) -> dict[str, torch.Tensor]:
+    if value.numel() < _FEW:
+        return _half(name, value)
+    kernel, scale = _as_int8(value)
+    return {name: kernel, name + _SCALE: scale}
+
+
+def _from_half(state: State) -> dict[str, torch.Tensor]:
+    return {name: _as_float32(value) for name, value in state.items()}
+
+
+def _from_quarter(state: State) -> dict[str, torch.Tensor]:
+    import torch
+
     kernels = {name for name, value in state.items() if value.dtype is torch.int8}
     scales = {name for name in state if name.endswith(_SCALE)}
     if lone := scales - {name + _SCALE for name in kernels}:
@@ -121,3 +152,12 @@ def _from_int8(name: str, value: torch.Tensor, scale: torch.Tensor | None) -> to
 def _along(scale: torch.Tensor, value: torch.Tensor) -> torch.Tensor:
     """(C,) -> (C, 1, ...), to go with `value`."""
     return scale.reshape(-1, *[1] * (value.dim() - 1))
+
+
+# A new storage is a row here. `featx weights pack --to` offers all but the first.
+STORAGES: dict[str, Storage] = {
+    "float32": Storage(format=1, pack=_plain, unpack=dict),
+    "int8": Storage(format=2, pack=_quarter, unpack=_from_quarter),
+    "float16": Storage(format=2, pack=_half, unpack=_from_half),
+}
+SMALLER = tuple(name for name in STORAGES if name != "float32")

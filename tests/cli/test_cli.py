@@ -260,7 +260,7 @@ def test_three_lines_of_python_do_what_the_command_does(videos: Path, tmp_path: 
     script = f"""
 from featx.extraction.extract import Report  # importing the module must not take the function's place
 import featx
-report = featx.extract([{str(videos)!r}], {out!r}, featx.Settings(model="res3d", weights="random", layers=["pool5"]))
+report = featx.extract([{str(videos)!r}], {out!r}, "res3d", weights="random", layers=["pool5"])
 print(report.clips, featx.FeatureStore({out!r}).video_level("pool5").shape, "res3d" in featx.list_models())
 """
     done = subprocess.run(

@@ -741,20 +741,19 @@ def test_features_are_found_by_model_and_layers_or_need_the_videos(tmp_path: Pat
 
     assert find(root) == whole
     hand_made(root / "features/other.h5", root, layers={"pool5": 4})
-    assert (
-        aslan_features(root=root, layers=["res5b", "pool5", "prob"]).path == whole
-    )  # the one that has them
+    # The one that has them.
+    assert find(root, layers=["res5b", "pool5", "prob"]) == whole
     with pytest.raises(UsageError, match=telling("mine.h5", "other.h5")):
-        aslan_features(root=root, layers=["pool5"])
+        find(root, layers=["pool5"])
     with pytest.raises(UsageError, match=telling("mine.h5", "other.h5", "features")):
-        aslan_features(root=root, layers=["fc6"])
+        find(root, layers=["fc6"])
     (root / "ASLAN_AVI/0005.avi").unlink()
     # Nothing is extracted for an hour before a sample turns out not to be there.
     with pytest.raises(FeatxError, match=telling(1, 80, "0005")):
-        aslan_features(root=root, model="c3d", weights="random")
+        find(root, model="c3d", weights="random")
     lists = planned(tmp_path / "lists", videos=False)
     with pytest.raises(UsageError, match=telling("ASLAN_AVI")):
-        aslan_features(root=lists, weights="random")
+        find(lists, weights="random")
 
 
 @pytest.mark.slow

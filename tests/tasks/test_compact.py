@@ -342,7 +342,17 @@ def test_several_files_and_layers_are_curves_of_their_own(problem: Any, tmp_path
 def test_a_projection_of_projected_rows_is_refused(problem: Any, tmp_path: Path) -> None:
     dataset, values, _ = problem
     path = features_of(
-        tmp_path / "f.h5", values, projection={"layer": "pool5", "dims": 90, "sha256": "x"}
+        tmp_path / "f.h5",
+        values,
+        projection={
+            "layer": "pool5",
+            "dims": 90,
+            "from": 99,
+            "fitted_on": {},
+            "explained": 0.9,
+            "file": "p.npz",
+            "sha256": "x",
+        },
     )
     with pytest.raises(UsageError, match=telling("f.h5", "pool5")):
         compact(dataset, path, dims=[3], save=tmp_path / "a.npz")
@@ -464,7 +474,7 @@ def test_nothing_is_extracted_for_a_request_that_cannot_be_met(
 
     dataset, *_ = problem
     monkeypatch.setattr(
-        module, "provide", lambda *args, **options: pytest.fail("features were asked for")
+        module, "provided", lambda *args, **options: pytest.fail("features were asked for")
     )
     done = run_command("--dataset", dataset, "--save", tmp_path / "a.npz")
     assert "not of 6 numbers of dimensions" in str(done.exception)

@@ -19,15 +19,16 @@ from click.testing import CliRunner
 from told import telling, tells
 
 from featx.clips import window_spec
-from featx.datasets import Item
+from featx.datasets import DatasetRef, Item
 from featx.errors import FeatxError, UsageError
+from featx.extraction.settings import Machine
 from featx.synthetic.layouts import write_dataset
 from featx.tasks.cli.detect_train import train as command
 from featx.tasks.localization import Matching, NetworkSettings, networks_json, train_networks
 from featx.tasks.localization._networks import read_networks
 from featx.tasks.localization._train import gather
 from featx.tasks.localization._training_sets import STAGES, training_set
-from featx.training import finished, make_plan, run_training, train_settings
+from featx.training import RunOptions, finished, make_plan, run_training, train_settings
 from featx.weights.checkpoint import load_model
 from featx.weights.statefile import read_state
 
@@ -59,14 +60,13 @@ def root(tmp_path_factory: pytest.TempPathFactory) -> Path:
 OVERRIDES = {"duration": "2", "unit": "iterations", "batch": "4", "proposal.lr": "0.01"}
 
 
-def settings(where: Path, **values: Any) -> NetworkSettings:
+def settings(where: Path, *, seed: int = 0, **values: Any) -> NetworkSettings:
     asked = {
         "model": tiny.NAME,
         "weights": "random",
         "root": str(where),
         "overrides": OVERRIDES,
-        "device": "cpu",
-        "workers": 1,
+        "run": RunOptions(seed=seed, machine=Machine(device="cpu", workers=1)),
     }
     return NetworkSettings(**{**asked, **values})
 
@@ -306,7 +306,7 @@ def test_ctrl_c_is_told_by_the_exit_status(
     def stopped(*_: object, **__: object) -> None:
         raise KeyboardInterrupt
 
-    monkeypatch.setattr("featx.tasks.localization._train.train", stopped)
+    monkeypatch.setattr("featx.tasks.localization._train.run_training", stopped)
     args = ["--model", tiny.NAME, "--weights", "random", "--root", str(root), str(tmp_path / "run")]
     done = CliRunner().invoke(command, args, standalone_mode=False)
     assert done.return_value == 130
@@ -318,7 +318,7 @@ def test_ctrl_c_is_told_by_the_exit_status(
 @pytest.mark.parametrize(
     ("values", "told"),
     [
-        ({"weights": None}, ("tiny_resnet", "weights random")),
+        ({"weights": None}, ("tiny_resnet", "weights", "random")),
         ({"overrides": {"localization.lrr": "1"}}, ("'lrr'",)),
         ({"stage": "detection"}, ("stage", "'detection'")),
         ({"lengths": (16, 24)}, (16, 24)),
@@ -417,7 +417,7 @@ def test_a_dataset_in_memory_is_trained_on_under_its_own_name(root: Path, tmp_pa
     with pytest.raises(UsageError, match=telling("dataset.list")):
         run_training(asked, tmp_path / "run", replace(data, items=tuple(items)))
     for given, told in (
-        (replace(asked, dataset="ucf101"), "ucf101"),
+        (replace(asked, dataset=DatasetRef(name="ucf101")), "ucf101"),
         (replace(asked, validate="test"), "test"),
     ):
         with pytest.raises(UsageError, match=telling(told)):

@@ -281,7 +281,7 @@ def test_a_copy_of_the_file_needs_no_other_index(
     assert _manifest(out)["features"]["modified"] == 1
     os.utime(out, ns=(2, 2))
     monkeypatch.setattr(os, "access", lambda *_: False)  # root may write anywhere
-    monkeypatch.setattr("featx.tasks.retrieval._search.make_index", None)
+    monkeypatch.setattr("featx.tasks.retrieval._search.index_store", None)
     assert search(out, "v00").indexed is None
     assert _manifest(out)["features"]["modified"] == 1
 

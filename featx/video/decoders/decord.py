@@ -54,8 +54,6 @@ class DecordReader(VideoReader):
                 raise NotExact(
                     f"decord gave a frame of shape {image.shape} where {self._shape} was asked for"
                 )
-            if self.on_packet is not None:
-                self.on_packet()
             if self._complaints() != self._before:
                 raise NotExact(f"the decoder complained at frame {number}")
             yield float(time), partial(_same, image)

@@ -1,7 +1,7 @@
 """PyAV, the default decoder; and what reads a file's packets and headers by it.
 
 Frames come as FFmpeg decodes them. A frame that no clip shows is never converted, which makes it
-nearly twice as fast as decord (measured; see CONTRIBUTING.md), and damaged frames are told from
+nearly twice as fast as decord (measured; see docs/development/house.md), and damaged frames are told from
 sound ones.
 """
 
