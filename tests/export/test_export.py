@@ -59,7 +59,7 @@ def annotations_of(tmp_path):
 
 def stored(path, name):
     with FeatureStore(path) as store:
-        video = next(v for v in store if v.id.endswith(name))
+        video = next(v for v in store.values() if v.id.endswith(name))
         return video["pool5"], video.clip_times
 
 

@@ -206,7 +206,7 @@ def test_a_clip_s_views_are_averaged_before_it_is_projected(
         )
         with FeatureStore(tmp_path / "out.h5") as store:
             np.testing.assert_allclose(
-                store[store.ids[0]]["res5a"], projection(raw[0]["res5a"]), atol=1e-5
+                store[store.ids[0]]["res5a"], projection(raw[raw.ids[0]]["res5a"]), atol=1e-5
             )
 
 

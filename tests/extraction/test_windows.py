@@ -188,12 +188,12 @@ def test_extraction_at_scales_is_recorded_verified_and_another_than_without(
     with FeatureStore(one) as a, FeatureStore(several) as b:
         assert "clip.scales" in differences(a.settings, b.settings)
         assert b.settings.to_json()["clip"]["scales"] == [1, 4]
-        spans = np.diff(b[0].clip_frames)[:, 0]
+        spans = np.diff(b[b.ids[0]].clip_frames)[:, 0]
         assert set(spans.tolist()) == {1, 4}
         short = spans == 1
-        np.testing.assert_array_equal(b[0]["pool5"][short], a[0]["pool5"])
-        assert plotted(b, b[0])[0].tolist() == np.flatnonzero(short).tolist()
-        assert plotted(a, a[0])[0].tolist() == list(range(len(a[0])))
+        np.testing.assert_array_equal(b[b.ids[0]]["pool5"][short], a[a.ids[0]]["pool5"])
+        assert plotted(b, b[b.ids[0]])[0].tolist() == np.flatnonzero(short).tolist()
+        assert plotted(a, a[a.ids[0]])[0].tolist() == list(range(len(a[a.ids[0]])))
     assert verify(several).ok
     with pytest.raises(UsageError, match=telling("scales")):
         extract(clip, several, settings=compose(**asked))

@@ -67,7 +67,7 @@ def test_every_file_is_extracted_right_or_listed_with_a_true_reason(extracted) -
     odd, out = extracted
     wrong = []
     with FeatureStore(out) as store:
-        stored = {v.attrs["path"]: v for v in store}
+        stored = {v.attrs["path"]: v for v in store.values()}
         failed = dict(store.failures)
         assert structure(store) == []
         assert len(stored.keys() & failed.keys()) == 0
@@ -136,5 +136,5 @@ def test_good_videos_beside_them_are_untouched(extracted, zoo, tmp_path: Path) -
     )
     with FeatureStore(out) as among, FeatureStore(alone) as by_themselves:
         assert len(by_themselves) == 10
-        for video in by_themselves:
+        for video in by_themselves.values():
             np.testing.assert_array_equal(among[video.id]["pool5"], video["pool5"])
