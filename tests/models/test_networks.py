@@ -6,7 +6,7 @@ import functools
 import math
 import shutil
 from collections.abc import Iterable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import pytest
@@ -21,8 +21,19 @@ from featx.models import Backbone, model_entry
 from featx.models.count import count, layers
 from featx.models.network import Network
 from featx.models.registry import skeleton
+from featx.models.rows import DenseBlock
 
 Size = tuple[int, int, int]
+
+
+def shallow(model: Network) -> Network:
+    """Return a DenseNet with two layers a block, for tracing them all takes a minute; any other network as it is."""
+    if not any(isinstance(row, DenseBlock) for row in model.rows):
+        return model
+    rows = [replace(row, layers=2) if isinstance(row, DenseBlock) else row for row in model.rows]
+    made = Network(rows, num_classes=5, size=model.size, stacked=model.stacked)
+    made.initialise(torch.Generator().manual_seed(0))
+    return made.eval()
 
 
 @dataclass
@@ -184,10 +195,11 @@ def test_gradients_reach_every_parameter(case: Case) -> None:
 
 @pytest.mark.parametrize("case", with_the_others_slow(of_each_row()), indirect=True)
 def test_compiles_as_one_graph(case: Case) -> None:
+    model = shallow(case.model)
     torch.compiler.reset()
-    compiled = torch.compile(case.model, fullgraph=True, backend="eager")
+    compiled = torch.compile(model, fullgraph=True, backend="eager")
     with torch.no_grad():
-        torch.testing.assert_close(compiled(case.x), case.logits, rtol=0, atol=0)
+        torch.testing.assert_close(compiled(case.x), model(case.x), rtol=0, atol=0)
 
 
 @pytest.mark.skipif(

@@ -169,7 +169,7 @@ def test_every_row_can_be_asked_for(name: str) -> None:
     for dataset in ("ucf101", "hmdb51", "kinetics"):
         settings = StudySettings(
             study=name,
-            dataset=DatasetRef(dataset),
+            dataset=DatasetRef(name=dataset),
             weights={"": "none"},
             overrides={"duration": "3"},
         )
@@ -192,24 +192,24 @@ def test_what_rows_start_from() -> None:
         "hara2018-finetune",
         "checkpoint",
     )
-    StudySettings(study="hara2018-augmentation", dataset=DatasetRef("kinetics")).chosen()
+    StudySettings(study="hara2018-augmentation", dataset=DatasetRef(name="kinetics")).chosen()
     with pytest.raises(UsageError, match=telling("checkpoint")):
-        StudySettings(study="hara2018-augmentation", dataset=DatasetRef("ucf101")).chosen()
+        StudySettings(study="hara2018-augmentation", dataset=DatasetRef(name="ucf101")).chosen()
     with pytest.raises(UsageError, match=telling("semi-vgg16", "ImageNet")):
-        StudySettings(study="semi-cnn", dataset=DatasetRef("ucf101")).chosen()
+        StudySettings(study="semi-cnn", dataset=DatasetRef(name="ucf101")).chosen()
     semi, rows = StudySettings(
         study="semi-cnn",
-        dataset=DatasetRef("ucf101"),
+        dataset=DatasetRef(name="ucf101"),
         rows=("semi-resnet18",),
         weights={"semi-resnet18": "f"},
     ).chosen()
     asked = StudySettings(
-        study="semi-cnn", dataset=DatasetRef("ucf101"), weights={"": "f"}
+        study="semi-cnn", dataset=DatasetRef(name="ucf101"), weights={"": "f"}
     ).training(semi, rows[0])
     assert (asked.weights, asked.init_2d) == (None, "f")
     # A row that starts from nothing in the paper does so here, whatever the others start from.
     assert (
-        StudySettings(study="asymmetric", dataset=DatasetRef("ucf101"), weights={"": "f"})
+        StudySettings(study="asymmetric", dataset=DatasetRef(name="ucf101"), weights={"": "f"})
         .training(*_first("asymmetric"))
         .weights
         is None
@@ -217,11 +217,13 @@ def test_what_rows_start_from() -> None:
     with pytest.raises(UsageError, match=telling("augmentation")):
         StudySettings(
             study="hara2018-augmentation",
-            dataset=DatasetRef("kinetics"),
+            dataset=DatasetRef(name="kinetics"),
             overrides={"augmentation": "none"},
         ).chosen()
     with pytest.raises(UsageError, match=telling("'mc6'")):
-        StudySettings(study="tran2017-search", dataset=DatasetRef("ucf101"), rows=("mc6",)).chosen()
+        StudySettings(
+            study="tran2017-search", dataset=DatasetRef(name="ucf101"), rows=("mc6",)
+        ).chosen()
     with pytest.raises(UsageError, match=telling("'tran2017'", "tran2017-search")):
         study_named("tran2017")
 
@@ -252,7 +254,7 @@ def side(
     )
 
 
-SETTINGS = StudySettings(study="tran2017-search", dataset=DatasetRef("ucf101"))
+SETTINGS = StudySettings(study="tran2017-search", dataset=DatasetRef(name="ucf101"))
 
 
 @pytest.mark.parametrize(
@@ -283,8 +285,8 @@ def test_what_sets_a_row_apart() -> None:
     )
     assert row_differences(SETTINGS, tran, sr18) == []
     for given, value in (
-        (DatasetRef("ucf101", split=2), "split 1"),
-        (DatasetRef("kinetics"), "ucf101"),
+        (DatasetRef(name="ucf101", split=2), "split 1"),
+        (DatasetRef(name="kinetics"), "ucf101"),
     ):
         (difference,) = row_differences(replace(SETTINGS, dataset=given), tran, sr18)
         assert tells(difference, value)
@@ -294,7 +296,7 @@ def test_what_sets_a_row_apart() -> None:
         SETTINGS,
         study="hara2018-augmentation",
         weights={"": "none"},
-        dataset=DatasetRef("ucf101", split=2),
+        dataset=DatasetRef(name="ucf101", split=2),
     )
     assert len(row_differences(tuned, *_first("hara2018-augmentation"))) == 1
     assert (
@@ -345,7 +347,7 @@ def test_a_study(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     few = {"duration": "4", "unit": "iterations", "batch": "4"}
     settings = StudySettings(
         study="tiny",
-        dataset=DatasetRef("ucf101", partial=True),
+        dataset=DatasetRef(name="ucf101", partial=True),
         crop=28,
         overrides=few,
         run=RunOptions(machine=Machine(device="cpu", workers=1), save_seconds=0.0),
