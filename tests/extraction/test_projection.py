@@ -14,7 +14,7 @@ import numpy as np
 import pytest
 import torch
 from conftest import encode, same_content
-from feature_files import SETTINGS_OF_HAND_MADE, write_features
+from feature_files import write_features
 from projections import FITTED_ON, projection_of, saved
 from settings import with_fields
 from tiny import NAME
@@ -82,7 +82,7 @@ def test_what_is_written_is_read_and_gives_the_same_bytes(tmp_path: Path) -> Non
         0.75,
         FITTED_ON,
     )
-    assert found.settings == SETTINGS_OF_HAND_MADE
+    assert found.settings == projection.settings
     assert found.file == str(path)
     assert saved(tmp_path / "b.npz", projection).read_bytes() == path.read_bytes()
     with pytest.raises(UsageError, match=telling(path, "sha256", "000000000000")):
