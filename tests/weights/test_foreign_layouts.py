@@ -423,9 +423,9 @@ def test_without_a_classifier_its_outputs_are_refused(pretrained_file: Path) -> 
     assert model.get_parameter("fc8.bias").isnan().all()
     assert model.num_classes == 487
     for layers, told in (
-        (["fc6", "prob"], ("prob", "layers fc6", "conv1a, pool1")),
-        (["fc8", "conv5b", "prob"], ("fc8", "prob", "layers conv5b")),
-        (["prob"], ("prob", "layers fc7")),
+        (["fc6", "prob"], ("prob", "layers=['fc6']", "conv1a, pool1")),
+        (["fc8", "conv5b", "prob"], ("fc8", "prob", "layers=['conv5b']")),
+        (["prob"], ("prob", "layers=['fc7']")),
     ):
         with pytest.raises(UsageError, match=telling("classifier", *told)) as caught:
             EagerBackend(model, layers, device="cpu")
@@ -489,7 +489,7 @@ def test_extraction_without_a_classifier(tmp_path: Path, videos: Path) -> None:
     )
     args = {"model": "res2d", "weights": str(tmp_path / "a.pt"), "device": "cpu", "workers": 1}
     video, out = videos / "a" / "v0.mp4", tmp_path / "o.h5"
-    with pytest.raises(UsageError, match=telling("prob", "layers res5b,pool5", "conv1, res2a")):
+    with pytest.raises(UsageError, match=telling("prob", "res5b", "pool5", "conv1, res2a")):
         extract([video], out, settings=compose(**args))
     assert not out.exists()
     assert extract([video], out, settings=compose(**args, layers="pool5")).clips > 0
