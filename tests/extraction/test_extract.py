@@ -289,7 +289,7 @@ def test_a_second_run_on_the_same_file_stops_with_who_holds_it(
     [
         ({"model": "res3"}, ("'res3'", "res3d")),
         ({"layers": ["res5c"]}, ("'res5c'", "res5b")),
-        ({"model": "c3d_padded", "weights": None}, ("c3d_padded", "weights random")),
+        ({"model": "c3d_padded", "weights": None}, ("c3d_padded", "weights='random'")),
         ({"weights": "nothing.pth"}, ("nothing.pth",)),
         ({"device": "cuda"}, ("'cuda'",)),
         ({"device": "tpu"}, ("'tpu'",)),

@@ -419,7 +419,7 @@ def test_what_opencv_is_for_and_how_to_get_it_is_said(
     videos: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     out = tmp_path / "out.h5"
-    auto = replace(
+    auto = with_fields(
         RGBF, flow="auto", frames=1, step=1, stride=100
     )  # TV-L1 takes half a second a frame
     extract([videos / "a" / "v0.mp4"], out, settings=auto)
