@@ -199,7 +199,14 @@ class Settings:
     def transform_of(self, own: Transform) -> Transform:
         """Return the preprocessing: a checkpoint's `own` with the changes, or what was given altogether."""
         given = self.transform
-        made = given if isinstance(given, Transform) else given.of(own)
+        if isinstance(given, Transform):
+            made = given
+            if made.flow is not None:
+                from featx.video.flow import resolve_method
+
+                resolve_method(made.flow)  # which says what to install where it is not there
+        else:
+            made = given.of(own)
         if made.input == "rgb" and self.flow_cache is not None:
             raise no_flow("flow cache", os.fspath(self.flow_cache))
         return made

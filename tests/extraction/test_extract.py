@@ -408,7 +408,7 @@ def test_a_long_video_goes_on_where_it_was(tmp_path: Path) -> None:
     path = encode(tmp_path / "v" / "long.mp4", 640)
     whole = extract([path], tmp_path / "whole.h5", settings=SETTINGS)
     journal = Journal(tmp_path / "out.h5")
-    journal.begin(whole.settings)
+    journal.begin(whole.settings.to_json())
     with FeatureStore(tmp_path / "whole.h5") as store:
         rows = store[store.ids[0]]["pool5"][:30]
     journal.add("long", list(range(30)), {"pool5": rows}, _origin(path))
@@ -426,7 +426,7 @@ def test_half_a_video_from_another_file_or_machine_is_begun_anew(
     path = encode(tmp_path / "v" / "a.mp4", 64)
     whole = extract([path], tmp_path / "whole.h5", settings=SETTINGS)
     journal = Journal(tmp_path / "out.h5")
-    journal.begin(whole.settings)
+    journal.begin(whole.settings.to_json())
     journal.add("a", [0, 1], {"pool5": np.full((2, 512), 7, np.float32)}, _origin(path, **changed))
     journal.commit()
     journal.close()
