@@ -331,7 +331,10 @@ def test_the_command_evaluates(
         ({"overrides": {"augmentation.flip": "0.5"}}, ("augmentation", "none")),
         ({"overrides": {"clips_per_video": "2"}}, ("clips_per_video", "1")),
         ({"overrides": {"loss": "overlap"}}, ("loss", "softmax")),
-        ({"validate": "none", "overrides": {"schedule.kind": "plateau"}}, ("generated-motion", "schedule.kind")),
+        (
+            {"validate": "none", "overrides": {"schedule.kind": "plateau"}},
+            ("generated-motion", "schedule.kind"),
+        ),
     ],
 )
 def test_what_only_videos_have_is_refused(
