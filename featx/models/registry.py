@@ -89,7 +89,9 @@ def build_model(
     Raises:
         UsageError: an unknown name or option, or a number out of range.
     """
-    model = skeleton(name, num_classes=num_classes, **options).to_empty(device="cpu")
+    model = skeleton(name, num_classes=num_classes, **options)
+    # What Module.to_empty does, without the 0.7 s that empty_like takes to import torch's symbolic shapes.
+    model._apply(lambda t: torch.empty(t.shape, dtype=t.dtype))
     generator = None if seed is None else torch.Generator().manual_seed(_checked_seed(seed))
     model.initialise(generator)
     return model

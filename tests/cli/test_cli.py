@@ -151,16 +151,26 @@ def test_synth_then_bench(tmp_path: Path) -> None:
     assert made.returncode == 0
     assert tells(made.stdout, tmp_path / "v", "2 videos", "2 classes")
     done = featx(
-        "bench", "--json", "--seconds", "0.5", "--rounds", "1", "--layers", "pool5", tmp_path / "v"
+        "bench",
+        "--json",
+        "--model",
+        "res3d_half",
+        "--seconds",
+        "0.5",
+        "--rounds",
+        "1",
+        "--layers",
+        "pool5",
+        tmp_path / "v",
     )
     assert done.returncode == 0, done.stderr
     (row,) = json.loads(done.stdout)
-    assert row["model"] == "res3d"
+    assert row["model"] == "res3d_half"
     for name in ("decode", "backbone", "end_to_end", "matmul", "video_rate", "of_matmul"):
         assert row[name] > 0, name
     assert row["ceiling"] == pytest.approx(1 / (1 / row["decode"] + 1 / row["backbone"]))
     assert row["fraction"] == pytest.approx(row["end_to_end"] / row["ceiling"])
-    assert (round(row["params"], 1), round(row["multiply_adds"], 1)) == (33.4, 20.5)
+    assert (round(row["params"], 1), round(row["multiply_adds"], 1)) == (8.4, 5.3)
     (tmp_path / "v" / "bad.mp4").write_bytes(b"")
     refused = featx("bench", "--seconds", "0.5", "--rounds", "1", tmp_path / "v")
     assert (refused.returncode, tells(refused.stderr, "bad.mp4")) == (2, True)

@@ -31,9 +31,8 @@ def test_rows_are_the_models_output_for_the_frames_they_name(videos: Path, tmp_p
     from featx.video.reader import open_video
 
     out = tmp_path / "out.h5"
-    settings = with_fields(SETTINGS, layers=["res5b", "pool5", "prob", "res2a.conv1"]).changed(
-        precision="float32", stride=8
-    )
+    layers = ["res5b", "pool5", "prob", "res2a.conv1"]
+    settings = with_fields(SETTINGS, layers=layers, crop=None, precision="float32", stride=8)
     report = extract([videos], out, settings=settings)
     assert (report.total, report.new, report.failures) == (6, 6, [])
     model = create_model("res3d", seed=0).eval()
@@ -68,7 +67,7 @@ def test_the_file_says_what_is_in_it(videos: Path, tmp_path: Path) -> None:
     extract(
         [videos / "a"],
         tmp_path / "out.h5",
-        settings=with_fields(SETTINGS, seed=3).changed(batch_size=2),
+        settings=with_fields(SETTINGS, seed=3, batch_size=2, crop=None),
     )
     with h5py.File(tmp_path / "out.h5") as file:
         recorded = {
@@ -184,7 +183,7 @@ def test_views_are_averaged(tmp_path: Path) -> None:
         extract(
             [path],
             tmp_path / f"{name}.h5",
-            settings=with_fields(SETTINGS, precision="float32", batch_size=1, **options),
+            settings=with_fields(SETTINGS, precision="float32", batch_size=1, crop=None, **options),
         )
         with FeatureStore(tmp_path / f"{name}.h5") as store:
             rows[name] = store[store.ids[0]]["pool5"]

@@ -299,7 +299,7 @@ def test_clips_are_cut_from_the_images_of_the_whole_video(tmp_path: Path, given:
 
 def test_the_file_says_what_its_input_is(videos: Path, tmp_path: Path) -> None:
     out = tmp_path / "out.h5"
-    extract([videos / "a" / "v0.mp4"], out, settings=with_fields(RGBF, input="flow"))
+    extract([videos / "a" / "v0.mp4"], out, settings=with_fields(RGBF, input="flow", crop=None))
     with FeatureStore(out) as store:
         assert store.settings.to_json()["transform"] == {
             **TRAN2017.to_dict(),
@@ -461,11 +461,11 @@ def test_rgb_is_recorded_as_before_there_was_flow_and_a_checkpoint_carries_its_i
     from featx.weights.checkpoint import save_checkpoint
 
     path = tmp_path / "mine.safetensors"
-    clip = model_entry("res3d").clip
+    clip = model_entry("res3d_half").clip
     save_checkpoint(
         path,
-        create_model("res3d", seed=0),
-        architecture="res3d",
+        create_model("res3d_half", seed=0),
+        architecture="res3d_half",
         transform=ours,
         clip=clip,
         info={},
@@ -475,7 +475,9 @@ def test_rgb_is_recorded_as_before_there_was_flow_and_a_checkpoint_carries_its_i
         extract(
             [videos / "a" / "v0.mp4"],
             out,
-            settings=compose(model="res3d", weights=str(path), layers=["pool5"], input=given),
+            settings=compose(
+                model="res3d_half", weights=str(path), layers=["pool5"], input=given, workers=1
+            ),
         )
         with FeatureStore(out) as store:
             transform = store.settings.to_json()["transform"]

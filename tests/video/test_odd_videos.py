@@ -6,9 +6,9 @@ from pathlib import Path
 import numpy as np
 import pytest
 from conftest import SMALL, encode, featx
+from extractions import SETTINGS
 from odd_videos import OddVideo, make_zoo
 
-from featx.extraction.settings import compose
 from featx.extraction.verify import structure
 from featx.store.reader import FeatureStore
 from featx.video.source import find_videos
@@ -131,7 +131,7 @@ def test_good_videos_beside_them_are_untouched(extracted, zoo, tmp_path: Path) -
     extract(
         [str(folder / "good*.mp4")],
         alone,
-        settings=compose(model="res3d", weights="random", layers=["pool5"]),
+        settings=SETTINGS,
         root=str(folder),
     )
     with FeatureStore(out) as among, FeatureStore(alone) as by_themselves:
