@@ -20,7 +20,7 @@ def extracted(
     videos: Path, tmp_path_factory: pytest.TempPathFactory
 ) -> tuple[Path, subprocess.CompletedProcess[str]]:
     out = tmp_path_factory.mktemp("cli") / "out.h5"
-    return out, featx("extract", "--model", "res3d", *SMALL, videos, out)
+    return out, featx("extract", "--model", "res3d_half", *SMALL, videos, out)
 
 
 def test_extract_says_what_it_did(extracted, videos: Path) -> None:
@@ -28,9 +28,9 @@ def test_extract_says_what_it_did(extracted, videos: Path) -> None:
     assert done.returncode == 0
     weights, run = done.stderr.splitlines()[:2]
     assert tells(weights, "random", "seed 0", "untrained")
-    assert tells(run, "res3d", "pool5")
+    assert tells(run, "res3d_half", "pool5")
     assert tells(done.stdout, out, "6 videos", "9 clips")
-    again = featx("extract", "--model", "res3d", *SMALL, videos, out)
+    again = featx("extract", "--model", "res3d_half", *SMALL, videos, out)
     assert again.returncode == 0
     assert tells(again.stdout, out, "6 videos")
     assert not tells(again.stdout, "9 clips")
@@ -57,7 +57,7 @@ def test_extract_for_machines(videos: Path, tmp_path: Path) -> None:
         "extract",
         "--json",
         "--model",
-        "res3d",
+        "res3d_half",
         *SMALL,
         videos / "a",
         tmp_path / "bad.mp4",
@@ -76,7 +76,7 @@ def test_extract_for_machines(videos: Path, tmp_path: Path) -> None:
 def test_info_for_people_and_for_machines(extracted, tmp_path: Path) -> None:
     out, _ = extracted
     text = featx("info", out).stdout
-    assert tells(text, "res3d", "untrained", "pool5", "512x1x1x1", 6, "9 clips", "180 frames")
+    assert tells(text, "res3d_half", "untrained", "pool5", "256x1x1x1", 6, "9 clips", "180 frames")
     picture = tmp_path / "p.png"
     done = featx("info", out, "--json", "--plot", picture, "--video", "b/v5", "--layer", "pool5")
     assert json.loads(done.stdout)["clips"] == 9
@@ -184,7 +184,7 @@ def test_weights_list_says_what_there_is() -> None:
 
 def test_a_list_on_standard_input(videos: Path, tmp_path: Path) -> None:
     listed = "".join(f"{p}\n" for p in sorted(videos.rglob("*.mp4"))[:2])
-    done = featx("extract", "--model", "res3d", *SMALL, "-", tmp_path / "o.h5", input=listed)
+    done = featx("extract", "--model", "res3d_half", *SMALL, "-", tmp_path / "o.h5", input=listed)
     assert done.returncode == 0, done.stderr
     with FeatureStore(tmp_path / "o.h5") as store:
         assert store.ids == ["v0", "v2"]
@@ -270,13 +270,13 @@ def test_three_lines_of_python_do_what_the_command_does(videos: Path, tmp_path: 
     script = f"""
 from featx.extraction.extract import Report  # importing the module must not take the function's place
 import featx
-report = featx.extract([{str(videos)!r}], {out!r}, "res3d", weights="random", layers=["pool5"])
+report = featx.extract([{str(videos)!r}], {out!r}, "res3d_half", weights="random", layers=["pool5"], crop=32)
 print(report.clips, featx.FeatureStore({out!r}).video_level("pool5").shape, "res3d" in featx.list_models())
 """
     done = subprocess.run(
         [sys.executable, "-c", script], capture_output=True, text=True, check=True
     )
-    assert done.stdout.startswith("9 (6, 512) True")
+    assert done.stdout.startswith("9 (6, 256) True")
 
 
 @pytest.mark.parametrize("kind", ["features", "video", "protected"])

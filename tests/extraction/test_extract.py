@@ -32,7 +32,9 @@ def test_rows_are_the_models_output_for_the_frames_they_name(videos: Path, tmp_p
 
     out = tmp_path / "out.h5"
     layers = ["res5b", "pool5", "prob", "res2a.conv1"]
-    settings = with_fields(SETTINGS, layers=layers, crop=None, precision="float32", stride=8)
+    settings = with_fields(
+        SETTINGS, model="res3d", layers=layers, crop=None, precision="float32", stride=8
+    )
     report = extract([videos], out, settings=settings)
     assert (report.total, report.new, report.failures) == (6, 6, [])
     model = create_model("res3d", seed=0).eval()
@@ -67,7 +69,7 @@ def test_the_file_says_what_is_in_it(videos: Path, tmp_path: Path) -> None:
     extract(
         [videos / "a"],
         tmp_path / "out.h5",
-        settings=with_fields(SETTINGS, seed=3, batch_size=2, crop=None),
+        settings=with_fields(SETTINGS, model="res3d", seed=3, batch_size=2, crop=None),
     )
     with h5py.File(tmp_path / "out.h5") as file:
         recorded = {
@@ -155,7 +157,7 @@ def test_another_crop_is_cut_from_frames_resized_in_proportion_and_recorded(tmp_
         - 128
     )
     seen: dict[str, torch.Tensor] = {}
-    model = create_model("res3d", seed=0).eval()
+    model = create_model("res3d_half", seed=0).eval()
     model.get_submodule("res5b").register_forward_hook(lambda m, i, o: seen.update(res5b=o))
     with torch.no_grad():
         model(x)
@@ -183,7 +185,7 @@ def test_views_are_averaged(tmp_path: Path) -> None:
         extract(
             [path],
             tmp_path / f"{name}.h5",
-            settings=with_fields(SETTINGS, precision="float32", batch_size=1, crop=None, **options),
+            settings=with_fields(SETTINGS, precision="float32", batch_size=1, crop=56, **options),
         )
         with FeatureStore(tmp_path / f"{name}.h5") as store:
             rows[name] = store[store.ids[0]]["pool5"]
@@ -193,20 +195,18 @@ def test_views_are_averaged(tmp_path: Path) -> None:
     from featx.video.reader import open_video
 
     extractor = EagerBackend(
-        create_model("res3d", seed=0), ["pool5"], precision="float32", device="cpu"
+        create_model("res3d_half", seed=0), ["pool5"], precision="float32", device="cpu"
     )
-    frames = [f.image() for f in open_video(path, frame_size=TRAN2017.frame_size)][:16:2]
+    frames = [f.image() for f in open_video(path, frame_size=TRAN2017.at(56).frame_size)][:16:2]
     corners = {
-        "plain": [(8, 29)],
-        "flip": [(8, 29)],
-        "ten": [(8, 29), (0, 0), (0, 59), (16, 0), (16, 59)],
+        "plain": [(4, 15)],
+        "flip": [(4, 15)],
+        "ten": [(4, 15), (0, 0), (0, 30), (8, 0), (8, 30)],
     }
     for name, places in corners.items():
         views = []
         for top, left in places:
-            crop = torch.from_numpy(
-                np.stack([f[top : top + 112, left : left + 112] for f in frames])
-            )
+            crop = torch.from_numpy(np.stack([f[top : top + 56, left : left + 56] for f in frames]))
             x = (crop.float() - 128).permute(3, 0, 1, 2)[None]
             views += [x] if name == "plain" else [x, x.flip(4)]
         expected = torch.cat([extractor(x)["pool5"] for x in views]).mean(0).numpy()
@@ -254,7 +254,7 @@ def test_other_settings_on_the_same_file_are_refused(videos: Path, tmp_path: Pat
         ({"stride": 8}, ("clip.stride", 16, 8)),
         ({"layers": ["pool5", "res5b"]}, ("layers", "pool5", "pool5,res5b")),
         ({"crops": "ten"}, ("transform.crops", "center", "ten")),
-        ({"model": "r3d_18"}, ("model.name", "res3d", "r3d_18")),
+        ({"model": "r3d_18"}, ("model.name", "res3d_half", "r3d_18")),
     ]:
         with pytest.raises(UsageError, match=telling(*differ)):
             extract([videos / "b"], out, settings=with_fields(SETTINGS, **changed))
@@ -278,7 +278,7 @@ def test_a_second_run_on_the_same_file_stops_with_who_holds_it(
     videos: Path, tmp_path: Path
 ) -> None:
     journal = Journal(tmp_path / "out.h5")
-    out = featx("extract", "--model", "res3d", *SMALL, videos, tmp_path / "out.h5")
+    out = featx("extract", "--model", "res3d_half", *SMALL, videos, tmp_path / "out.h5")
     assert (out.returncode, tells(out.stderr, os.getpid())) == (2, True)
     journal.close()
 
@@ -332,7 +332,7 @@ TWICE = [signal.SIGINT, signal.SIGINT]
 def test_interrupted_it_says_how_to_go_on(tmp_path: Path, signals: list[signal.Signals]) -> None:
     encode(tmp_path / "v" / "a.mp4", 4000)
     out = tmp_path / "out.h5"
-    process = started("extract", "--model", "res3d", *SMALL, tmp_path / "v", out)
+    process = started("extract", "--model", "res3d_half", *SMALL, tmp_path / "v", out)
     wait_for_part(out, process)
     for sign in signals:
         process.send_signal(sign)
@@ -350,7 +350,7 @@ def test_killed_at_random_instants_the_reruns_end_in_the_same_content(tmp_path: 
         encode(tmp_path / "v" / f"{i}.mp4", 90 + 10 * i, seed=i)
     encode(tmp_path / "v" / "long.mp4", 600, seed=9)
     (tmp_path / "v" / "bad.mp4").write_bytes(b"no video")
-    args = ("extract", "--model", "res3d", *SMALL, tmp_path / "v")
+    args = ("extract", "--model", "res3d_half", *SMALL, tmp_path / "v")
     assert featx(*args, tmp_path / "whole.h5").returncode == 1
     out = tmp_path / "out.h5"
     assert (

@@ -316,7 +316,7 @@ def test_a_package_brings_a_decoder_to_the_command_line_by_an_entry_point(tmp_pa
     arguments = (
         "extract",
         "--model",
-        "res3d",
+        "res3d_half",
         *SMALL,
         "--crop",
         32,
@@ -338,7 +338,7 @@ def test_a_package_brings_a_decoder_to_the_command_line_by_an_entry_point(tmp_pa
 def test_a_package_whose_decoder_does_not_load_is_named(tmp_path: Path, module: str) -> None:
     env = _package(tmp_path / "package", f"broken = {module}")
     video = encode(tmp_path / "a.mp4", 8)
-    arguments = ("extract", "--model", "res3d", *SMALL, "--decoder")
+    arguments = ("extract", "--model", "res3d_half", *SMALL, "--decoder")
     done = featx(*arguments, "broken", video, tmp_path / "o.h5", env=env)
     assert (done.returncode, module in done.stderr) == (2, True)
     assert "Traceback" not in done.stderr

@@ -342,7 +342,7 @@ def test_killed_at_random_instants_the_reruns_end_in_the_same_content_and_a_soun
     args = (
         "extract",
         "--model",
-        "res3d",
+        "res3d_half",
         *SMALL,
         "--input",
         "rgbf",

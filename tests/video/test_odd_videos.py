@@ -33,7 +33,7 @@ def extracted(zoo: tuple[list[OddVideo], Path]) -> tuple[dict[str, OddVideo], Pa
     done = featx(
         "extract",
         "--model",
-        "res3d",
+        "res3d_half",
         *SMALL,
         "--timeout",
         "30",
