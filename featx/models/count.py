@@ -106,7 +106,12 @@ def _hollow(model: nn.Module) -> nn.Module:
         for p in model.parameters()
     }
     memo.update({id(b): b.to("meta") for b in model.buffers()})
-    return copy.deepcopy(model, memo).eval()
+    hollow = copy.deepcopy(model, memo).eval()
+    # They change no shape and are not counted, and on the meta device they take three quarters of the time.
+    for path, module in list(hollow.named_modules()):
+        if path and isinstance(module, nn.BatchNorm3d | nn.ReLU):
+            hollow.set_submodule(path, nn.Identity())
+    return hollow
 
 
 # ---------------------------------------------------------------- what a layer is, in words

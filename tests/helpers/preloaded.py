@@ -44,7 +44,7 @@ def _main(arguments: list[str], files: list[Path], env: dict[str, str], cwd: str
         opened = os.open(file, os.O_RDONLY if number == 0 else os.O_WRONLY | os.O_CREAT)
         os.dup2(opened, number)
         os.close(opened)
-    sys.stdin = open(0)  # multiprocessing has closed it
+    sys.stdin = open(0)  # noqa: SIM115, it stays open; multiprocessing has closed it
     os.environ.clear()
     os.environ.update(env)
     os.chdir(cwd)
