@@ -106,6 +106,10 @@ def bench_training(
         raise UsageError(
             f"the dataset is generated, and {os.fspath(inputs[0])!r} is given to be measured on: leave one of them out"
         )
+    for name in models:
+        model_entry(name)
+    if recipe_name is not None:
+        recipe(recipe_name, overrides or {})  # before videos are generated, which takes a while
     with tempfile.TemporaryDirectory(prefix="featx-bench-") as folder:
         if dataset is None:
             feed = decoded(
