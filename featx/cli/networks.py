@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping
-from typing import Any
 
 import click
 
@@ -178,9 +177,8 @@ def weights_describe(path: str, as_json: bool) -> None:
 )
 @click.option("--licence", help="The licence that it is given; the original's.")
 @json_option
-def weights_pack(
-    path: str, out: str, videos: tuple[str, ...], to: str, as_json: bool, **settings: Any
-) -> None:
+def weights_pack(path: str, out: str, videos: tuple[str, ...], to: str, least: float, name: str | None,
+                 licence: str | None, as_json: bool) -> None:  # fmt: skip
     """Make a checkpoint of featx's own smaller, and measure on VIDEOS what that does to its features.
 
     The features of every clip, in the model's own layers, are compared with those of FILE, in float32 on the CPU. Where one has
@@ -200,7 +198,9 @@ def weights_pack(
     from featx.report import table
 
     with bar("video") as progress:
-        made = pack(path, out, videos, to=to, on_progress=progress, **settings)
+        made = pack(
+            path, out, videos, to=to, least=least, name=name, licence=licence, on_progress=progress
+        )
     if as_json:
         click.echo(json.dumps(asdict(made), indent=1))
         return

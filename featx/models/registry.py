@@ -91,7 +91,7 @@ def build_model(
     """
     model = skeleton(name, num_classes=num_classes, **options)
     # What Module.to_empty does, without the 0.7 s that empty_like takes to import torch's symbolic shapes.
-    model._apply(lambda t: torch.empty(t.shape, dtype=t.dtype))
+    model._apply(lambda t: torch.empty(t.shape, dtype=t.dtype))  # type: ignore[no-untyped-call]
     generator = None if seed is None else torch.Generator().manual_seed(_checked_seed(seed))
     model.initialise(generator)
     return model
