@@ -323,16 +323,22 @@ def test_outputs_that_cannot_be_written_are_refused_before_any_work(
     assert (tmp_path / "text").read_text() == "precious"
 
 
+@pytest.fixture(scope="module")
+def long_video(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return encode(tmp_path_factory.mktemp("long") / "a.mp4", 4000)
+
+
 TWICE = [signal.SIGINT, signal.SIGINT]
 
 
 @pytest.mark.parametrize(
     "signals", [[signal.SIGINT], [signal.SIGTERM], TWICE, [signal.SIGTERM, signal.SIGINT]], ids=str
 )
-def test_interrupted_it_says_how_to_go_on(tmp_path: Path, signals: list[signal.Signals]) -> None:
-    encode(tmp_path / "v" / "a.mp4", 4000)
+def test_interrupted_it_says_how_to_go_on(
+    long_video: Path, tmp_path: Path, signals: list[signal.Signals]
+) -> None:
     out = tmp_path / "out.h5"
-    process = started("extract", "--model", "res3d_half", *SMALL, tmp_path / "v", out)
+    process = started("extract", "--model", "res3d_half", *SMALL, long_video, out)
     wait_for_part(out, process)
     for sign in signals:
         process.send_signal(sign)
