@@ -22,7 +22,7 @@ from featx.extraction.projection import read_projection
 from featx.extraction.settings import Hooks, Layout, Machine, Settings
 from featx.store.reader import FeatureStore, Video
 from featx.store.recorded import Recorded, differences
-from featx.video.cutting import Summary
+from featx.video.cutting import SELDOM, Summary
 from featx.video.worker import Job
 
 if TYPE_CHECKING:
@@ -258,17 +258,13 @@ class _Compare(Sink):
         if not np.array_equal(summary.clip_frames, video.clip_frames) or not np.array_equal(
             summary.clip_times, video.clip_times
         ):
-            now = f"{summary.frames} frames, stored {attrs['frames']}"
-            self._found.problems.append(f"{video.id!r} decodes to other clips now: {now}")
-        plain = {
-            name: value
-            for name, value in vars(summary).items()
-            if not isinstance(value, np.ndarray)
-        }
+            frames = f"{summary.frames} frames, stored {attrs['frames']}"
+            self._found.problems.append(f"{video.id!r} decodes to other clips now: {frames}")
+        now = summary.attributes()
         changed = [
-            f"{name} is {attrs.get(name)} there and {value} now"
-            for name, value in plain.items()
-            if attrs.get(name) != value
+            f"{name} is {attrs.get(name, 0)} there and {now.get(name, 0)} now"
+            for name in sorted({*now, *(SELDOM & attrs.keys())})
+            if attrs.get(name, 0) != now.get(name, 0)
         ]
         if changed:
             self._found.problems.append(f"{video.id!r}: {', '.join(changed)}")

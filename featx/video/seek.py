@@ -2,7 +2,7 @@
 
 PyAV decodes them, whatever decoder is chosen elsewhere. Where the packets tell when each frame is
 shown, a frame's number and time are known without decoding, and the decoder starts at the keyframe
-before the first. Where they do not (AVI with B-frames), or what comes out is not what they told,
+before the first. Where they do not (AVI with B-frames, timestamps that restart), or what comes out is not what they told,
 frames are counted by decoding from the beginning; none but those asked for is converted to an image.
 """
 
@@ -18,7 +18,14 @@ from typing import Any, Final
 import numpy as np
 import numpy.typing as npt
 
-from featx.video.decoders.pyav import PLACEHOLDER_BYTES, av_errors, converter, open_av, read_info
+from featx.video.decoders.pyav import (
+    PLACEHOLDER_BYTES,
+    Restarts,
+    av_errors,
+    converter,
+    open_av,
+    read_info,
+)
 from featx.video.decoders.pyav import video_stream as stream_of
 from featx.video.reader import Frame, FrameSize, VideoError, VideoInfo, check_file, open_video
 
@@ -77,8 +84,10 @@ def _from_packets(path: str, alive: Callable[[], None]) -> FrameIndex | None:
         least = PLACEHOLDER_BYTES if stream.codec_context.name == "mpeg4" else 0
         told = list[tuple[int, int]]()  # not the packets: they hold the whole file
         doubt = base is None
+        restarts = Restarts()
         for packet in container.demux(stream):
             alive()
+            doubt |= restarts.packet(packet)
             if packet.size > least:
                 doubt |= packet.pts is None or packet.is_corrupt or packet.is_discard
                 told.append((packet.pts or 0, packet.duration or 0))

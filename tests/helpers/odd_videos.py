@@ -35,6 +35,7 @@ class OddVideo:
 
     reason_contains: words of the reason for a refusal, in lower case; any of them separated by "|".
     frames, size (height, width as displayed), times (of presentation, seconds): where they are known.
+    discontinuities: how often the timestamps start again; guessed_times: frames without a time of their own.
     damaged: part of the content is lost, so that fewer frames come out than went in or some are counted as damaged.
     """
 
@@ -47,6 +48,8 @@ class OddVideo:
     size: tuple[int, int] | None = None
     times: tuple[float, ...] | None = None
     damaged: bool = False
+    discontinuities: int = 0
+    guessed_times: int = 0
 
 
 Maker = Callable[[Path], Iterator[OddVideo]]
@@ -499,9 +502,12 @@ def _flat(count: int, height: int, width: int) -> list[np.ndarray]:
 
 @_maker
 def _formats(root: Path) -> Iterator[OddVideo]:
-    def made(name: str, note: str = "", **how: Any) -> OddVideo:
+    def made(name: str, note: str = "", *, guessed_times: int = 0, **how: Any) -> OddVideo:
         path = write(root / name, **how)
-        return OddVideo(Path(name).stem, path, "ok", frames=COUNT, size=SIZE, note=note)
+        stem = Path(name).stem
+        return OddVideo(
+            stem, path, "ok", frames=COUNT, size=SIZE, note=note, guessed_times=guessed_times
+        )
 
     yield made("ten_bit.mp4", pix_fmt="yuv420p10le")
     yield made("gray.mp4", pix_fmt="gray")
@@ -532,12 +538,17 @@ def _formats(root: Path) -> Iterator[OddVideo]:
     )
     yield made("prores.mov", codec="prores", pix_fmt="yuv422p10le")
     yield made(
-        "raw_h264.h264", container="h264", options={"bf": "0"}, note="no container, no timestamps"
+        "raw_h264.h264",
+        container="h264",
+        options={"bf": "0"},
+        guessed_times=COUNT,
+        note="no container, no timestamps",
     )
     yield made(
         "raw_h264_bframes.h264",
         container="h264",
         options={"bf": "2"},
+        guessed_times=COUNT,
         note="no container, no timestamps, reordered",
     )
     yield made(
@@ -680,7 +691,21 @@ def _time(root: Path) -> Iterator[OddVideo]:
         "ok",
         frames=2 * COUNT,
         size=SIZE,
+        times=_times(2 * COUNT, 600),
+        discontinuities=1,
         note="twice the same, end to end: the clock starts again",
+    )
+    program = (root / "mpeg2.mpg").read_bytes()
+    path = root / "restarts.mpg"
+    path.write_bytes(program * 3)
+    yield OddVideo(
+        "restarts_mpg",
+        path,
+        "ok",
+        frames=3 * COUNT,
+        size=SIZE,
+        discontinuities=2,
+        note="three program streams end to end",
     )
     path = write(
         root / "clock_wraps.ts",
@@ -722,6 +747,8 @@ def _time(root: Path) -> Iterator[OddVideo]:
         "ok",
         frames=COUNT,
         size=SIZE,
+        times=_times(),
+        guessed_times=COUNT // 2,
         note="every two frames have the same time",
     )
 
@@ -737,6 +764,8 @@ def _time(root: Path) -> Iterator[OddVideo]:
         "ok",
         frames=COUNT,
         size=SIZE,
+        times=_times(),
+        guessed_times=COUNT - 1,
         note="every frame lasts 0 by the index",
     )
 

@@ -9,7 +9,7 @@ from conftest import SHARED, encode, level, needs
 from told import telling
 
 from featx.video.decoders import decoder_named, decoder_names
-from featx.video.reader import NotExact, VideoError, VideoReader, open_video
+from featx.video.reader import NotExact, VideoError, VideoInfo, VideoReader, open_video
 
 
 def drain(path: Path, **options: object) -> tuple[list, list[np.ndarray], object]:
@@ -103,6 +103,18 @@ def test_decord_hands_over_what_it_cannot_decode_exactly(tmp_path: Path) -> None
 
 class OutOfOrder(VideoReader):
     """What libavformat makes of packed B-frames in AVI: guessed times, out of order, frames in display order."""
+
+    info = VideoInfo(
+        path="",
+        format="avi",
+        codec="mpeg4",
+        height=2,
+        width=2,
+        rotation=0,
+        fps=1.0,
+        duration_s=8.0,
+        container_frames=6,
+    )
 
     def decode(self):
         self.last_duration = 1.0

@@ -15,7 +15,14 @@ import numpy as np
 import numpy.typing as npt
 
 from featx.video.decoders import Decoder, OpenOptions, register_decoder
-from featx.video.decoders.pyav import av_errors, first_line, open_av, read_info, video_stream
+from featx.video.decoders.pyav import (
+    Restarts,
+    av_errors,
+    first_line,
+    open_av,
+    read_info,
+    video_stream,
+)
 from featx.video.reader import Image, NotExact, VideoInfo, VideoReader
 
 
@@ -75,6 +82,9 @@ def _packet_index(path: str) -> tuple[VideoInfo, npt.NDArray[np.float64]]:
             raise NotExact("AVI with B-frames has no presentation times")
         if any(p.pts is None or p.is_corrupt or p.is_discard or not p.size for p in packets):
             raise NotExact("packets without time or marked corrupt")
+        restarts = Restarts()
+        if any(restarts.packet(packet) for packet in packets):
+            raise NotExact("its timestamps start again")
         stamps = np.sort(np.asarray([p.pts for p in packets], dtype=np.int64))
         if not len(stamps) or np.any(np.diff(stamps) <= 0):
             raise NotExact("packets share their times")

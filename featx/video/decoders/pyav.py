@@ -8,6 +8,7 @@ sound ones.
 from __future__ import annotations
 
 import contextlib
+import math
 from collections.abc import Callable, Iterator
 from functools import partial
 from importlib.metadata import version
@@ -15,10 +16,10 @@ from importlib.util import find_spec
 from typing import Any
 
 import numpy as np
-import numpy.typing as npt
 
 from featx.video.decoders import Decoder, OpenOptions, register_decoder
 from featx.video.reader import Image, VideoError, VideoInfo, VideoReader
+from featx.video.times import Clock, Seconds
 
 # Codecs in which every packet is a frame to show, so that one without a frame is damage. Not so in
 # VP8 and VP9, whose alternate references are never shown; and MPEG-4 in AVI has packets of a few
@@ -49,32 +50,56 @@ class PyAVReader(VideoReader):
             self._first = next(self._frames, None)
         if self._first is None:
             raise VideoError("not one frame could be decoded")
-        self.info = read_info(path, self._container, self._stream, self._first)
+        self.info = read_info(path, self._container, self._stream, self._first[0])
         self._size = self.info.resized(options.frame_size)
+        # Where timestamps are wrong, the average rate is made of them.
+        self._guessed_rate = float(self._stream.guessed_rate or self.info.fps)
         self.in_time_order = options.in_time_order
+        if self.in_time_order and self._out_of_order():
+            with av_errors():
+                self._ahead = self.all_times()
+
+    @property
+    def _rate(self) -> float:
+        return self._guessed_rate
 
     def decode(self) -> Iterator[tuple[float, Callable[[], Image]]]:
         image = converter(self.info.rotation, self._size)
-        known = self._times_by_pass() if self.in_time_order and self._out_of_order() else None
 
-        def frames() -> Iterator[Any]:
-            yield self._first
+        def frames() -> Iterator[tuple[Any, bool]]:
+            if self._first is not None:
+                yield self._first
             self._first = None
             yield from self._frames
 
         with self._container, av_errors():
-            for index, frame in enumerate(frames()):
-                time = self._time(frame, index) if known is None else float(known[index])
+            for frame, restarts in frames():
+                if restarts:
+                    self.restart()
                 self.last_duration = self._duration(frame)
-                yield time, partial(image, frame)
+                yield _stamp(frame), partial(image, frame)
 
-    def _decoded(self, container: Any, stream: Any) -> Iterator[Any]:
-        """Yield every frame that decodes; count those marked corrupt, and those that do not decode."""
+    def all_times(self) -> Seconds:
+        with open_av(self._path) as container:
+            damaged = self.damaged_frames
+            clock, before = Clock(self._rate), 0.0
+            for frame, restarts in self._decoded(container, video_stream(container)):
+                clock.add(_stamp(frame), restarts_after=before if restarts else None)
+                before = self._duration(frame)
+            self.damaged_frames = damaged
+        return clock.shown()[0]
+
+    def _decoded(self, container: Any, stream: Any) -> Iterator[tuple[Any, bool]]:
+        """Yield every frame that decodes, and whether the timestamps start again with it.
+
+        Frames marked corrupt, and those that do not decode, are counted.
+        """
         import av
 
         stream.codec_context.thread_count = 1
         counted = stream.codec_context.name in _FRAME_A_PACKET
         owed = 0  # packets that were to give a frame, less the frames that came
+        restarts = Restarts()
         packets = container.demux(stream)
         while True:
             try:
@@ -86,6 +111,7 @@ class PyAVReader(VideoReader):
                 break
             if self.on_packet is not None:
                 self.on_packet()
+            restarts.packet(packet)
             owed += counted and packet.size > PLACEHOLDER_BYTES and not packet.is_discard
             try:
                 frames = packet.decode()
@@ -96,29 +122,13 @@ class PyAVReader(VideoReader):
             for frame in frames:
                 self.damaged_frames += bool(frame.is_corrupt)
                 owed -= 1
-                yield frame
+                yield frame, restarts.frame(frame)
         self.damaged_frames += max(0, owed)
 
     def _out_of_order(self) -> bool:
         return (
             bool(self._stream.codec_context.has_b_frames) and self._container.format.name == "avi"
         )
-
-    def _times_by_pass(self) -> npt.NDArray[np.float64]:
-        with open_av(self._path) as container:
-            damaged = self.damaged_frames
-            frames = self._decoded(container, video_stream(container))
-            times = np.sort(
-                np.asarray([self._time(frame, index) for index, frame in enumerate(frames)])
-            )
-            self.damaged_frames = damaged
-        return times
-
-    def _time(self, frame: Any, index: int) -> float:
-        if frame.pts is not None and frame.time_base is not None:
-            return float(frame.pts * frame.time_base)
-        before = self.last_time
-        return index / self.info.fps if before is None else before + 1 / self.info.fps
 
     def _duration(self, frame: Any) -> float:
         length = getattr(frame, "duration", 0)
@@ -127,6 +137,44 @@ class PyAVReader(VideoReader):
             if length and frame.time_base is not None
             else 1 / self.info.fps
         )
+
+
+def _stamp(frame: Any) -> float:
+    """Return a frame's own time in seconds, nan where it has none."""
+    if frame.pts is None or frame.time_base is None:
+        return math.nan
+    return float(frame.pts * frame.time_base)
+
+
+class Restarts:
+    """Where a stream's timestamps start again, as in two recordings one after the other.
+
+    Decoding times never go back within a recording, whatever the order of its frames. The frame with
+    which the new one begins is the next whose own time goes back.
+    """
+
+    def __init__(self) -> None:
+        self._decoded: int | None = None
+        self._shown: int | None = None
+        self._due = 0
+
+    def packet(self, packet: Any) -> bool:
+        """Take a packet, in the file's order; return whether decoding times go back with it."""
+        if packet.dts is None:
+            return False
+        back = self._decoded is not None and packet.dts < self._decoded
+        self._decoded = packet.dts
+        self._due += back
+        return back
+
+    def frame(self, frame: Any) -> bool:
+        """Take a frame, as it is decoded; return whether it begins a new stretch."""
+        if frame.pts is None:
+            return False
+        back = self._due > 0 and self._shown is not None and frame.pts < self._shown
+        self._shown = frame.pts
+        self._due -= back
+        return back
 
 
 def converter(rotation: int, size: tuple[int, int]) -> Callable[[Any], Image]:
