@@ -31,7 +31,7 @@ def summarise(store: FeatureStore) -> dict[str, Any]:
         "seconds": sum(a["duration_s"] for _, _, a in videos),
         "looped": [i for i, _, a in videos if a["looped"]],
         "damaged": {i: a["damaged_frames"] for i, _, a in videos if a["damaged_frames"]},
-        **_seldom(videos, "discontinuities", "guessed_times"),
+        **_seldom(videos, "discontinuities", "guessed_times", "display_angle"),
         "short": {
             i: [a["frames"], a["container_frames"]]
             for i, _, a in videos
@@ -117,6 +117,10 @@ def as_text(summary: dict[str, Any]) -> str:
     lines += _listed(
         "with frames that have no time of their own; they got one by the frame rate",
         [f"{i}: {n} frames" for i, n in summary["guessed_times"].items()],
+    )
+    lines += _listed(
+        "to be shown at an angle that is no multiple of 90 degrees; they were turned to the nearest one",
+        [f"{i}: {angle:.0f} degrees" for i, angle in summary["display_angle"].items()],
     )
     lines += _listed(
         "shorter than they claim",

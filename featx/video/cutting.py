@@ -7,6 +7,7 @@ import sys
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import MISSING, dataclass, fields
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
@@ -25,6 +26,7 @@ class Summary:
 
     clip_frames: (T, 2) int64, [start, end) in source frames; clip_times: (T, 2) float64 seconds.
     discontinuities: how often the timestamps start again; guessed_times: frames without a time of their own.
+    mirrored, display_angle: as in VideoInfo.
     Of a part of a video, frames and seconds are those up to the part's end, where decoding stopped.
     """
 
@@ -43,8 +45,10 @@ class Summary:
     clip_times: npt.NDArray[np.float64]
     discontinuities: int = 0
     guessed_times: int = 0
+    mirrored: bool = False
+    display_angle: float | None = None
 
-    def attributes(self) -> dict[str, str | int | float | bool]:
+    def attributes(self) -> dict[str, Any]:
         """Return the attributes of the video's group; what is seldom is there only where it occurs."""
         return {
             each.name: value
@@ -230,6 +234,8 @@ def summarise(video: VideoReader, spec: ClipSpec, *, sampling: Sampling | None =
         clip_times=times[frames.reshape(-1, 2)],
         discontinuities=video.discontinuities,
         guessed_times=video.guessed_times,
+        mirrored=info.mirrored,
+        display_angle=info.display_angle,
     )
 
 

@@ -48,7 +48,11 @@ class VideoInfo:
         path: Absolute path of the file.
         format, codec: FFmpeg's names of the container's format and of the codec.
         height, width: Size in pixels as displayed, rotation applied.
-        rotation: Degrees counter-clockwise by which frames are turned to be displayed.
+        rotation: Degrees counter-clockwise by which frames are turned to be displayed, a multiple of
+            90.
+        mirrored: Whether left and right are swapped after that.
+        display_angle: The angle that the file asks for, where it is no multiple of 90; frames are
+            turned by the nearest one, which is `rotation`.
         fps: Average frame rate.
         duration_s: Length in seconds as the container claims, 0 if it does not.
         container_frames: Number of frames as the container claims, 0 if it does not.
@@ -63,6 +67,8 @@ class VideoInfo:
     fps: float
     duration_s: float
     container_frames: int
+    mirrored: bool = False
+    display_angle: float | None = None
 
     def resized(self, frame_size: FrameSize | None) -> tuple[int, int]:
         """Return the (height, width) that frames get by `frame_size`; None keeps theirs."""

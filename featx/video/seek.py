@@ -173,7 +173,7 @@ def _decoded(
                 f"it ends before frame {waiting[0]}, where it had {index.n_frames} frames"
             )
         info = read_info(path, container, stream, found[numbers[0]])
-        image = converter(info.rotation, info.resized(frame_size))
+        image = converter(info, info.resized(frame_size))
         frames = {
             n: Frame(n, float(times[n]), float(times[n + 1]), partial(image, frame))
             for n, frame in found.items()

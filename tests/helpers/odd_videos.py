@@ -587,28 +587,36 @@ def _formats(root: Path) -> Iterator[OddVideo]:
         note="96x128 and 48x64, 40 frames each: either, but one alone",
     )
 
-    for degrees in (90, 180, 270):
-        path = _patched(
-            root / "whole.mp4",
-            root / f"rotated_{degrees}.mp4",
-            lambda content, d=degrees: _turn(content, d),
-        )
-        size = SIZE if degrees == 180 else SIZE[::-1]
-        note = f"stored lying; displayed turned {degrees} degrees clockwise"
-        yield OddVideo(f"rotated_{degrees}", path, "ok", frames=COUNT, size=size, note=note)
+    for matrix in ORIENTATIONS:
+        name = "matrix_" + "_".join(map(str, matrix))
+        path = oriented(root / "whole.mp4", root / f"{name}.mp4", matrix)
+        size = SIZE if matrix[0] else SIZE[::-1]
+        yield OddVideo(name, path, "ok", frames=COUNT, size=size, note="a display matrix")
 
 
-def _turn(content: bytearray, degrees: int) -> None:
-    """Set a track's display matrix to turn by so many degrees clockwise."""
-    start, _ = box(content, "moov", "trak", "tkhd")
-    height, width = (side << 16 for side in SIZE)
-    one = 1 << 16
-    a, b, c, d, x, y = {
-        90: (0, one, -one, 0, height, 0),
-        180: (-one, 0, 0, -one, width, height),
-        270: (0, -one, one, 0, 0, width),
-    }[degrees]
-    struct.pack_into(">9i", content, start + 48, a, b, 0, c, d, 0, x, y, 1 << 30)
+# Display matrices (a, b, c, d), each with the corners that ffmpeg 5.1 shows of a frame whose corners are
+# red, green | blue, white: left to right, top to bottom.
+ORIENTATIONS = {
+    (1, 0, 0, 1): "RGBW",
+    (-1, 0, 0, 1): "GRWB",
+    (1, 0, 0, -1): "BWRG",
+    (-1, 0, 0, -1): "WBGR",
+    (0, 1, 1, 0): "RBGW",
+    (0, 1, -1, 0): "BRWG",
+    (0, -1, 1, 0): "GWRB",
+    (0, -1, -1, 0): "WGBR",
+}
+
+
+def oriented(source: Path, target: Path, matrix: Sequence[float]) -> Path:
+    """Copy an mp4, with the display matrix (a, b, c, d) in it."""
+    a, b, c, d = (round(each * (1 << 16)) for each in matrix)
+
+    def patch(content: bytearray) -> None:
+        start, _ = box(content, "moov", "trak", "tkhd")
+        struct.pack_into(">9i", content, start + 48, a, b, 0, c, d, 0, 0, 0, 1 << 30)
+
+    return _patched(source, target, patch)
 
 
 # ---------------------------------------------------------------- time

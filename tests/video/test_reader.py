@@ -6,10 +6,14 @@ import av
 import numpy as np
 import pytest
 from conftest import SHARED, encode, level, needs
+from odd_videos import ORIENTATIONS, oriented, write
 from told import telling
 
+from featx.clips import ClipSpec
+from featx.video.cutting import SELDOM, clips_of, summarise
 from featx.video.decoders import decoder_named, decoder_names
 from featx.video.reader import NotExact, VideoError, VideoInfo, VideoReader, open_video
+from featx.video.seek import index_video, read_frames
 
 
 def drain(path: Path, **options: object) -> tuple[list, list[np.ndarray], object]:
@@ -150,6 +154,46 @@ def test_damaged_frames_are_counted_and_the_rest_decodes(tmp_path: Path) -> None
     _, _, video = drain(path)
     assert video.damaged_frames > 0
     assert 40 < video.n_frames <= 60
+
+
+@pytest.fixture(scope="module")
+def corners(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A video whose corners are red and green, above blue and white."""
+    image = np.zeros((48, 64, 3), np.uint8)
+    image[:16, :16, 0] = image[:16, -16:, 1] = image[-16:, :16, 2] = image[-16:, -16:] = 255
+    return write(tmp_path_factory.mktemp("corners") / "a.mp4", [image] * 3)
+
+
+def seen(image: np.ndarray) -> str:
+    names = {(1, 0, 0): "R", (0, 1, 0): "G", (0, 0, 1): "B", (1, 1, 1): "W"}
+    places = [(4, 4), (4, -4), (-4, 4), (-4, -4)]
+    return "".join(names[tuple((image[place] > 128).astype(int).tolist())] for place in places)
+
+
+@pytest.mark.parametrize("matrix", ORIENTATIONS)
+def test_a_frame_is_shown_as_its_display_matrix_says(
+    tmp_path: Path, corners: Path, matrix: tuple[int, ...]
+) -> None:
+    path = oriented(corners, tmp_path / "b.mp4", matrix)
+    _, images, video = drain(path)
+    shape = (48, 64, 3) if matrix[0] else (64, 48, 3)
+    assert (seen(images[0]), images[0].shape) == (ORIENTATIONS[matrix], shape)
+    assert (video.height, video.width) == shape[:2]
+    found = read_frames(path, index_video(path), [2]).frames[2].image()
+    np.testing.assert_array_equal(found, images[2])
+    assert video.info.display_angle is None
+
+
+def test_an_angle_between_the_four_is_said(tmp_path: Path, corners: Path) -> None:
+    half = 0.5**0.5
+    path = oriented(corners, tmp_path / "b.mp4", (half, -half, half, half))  # ffprobe: 45 degrees
+    video = open_video(path)
+    spec = ClipSpec(frames=1, step=1, stride=1)
+    list(clips_of(video, spec, lambda image: image))
+    assert summarise(video, spec).attributes()["display_angle"] == pytest.approx(45, abs=0.01)
+    plain = open_video(corners)
+    list(clips_of(plain, spec, lambda image: image))
+    assert SELDOM.isdisjoint(summarise(plain, spec).attributes())
 
 
 def test_only_the_times_of_a_stream_that_has_some_are_believed(tmp_path: Path) -> None:

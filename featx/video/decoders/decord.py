@@ -95,8 +95,8 @@ def _packet_index(path: str) -> tuple[VideoInfo, npt.NDArray[np.float64]]:
         except (StopIteration, av.error.FFmpegError) as error:
             raise NotExact("the first frame does not decode") from error
         info = read_info(path, container, stream, frame)
-    if info.rotation:
-        raise NotExact("it is rotated")
+    if info.rotation or info.mirrored:
+        raise NotExact("it is rotated or mirrored")
     return info, stamps.astype(np.float64) * float(base)
 
 

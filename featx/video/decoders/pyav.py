@@ -64,7 +64,7 @@ class PyAVReader(VideoReader):
         return self._guessed_rate
 
     def decode(self) -> Iterator[tuple[float, Callable[[], Image]]]:
-        image = converter(self.info.rotation, self._size)
+        image = converter(self.info, self._size)
 
         def frames() -> Iterator[tuple[Any, bool]]:
             if self._first is not None:
@@ -177,14 +177,14 @@ class Restarts:
         return back
 
 
-def converter(rotation: int, size: tuple[int, int]) -> Callable[[Any], Image]:
+def converter(info: VideoInfo, size: tuple[int, int]) -> Callable[[Any], Image]:
     """Return what makes PyAV's frame an image, uint8 RGB of `size`, (height, width) as shown."""
     from av.video.reformatter import VideoReformatter
 
     reformatter = VideoReformatter()
     # Newer PyAV scales each frame on all cores; here every core has a reader of its own.
     single = {"threads": 1} if "threads" in (reformatter.reformat.__doc__ or "") else {}
-    turns = rotation // 90
+    turns = info.rotation // 90
     height, width = size if turns % 2 == 0 else size[::-1]
 
     def image(frame: Any) -> Image:
@@ -192,14 +192,31 @@ def converter(rotation: int, size: tuple[int, int]) -> Callable[[Any], Image]:
             frame, width=width, height=height, format="rgb24", interpolation="BILINEAR", **single
         )
         pixels: Image = np.asarray(scaled.to_ndarray(), dtype=np.uint8)
-        return np.ascontiguousarray(np.rot90(pixels, turns)) if turns else pixels
+        if turns:
+            pixels = np.rot90(pixels, turns)
+        return np.ascontiguousarray(pixels[:, ::-1] if info.mirrored else pixels)
 
     return image
 
 
+def orientation(frame: Any) -> tuple[float, bool]:
+    """Return how a frame is shown: turned by so many degrees counter-clockwise, then mirrored or not.
+
+    The display matrix sends a point (x, y) to (a x + c y, b x + d y); y points down. One that mirrors
+    is a turn, after which left and right are swapped.
+    """
+    matrix = next((s for s in frame.side_data if s.type.name == "DISPLAYMATRIX"), None)
+    if matrix is None:
+        return 0.0, False
+    a, b, _, c, d, *_ = np.frombuffer(matrix, np.int32).astype(float)
+    mirrored = bool(a * d - b * c < 0)
+    return math.degrees(math.atan2(-b, -a if mirrored else a)) % 360, mirrored
+
+
 def read_info(path: str, container: Any, stream: Any, frame: Any) -> VideoInfo:
     """Return what an open file's headers and its first frame say."""
-    rotation = round(getattr(frame, "rotation", 0) / 90) * 90 % 360
+    angle, mirrored = orientation(frame)
+    rotation = round(angle / 90) * 90 % 360
     height, width = frame.height, frame.width
     if rotation in (90, 270):
         height, width = width, height
@@ -214,6 +231,8 @@ def read_info(path: str, container: Any, stream: Any, frame: Any) -> VideoInfo:
         height=height,
         width=width,
         rotation=rotation,
+        mirrored=mirrored,
+        display_angle=angle if abs((angle - rotation + 180) % 360 - 180) > 1 else None,
         fps=float(rate),
         duration_s=max(0.0, float(duration)),
         container_frames=stream.frames,
