@@ -24,6 +24,7 @@ from featx.video.decoders.pyav import (
     av_errors,
     converter,
     open_av,
+    packets_of,
     read_info,
 )
 from featx.video.decoders.pyav import video_stream as stream_of
@@ -85,7 +86,7 @@ def _from_packets(path: str, alive: Callable[[], None]) -> FrameIndex | None:
         told = list[tuple[int, int]]()  # not the packets: they hold the whole file
         doubt = base is None
         restarts = Restarts()
-        for packet in container.demux(stream):
+        for packet in packets_of(container, stream):
             alive()
             doubt |= restarts.packet(packet)
             if packet.size > least:
@@ -199,7 +200,7 @@ def _frames(
 ) -> Iterator[Any]:
     import av
 
-    packets = container.demux(stream)
+    packets = packets_of(container, stream)
     while True:
         try:
             packet = next(packets)

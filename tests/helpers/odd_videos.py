@@ -593,6 +593,35 @@ def _formats(root: Path) -> Iterator[OddVideo]:
         size = SIZE if matrix[0] else SIZE[::-1]
         yield OddVideo(name, path, "ok", frames=COUNT, size=size, note="a display matrix")
 
+    path = late_sound(root / "late_sound.flv")
+    yield OddVideo("late_sound", path, "ok", frames=30, note="sound begins in the middle")
+
+
+def late_sound(path: Path) -> Path:
+    """Write FLV of 30 frames whose sound begins beyond the 5 MB that FFmpeg reads to find streams."""
+    noise = np.random.default_rng(0).integers(0, 256, (320, 320, 3), dtype=np.uint8)
+    images = [np.roll(noise, 7 * k, axis=0) for k in range(30)]
+    fine = {"qmin": "1", "qmax": "1", "g": "1"}
+    write(path, images, codec="flv", container="flv", options=fine)
+    sound = path.with_name(".sound.flv")
+    with av.open(str(sound), "w", format="flv") as output:
+        _write_sound(output, _aac(output), 0.5)
+    content = path.read_bytes()
+    tags = _flv_tags(content)
+    kept = [tag for tag in _flv_tags(sound.read_bytes()) if tag[0] == 8]
+    path.write_bytes(content[:13] + b"".join([*tags[:-5], *kept, *tags[-5:]]))
+    sound.unlink()
+    return path
+
+
+def _flv_tags(content: bytes) -> list[bytes]:
+    tags, at = list[bytes](), 13
+    while at < len(content):
+        end = at + 15 + int.from_bytes(content[at + 1 : at + 4], "big")
+        tags.append(content[at:end])
+        at = end
+    return tags
+
 
 # Display matrices (a, b, c, d), each with the corners that ffmpeg 5.1 shows of a frame whose corners are
 # red, green | blue, white: left to right, top to bottom.

@@ -6,7 +6,7 @@ import av
 import numpy as np
 import pytest
 from conftest import SHARED, encode, level, needs
-from odd_videos import ORIENTATIONS, oriented, write
+from odd_videos import ORIENTATIONS, late_sound, oriented, write
 from told import telling
 
 from featx.clips import ClipSpec
@@ -154,6 +154,21 @@ def test_damaged_frames_are_counted_and_the_rest_decodes(tmp_path: Path) -> None
     _, _, video = drain(path)
     assert video.damaged_frames > 0
     assert 40 < video.n_frames <= 60
+
+
+def test_a_stream_that_begins_in_the_middle_costs_no_frame(tmp_path: Path) -> None:
+    path = late_sound(tmp_path / "a.flv")
+    with av.open(str(path)) as container:
+        video = container.streams.video[0]
+        assert len(container.streams) == 1
+        with pytest.raises(IndexError):  # the point of this file
+            list(container.demux(video))
+    opened = open_video(path)
+    assert len(list(opened)) == 30
+    assert opened.damaged_frames == 0
+    index = index_video(path)
+    assert index.n_frames == 30
+    assert read_frames(path, index, [28]).frames[28].time == pytest.approx(28 / 25, abs=2e-3)
 
 
 @pytest.fixture(scope="module")

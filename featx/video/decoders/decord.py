@@ -20,6 +20,7 @@ from featx.video.decoders.pyav import (
     av_errors,
     first_line,
     open_av,
+    packets_of,
     read_info,
     video_stream,
 )
@@ -76,7 +77,7 @@ def _packet_index(path: str) -> tuple[VideoInfo, npt.NDArray[np.float64]]:
 
     with av_errors(), open_av(path) as container:
         stream = video_stream(container)
-        packets = [p for p in container.demux(stream) if p.size or p.pts is not None]
+        packets = [p for p in packets_of(container, stream) if p.size or p.pts is not None]
         base = stream.time_base
         if container.format.name == "avi" and stream.codec_context.has_b_frames:
             raise NotExact("AVI with B-frames has no presentation times")

@@ -100,7 +100,7 @@ class PyAVReader(VideoReader):
         counted = stream.codec_context.name in _FRAME_A_PACKET
         owed = 0  # packets that were to give a frame, less the frames that came
         restarts = Restarts()
-        packets = container.demux(stream)
+        packets = packets_of(container, stream)
         while True:
             try:
                 packet = next(packets)
@@ -270,6 +270,23 @@ def video_stream(container: Any) -> Any:
     if stream.codec_context is None:
         raise VideoError("its video stream names no codec that is known")
     return stream
+
+
+def packets_of(container: Any, stream: Any) -> Iterator[Any]:
+    """Yield a stream's packets in the file's order, and at the end the empty one that flushes a decoder.
+
+    Other streams may begin in the middle of the file. PyAV's own iteration fails on those: at the
+    latest when it comes to flush them, which is after this stream has been flushed.
+    """
+    while True:
+        try:
+            for packet in container.demux(stream):
+                yield packet
+                if not packet.size and packet.pts is None and packet.dts is None:
+                    return
+        except IndexError:  # a packet of a stream that PyAV does not know; it is read by now
+            continue
+        return
 
 
 @contextlib.contextmanager
