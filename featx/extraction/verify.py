@@ -273,6 +273,10 @@ class _Compare(Sink):
         self._found.unread.append((self._ids[key], reason))
 
 
+# Pixels of a frame: more than FFmpeg decodes. The rows are there, so the videos' size was allowed.
+_DECODED_BEFORE = 1 << 28
+
+
 def _remake(
     store: FeatureStore,
     found: Verification,
@@ -365,6 +369,7 @@ def recorded_settings(
             device=device,
             batch_size=recorded.batch_size,
             decoder=recorded.decoder.choice,
+            max_pixels=_DECODED_BEFORE,
         ),
     )
 

@@ -18,7 +18,7 @@ import numpy as np
 import numpy.typing as npt
 
 from featx.errors import FeatxError, UsageError
-from featx.video.decoders import AUTO, OpenOptions, installed_decoder
+from featx.video.decoders import AUTO, MAX_PIXELS, OpenOptions, installed_decoder
 from featx.video.times import Clock, Seconds
 
 FrameSize = Callable[[int, int], tuple[int, int]]
@@ -274,6 +274,7 @@ def open_video(
     path: str | os.PathLike[str],
     *,
     frame_size: FrameSize | None = None,
+    max_pixels: int = MAX_PIXELS,
     decoder: str = AUTO,
     in_time_order: bool = False,
     complaints: Callable[[], int] | None = None,
@@ -284,6 +285,8 @@ def open_video(
         path: A file on this machine.
         frame_size: (height, width) -> (height, width) to resize frames to, in the decoder. None
             keeps their size.
+        max_pixels: Most pixels of a frame, height times width. A video of larger frames is a
+            VideoError before one of them takes memory.
         decoder: One of `featx.video.decoders.decoder_names()`, or "auto" for the default one.
         in_time_order: Give every frame its true time already while iterating. Files whose
             timestamps are out of order are decoded twice for it.
@@ -303,7 +306,7 @@ def open_video(
     chosen = installed_decoder(decoder)
     path = os.path.abspath(os.fspath(path))
     check_file(path)
-    options = OpenOptions(frame_size=frame_size, in_time_order=in_time_order)
+    options = OpenOptions(frame_size=frame_size, max_pixels=max_pixels, in_time_order=in_time_order)
     if complaints is not None:
         options = replace(options, complaints=complaints)
     video = chosen.open(path, options)

@@ -211,6 +211,18 @@ def test_an_angle_between_the_four_is_said(tmp_path: Path, corners: Path) -> Non
     assert SELDOM.isdisjoint(summarise(plain, spec).attributes())
 
 
+def test_larger_frames_than_are_allowed_are_not_decoded(tmp_path: Path) -> None:
+    path = encode(tmp_path / "a.mp4", 3)  # 64 x 80
+    with pytest.raises(VideoError, match=telling("80x64", 64 * 80, 64 * 80 - 1, "--max-pixels")):
+        open_video(path, max_pixels=64 * 80 - 1)
+    with pytest.raises(VideoError, match=telling("--max-pixels")):
+        index_video(path, max_pixels=64 * 80 - 1)
+    assert len(list(open_video(path, max_pixels=64 * 80))) == 3
+    index = index_video(path, max_pixels=64 * 80)
+    with pytest.raises(VideoError, match=telling("--max-pixels")):
+        read_frames(path, index, [1], max_pixels=64 * 80 - 1)
+
+
 def test_only_the_times_of_a_stream_that_has_some_are_believed(tmp_path: Path) -> None:
     path = encode(tmp_path / "a.h264", 10)
     frames, _, video = drain(path)

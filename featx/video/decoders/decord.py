@@ -35,7 +35,7 @@ class DecordReader(VideoReader):
         import decord
 
         self._complaints, self._before = options.complaints, options.complaints()
-        self.info, self._index = _packet_index(path)
+        self.info, self._index = _packet_index(path, options.max_pixels)
         self.last_duration = 1 / self.info.fps
         height, width = self.info.resized(options.frame_size)
         self._shape = (height, width, 3)
@@ -71,12 +71,12 @@ def _same(image: Image) -> Image:
     return image
 
 
-def _packet_index(path: str) -> tuple[VideoInfo, npt.NDArray[np.float64]]:
+def _packet_index(path: str, max_pixels: int) -> tuple[VideoInfo, npt.NDArray[np.float64]]:
     """Return what the headers say and every packet's time in seconds, sorted; NotExact in doubt."""
     import av
 
     with av_errors(), open_av(path) as container:
-        stream = video_stream(container)
+        stream = video_stream(container, max_pixels)
         packets = [p for p in packets_of(container, stream) if p.size or p.pts is not None]
         base = stream.time_base
         if container.format.name == "avi" and stream.codec_context.has_b_frames:
@@ -90,7 +90,7 @@ def _packet_index(path: str) -> tuple[VideoInfo, npt.NDArray[np.float64]]:
         if not len(stamps) or np.any(np.diff(stamps) <= 0):
             raise NotExact("packets share their times")
     with av_errors(), open_av(path) as container:
-        stream = video_stream(container)
+        stream = video_stream(container, max_pixels)
         try:
             frame = next(container.decode(stream))
         except (StopIteration, av.error.FFmpegError) as error:

@@ -17,7 +17,7 @@ from typing import Any
 
 import numpy as np
 
-from featx.video.decoders import Decoder, OpenOptions, register_decoder
+from featx.video.decoders import MAX_PIXELS, Decoder, OpenOptions, register_decoder
 from featx.video.reader import Image, VideoError, VideoInfo, VideoReader
 from featx.video.times import Clock, Seconds
 
@@ -42,10 +42,10 @@ class PyAVReader(VideoReader):
 
     def __init__(self, path: str, options: OpenOptions) -> None:
         super().__init__()
-        self._path = path
+        self._path, self._max_pixels = path, options.max_pixels
         with av_errors():
             self._container = open_av(path)
-            self._stream = video_stream(self._container)
+            self._stream = video_stream(self._container, options.max_pixels)
             self._frames = self._decoded(self._container, self._stream)
             self._first = next(self._frames, None)
         if self._first is None:
@@ -83,7 +83,8 @@ class PyAVReader(VideoReader):
         with open_av(self._path) as container:
             damaged = self.damaged_frames
             clock, before = Clock(self._rate), 0.0
-            for frame, restarts in self._decoded(container, video_stream(container)):
+            stream = video_stream(container, self._max_pixels)
+            for frame, restarts in self._decoded(container, stream):
                 clock.add(_stamp(frame), restarts_after=before if restarts else None)
                 before = self._duration(frame)
             self.damaged_frames = damaged
@@ -246,12 +247,22 @@ def open_av(path: str) -> Any:
     av.logging.set_level(av.logging.PANIC)
     # "file:" keeps a colon in the name from being read as a protocol.
     return av.open(
-        f"file:{path}", metadata_errors="replace", options={"protocol_whitelist": "file"}
+        f"file:{path}",
+        metadata_errors="replace",
+        options={"protocol_whitelist": "file"},
     )
 
 
-def video_stream(container: Any) -> Any:
-    """Return the stream of a container that is its video; VideoError where there is none."""
+def _limit(max_pixels: int) -> dict[str, str]:
+    """Return the codec's option; decoders hold more than is shown, up to 64 rows of padding."""
+    return {"max_pixels": str(max(2 * max_pixels, 1 << 24))}
+
+
+def video_stream(container: Any, max_pixels: int = MAX_PIXELS) -> Any:
+    """Return the stream of a container that is its video.
+
+    VideoError where there is none, and where its frames have more pixels than `max_pixels`.
+    """
     name = container.format.name
     if name in _NOT_VIDEO:
         raise VideoError(f"{_NOT_VIDEO[name]}, not a video")
@@ -269,6 +280,13 @@ def video_stream(container: Any) -> Any:
     stream = best if best in streams else streams[0]
     if stream.codec_context is None:
         raise VideoError("its video stream names no codec that is known")
+    codec = stream.codec_context
+    if codec.width * codec.height > max_pixels:
+        raise VideoError(
+            f"its frames are {codec.width}x{codec.height}, which is {codec.width * codec.height}"
+            f" pixels, and at most {max_pixels} are decoded: raise max_pixels (--max-pixels)"
+        )
+    codec.options = {**codec.options, **_limit(max_pixels)}  # frames may become larger later on
     return stream
 
 
