@@ -9,7 +9,7 @@ from typing import Any
 import click
 
 from featx.errors import UsageError
-from featx.video.decoders import AUTO, decoder_names
+from featx.video.decoders import AUTO, MAX_PIXELS, decoder_names
 
 INTERRUPTED = 130
 
@@ -131,6 +131,13 @@ _INPUT = (
     click.option("--flow", type=click.Choice(["auto", "tvl1", "dis", "farneback"]),
                  help="Flow's method; the checkpoint's, or auto: TV-L1 where OpenCV has it, else DIS, 100 times as fast."),
 )  # fmt: skip
+max_pixels_option = click.option(
+    "--max-pixels",
+    type=click.IntRange(1),
+    default=MAX_PIXELS,
+    show_default=True,
+    help="Most pixels of a frame; a video of larger ones fails.",
+)
 _MACHINE = (
     click.option("--precision", type=click.Choice(["auto", "bf16", "float32"]), default="auto", show_default=True,
                  help="auto is bf16 where the processor has it; float32 is exact."),
@@ -139,6 +146,7 @@ _MACHINE = (
     click.option("--decoder", type=click.Choice([AUTO, *decoder_names()]), default=AUTO, show_default=True,
                  help="auto is pyav; decord hands files over that it does not decode exactly."),
     click.option("--workers", type=int, help="Decoding processes; one a core."),
+    max_pixels_option,
 )  # fmt: skip
 
 
@@ -253,6 +261,7 @@ _TRAINING_MACHINE = (
     ),
     click.option("--workers", type=int, help="Decoding processes; one a core."),
     timeout_option,
+    max_pixels_option,
 )
 crop_option = click.option(
     "--crop",
@@ -290,9 +299,16 @@ def _run(
     device: str,
     workers: int | None,
     timeout: float,
+    max_pixels: int,
 ) -> Any:
     from featx.extraction.settings import Machine
     from featx.training import RunOptions
 
-    machine = Machine(precision=precision, device=device, workers=workers, timeout=timeout)
+    machine = Machine(
+        precision=precision,
+        device=device,
+        workers=workers,
+        timeout=timeout,
+        max_pixels=max_pixels,
+    )
     return RunOptions(seed=seed, machine=machine, compile=compile, save_seconds=save_seconds)

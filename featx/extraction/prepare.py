@@ -120,7 +120,9 @@ def prepare(settings: Settings, *, loaded: LoadedModel | None = None) -> Prepare
     )
     prepared = Prepared(
         backend=network.backend,
-        decode=DecodeSettings(clip, transform, decoder.name, SLOTS, flow_cache),
+        decode=DecodeSettings(
+            clip, transform, decoder.name, SLOTS, flow_cache, max_pixels=machine.max_pixels
+        ),
         batch_size=batch_size,
         workers=machine.workers or cpu_count(),
         timeout=machine.timeout,

@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Any, Literal, TypedDict, TypeVar, get_args
 from featx.clips import ClipSpec, Tail
 from featx.errors import UsageError
 from featx.transforms import Crops, FlowMethod, Input, Transform, check_crop
-from featx.video.decoders import AUTO
+from featx.video.decoders import AUTO, MAX_PIXELS
 
 if TYPE_CHECKING:
     from torch import nn
@@ -41,6 +41,8 @@ class Machine:
         decoder: "auto", or a name of `featx.video.decoders.decoder_names()`.
         workers: Decoding processes. None is one a core.
         timeout: Seconds after which a silent decoder is given up.
+        max_pixels: Most pixels of a frame. A video of larger frames fails, and takes no memory. It
+            changes no row, so it is not recorded.
     """
 
     device: str = "auto"
@@ -49,6 +51,7 @@ class Machine:
     decoder: str = AUTO
     workers: int | None = None
     timeout: float = 120.0
+    max_pixels: int = MAX_PIXELS
 
     def __post_init__(self) -> None:
         for name, value in (("batch size", self.batch_size), ("workers", self.workers)):
@@ -56,6 +59,10 @@ class Machine:
                 raise UsageError(f"{name} is {value}: give a whole number from 1 to 4096")
         if not self.timeout > 0:
             raise UsageError(f"timeout is {self.timeout:g}: give a number of seconds above 0")
+        if self.max_pixels < 1:
+            raise UsageError(
+                f"max_pixels is {self.max_pixels}: give pixels of a frame, such as 3840 x 2160 = 8294400"
+            )
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -238,6 +245,7 @@ class Options(TypedDict, total=False):
     decoder: str
     workers: int | None
     timeout: float
+    max_pixels: int
 
 
 _PARTS: dict[str, type[Any]] = {

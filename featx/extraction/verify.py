@@ -22,7 +22,7 @@ from featx.extraction.projection import read_projection
 from featx.extraction.settings import Hooks, Layout, Machine, Settings
 from featx.store.reader import FeatureStore, Video
 from featx.store.recorded import Recorded, differences
-from featx.video.cutting import Summary
+from featx.video.cutting import SELDOM, Summary
 from featx.video.worker import Job
 
 if TYPE_CHECKING:
@@ -258,23 +258,23 @@ class _Compare(Sink):
         if not np.array_equal(summary.clip_frames, video.clip_frames) or not np.array_equal(
             summary.clip_times, video.clip_times
         ):
-            now = f"{summary.frames} frames, stored {attrs['frames']}"
-            self._found.problems.append(f"{video.id!r} decodes to other clips now: {now}")
-        plain = {
-            name: value
-            for name, value in vars(summary).items()
-            if not isinstance(value, np.ndarray)
-        }
+            frames = f"{summary.frames} frames, stored {attrs['frames']}"
+            self._found.problems.append(f"{video.id!r} decodes to other clips now: {frames}")
+        now = summary.attributes()
         changed = [
-            f"{name} is {attrs.get(name)} there and {value} now"
-            for name, value in plain.items()
-            if attrs.get(name) != value
+            f"{name} is {attrs.get(name, 0)} there and {now.get(name, 0)} now"
+            for name in sorted({*now, *(SELDOM & attrs.keys())})
+            if attrs.get(name, 0) != now.get(name, 0)
         ]
         if changed:
             self._found.problems.append(f"{video.id!r}: {', '.join(changed)}")
 
     def failed(self, key: int, reason: str) -> None:
         self._found.unread.append((self._ids[key], reason))
+
+
+# Pixels of a frame: more than FFmpeg decodes. The rows are there, so the videos' size was allowed.
+_DECODED_BEFORE = 1 << 28
 
 
 def _remake(
@@ -369,6 +369,7 @@ def recorded_settings(
             device=device,
             batch_size=recorded.batch_size,
             decoder=recorded.decoder.choice,
+            max_pixels=_DECODED_BEFORE,
         ),
     )
 

@@ -94,7 +94,9 @@ class VideoClips(IterableDataset[VideoClip]):
                 f"decoder is {chosen.name!r}, whose clips may turn out to be void when they are"
                 " given already: leave it out"
             )
-        self._settings = DecodeSettings(clip, transform, chosen.name, _SLOTS)
+        self._settings = DecodeSettings(
+            clip, transform, chosen.name, _SLOTS, max_pixels=self._machine.max_pixels
+        )
         self._normalise = normalise
         self._sources = find_videos(videos, root=root).sources
         self._notes = _Notes()

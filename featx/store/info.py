@@ -31,6 +31,7 @@ def summarise(store: FeatureStore) -> dict[str, Any]:
         "seconds": sum(a["duration_s"] for _, _, a in videos),
         "looped": [i for i, _, a in videos if a["looped"]],
         "damaged": {i: a["damaged_frames"] for i, _, a in videos if a["damaged_frames"]},
+        **_seldom(videos, "discontinuities", "guessed_times", "display_angle"),
         "short": {
             i: [a["frames"], a["container_frames"]]
             for i, _, a in videos
@@ -38,6 +39,11 @@ def summarise(store: FeatureStore) -> dict[str, Any]:
         },
         "failures": [list(f) for f in store.failures],
     }
+
+
+def _seldom(videos: list[tuple[str, int, dict[str, Any]]], *names: str) -> dict[str, Any]:
+    """Return, for each attribute that few videos have, those videos' values."""
+    return {name: {i: a[name] for i, _, a in videos if a.get(name)} for name in names}
 
 
 def plotted(store: FeatureStore, video: Video) -> tuple[npt.NDArray[np.int64], str]:
@@ -103,6 +109,18 @@ def as_text(summary: dict[str, Any]) -> str:
     lines += _listed("looped, being shorter than a clip", summary["looped"])
     lines += _listed(
         "with damaged frames", [f"{i}: {n} damaged" for i, n in summary["damaged"].items()]
+    )
+    lines += _listed(
+        "whose timestamps start again, and were made to go on",
+        [f"{i}: {n} restarts" for i, n in summary["discontinuities"].items()],
+    )
+    lines += _listed(
+        "with frames that have no time of their own; they got one by the frame rate",
+        [f"{i}: {n} frames" for i, n in summary["guessed_times"].items()],
+    )
+    lines += _listed(
+        "to be shown at an angle that is no multiple of 90 degrees; they were turned to the nearest one",
+        [f"{i}: {angle:.0f} degrees" for i, angle in summary["display_angle"].items()],
     )
     lines += _listed(
         "shorter than they claim",

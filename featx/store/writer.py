@@ -112,8 +112,8 @@ class _Writer:
                     )
         group["clip_frames"] = summary.clip_frames
         group["clip_times"] = summary.clip_times
-        plain = {k: v for k, v in vars(summary).items() if not isinstance(v, np.ndarray)}
-        group.attrs.update(**_origin_attrs(entry.origin), **plain, complete=True)
+        attributes = summary.attributes()
+        group.attrs.update(**_origin_attrs(entry.origin), **attributes, complete=True)
         self._ids.append(video_id)
 
     def failures(self, rows: Iterable[tuple[str, str]]) -> None:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 import mmap
 from collections import OrderedDict
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from multiprocessing.connection import Connection
 from time import monotonic
@@ -18,7 +18,7 @@ from featx.training.sampling import Augmentation, draw_crop, draw_flip, draw_fra
 from featx.video.cutting import MOST_ON_SCREEN
 from featx.video.flow import with_flow
 from featx.video.flow_cache import FlowCache, StoredVideo, stamp_of
-from featx.video.reader import VideoError
+from featx.video.reader import FrameSize, VideoError
 from featx.video.seek import DECODER, FrameIndex, NotIndexed, Stretch, index_video, read_frames
 from featx.video.worker import ClipReady, DecodeSettings, Job, Noted, Progress, Worker
 
@@ -94,7 +94,7 @@ class DrawWorker(Worker):
             return self._draw(job, self._index(job))
         except NotIndexed:
             # Not remembered: the same draw must give the same clip whatever was drawn before.
-            return self._draw(job, index_video(job.path, decode=True, alive=self._signs(job)))
+            return self._draw(job, self._counted(job, decode=True))
 
     def _signs(self, job: Job) -> Callable[[], None]:
         """Return what tells the parent, now and then, that this process does not hang."""
@@ -107,10 +107,18 @@ class DrawWorker(Worker):
 
         return alive
 
+    def _counted(self, job: Job, *, decode: bool) -> FrameIndex:
+        return index_video(
+            job.path,
+            decode=decode,
+            max_pixels=self._settings.max_pixels,
+            alive=self._signs(job),
+        )
+
     def _index(self, job: Job) -> FrameIndex:
         found = self._indexes.get(job.path)
         if found is None:
-            found = self._indexes[job.path] = index_video(job.path, alive=self._signs(job))
+            found = self._indexes[job.path] = self._counted(job, decode=False)
             self._frames += found.n_frames
             while len(self._indexes) > _INDEXES or (
                 self._frames > _INDEX_FRAMES and len(self._indexes) > 1
@@ -144,6 +152,11 @@ class DrawWorker(Worker):
         self._link.send(ClipReady(job.key, 0, slot))
         return Drawn(crop.side, draw_flip(rng, augmentation), stretch.damaged_frames)
 
+    def _read(self, job: Job, index: FrameIndex, wanted: Iterable[int], size: FrameSize) -> Stretch:
+        limit = self._settings.max_pixels
+        alive = self._signs(job)
+        return read_frames(job.path, index, wanted, frame_size=size, max_pixels=limit, alive=alive)
+
     def _images(
         self, job: Job, index: FrameIndex, shown: list[int]
     ) -> tuple[Stretch, dict[int, npt.NDArray[np.uint8]]]:
@@ -151,12 +164,12 @@ class DrawWorker(Worker):
         flow, transform = self._flow, self._draws.transform
         size = self._draws.drawn.resized(transform).frame_size
         if flow is None:
-            stretch = read_frames(job.path, index, shown, frame_size=size, alive=self._signs(job))
+            stretch = self._read(job, index, shown, size)
             return stretch, {k: frame.image() for k, frame in stretch.frames.items()}
         stored = self._stored_flow(job, index)
         pairs = {k: [k] if stored is not None else _pair(k, index.n_frames) for k in shown}
         needed = {n for pair in pairs.values() for n in pair}
-        stretch = read_frames(job.path, index, needed, frame_size=size, alive=self._signs(job))
+        stretch = self._read(job, index, needed, size)
         images = {}
         for k, pair in pairs.items():
             made = with_flow(

@@ -106,6 +106,7 @@ class Videos:
                 SLOTS,
                 flow_cache,
                 planned.recipe.augmentation,
+                max_pixels=s.run.machine.max_pixels,
             ),
             batch=trainer.part,
             workers=s.run.machine.workers or max(1, cpu_count() // processes.nearby),
@@ -125,6 +126,7 @@ class Videos:
             device=str(processes.device),
             workers=s.run.machine.workers,
             timeout=s.run.machine.timeout,
+            max_pixels=s.run.machine.max_pixels,
         )
         settings = ExtractionSettings(model=s.model, machine=machine, flow_cache=s.flow_cache)
         return recognise(settings, self.val, protocol=s.protocol, loaded=loaded)

@@ -6,7 +6,8 @@ import itertools
 import sys
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator
-from dataclasses import dataclass
+from dataclasses import MISSING, dataclass, fields
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
@@ -24,6 +25,8 @@ class Summary:
     """What a video turned out to be, once it is decoded to its end; the attributes of its group in the feature file.
 
     clip_frames: (T, 2) int64, [start, end) in source frames; clip_times: (T, 2) float64 seconds.
+    discontinuities: how often the timestamps start again; guessed_times: frames without a time of their own.
+    mirrored, display_angle: as in VideoInfo.
     Of a part of a video, frames and seconds are those up to the part's end, where decoding stopped.
     """
 
@@ -40,6 +43,23 @@ class Summary:
     looped: bool
     clip_frames: npt.NDArray[np.int64]
     clip_times: npt.NDArray[np.float64]
+    discontinuities: int = 0
+    guessed_times: int = 0
+    mirrored: bool = False
+    display_angle: float | None = None
+
+    def attributes(self) -> dict[str, Any]:
+        """Return the attributes of the video's group; what is seldom is there only where it occurs."""
+        return {
+            each.name: value
+            for each in fields(self)
+            if not isinstance(value := getattr(self, each.name), np.ndarray)
+            and (each.name not in SELDOM or value != each.default)
+        }
+
+
+# Attributes of a feature file's video that are there only where what they tell occurs.
+SELDOM = frozenset(each.name for each in fields(Summary) if each.default is not MISSING)
 
 
 def sampled_frames(video: Iterable[Frame], sampling: Sampling) -> Iterator[tuple[Frame, int]]:
@@ -212,6 +232,10 @@ def summarise(video: VideoReader, spec: ClipSpec, *, sampling: Sampling | None =
         looped=n < spec.at_scales[0].span,
         clip_frames=frames.reshape(-1, 2),
         clip_times=times[frames.reshape(-1, 2)],
+        discontinuities=video.discontinuities,
+        guessed_times=video.guessed_times,
+        mirrored=info.mirrored,
+        display_angle=info.display_angle,
     )
 
 

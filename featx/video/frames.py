@@ -44,7 +44,7 @@ class MemoryVideo(VideoReader):
         )
 
     def decode(self) -> Iterator[tuple[float, Callable[[], Image]]]:
-        image = converter(0, self._size)
+        image = converter(self.info, self._size)
         self.last_duration = 1 / self._fps
         for index, pixels in enumerate(self._frames):
             yield index / self._fps, partial(_converted, image, pixels)

@@ -7,6 +7,7 @@ it saw.
 from __future__ import annotations
 
 import errno
+import math
 import os
 import stat
 from abc import ABC, abstractmethod
@@ -17,7 +18,8 @@ import numpy as np
 import numpy.typing as npt
 
 from featx.errors import FeatxError, UsageError
-from featx.video.decoders import AUTO, OpenOptions, installed_decoder
+from featx.video.decoders import AUTO, MAX_PIXELS, OpenOptions, installed_decoder
+from featx.video.times import Clock, Seconds
 
 FrameSize = Callable[[int, int], tuple[int, int]]
 Image = npt.NDArray[np.uint8]
@@ -46,7 +48,11 @@ class VideoInfo:
         path: Absolute path of the file.
         format, codec: FFmpeg's names of the container's format and of the codec.
         height, width: Size in pixels as displayed, rotation applied.
-        rotation: Degrees counter-clockwise by which frames are turned to be displayed.
+        rotation: Degrees counter-clockwise by which frames are turned to be displayed, a multiple of
+            90.
+        mirrored: Whether left and right are swapped after that.
+        display_angle: The angle that the file asks for, where it is no multiple of 90; frames are
+            turned by the nearest one, which is `rotation`.
         fps: Average frame rate.
         duration_s: Length in seconds as the container claims, 0 if it does not.
         container_frames: Number of frames as the container claims, 0 if it does not.
@@ -61,6 +67,8 @@ class VideoInfo:
     fps: float
     duration_s: float
     container_frames: int
+    mirrored: bool = False
+    display_angle: float | None = None
 
     def resized(self, frame_size: FrameSize | None) -> tuple[int, int]:
         """Return the (height, width) that frames get by `frame_size`; None keeps theirs."""
@@ -99,15 +107,15 @@ class VideoReader(ABC):
     `damaged_frames`.
 
     A decoder subclasses it. Its `__init__` sets `info`; its `decode` yields the frames, and sets
-    `last_duration` and `damaged_frames` on the way.
+    `last_duration` and `damaged_frames` on the way. It calls `restart` before a frame whose
+    timestamps start again.
 
     Attributes:
         info: What the file's headers and first frame say.
         decoder: Name of the decoder.
         damaged_frames: Frames so far that the decoder marked as damaged or could not decode.
         last_duration: Seconds for which the last frame is shown.
-        in_time_order: Whether times never go back while iterating; a frame that would is shown
-            late.
+        in_time_order: Whether frames have their true times while iterating, not only in `times`.
         on_packet: Called for every frame, as a sign of life. A decoder that may be busy for seconds
             without giving a frame calls it too.
     """
@@ -120,8 +128,11 @@ class VideoReader(ABC):
     def __init__(self) -> None:
         self.damaged_frames = 0
         self.last_duration = 0.0
-        self._starts: list[float] = []
         self._iterated = False
+        self._restarts = False
+        self._clock: Clock | None = None
+        self._ahead: Seconds | None = None  # of all frames, once they were decoded for it
+        self._offset = 0.0
 
     @property
     def path(self) -> str:
@@ -132,6 +143,11 @@ class VideoReader(ABC):
     def fps(self) -> float:
         """Average frame rate, as the file's headers say."""
         return self.info.fps
+
+    @property
+    def _rate(self) -> float:
+        """Frames a second, for frames that have no time of their own."""
+        return self.fps
 
     @property
     def duration(self) -> float:
@@ -151,22 +167,31 @@ class VideoReader(ABC):
     @property
     def n_frames(self) -> int:
         """Number of frames decoded so far."""
-        return len(self._starts)
+        return len(self._clock.stamps) if self._clock is not None else 0
 
     @property
-    def last_time(self) -> float | None:
-        """When the last frame so far is shown, in seconds; None before the first."""
-        return self._starts[-1] if self._starts else None
+    def discontinuities(self) -> int:
+        """How often the timestamps of the frames so far start again."""
+        return len(self._clock.restarts) if self._clock is not None else 0
+
+    @property
+    def guessed_times(self) -> int:
+        """How many frames so far have no time of their own, and so one by the frame rate."""
+        return int(self._clock.shown()[1].sum()) if self._clock is not None else 0
 
     @property
     def times(self) -> npt.NDArray[np.float64]:
         """When the frames so far are shown, in seconds: (n_frames + 1,) float64.
 
-        The last is when the last frame leaves the screen.
+        They increase strictly; the last is when the last frame leaves the screen.
         """
-        # AVI has no presentation times: with B-frames libavformat's guesses come out of order.
-        starts = np.sort(np.asarray(self._starts, dtype=np.float64))
-        return np.append(starts, starts[-1:] + self.last_duration)
+        if self._clock is None:
+            return np.zeros(0)
+        starts, guessed = self._clock.shown()
+        if self._ahead is not None:
+            starts = self._ahead[: self.n_frames]
+        own = self.last_duration > 0 and not guessed[-1:].any()
+        return np.append(starts, starts[-1:] + (self.last_duration if own else 1 / self._rate))
 
     def __repr__(self) -> str:
         length = f", {self.duration:.1f} s" if self.duration else ""
@@ -189,24 +214,59 @@ class VideoReader(ABC):
         if self._iterated:
             raise UsageError(f"{self.path} was iterated already: open it again")
         self._iterated = True
+        clock = self._clock = Clock(self._rate)
         held: tuple[float, Callable[[], Image]] | None = None
-        for time, image in self.decode():
+        shown_for = 0.0
+        for stamp, image in self.decode():
             if self.on_packet is not None:
                 self.on_packet()
+            restarts_after = shown_for if self._restarts and held is not None else None
+            time = self._time(stamp, None if held is None else held[0], restarts_after)
             if held is not None:
                 yield Frame(self.n_frames - 1, held[0], max(held[0], time), held[1])
-                time = max(held[0], time) if self.in_time_order else time
-            self._starts.append(time)
-            held = time, image
+            clock.add(stamp, restarts_after=restarts_after)
+            self._restarts = False
+            held, shown_for = (time, image), self.last_duration or 1 / self._rate
         if held is None:
             raise VideoError("not one frame could be decoded")
-        yield Frame(self.n_frames - 1, held[0], held[0] + self.last_duration, held[1])
+        yield Frame(self.n_frames - 1, held[0], held[0] + shown_for, held[1])
+
+    def _time(self, stamp: float, before: float | None, restarts_after: float | None) -> float:
+        """Return when the next frame is shown, which `times` may correct later.
+
+        before: when the frame before it is shown.
+        """
+        if before is not None and restarts_after is not None:
+            self._offset = (before + restarts_after) - stamp
+        time = stamp + self._offset
+        if self.in_time_order:
+            late = before is not None and time <= before
+            if self._ahead is None and (late or math.isnan(time)):
+                self._ahead = self.all_times()
+            if self._ahead is not None:
+                return float(self._ahead[self.n_frames])
+            time = time if before is None else max(before, time)
+        if math.isnan(time):
+            return 0.0 if before is None else before + 1 / self._rate
+        return time
+
+    def restart(self) -> None:
+        """Tell, in `decode`, that the timestamps start again with the frame that is yielded next."""
+        self._restarts = True
+
+    def all_times(self) -> Seconds | None:
+        """Return when each of all frames is shown, by decoding the video once more.
+
+        It is asked for where a frame's time depends on later frames. None: this decoder cannot tell.
+        """
+        return None
 
     @abstractmethod
     def decode(self) -> Iterator[tuple[float, Callable[[], Image]]]:
         """Yield each frame's time in seconds and what gives its image, (H, W, 3) uint8 RGB.
 
-        Frames come in the order in which they are shown. `last_duration` is set before the end.
+        Frames come in the order in which they are shown; a time is nan where the file has none.
+        `last_duration` is set before each frame.
         """
 
 
@@ -214,6 +274,7 @@ def open_video(
     path: str | os.PathLike[str],
     *,
     frame_size: FrameSize | None = None,
+    max_pixels: int = MAX_PIXELS,
     decoder: str = AUTO,
     in_time_order: bool = False,
     complaints: Callable[[], int] | None = None,
@@ -224,6 +285,8 @@ def open_video(
         path: A file on this machine.
         frame_size: (height, width) -> (height, width) to resize frames to, in the decoder. None
             keeps their size.
+        max_pixels: Most pixels of a frame, height times width. A video of larger frames is a
+            VideoError before one of them takes memory.
         decoder: One of `featx.video.decoders.decoder_names()`, or "auto" for the default one.
         in_time_order: Give every frame its true time already while iterating. Files whose
             timestamps are out of order are decoded twice for it.
@@ -243,7 +306,7 @@ def open_video(
     chosen = installed_decoder(decoder)
     path = os.path.abspath(os.fspath(path))
     check_file(path)
-    options = OpenOptions(frame_size=frame_size, in_time_order=in_time_order)
+    options = OpenOptions(frame_size=frame_size, max_pixels=max_pixels, in_time_order=in_time_order)
     if complaints is not None:
         options = replace(options, complaints=complaints)
     video = chosen.open(path, options)

@@ -2,7 +2,7 @@
 
 PyAV decodes them, whatever decoder is chosen elsewhere. Where the packets tell when each frame is
 shown, a frame's number and time are known without decoding, and the decoder starts at the keyframe
-before the first. Where they do not (AVI with B-frames), or what comes out is not what they told,
+before the first. Where they do not (AVI with B-frames, timestamps that restart), or what comes out is not what they told,
 frames are counted by decoding from the beginning; none but those asked for is converted to an image.
 """
 
@@ -18,7 +18,16 @@ from typing import Any, Final
 import numpy as np
 import numpy.typing as npt
 
-from featx.video.decoders.pyav import PLACEHOLDER_BYTES, av_errors, converter, open_av, read_info
+from featx.video.decoders import MAX_PIXELS
+from featx.video.decoders.pyav import (
+    PLACEHOLDER_BYTES,
+    Restarts,
+    av_errors,
+    converter,
+    open_av,
+    packets_of,
+    read_info,
+)
 from featx.video.decoders.pyav import video_stream as stream_of
 from featx.video.reader import Frame, FrameSize, VideoError, VideoInfo, check_file, open_video
 
@@ -47,29 +56,33 @@ class FrameIndex:
 
 
 def index_video(
-    path: str | os.PathLike[str], *, decode: bool = False, alive: Callable[[], None] = lambda: None
+    path: str | os.PathLike[str],
+    *,
+    decode: bool = False,
+    max_pixels: int = MAX_PIXELS,
+    alive: Callable[[], None] = lambda: None,
 ) -> FrameIndex:
     """Return a video's frames, from its packets where they can tell.
 
-    decode: count by decoding in any case. alive: called for every packet.
+    decode: count by decoding in any case. max_pixels: of a frame, as `open_video`. alive: called for every packet.
     Raises VideoError with the reason if the file cannot be read.
     """
     path = os.path.abspath(os.fspath(path))
     check_file(path)
-    found = None if decode else _from_packets(path, alive)
+    found = None if decode else _from_packets(path, max_pixels, alive)
     if found is not None:
         return found
-    video = open_video(path, decoder=DECODER)
+    video = open_video(path, max_pixels=max_pixels, decoder=DECODER)
     video.on_packet = alive
     for _ in video:
         pass
     return FrameIndex(video.times)
 
 
-def _from_packets(path: str, alive: Callable[[], None]) -> FrameIndex | None:
+def _from_packets(path: str, max_pixels: int, alive: Callable[[], None]) -> FrameIndex | None:
     """Return the index that the packets give; None where they leave a doubt."""
     with av_errors(), open_av(path) as container:
-        stream = stream_of(container)
+        stream = stream_of(container, max_pixels)
         if container.format.name == "avi" and stream.codec_context.has_b_frames:
             return None
         base = stream.time_base
@@ -77,8 +90,10 @@ def _from_packets(path: str, alive: Callable[[], None]) -> FrameIndex | None:
         least = PLACEHOLDER_BYTES if stream.codec_context.name == "mpeg4" else 0
         told = list[tuple[int, int]]()  # not the packets: they hold the whole file
         doubt = base is None
-        for packet in container.demux(stream):
+        restarts = Restarts()
+        for packet in packets_of(container, stream):
             alive()
+            doubt |= restarts.packet(packet)
             if packet.size > least:
                 doubt |= packet.pts is None or packet.is_corrupt or packet.is_discard
                 told.append((packet.pts or 0, packet.duration or 0))
@@ -109,11 +124,13 @@ def read_frames(
     wanted: Iterable[int],
     *,
     frame_size: FrameSize | None = None,
+    max_pixels: int = MAX_PIXELS,
     alive: Callable[[], None] = lambda: None,
 ) -> Stretch:
     """Decode the frames of these numbers; their images are made when a frame's `image` is called.
 
-    frame_size: (height, width) -> (height, width) to resize frames to; None keeps theirs. alive: called for every packet.
+    frame_size: (height, width) -> (height, width) to resize frames to; None keeps theirs.
+    max_pixels: of a frame, as `open_video`. alive: called for every packet.
     Raises NotIndexed when the index was made from packets and is not what decoding gives, VideoError if the file cannot
     be read or ends before the last of them.
     """
@@ -124,10 +141,10 @@ def read_frames(
     check_file(path)
     if index.stamps is not None and numbers[0] > 0:
         try:
-            return _decoded(path, index, numbers, frame_size, alive, seek=True)
+            return _decoded(path, index, numbers, frame_size, max_pixels, alive, seek=True)
         except NotIndexed:
             pass  # the container's own index is at fault, it may be: from the beginning, then
-    return _decoded(path, index, numbers, frame_size, alive, seek=False)
+    return _decoded(path, index, numbers, frame_size, max_pixels, alive, seek=False)
 
 
 def _decoded(
@@ -135,6 +152,7 @@ def _decoded(
     index: FrameIndex,
     numbers: list[int],
     frame_size: FrameSize | None,
+    max_pixels: int,
     alive: Callable[[], None],
     *,
     seek: bool,
@@ -144,7 +162,7 @@ def _decoded(
     found: dict[int, Any] = {}
     damage = _Damage()
     with av_errors(), open_av(path) as container:
-        stream = stream_of(container)
+        stream = stream_of(container, max_pixels)
         stream.codec_context.thread_count = 1
         if seek and stamps is not None:
             container.seek(int(stamps[numbers[0]]), stream=stream)
@@ -164,7 +182,7 @@ def _decoded(
                 f"it ends before frame {waiting[0]}, where it had {index.n_frames} frames"
             )
         info = read_info(path, container, stream, found[numbers[0]])
-        image = converter(info.rotation, info.resized(frame_size))
+        image = converter(info, info.resized(frame_size))
         frames = {
             n: Frame(n, float(times[n]), float(times[n + 1]), partial(image, frame))
             for n, frame in found.items()
@@ -190,7 +208,7 @@ def _frames(
 ) -> Iterator[Any]:
     import av
 
-    packets = container.demux(stream)
+    packets = packets_of(container, stream)
     while True:
         try:
             packet = next(packets)

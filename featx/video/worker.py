@@ -16,7 +16,7 @@ import signal
 import sys
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from multiprocessing.connection import Connection
 from time import monotonic
 from typing import Any
@@ -27,7 +27,7 @@ from featx.clips import ClipSpec, Sampling
 from featx.errors import FeatxError
 from featx.transforms import Transform
 from featx.video.cutting import Clip, clips_of, sampled_frames, summarise
-from featx.video.decoders import announce, decoder_named
+from featx.video.decoders import MAX_PIXELS, announce, decoder_named
 from featx.video.flow import Flow, OpticalFlow, with_flow
 from featx.video.flow_cache import FlowCache, Mismatch, Stamp, Writer, stamp_of
 from featx.video.reader import Frame, NotExact, VideoReader, open_video
@@ -38,6 +38,7 @@ class DecodeSettings:
     """What turns a video into clips, and the shared memory that they go to.
 
     decoder: name of the one that decodes the videos.
+    max_pixels: most pixels of a frame that is decoded.
     flow_cache: a folder that `flow_cache.check_folder` gave, in which flow is kept; None keeps none.
     """
 
@@ -46,6 +47,7 @@ class DecodeSettings:
     decoder: str
     slots: int
     flow_cache: str | None = None
+    max_pixels: int = field(default=MAX_PIXELS, kw_only=True)
 
     @property
     def clip_shape(self) -> tuple[int, int, int, int, int]:
@@ -256,6 +258,7 @@ class Worker:
         return open_video(
             job.path,
             frame_size=self._settings.transform.frame_size,
+            max_pixels=self._settings.max_pixels,
             decoder=job.decoder,
             in_time_order=spec.fps is not None or not job.whole,
             complaints=self._complaints,

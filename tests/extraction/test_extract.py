@@ -528,3 +528,21 @@ def test_refused_settings_leave_no_litter(tmp_path: Path) -> None:
     with pytest.raises(UsageError):
         extract([tmp_path / "v"], tmp_path / "text", settings=SETTINGS)
     assert sorted(p.name for p in tmp_path.iterdir()) == ["out.h5", "text", "v"]
+
+
+def test_a_video_of_larger_frames_than_allowed_fails_alone(tmp_path: Path) -> None:
+    encode(tmp_path / "in" / "large.mp4", 20, size=(64, 80))
+    encode(tmp_path / "in" / "small.mp4", 20, size=(32, 48))
+    limited = tmp_path / "limited.h5"
+    asked = ["--model", "res3d_half", *SMALL, "--max-pixels", 64 * 80 - 1]
+    done = featx("extract", *asked, tmp_path / "in", limited)
+    assert done.returncode == 1
+    with FeatureStore(limited) as store:
+        assert store.ids == ["small"]
+        assert [Path(path).name for path, _ in store.failures] == ["large.mp4"]
+        assert tells(store.failures[0][1], "80x64", 64 * 80 - 1, "--max-pixels")
+        recorded = store.settings
+    # Not recorded, so the same run goes on with another limit.
+    extract([tmp_path / "in"], limited, settings=with_fields(SETTINGS, max_pixels=64 * 80))
+    with FeatureStore(limited) as store:
+        assert (store.ids, store.settings) == (["large", "small"], recorded)

@@ -35,6 +35,7 @@ class OddVideo:
 
     reason_contains: words of the reason for a refusal, in lower case; any of them separated by "|".
     frames, size (height, width as displayed), times (of presentation, seconds): where they are known.
+    discontinuities: how often the timestamps start again; guessed_times: frames without a time of their own.
     damaged: part of the content is lost, so that fewer frames come out than went in or some are counted as damaged.
     """
 
@@ -47,6 +48,8 @@ class OddVideo:
     size: tuple[int, int] | None = None
     times: tuple[float, ...] | None = None
     damaged: bool = False
+    discontinuities: int = 0
+    guessed_times: int = 0
 
 
 Maker = Callable[[Path], Iterator[OddVideo]]
@@ -499,9 +502,12 @@ def _flat(count: int, height: int, width: int) -> list[np.ndarray]:
 
 @_maker
 def _formats(root: Path) -> Iterator[OddVideo]:
-    def made(name: str, note: str = "", **how: Any) -> OddVideo:
+    def made(name: str, note: str = "", *, guessed_times: int = 0, **how: Any) -> OddVideo:
         path = write(root / name, **how)
-        return OddVideo(Path(name).stem, path, "ok", frames=COUNT, size=SIZE, note=note)
+        stem = Path(name).stem
+        return OddVideo(
+            stem, path, "ok", frames=COUNT, size=SIZE, note=note, guessed_times=guessed_times
+        )
 
     yield made("ten_bit.mp4", pix_fmt="yuv420p10le")
     yield made("gray.mp4", pix_fmt="gray")
@@ -532,12 +538,17 @@ def _formats(root: Path) -> Iterator[OddVideo]:
     )
     yield made("prores.mov", codec="prores", pix_fmt="yuv422p10le")
     yield made(
-        "raw_h264.h264", container="h264", options={"bf": "0"}, note="no container, no timestamps"
+        "raw_h264.h264",
+        container="h264",
+        options={"bf": "0"},
+        guessed_times=COUNT,
+        note="no container, no timestamps",
     )
     yield made(
         "raw_h264_bframes.h264",
         container="h264",
         options={"bf": "2"},
+        guessed_times=COUNT,
         note="no container, no timestamps, reordered",
     )
     yield made(
@@ -576,28 +587,65 @@ def _formats(root: Path) -> Iterator[OddVideo]:
         note="96x128 and 48x64, 40 frames each: either, but one alone",
     )
 
-    for degrees in (90, 180, 270):
-        path = _patched(
-            root / "whole.mp4",
-            root / f"rotated_{degrees}.mp4",
-            lambda content, d=degrees: _turn(content, d),
-        )
-        size = SIZE if degrees == 180 else SIZE[::-1]
-        note = f"stored lying; displayed turned {degrees} degrees clockwise"
-        yield OddVideo(f"rotated_{degrees}", path, "ok", frames=COUNT, size=size, note=note)
+    for matrix in ORIENTATIONS:
+        name = "matrix_" + "_".join(map(str, matrix))
+        path = oriented(root / "whole.mp4", root / f"{name}.mp4", matrix)
+        size = SIZE if matrix[0] else SIZE[::-1]
+        yield OddVideo(name, path, "ok", frames=COUNT, size=size, note="a display matrix")
+
+    path = late_sound(root / "late_sound.flv")
+    yield OddVideo("late_sound", path, "ok", frames=30, note="sound begins in the middle")
 
 
-def _turn(content: bytearray, degrees: int) -> None:
-    """Set a track's display matrix to turn by so many degrees clockwise."""
-    start, _ = box(content, "moov", "trak", "tkhd")
-    height, width = (side << 16 for side in SIZE)
-    one = 1 << 16
-    a, b, c, d, x, y = {
-        90: (0, one, -one, 0, height, 0),
-        180: (-one, 0, 0, -one, width, height),
-        270: (0, -one, one, 0, 0, width),
-    }[degrees]
-    struct.pack_into(">9i", content, start + 48, a, b, 0, c, d, 0, x, y, 1 << 30)
+def late_sound(path: Path) -> Path:
+    """Write FLV of 30 frames whose sound begins beyond the 5 MB that FFmpeg reads to find streams."""
+    noise = np.random.default_rng(0).integers(0, 256, (320, 320, 3), dtype=np.uint8)
+    images = [np.roll(noise, 7 * k, axis=0) for k in range(30)]
+    fine = {"qmin": "1", "qmax": "1", "g": "1"}
+    write(path, images, codec="flv", container="flv", options=fine)
+    sound = path.with_name(".sound.flv")
+    with av.open(str(sound), "w", format="flv") as output:
+        _write_sound(output, _aac(output), 0.5)
+    content = path.read_bytes()
+    tags = _flv_tags(content)
+    kept = [tag for tag in _flv_tags(sound.read_bytes()) if tag[0] == 8]
+    path.write_bytes(content[:13] + b"".join([*tags[:-5], *kept, *tags[-5:]]))
+    sound.unlink()
+    return path
+
+
+def _flv_tags(content: bytes) -> list[bytes]:
+    tags, at = list[bytes](), 13
+    while at < len(content):
+        end = at + 15 + int.from_bytes(content[at + 1 : at + 4], "big")
+        tags.append(content[at:end])
+        at = end
+    return tags
+
+
+# Display matrices (a, b, c, d), each with the corners that ffmpeg 5.1 shows of a frame whose corners are
+# red, green | blue, white: left to right, top to bottom.
+ORIENTATIONS = {
+    (1, 0, 0, 1): "RGBW",
+    (-1, 0, 0, 1): "GRWB",
+    (1, 0, 0, -1): "BWRG",
+    (-1, 0, 0, -1): "WBGR",
+    (0, 1, 1, 0): "RBGW",
+    (0, 1, -1, 0): "BRWG",
+    (0, -1, 1, 0): "GWRB",
+    (0, -1, -1, 0): "WGBR",
+}
+
+
+def oriented(source: Path, target: Path, matrix: Sequence[float]) -> Path:
+    """Copy an mp4, with the display matrix (a, b, c, d) in it."""
+    a, b, c, d = (round(each * (1 << 16)) for each in matrix)
+
+    def patch(content: bytearray) -> None:
+        start, _ = box(content, "moov", "trak", "tkhd")
+        struct.pack_into(">9i", content, start + 48, a, b, 0, c, d, 0, 0, 0, 1 << 30)
+
+    return _patched(source, target, patch)
 
 
 # ---------------------------------------------------------------- time
@@ -680,7 +728,21 @@ def _time(root: Path) -> Iterator[OddVideo]:
         "ok",
         frames=2 * COUNT,
         size=SIZE,
+        times=_times(2 * COUNT, 600),
+        discontinuities=1,
         note="twice the same, end to end: the clock starts again",
+    )
+    program = (root / "mpeg2.mpg").read_bytes()
+    path = root / "restarts.mpg"
+    path.write_bytes(program * 3)
+    yield OddVideo(
+        "restarts_mpg",
+        path,
+        "ok",
+        frames=3 * COUNT,
+        size=SIZE,
+        discontinuities=2,
+        note="three program streams end to end",
     )
     path = write(
         root / "clock_wraps.ts",
@@ -722,6 +784,8 @@ def _time(root: Path) -> Iterator[OddVideo]:
         "ok",
         frames=COUNT,
         size=SIZE,
+        times=_times(),
+        guessed_times=COUNT // 2,
         note="every two frames have the same time",
     )
 
@@ -737,6 +801,8 @@ def _time(root: Path) -> Iterator[OddVideo]:
         "ok",
         frames=COUNT,
         size=SIZE,
+        times=_times(),
+        guessed_times=COUNT - 1,
         note="every frame lasts 0 by the index",
     )
 

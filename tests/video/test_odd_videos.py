@@ -10,6 +10,7 @@ from extractions import SETTINGS
 from odd_videos import OddVideo, make_zoo
 
 from featx.extraction.verify import structure
+from featx.store import info
 from featx.store.reader import FeatureStore
 from featx.video.source import find_videos
 
@@ -93,6 +94,14 @@ def test_every_file_is_extracted_right_or_listed_with_a_true_reason(extracted) -
                 expected = np.asarray(animal.times)[stored[text].clip_frames[:, 0]]
                 if not np.allclose(times[:, 0], expected, atol=2e-3):
                     wrong.append(f"{animal.name}: clips start at {times[:, 0]}, not {expected}")
+            for name in ("discontinuities", "guessed_times"):
+                told, known = attrs.get(name, 0), getattr(animal, name)
+                if told != known and not animal.damaged:
+                    wrong.append(f"{animal.name}: {name} is {told}, not {known}")
+                if name in attrs and not told:
+                    wrong.append(f"{animal.name}: {name} is written where there is none")
+            if not (times[:, 0] < times[:, 1]).all():
+                wrong.append(f"{animal.name}: a clip lasts no time")
             if (
                 animal.damaged
                 and animal.name not in DAMAGE_THAT_NOTHING_TELLS
@@ -120,6 +129,15 @@ def _true(reason: str, words: str | None) -> bool:
 
 def _says_damaged(attrs: dict) -> bool:
     return attrs["damaged_frames"] > 0 or attrs["frames"] < attrs["container_frames"]
+
+
+def test_info_lists_videos_whose_times_were_put_right(extracted) -> None:
+    with FeatureStore(extracted[1]) as store:
+        summary = info.summarise(store)
+    restarts = {Path(i).name: n for i, n in summary["discontinuities"].items()}
+    assert (restarts["restarts.ts"], restarts["restarts.mpg"]) == (1, 2)
+    assert any(Path(i).name == "same_times" for i in summary["guessed_times"])
+    assert {*summary["discontinuities"]} <= set(info.as_text(summary).replace(":", "").split())
 
 
 def test_good_videos_beside_them_are_untouched(extracted, zoo, tmp_path: Path) -> None:

@@ -6,10 +6,14 @@ import av
 import numpy as np
 import pytest
 from conftest import SHARED, encode, level, needs
+from odd_videos import ORIENTATIONS, late_sound, oriented, write
 from told import telling
 
+from featx.clips import ClipSpec
+from featx.video.cutting import SELDOM, clips_of, summarise
 from featx.video.decoders import decoder_named, decoder_names
-from featx.video.reader import NotExact, VideoError, VideoReader, open_video
+from featx.video.reader import NotExact, VideoError, VideoInfo, VideoReader, open_video
+from featx.video.seek import index_video, read_frames
 
 
 def drain(path: Path, **options: object) -> tuple[list, list[np.ndarray], object]:
@@ -104,6 +108,18 @@ def test_decord_hands_over_what_it_cannot_decode_exactly(tmp_path: Path) -> None
 class OutOfOrder(VideoReader):
     """What libavformat makes of packed B-frames in AVI: guessed times, out of order, frames in display order."""
 
+    info = VideoInfo(
+        path="",
+        format="avi",
+        codec="mpeg4",
+        height=2,
+        width=2,
+        rotation=0,
+        fps=1.0,
+        duration_s=8.0,
+        container_frames=6,
+    )
+
     def decode(self):
         self.last_duration = 1.0
         for time in (1.0, 4.0, 3.0, 5.0, 6.0, 8.0):
@@ -138,6 +154,73 @@ def test_damaged_frames_are_counted_and_the_rest_decodes(tmp_path: Path) -> None
     _, _, video = drain(path)
     assert video.damaged_frames > 0
     assert 40 < video.n_frames <= 60
+
+
+def test_a_stream_that_begins_in_the_middle_costs_no_frame(tmp_path: Path) -> None:
+    path = late_sound(tmp_path / "a.flv")
+    with av.open(str(path)) as container:
+        video = container.streams.video[0]
+        assert len(container.streams) == 1
+        with pytest.raises(IndexError):  # the point of this file
+            list(container.demux(video))
+    opened = open_video(path)
+    assert len(list(opened)) == 30
+    assert opened.damaged_frames == 0
+    index = index_video(path)
+    assert index.n_frames == 30
+    assert read_frames(path, index, [28]).frames[28].time == pytest.approx(28 / 25, abs=2e-3)
+
+
+@pytest.fixture(scope="module")
+def corners(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A video whose corners are red and green, above blue and white."""
+    image = np.zeros((48, 64, 3), np.uint8)
+    image[:16, :16, 0] = image[:16, -16:, 1] = image[-16:, :16, 2] = image[-16:, -16:] = 255
+    return write(tmp_path_factory.mktemp("corners") / "a.mp4", [image] * 3)
+
+
+def seen(image: np.ndarray) -> str:
+    names = {(1, 0, 0): "R", (0, 1, 0): "G", (0, 0, 1): "B", (1, 1, 1): "W"}
+    places = [(4, 4), (4, -4), (-4, 4), (-4, -4)]
+    return "".join(names[tuple((image[place] > 128).astype(int).tolist())] for place in places)
+
+
+@pytest.mark.parametrize("matrix", ORIENTATIONS)
+def test_a_frame_is_shown_as_its_display_matrix_says(
+    tmp_path: Path, corners: Path, matrix: tuple[int, ...]
+) -> None:
+    path = oriented(corners, tmp_path / "b.mp4", matrix)
+    _, images, video = drain(path)
+    shape = (48, 64, 3) if matrix[0] else (64, 48, 3)
+    assert (seen(images[0]), images[0].shape) == (ORIENTATIONS[matrix], shape)
+    assert (video.height, video.width) == shape[:2]
+    found = read_frames(path, index_video(path), [2]).frames[2].image()
+    np.testing.assert_array_equal(found, images[2])
+    assert video.info.display_angle is None
+
+
+def test_an_angle_between_the_four_is_said(tmp_path: Path, corners: Path) -> None:
+    half = 0.5**0.5
+    path = oriented(corners, tmp_path / "b.mp4", (half, -half, half, half))  # ffprobe: 45 degrees
+    video = open_video(path)
+    spec = ClipSpec(frames=1, step=1, stride=1)
+    list(clips_of(video, spec, lambda image: image))
+    assert summarise(video, spec).attributes()["display_angle"] == pytest.approx(45, abs=0.01)
+    plain = open_video(corners)
+    list(clips_of(plain, spec, lambda image: image))
+    assert SELDOM.isdisjoint(summarise(plain, spec).attributes())
+
+
+def test_larger_frames_than_are_allowed_are_not_decoded(tmp_path: Path) -> None:
+    path = encode(tmp_path / "a.mp4", 3)  # 64 x 80
+    with pytest.raises(VideoError, match=telling("80x64", 64 * 80, 64 * 80 - 1, "--max-pixels")):
+        open_video(path, max_pixels=64 * 80 - 1)
+    with pytest.raises(VideoError, match=telling("--max-pixels")):
+        index_video(path, max_pixels=64 * 80 - 1)
+    assert len(list(open_video(path, max_pixels=64 * 80))) == 3
+    index = index_video(path, max_pixels=64 * 80)
+    with pytest.raises(VideoError, match=telling("--max-pixels")):
+        read_frames(path, index, [1], max_pixels=64 * 80 - 1)
 
 
 def test_only_the_times_of_a_stream_that_has_some_are_believed(tmp_path: Path) -> None:

@@ -23,6 +23,7 @@ __all__ = [
     "AUTO",
     "DEFAULT",
     "GROUP",
+    "MAX_PIXELS",
     "Decoder",
     "OpenOptions",
     "announce",
@@ -37,6 +38,9 @@ __all__ = [
 AUTO: Final = "auto"
 # What "auto" means, and what decodes a file anew when another decoder gives it up. It is exact.
 DEFAULT: Final = "pyav"
+# Pixels of a frame that is decoded. A decoder holds up to 16 frames that later ones refer to, of 1.5
+# bytes a pixel or more: 1.6 GB at this size, which is four times 8K television's.
+MAX_PIXELS: Final = 8192 * 8192
 # Entry points of other packages: name = module.
 GROUP: Final = "featx.decoders"
 
@@ -52,12 +56,14 @@ class OpenOptions:
     Attributes:
         frame_size: (height, width) -> (height, width) that frames are resized to. None keeps their
             size.
+        max_pixels: Most pixels of a frame that is decoded; a video of larger ones is a VideoError.
         in_time_order: Whether every frame must have its true time while the video is iterated.
         complaints: How much the decoder's library has printed so far, in bytes. A library that
             reports damage in no other way is watched by it.
     """
 
     frame_size: FrameSize | None = None
+    max_pixels: int = MAX_PIXELS
     in_time_order: bool = False
     complaints: Callable[[], int] = lambda: 0
 

@@ -15,7 +15,15 @@ import numpy as np
 import numpy.typing as npt
 
 from featx.video.decoders import Decoder, OpenOptions, register_decoder
-from featx.video.decoders.pyav import av_errors, first_line, open_av, read_info, video_stream
+from featx.video.decoders.pyav import (
+    Restarts,
+    av_errors,
+    first_line,
+    open_av,
+    packets_of,
+    read_info,
+    video_stream,
+)
 from featx.video.reader import Image, NotExact, VideoInfo, VideoReader
 
 
@@ -27,7 +35,7 @@ class DecordReader(VideoReader):
         import decord
 
         self._complaints, self._before = options.complaints, options.complaints()
-        self.info, self._index = _packet_index(path)
+        self.info, self._index = _packet_index(path, options.max_pixels)
         self.last_duration = 1 / self.info.fps
         height, width = self.info.resized(options.frame_size)
         self._shape = (height, width, 3)
@@ -63,30 +71,33 @@ def _same(image: Image) -> Image:
     return image
 
 
-def _packet_index(path: str) -> tuple[VideoInfo, npt.NDArray[np.float64]]:
+def _packet_index(path: str, max_pixels: int) -> tuple[VideoInfo, npt.NDArray[np.float64]]:
     """Return what the headers say and every packet's time in seconds, sorted; NotExact in doubt."""
     import av
 
     with av_errors(), open_av(path) as container:
-        stream = video_stream(container)
-        packets = [p for p in container.demux(stream) if p.size or p.pts is not None]
+        stream = video_stream(container, max_pixels)
+        packets = [p for p in packets_of(container, stream) if p.size or p.pts is not None]
         base = stream.time_base
         if container.format.name == "avi" and stream.codec_context.has_b_frames:
             raise NotExact("AVI with B-frames has no presentation times")
         if any(p.pts is None or p.is_corrupt or p.is_discard or not p.size for p in packets):
             raise NotExact("packets without time or marked corrupt")
+        restarts = Restarts()
+        if any(restarts.packet(packet) for packet in packets):
+            raise NotExact("its timestamps start again")
         stamps = np.sort(np.asarray([p.pts for p in packets], dtype=np.int64))
         if not len(stamps) or np.any(np.diff(stamps) <= 0):
             raise NotExact("packets share their times")
     with av_errors(), open_av(path) as container:
-        stream = video_stream(container)
+        stream = video_stream(container, max_pixels)
         try:
             frame = next(container.decode(stream))
         except (StopIteration, av.error.FFmpegError) as error:
             raise NotExact("the first frame does not decode") from error
         info = read_info(path, container, stream, frame)
-    if info.rotation:
-        raise NotExact("it is rotated")
+    if info.rotation or info.mirrored:
+        raise NotExact("it is rotated or mirrored")
     return info, stamps.astype(np.float64) * float(base)
 
 

@@ -8,6 +8,7 @@ sound ones.
 from __future__ import annotations
 
 import contextlib
+import math
 from collections.abc import Callable, Iterator
 from functools import partial
 from importlib.metadata import version
@@ -15,10 +16,10 @@ from importlib.util import find_spec
 from typing import Any
 
 import numpy as np
-import numpy.typing as npt
 
-from featx.video.decoders import Decoder, OpenOptions, register_decoder
+from featx.video.decoders import MAX_PIXELS, Decoder, OpenOptions, register_decoder
 from featx.video.reader import Image, VideoError, VideoInfo, VideoReader
+from featx.video.times import Clock, Seconds
 
 # Codecs in which every packet is a frame to show, so that one without a frame is damage. Not so in
 # VP8 and VP9, whose alternate references are never shown; and MPEG-4 in AVI has packets of a few
@@ -41,41 +42,66 @@ class PyAVReader(VideoReader):
 
     def __init__(self, path: str, options: OpenOptions) -> None:
         super().__init__()
-        self._path = path
+        self._path, self._max_pixels = path, options.max_pixels
         with av_errors():
             self._container = open_av(path)
-            self._stream = video_stream(self._container)
+            self._stream = video_stream(self._container, options.max_pixels)
             self._frames = self._decoded(self._container, self._stream)
             self._first = next(self._frames, None)
         if self._first is None:
             raise VideoError("not one frame could be decoded")
-        self.info = read_info(path, self._container, self._stream, self._first)
+        self.info = read_info(path, self._container, self._stream, self._first[0])
         self._size = self.info.resized(options.frame_size)
+        # Where timestamps are wrong, the average rate is made of them.
+        self._guessed_rate = float(self._stream.guessed_rate or self.info.fps)
         self.in_time_order = options.in_time_order
+        if self.in_time_order and self._out_of_order():
+            with av_errors():
+                self._ahead = self.all_times()
+
+    @property
+    def _rate(self) -> float:
+        return self._guessed_rate
 
     def decode(self) -> Iterator[tuple[float, Callable[[], Image]]]:
-        image = converter(self.info.rotation, self._size)
-        known = self._times_by_pass() if self.in_time_order and self._out_of_order() else None
+        image = converter(self.info, self._size)
 
-        def frames() -> Iterator[Any]:
-            yield self._first
+        def frames() -> Iterator[tuple[Any, bool]]:
+            if self._first is not None:
+                yield self._first
             self._first = None
             yield from self._frames
 
         with self._container, av_errors():
-            for index, frame in enumerate(frames()):
-                time = self._time(frame, index) if known is None else float(known[index])
+            for frame, restarts in frames():
+                if restarts:
+                    self.restart()
                 self.last_duration = self._duration(frame)
-                yield time, partial(image, frame)
+                yield _stamp(frame), partial(image, frame)
 
-    def _decoded(self, container: Any, stream: Any) -> Iterator[Any]:
-        """Yield every frame that decodes; count those marked corrupt, and those that do not decode."""
+    def all_times(self) -> Seconds:
+        with open_av(self._path) as container:
+            damaged = self.damaged_frames
+            clock, before = Clock(self._rate), 0.0
+            stream = video_stream(container, self._max_pixels)
+            for frame, restarts in self._decoded(container, stream):
+                clock.add(_stamp(frame), restarts_after=before if restarts else None)
+                before = self._duration(frame)
+            self.damaged_frames = damaged
+        return clock.shown()[0]
+
+    def _decoded(self, container: Any, stream: Any) -> Iterator[tuple[Any, bool]]:
+        """Yield every frame that decodes, and whether the timestamps start again with it.
+
+        Frames marked corrupt, and those that do not decode, are counted.
+        """
         import av
 
         stream.codec_context.thread_count = 1
         counted = stream.codec_context.name in _FRAME_A_PACKET
         owed = 0  # packets that were to give a frame, less the frames that came
-        packets = container.demux(stream)
+        restarts = Restarts()
+        packets = packets_of(container, stream)
         while True:
             try:
                 packet = next(packets)
@@ -86,6 +112,7 @@ class PyAVReader(VideoReader):
                 break
             if self.on_packet is not None:
                 self.on_packet()
+            restarts.packet(packet)
             owed += counted and packet.size > PLACEHOLDER_BYTES and not packet.is_discard
             try:
                 frames = packet.decode()
@@ -96,29 +123,13 @@ class PyAVReader(VideoReader):
             for frame in frames:
                 self.damaged_frames += bool(frame.is_corrupt)
                 owed -= 1
-                yield frame
+                yield frame, restarts.frame(frame)
         self.damaged_frames += max(0, owed)
 
     def _out_of_order(self) -> bool:
         return (
             bool(self._stream.codec_context.has_b_frames) and self._container.format.name == "avi"
         )
-
-    def _times_by_pass(self) -> npt.NDArray[np.float64]:
-        with open_av(self._path) as container:
-            damaged = self.damaged_frames
-            frames = self._decoded(container, video_stream(container))
-            times = np.sort(
-                np.asarray([self._time(frame, index) for index, frame in enumerate(frames)])
-            )
-            self.damaged_frames = damaged
-        return times
-
-    def _time(self, frame: Any, index: int) -> float:
-        if frame.pts is not None and frame.time_base is not None:
-            return float(frame.pts * frame.time_base)
-        before = self.last_time
-        return index / self.info.fps if before is None else before + 1 / self.info.fps
 
     def _duration(self, frame: Any) -> float:
         length = getattr(frame, "duration", 0)
@@ -129,14 +140,52 @@ class PyAVReader(VideoReader):
         )
 
 
-def converter(rotation: int, size: tuple[int, int]) -> Callable[[Any], Image]:
+def _stamp(frame: Any) -> float:
+    """Return a frame's own time in seconds, nan where it has none."""
+    if frame.pts is None or frame.time_base is None:
+        return math.nan
+    return float(frame.pts * frame.time_base)
+
+
+class Restarts:
+    """Where a stream's timestamps start again, as in two recordings one after the other.
+
+    Decoding times never go back within a recording, whatever the order of its frames. The frame with
+    which the new one begins is the next whose own time goes back.
+    """
+
+    def __init__(self) -> None:
+        self._decoded: int | None = None
+        self._shown: int | None = None
+        self._due = 0
+
+    def packet(self, packet: Any) -> bool:
+        """Take a packet, in the file's order; return whether decoding times go back with it."""
+        if packet.dts is None:
+            return False
+        back = self._decoded is not None and packet.dts < self._decoded
+        self._decoded = packet.dts
+        self._due += back
+        return back
+
+    def frame(self, frame: Any) -> bool:
+        """Take a frame, as it is decoded; return whether it begins a new stretch."""
+        if frame.pts is None:
+            return False
+        back = self._due > 0 and self._shown is not None and frame.pts < self._shown
+        self._shown = frame.pts
+        self._due -= back
+        return back
+
+
+def converter(info: VideoInfo, size: tuple[int, int]) -> Callable[[Any], Image]:
     """Return what makes PyAV's frame an image, uint8 RGB of `size`, (height, width) as shown."""
     from av.video.reformatter import VideoReformatter
 
     reformatter = VideoReformatter()
     # Newer PyAV scales each frame on all cores; here every core has a reader of its own.
     single = {"threads": 1} if "threads" in (reformatter.reformat.__doc__ or "") else {}
-    turns = rotation // 90
+    turns = info.rotation // 90
     height, width = size if turns % 2 == 0 else size[::-1]
 
     def image(frame: Any) -> Image:
@@ -144,14 +193,31 @@ def converter(rotation: int, size: tuple[int, int]) -> Callable[[Any], Image]:
             frame, width=width, height=height, format="rgb24", interpolation="BILINEAR", **single
         )
         pixels: Image = np.asarray(scaled.to_ndarray(), dtype=np.uint8)
-        return np.ascontiguousarray(np.rot90(pixels, turns)) if turns else pixels
+        if turns:
+            pixels = np.rot90(pixels, turns)
+        return np.ascontiguousarray(pixels[:, ::-1] if info.mirrored else pixels)
 
     return image
 
 
+def orientation(frame: Any) -> tuple[float, bool]:
+    """Return how a frame is shown: turned by so many degrees counter-clockwise, then mirrored or not.
+
+    The display matrix sends a point (x, y) to (a x + c y, b x + d y); y points down. One that mirrors
+    is a turn, after which left and right are swapped.
+    """
+    matrix = next((s for s in frame.side_data if s.type.name == "DISPLAYMATRIX"), None)
+    if matrix is None:
+        return 0.0, False
+    a, b, _, c, d, *_ = np.frombuffer(matrix, np.int32).astype(float)
+    mirrored = bool(a * d - b * c < 0)
+    return math.degrees(math.atan2(-b, -a if mirrored else a)) % 360, mirrored
+
+
 def read_info(path: str, container: Any, stream: Any, frame: Any) -> VideoInfo:
     """Return what an open file's headers and its first frame say."""
-    rotation = round(getattr(frame, "rotation", 0) / 90) * 90 % 360
+    angle, mirrored = orientation(frame)
+    rotation = round(angle / 90) * 90 % 360
     height, width = frame.height, frame.width
     if rotation in (90, 270):
         height, width = width, height
@@ -166,6 +232,8 @@ def read_info(path: str, container: Any, stream: Any, frame: Any) -> VideoInfo:
         height=height,
         width=width,
         rotation=rotation,
+        mirrored=mirrored,
+        display_angle=angle if abs((angle - rotation + 180) % 360 - 180) > 1 else None,
         fps=float(rate),
         duration_s=max(0.0, float(duration)),
         container_frames=stream.frames,
@@ -179,12 +247,22 @@ def open_av(path: str) -> Any:
     av.logging.set_level(av.logging.PANIC)
     # "file:" keeps a colon in the name from being read as a protocol.
     return av.open(
-        f"file:{path}", metadata_errors="replace", options={"protocol_whitelist": "file"}
+        f"file:{path}",
+        metadata_errors="replace",
+        options={"protocol_whitelist": "file"},
     )
 
 
-def video_stream(container: Any) -> Any:
-    """Return the stream of a container that is its video; VideoError where there is none."""
+def _limit(max_pixels: int) -> dict[str, str]:
+    """Return the codec's option; decoders hold more than is shown, up to 64 rows of padding."""
+    return {"max_pixels": str(max(2 * max_pixels, 1 << 24))}
+
+
+def video_stream(container: Any, max_pixels: int = MAX_PIXELS) -> Any:
+    """Return the stream of a container that is its video.
+
+    VideoError where there is none, and where its frames have more pixels than `max_pixels`.
+    """
     name = container.format.name
     if name in _NOT_VIDEO:
         raise VideoError(f"{_NOT_VIDEO[name]}, not a video")
@@ -202,7 +280,31 @@ def video_stream(container: Any) -> Any:
     stream = best if best in streams else streams[0]
     if stream.codec_context is None:
         raise VideoError("its video stream names no codec that is known")
+    codec = stream.codec_context
+    if codec.width * codec.height > max_pixels:
+        raise VideoError(
+            f"its frames are {codec.width}x{codec.height}, which is {codec.width * codec.height}"
+            f" pixels, and at most {max_pixels} are decoded: raise max_pixels (--max-pixels)"
+        )
+    codec.options = {**codec.options, **_limit(max_pixels)}  # frames may become larger later on
     return stream
+
+
+def packets_of(container: Any, stream: Any) -> Iterator[Any]:
+    """Yield a stream's packets in the file's order, and at the end the empty one that flushes a decoder.
+
+    Other streams may begin in the middle of the file. PyAV's own iteration fails on those: at the
+    latest when it comes to flush them, which is after this stream has been flushed.
+    """
+    while True:
+        try:
+            for packet in container.demux(stream):
+                yield packet
+                if not packet.size and packet.pts is None and packet.dts is None:
+                    return
+        except IndexError:  # a packet of a stream that PyAV does not know; it is read by now
+            continue
+        return
 
 
 @contextlib.contextmanager
