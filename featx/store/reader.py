@@ -17,20 +17,19 @@ gate, threshold, labels, weights; all zeros for clips that it did not see), has 
 
 A feature file is checked, for anybody may have made it. What breaks a rule is refused with its name, by whatever reads it:
 
-- It holds groups and datasets of its own, each under one name, reached by hard links: no link to another place, no external storage,
+- It holds groups and datasets of its own, each under one name, reached by hard links: no link, no external storage,
   no virtual dataset, no named type, no filter that HDF5 or h5py does not bring. No link is followed. (`featx.store.objects`)
 - A dataset claims no more bytes than are stored of it; a compressed one of more than 64 MB no more than 64 times as many.
-- The attributes of the file and of a video have their types, numbers are finite, text is Unicode. A video has path, frames, fps and
-  duration_s. Its frames, or seconds if it was resampled, are at most 100 times those that its clips cover.
+- The attributes of the file and of a video have their types, numbers are finite, text is Unicode. A video has path, frames,
+  fps and duration_s. Its frames, or seconds if it was resampled, are at most 100 times those that its clips cover.
 - `.videos` are texts, each once; `.failures` are pairs of texts.
-- A video has a dataset for every recorded layer: (T, D) float32, or float16, with one D in the whole file; clip_frames and clip_times
-  are (T, 2) of T >= 1. Frames are intervals from 0 on. Times are finite, no clip ends before it begins, and none both begins and
+- A video has a dataset for every recorded layer: (T, D) float32, or float16, with one D in the whole file; clip_frames and
+  clip_times are (T, 2) of T >= 1. Frames are intervals from 0 on. Times are finite, no clip ends before it begins, and none both begins and
   ends before the one in front of it: clips of several scales may begin together, or a longer one earlier.
 - Rows are finite numbers: NaN and infinity are refused when they are read. (`Rows`)
 
-The file's own part is checked when it is opened; a video when it is first asked for, before its numbers are read: a file of 50,000
-videos opens as fast as one of ten. There is no way around it: `Video` and `Rows` give nothing that was not checked, and `featx verify`
-goes through all that there is, listed or not.
+The file's own part is checked when it is opened; a video when it is first asked for, before its numbers are read: a file of
+50,000 videos opens as fast as one of ten. `Video` and `Rows` give nothing that was not checked, and `featx verify` goes through all that there is, listed or not.
 """
 
 from __future__ import annotations

@@ -67,7 +67,7 @@ def plain(value: Any) -> Any:
         value = value.tolist()
     if isinstance(value, list):
         return [plain(each) for each in value]
-    if is_text(value) or isinstance(value, bool | int) or isinstance(value, float):
+    if is_text(value) or isinstance(value, bool | int | float):
         return value
     raise ValueError(f"is {type(value).__name__}, neither text nor a number")
 
