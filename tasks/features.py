@@ -16,7 +16,8 @@ import numpy as np
 import numpy.typing as npt
 
 from featx.datasets import Item, dataset_names, match_ids
-from featx.errors import FeatxError, UsageError
+from featx.errors import FeatxError, MissingKey, UsageError
+from featx.store.objects import Objects
 from featx.store.reader import FeatureStore, NoFeatureFile
 from featx.store.recorded import Recorded
 
@@ -275,10 +276,15 @@ def _another_librarys(path: Path) -> Features:
             return _Matrix(path, [_text(each) for each in archive["ids"]], archive["features"])
     with contextlib.ExitStack() as stack:
         file = stack.enter_context(h5py.File(path, "r"))
-        if {"ids", "features"} <= set(file) and isinstance(file["ids"], h5py.Dataset):
-            ids = [_text(each) for each in file["ids"][()]]
-            return _Matrix(path, ids, np.asarray(file["features"]))
-        found = _ByVideo(path, file)
+        objects = Objects(path, remedy="write it again")
+        sets = {
+            name: found for name in ("ids", "features") if (found := objects.get(file, name, name))
+        }
+        if len(sets) == 2 and isinstance(sets["ids"], h5py.Dataset):
+            features = objects.dataset(file, "features", "features")
+            ids = [_text(each) for each in objects.array(sets["ids"], "ids")]
+            return _Matrix(path, ids, objects.array(features, "features"))
+        found = _ByVideo(path, file, objects)
         found._to_close.callback(stack.pop_all().close)
         return found
 
@@ -319,7 +325,7 @@ class _Stored(Features):
         video = self._store[video_id]
         try:
             rows = video[str(self.layer)]
-        except UsageError as error:
+        except MissingKey as error:
             raise FeatxError(
                 f"{self.path} has no {self.layer} of {video_id!r}: extract it again"
             ) from error
@@ -391,19 +397,16 @@ class _Matrix(Features):
 class _ByVideo(Features):
     """Another library's HDF5 file with a dataset a video, (D,) or (T, D)."""
 
-    def __init__(self, path: Path, file: h5py.File) -> None:
-        self._file = file
+    def __init__(self, path: Path, file: h5py.File, objects: Objects) -> None:
+        self._file, self._objects = file, objects
         self._ids: list[str] = []
-        self._file.visititems(
-            lambda name, found: self._ids.append(name) if isinstance(found, h5py.Dataset) else None
-        )
-        widths = {
-            self._file[name].shape[-1:] for name in self._ids if self._file[name].ndim in (1, 2)
-        }
-        numbers = all(
-            self._file[name].ndim in (1, 2) and self._file[name].dtype.kind in "fiu"
-            for name in self._ids
-        )
+        widths, numbers = set(), True
+        for name, each in objects.all_below(file):
+            if isinstance(each, h5py.Dataset):
+                self._ids.append(name)
+                numbers = numbers and each.ndim in (1, 2) and each.dtype.kind in "fiu"
+                widths.add(each.shape[-1:])
+        self._ids.sort()
         if len(widths) != 1 or widths == {(0,)} or not numbers:
             raise UsageError(
                 f"{path} is no feature file: give one with a dataset a video, (D,) or (T, D) numbers, all of the same D"
@@ -417,7 +420,7 @@ class _ByVideo(Features):
         return self._ids
 
     def _clips(self, video_id: str, item: Item) -> npt.NDArray[Any]:
-        return np.asarray(self._file[video_id][()], np.float64)
+        return np.asarray(self._objects.array(self._file[video_id], video_id), np.float64)
 
 
 def _loaded(path: Path) -> Any:

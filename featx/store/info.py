@@ -20,22 +20,22 @@ def summarise(store: FeatureStore) -> dict[str, Any]:
     return {
         "path": str(store.path),
         "bytes": store.path.stat().st_size,
-        "featx_version": str(store.file.attrs["featx_version"]),
+        "featx_version": store.featx_version,
         **store.settings.to_json(),
         "layer_shapes": {}
         if first is None
-        else {n: [int(x) for x in first.dataset(n).attrs["shape"]] for n in store.layers},
+        else {n: list(first.dataset(n).clip_shape) for n in store.layers},
         "videos": len(videos),
         "clips": sum(n for _, n, _ in videos),
         "frames": sum(a["frames"] for _, _, a in videos),
         "seconds": sum(a["duration_s"] for _, _, a in videos),
-        "looped": [i for i, _, a in videos if a["looped"]],
-        "damaged": {i: a["damaged_frames"] for i, _, a in videos if a["damaged_frames"]},
+        "looped": [i for i, _, a in videos if a.get("looped")],
+        "damaged": {i: n for i, _, a in videos if (n := a.get("damaged_frames"))},
         **_seldom(videos, "discontinuities", "guessed_times", "display_angle"),
         "short": {
             i: [a["frames"], a["container_frames"]]
             for i, _, a in videos
-            if a["frames"] < 0.9 * a["container_frames"]
+            if a["frames"] < 0.9 * a.get("container_frames", 0)
         },
         "failures": [list(f) for f in store.failures],
     }
@@ -154,7 +154,8 @@ def _projection_rows(found: dict[str, Any] | None) -> list[tuple[str, str]]:
         return []
     on = found["fitted_on"]
     gone = f" ({on['absent']} of its list were not there)" if on.get("absent") else ""
-    fitted = f"{on['videos']} videos of {on['dataset']} split {on['split']}, {on['subset']}{gone}"
+    told = {name: on.get(name, "unknown") for name in ("videos", "dataset", "split", "subset")}
+    fitted = "{videos} videos of {dataset} split {split}, {subset}".format(**told) + gone
     return [
         (
             "projected",

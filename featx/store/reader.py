@@ -14,13 +14,30 @@ A projected layer keeps its name; `projection` says which it is (layer, dims, fr
 (T, dims). Such a file has format version 2, for readers of version 1 know no projection: they would take its rows for the layer's
 own, and merge the two. For the same reason a file with clips at several scales, or with a second network's rows (`cascade`: name,
 gate, threshold, labels, weights; all zeros for clips that it did not see), has version 3. Every other one still has version 1.
+
+A feature file is checked, for anybody may have made it. What breaks a rule is refused with its name, by whatever reads it:
+
+- It holds groups and datasets of its own, each under one name, reached by hard links: no link, no external storage,
+  no virtual dataset, no named type, no filter that HDF5 or h5py does not bring. No link is followed. (`featx.store.objects`)
+- A dataset claims no more bytes than are stored of it; a compressed one of more than 64 MB no more than 64 times as many.
+- The attributes of the file and of a video have their types, numbers are finite, text is Unicode. A video has path, frames,
+  fps and duration_s. Its frames, or seconds if it was resampled, are at most 100 times those that its clips cover.
+- `.videos` are texts, each once; `.failures` are pairs of texts.
+- A video has a dataset for every recorded layer: (T, D) float32, or float16, with one D in the whole file; clip_frames and
+  clip_times are (T, 2) of T >= 1. Frames are intervals from 0 on. Times are finite, no clip ends before it begins, and none both begins and
+  ends before the one in front of it: clips of several scales may begin together, or a longer one earlier.
+- Rows are finite numbers: NaN and infinity are refused when they are read. (`Rows`)
+
+The file's own part is checked when it is opened; a video when it is first asked for, before its numbers are read: a file of
+50,000 videos opens as fast as one of ten. `Video` and `Rows` give nothing that was not checked, and `featx verify` goes through all that there is, listed or not.
 """
 
 from __future__ import annotations
 
 import errno
-import json
+import math
 import os
+from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
@@ -29,8 +46,22 @@ import h5py
 import numpy as np
 import numpy.typing as npt
 
+from featx.clips import ClipSpec
 from featx.errors import MissingKey, UsageError, nearest
-from featx.store.recorded import ALL, OF_SOME, Recorded
+from featx.store.objects import Objects
+from featx.store.recorded import ALL, OF_SOME, PLACES, Recorded
+from featx.store.schema import (
+    REQUIRED,
+    is_rows,
+    is_text,
+    json_of,
+    plain,
+    problem_of_attribute,
+    problem_of_frames,
+    problem_of_id,
+    problem_of_length,
+    problem_of_times,
+)
 
 if TYPE_CHECKING:
     import pandas
@@ -38,8 +69,6 @@ if TYPE_CHECKING:
 
 FORMAT = "featx-features"
 FORMAT_VERSION = 3
-# Datasets of a video that are no layers.
-PLACES = ("clip_frames", "clip_times")
 # Bytes of a file's metadata that HDF5 holds, by their size in the file; in memory they take ten times that.
 _METADATA = 1 << 20
 
@@ -48,17 +77,66 @@ class NoFeatureFile(UsageError):
     """An HDF5 file of something else."""
 
 
+class Rows:
+    """A layer's rows of one video, (T, D), of which a slice reads just that: float32, and always finite.
+
+    Attributes:
+        shape: (T, D).
+        dtype: As it is stored.
+    """
+
+    def __init__(self, dataset: h5py.Dataset, told: str, objects: Objects) -> None:
+        self._dataset, self._told, self._objects = dataset, told, objects
+        self.shape: tuple[int, int] = dataset.shape
+        self.dtype = dataset.dtype
+
+    def __len__(self) -> int:
+        return self.shape[0]
+
+    def __getitem__(self, at: Any) -> npt.NDArray[np.float32]:
+        return self._finite(
+            np.asarray(self._objects.array(self._dataset, self._told, at), np.float32)
+        )
+
+    def __array__(self, dtype: Any = None, copy: bool | None = None) -> npt.NDArray[Any]:
+        return np.asarray(self[()], dtype)
+
+    def read_into(self, out: npt.NDArray[np.float32]) -> None:
+        """Read all rows into an array of this shape."""
+        with self._objects.reading(self._told):
+            self._dataset.read_direct(out)
+        self._finite(out)
+
+    @property
+    def clip_shape(self) -> tuple[int, ...]:
+        """The unflattened (C, T, H, W) of a row."""
+        with self._objects.reading(self._told):
+            value = np.asarray(self._dataset.attrs["shape"])
+        shape = value.tolist() if value.ndim == 1 and value.dtype.kind in "iu" else []
+        if min(shape, default=0) < 1 or math.prod(shape) != self.shape[1]:
+            raise self._objects.refused(
+                self._told, f"has rows of {self.shape[1]} numbers and not a `shape` of so many"
+            )
+        return tuple(shape)
+
+    def _finite(self, rows: npt.NDArray[np.float32]) -> npt.NDArray[np.float32]:
+        if not np.isfinite(rows).all():
+            raise self._objects.refused(self._told, "has numbers that are not finite")
+        return rows
+
+
 class Video:
-    """One video of a feature file, read on demand.
+    """One video of a feature file, read on demand, and checked: see `featx.store.reader`.
 
     Attributes:
         id: Its id in the file.
         group: Its HDF5 group.
     """
 
-    def __init__(self, group: h5py.Group, video_id: str) -> None:
+    def __init__(self, group: h5py.Group, video_id: str, objects: Objects, spec: ClipSpec) -> None:
         self.group = group
         self.id = video_id
+        self._objects, self._spec = objects, spec
 
     def __repr__(self) -> str:
         layers = ", ".join(self.layers)
@@ -82,44 +160,79 @@ class Video:
     @property
     def attrs(self) -> dict[str, Any]:
         """The video's attributes as plain values: path, frames, fps, ..."""
-        return {name: self.attr(name) for name in self.group.attrs}
+        with self._objects.reading(f"the attributes of {self.id!r}"):
+            names = list(self.group.attrs)
+        if lacking := [name for name in REQUIRED if name not in names]:
+            raise self._objects.refused(repr(self.id), f"has no attribute {lacking[0]!r}")
+        return {name: self.attr(name) for name in names}
 
     def attr(self, name: str) -> Any:
-        """Return one attribute as a plain value."""
-        value = self.group.attrs[name]
-        return value.item() if isinstance(value, np.generic) else value
+        """Return one attribute as a plain value; MissingKey where the video has none of that name."""
+        told = f"{name} of {self.id!r}"
+        with self._objects.reading(told):
+            if name not in self.group.attrs:
+                if name in REQUIRED:
+                    raise self._objects.refused(repr(self.id), f"has no attribute {name!r}")
+                raise MissingKey(f"no attribute {name!r} of {self.id!r} in {self._objects.path}")
+            value = plain(self.group.attrs[name])
+        if why := problem_of_attribute(name, value):
+            raise self._objects.refused(told, why)
+        if name in ("frames", "duration_s") and (
+            why := problem_of_length(name, value, len(self), self._spec)
+        ):
+            raise self._objects.refused(told, why)
+        return value
 
     @property
     def layers(self) -> list[str]:
         """The names of the layers that are stored."""
-        return [
-            name
-            for name, item in self.group.items()
-            if isinstance(item, h5py.Dataset) and name not in PLACES
-        ]
+        return [name for name in self._names() if name not in PLACES]
+
+    def _names(self) -> list[str]:
+        # By what they are: groups may lie here too, where ids are nested.
+        with self._objects.reading(repr(self.id)):
+            return [
+                name
+                for name in self.group
+                if self.group.get(name, getlink=True, getclass=True) is h5py.HardLink
+                and self.group.get(name, getclass=True) is h5py.Dataset
+            ]
 
     @property
     def clip_frames(self) -> npt.NDArray[np.int64]:
         """(T, 2) int64: [start, end) of each clip in source frames."""
-        return np.asarray(self.group["clip_frames"][()])
+        frames = self._place("clip_frames", np.dtype(np.int64))
+        if why := problem_of_frames(frames):
+            raise self._objects.refused(f"clip_frames of {self.id!r}", why)
+        return frames
 
     @property
     def clip_times(self) -> npt.NDArray[np.float64]:
         """(T, 2) float64: when each clip begins and ends, in seconds."""
-        return np.asarray(self.group["clip_times"][()])
+        times = self._place("clip_times", np.dtype(np.float64))
+        if why := problem_of_times(times):
+            raise self._objects.refused(f"clip_times of {self.id!r}", why)
+        return times
+
+    def _place(self, name: str, kind: np.dtype[Any]) -> npt.NDArray[Any]:
+        told = f"{name} of {self.id!r}"
+        return self._objects.array(self.group[name], told).astype(kind, copy=False)
 
     def __len__(self) -> int:
         return int(self.group["clip_frames"].shape[0])
 
-    def dataset(self, layer: str) -> h5py.Dataset:
-        """Return a layer's dataset, (T, D) float32, of which a slice reads just that; MissingKey names the nearest."""
-        found = self.group.get(layer) if layer not in PLACES else None
+    def dataset(self, layer: str) -> Rows:
+        """Return a layer's rows, (T, D), of which a slice reads just that; MissingKey names the nearest layer."""
+        found = None
+        told = f"{layer} of {self.id!r}"
+        if layer not in PLACES and "/" not in layer:
+            found = self._objects.get(self.group, layer, told)
         if not isinstance(found, h5py.Dataset):
             raise MissingKey(f"no layer {layer!r} in {self.id!r}{nearest(layer, self.layers)}")
-        return found
+        return Rows(found, told, self._objects)
 
     def __getitem__(self, layer: str) -> npt.NDArray[np.float32]:
-        return np.asarray(self.dataset(layer)[()])
+        return self.dataset(layer)[()]
 
 
 class FeatureStore(Mapping[str, Video]):
@@ -130,10 +243,12 @@ class FeatureStore(Mapping[str, Video]):
         settings: How its rows were made.
         ids: The videos' ids, in order.
         failures: (path, reason) of every video that could not be read.
+        featx_version: Of the featx that wrote it.
         file: The open HDF5 file.
 
     Raises:
         UsageError: If the file is not a feature file.
+        DamagedFile: A UsageError, for a file, or a video of it, that breaks a rule of the format.
         MissingKey: A KeyError, for an id that is not there.
     """
 
@@ -147,6 +262,8 @@ class FeatureStore(Mapping[str, Video]):
                 else ""
             )
             raise UsageError(f"no such file: {self.path}{hint}")
+        if not self.path.is_file():
+            raise UsageError(f"{self.path} is no ordinary file: give a feature file")
         try:
             self.file = h5py.File(self.path, "r")
         except PermissionError as error:
@@ -155,45 +272,139 @@ class FeatureStore(Mapping[str, Video]):
             raise UsageError(
                 f"{self.path} is not a feature file: it cannot be read as HDF5"
             ) from error
+        self._objects = Objects(self.path)
+        self._checked: set[str] = set()
+        self._folders: set[str] = set()
+        # D by layer, as the first video has it.
+        self._widths: dict[str, int] = {}
         try:
-            self._check_format()
-            self._load()
-        except UsageError:
-            self.file.close()
-            raise
-        except (
-            KeyError,
-            TypeError,
-            ValueError,
-            OSError,
-            RuntimeError,
-        ) as error:  # as many as h5py has for a damaged file
-            self.file.close()
-            raise UsageError(f"{self.path} is damaged: {str(error).splitlines()[0]}") from error
+            with self._objects.reading("its settings"):
+                self._check_format()
+                self._load()
         except BaseException:
             self.file.close()
             raise
 
     def _check_format(self) -> None:
-        if self.file.attrs.get("format") != FORMAT:
+        if self._attr("format") != FORMAT:
             raise NoFeatureFile(
                 f"{self.path} is an HDF5 file, but not one that featx extract wrote"
             )
-        if (version := int(self.file.attrs["format_version"])) > FORMAT_VERSION:
+        version = self._attr("format_version")
+        if not isinstance(version, int) or isinstance(version, bool) or version < 1:
+            raise self._objects.refused("format_version", f"is {version!r}, not a whole number")
+        if version > FORMAT_VERSION:
             raise UsageError(
                 f"{self.path} has format version {version}, this featx reads up to {FORMAT_VERSION}: update featx"
             )
+        self.featx_version = self._attr("featx_version")
+        if not is_text(self.featx_version):
+            raise self._objects.refused("featx_version", f"is {self.featx_version!r}, not text")
+
+    def _attr(self, name: str) -> Any:
+        """Return one of the file's attributes as a plain value; None where it has none of that name."""
+        if name not in self.file.attrs:
+            return None
+        try:
+            return plain(self.file.attrs[name])
+        except (TypeError, ValueError) as error:
+            if name == "format":
+                return None
+            raise self._objects.refused(name, str(error)) from error
 
     def _load(self) -> None:
         names = [*ALL, *(name for name in OF_SOME if name in self.file.attrs)]
-        self.settings = Recorded.from_json({n: json.loads(self.file.attrs[n]) for n in names})
+        values = {}
+        for name in names:
+            try:
+                values[name] = json_of(self._attr(name))
+            except ValueError as error:
+                if isinstance(error, UsageError):
+                    raise
+                raise self._objects.refused(name, str(error)) from error
+        try:
+            self.settings = Recorded.from_json(values)
+        except (KeyError, TypeError, ValueError, OverflowError) as error:
+            why = str(error).strip("'\"")
+            raise self._objects.refused("what it records", f"is damaged: {why}") from error
         self._keep_little()
         # (path, reason) of every video that could not be read.
-        self.failures: list[tuple[str, str]] = [
-            (p.decode(), r.decode()) for p, r in self.file[".failures"][()]
-        ]
-        self.ids: list[str] = [i.decode() for i in self.file[".videos"][()]]
+        self.failures: list[tuple[str, str]] = self._failures()
+        self.ids: list[str] = [self._text(".videos", each) for each in self._table(".videos")]
         self._known = frozenset(self.ids)
+        if why := next(filter(None, map(problem_of_id, self.ids)), ""):
+            raise self._objects.refused(".videos", why)
+        if len(self._known) != len(self.ids):
+            double = next(i for i, n in Counter(self.ids).items() if n > 1)
+            raise self._objects.refused(".videos", f"lists {double!r} twice")
+
+    def _table(self, name: str) -> npt.NDArray[Any]:
+        dataset = self._objects.dataset(self.file, name, name)
+        if dataset.ndim != 1:
+            raise self._objects.refused(name, f"has shape {dataset.shape}, not (N,)")
+        return self._objects.array(dataset, name)
+
+    def _failures(self) -> list[tuple[str, str]]:
+        rows = self._table(".failures")
+        if rows.dtype.names != ("path", "reason"):
+            raise self._objects.refused(".failures", "is no table of path and reason")
+        return [(self._text(".failures", p), self._text(".failures", r)) for p, r in rows]
+
+    def _text(self, name: str, value: object) -> str:
+        text = value.decode() if isinstance(value, bytes) else value
+        if not is_text(text):
+            raise self._objects.refused(name, f"has {text!r} where text belongs")
+        return str(text)
+
+    def _check_video(self, video_id: str) -> h5py.Group:
+        """Return a video's group, all of whose datasets are the file's own and of the types and shapes that they should have."""
+        *folders, last = video_id.split("/")
+        group, path = self.file, ""
+        for folder in folders:
+            path += folder
+            if path in self._folders:
+                group = self.file[path]
+            else:
+                group = self._objects.group(group, folder, repr(path))
+                self._folders.add(path)
+            path += "/"
+        found = self._objects.get(group, last, repr(video_id))
+        if found is None:
+            raise self._objects.refused(
+                repr(video_id), "is listed in .videos but is not there as a group"
+            )
+        if not isinstance(found, h5py.Group):
+            raise self._objects.refused(repr(video_id), "is a dataset, and should be a group")
+        with self._objects.reading(repr(video_id)):
+            self._check_datasets(found, video_id)
+        return found
+
+    def _check_datasets(self, group: h5py.Group, video_id: str) -> None:
+        refused = self._objects.refused
+        opened = {name: self._objects.get(group, name, f"{name} of {video_id!r}") for name in group}
+        found = {n: each for n, each in opened.items() if isinstance(each, h5py.Dataset)}
+        if lacking := [n for n in (*PLACES, *self.layers) if n not in found]:
+            raise refused(repr(video_id), f"has no dataset {lacking[0]!r}")
+        clips = found["clip_frames"].shape[0] if found["clip_frames"].ndim == 2 else 0
+        for name, kind in zip(PLACES, "if", strict=True):
+            each = found.pop(name)
+            right = each.dtype.kind == kind and each.dtype.itemsize == 8
+            if not right or each.shape != (clips, 2) or not clips:
+                raise refused(
+                    f"{name} of {video_id!r}",
+                    f"is {each.dtype} {each.shape}, not {kind}8 (T, 2), a row a clip",
+                )
+        for name, each in found.items():
+            if not is_rows(each, clips):
+                raise refused(
+                    f"{name} of {video_id!r}",
+                    f"is {each.dtype} {each.shape}, not float32 ({clips}, D), a row a clip",
+                )
+            if self._widths.setdefault(name, each.shape[1]) != each.shape[1]:
+                raise refused(
+                    f"{name} of {video_id!r}",
+                    f"has {each.shape[1]} numbers a row, {self._widths[name]} in other videos",
+                )
 
     def _keep_little(self) -> None:
         """Have HDF5 hold less of what it has read about videos: of 50,000 it held 600 MB otherwise, and was no faster."""
@@ -228,7 +439,16 @@ class FeatureStore(Mapping[str, Video]):
         if video_id not in self._known:
             near = nearest(str(video_id), self.ids) if len(self.ids) < 10_000 else ""
             raise MissingKey(f"no video {video_id!r} in {self.path}{near}")
-        return Video(self.file[video_id], video_id)
+        if video_id in self._checked:
+            group = self.file[video_id]
+        else:
+            group = self._check_video(video_id)
+            self._checked.add(video_id)
+        return Video(group, video_id, self._objects, self.settings.clip)
+
+    def objects(self) -> Iterator[tuple[str, h5py.Group | h5py.Dataset]]:
+        """Yield (name, object) for all that the file holds, listed or not; DamagedFile at what is not the file's own."""
+        return self._objects.all_below(self.file)
 
     @property
     def layers(self) -> list[str]:
@@ -254,7 +474,7 @@ class FeatureStore(Mapping[str, Video]):
         begin = 0
         for dataset, length in zip(sets, lengths, strict=True):
             if length:
-                dataset.read_direct(out, dest_sel=np.s_[begin : begin + length])
+                dataset.read_into(out[begin : begin + length])
             begin += length
         return out, np.repeat(np.arange(len(chosen)), lengths)
 

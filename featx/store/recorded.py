@@ -10,6 +10,8 @@ from typing import Any
 from featx.clips import ClipSpec
 from featx.transforms import Transform
 
+# Datasets of a video that are no layers.
+PLACES = ("clip_frames", "clip_times")
 # Names of the parts, as a file's attributes have them. Those of OF_SOME stand only in files that have such a thing.
 PROJECTION, CASCADE = "projection", "cascade"
 ALL = (
@@ -27,6 +29,44 @@ OF_SOME = (PROJECTION, CASCADE)
 # What a clip's row shows. Where the clips lie, and how exactly a row was computed, change no row's meaning.
 ROW = ("model", "weights", "clip", "transform", PROJECTION, CASCADE)
 _WHERE = ("stride", "tail", "count")
+# Types of what others go by of a part; whatever else is in it is only handed on.
+_MODEL: dict[str, Any] = {"name": str, "num_classes": int | None, "layout": str | None}
+_WEIGHTS: dict[str, Any] = {
+    "name": str, "seed": int | None, **dict.fromkeys(("sha256", "file", "source", "licence"), str | None),
+}  # fmt: skip
+_DECODING: dict[str, Any] = {"choice": str, "flow": Mapping | None}
+_PROJECTED: dict[str, Any] = {
+    "layer": str, "dims": int, "from": int, "fitted_on": Mapping, "explained": int | float, "file": str, "sha256": str,
+}  # fmt: skip
+_SECOND: dict[str, Any] = {
+    "name": str, "gate": str, "threshold": int | float, "labels": list | tuple, "weights": Mapping,
+}  # fmt: skip
+_TRANSFORM: dict[str, Any] = {"crop": int, "flip": bool | None}
+_RECORDED: dict[str, Any] = {
+    **dict.fromkeys(("model", "weights", "clip", "transform", "decoder"), Mapping),
+    "layers": list | tuple, "precision": str, "device": str, "batch_size": int,
+    **dict.fromkeys((PROJECTION, CASCADE), Mapping | None),
+}  # fmt: skip
+
+
+def _check(part: str, values: Any, kinds: Mapping[str, Any]) -> None:
+    """Raise TypeError or KeyError where JSON values are not of these types."""
+    if not isinstance(values, Mapping):
+        raise TypeError(f"{part} is {_short(values)}, no table of values")
+    for name, kind in kinds.items():
+        optional = isinstance(None, kind)
+        if name not in values and not optional:
+            raise KeyError(f"{part} has no {name}")
+        value = values.get(name)
+        # True is an int to Python.
+        right = isinstance(value, kind) and (not isinstance(value, bool) or kind == bool | None)
+        if not right:
+            raise TypeError(f"{name} of {part} is {_short(value)}")
+
+
+def _check_names(part: str, names: Sequence[Any]) -> None:
+    if not all(isinstance(each, str) and each for each in names) or len(set(names)) != len(names):
+        raise ValueError(f"{part} is no list of names")
 
 
 @dataclass(frozen=True)
@@ -40,8 +80,7 @@ class Weights:
     values: Mapping[str, Any]
 
     def __post_init__(self) -> None:
-        if not isinstance(self.values, Mapping) or not isinstance(self.values.get("name"), str):
-            raise ValueError("the weights have no name")
+        _check("weights", self.values, _WEIGHTS)
 
     @property
     def name(self) -> str:
@@ -101,6 +140,7 @@ class Model:
     @classmethod
     def from_json(cls, values: Mapping[str, Any]) -> Model:
         """Return what JSON values say."""
+        _check("model", values, _MODEL)
         more = {k: v for k, v in values.items() if k not in ("name", "num_classes")}
         return cls(name=values["name"], num_classes=values["num_classes"], more=more)
 
@@ -124,6 +164,7 @@ class Decoding:
     @classmethod
     def from_json(cls, values: Mapping[str, Any]) -> Decoding:
         """Return what JSON values say."""
+        _check("decoder", values, _DECODING)
         versions = {k: v for k, v in values.items() if k != "choice"}
         return cls(choice=values["choice"], versions=versions)
 
@@ -165,6 +206,7 @@ class Projected:
     @classmethod
     def from_json(cls, values: Mapping[str, Any]) -> Projected:
         """Return what JSON values say."""
+        _check(PROJECTION, values, _PROJECTED)
         names = ("layer", "dims", "fitted_on", "explained", "file", "sha256")
         return cls(width=values["from"], **{name: values[name] for name in names})
 
@@ -200,6 +242,9 @@ class SecondNetwork:
     @classmethod
     def from_json(cls, values: Mapping[str, Any]) -> SecondNetwork:
         """Return what JSON values say."""
+        _check(CASCADE, values, _SECOND)
+        if not all(isinstance(each, str) for each in values["labels"]):
+            raise ValueError("labels of cascade are no list of names")
         return cls(
             name=values["name"],
             gate=values["gate"],
@@ -260,9 +305,16 @@ class Recorded:
     @classmethod
     def from_json(cls, values: Mapping[str, Any]) -> Recorded:
         """Return what JSON values say; KeyError, TypeError or ValueError for values that are none of `to_json`."""
+        _check("the record", values, _RECORDED)
         layers = values["layers"]
-        if not isinstance(layers, list | tuple) or not all(isinstance(n, str) for n in layers):
-            raise ValueError("layers is no list of names")
+        _check_names("layers", layers)
+        if not layers or any("/" in name or name in (".", *PLACES) for name in layers):
+            raise ValueError(
+                f"layers are {_short(list(layers))}, which cannot be names of datasets"
+            )
+        if values["batch_size"] < 1:
+            raise ValueError(f"batch_size is {values['batch_size']}")
+        _check_transform(values["transform"], values["decoder"])
         projection, cascade = values.get(PROJECTION), values.get(CASCADE)
         return cls(
             model=Model.from_json(values["model"]),
@@ -277,6 +329,17 @@ class Recorded:
             projection=None if projection is None else Projected.from_json(projection),
             cascade=None if cascade is None else SecondNetwork.from_json(cascade),
         )
+
+
+def _check_transform(transform: Mapping[str, Any], decoder: Mapping[str, Any]) -> None:
+    _check("transform", transform, _TRANSFORM)
+    size = transform.get("resize")
+    sides = size if isinstance(size, list | tuple) and len(size) == 2 else [size]
+    if not all(isinstance(side, int) and not isinstance(side, bool) for side in sides):
+        raise TypeError(f"resize of transform is {_short(size)}")
+    flow = decoder.get("flow") or {}
+    if transform.get("input", "rgb") != "rgb" and "opencv" not in flow:
+        raise KeyError("decoder has no flow, and the input is made of it")
 
 
 def differences(

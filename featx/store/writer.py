@@ -14,15 +14,25 @@ import h5py
 import numpy as np
 import numpy.typing as npt
 
+from featx.clips import ClipSpec
 from featx.errors import FeatxError, UsageError
 from featx.store.journal import Entry, Journal, Origin
 from featx.store.reader import FORMAT, FORMAT_VERSION, FeatureStore, Video, same_video
-from featx.store.recorded import Recorded, differences
+from featx.store.recorded import PLACES, Recorded, differences
+from featx.store.schema import (
+    plain,
+    problem_of_attribute,
+    problem_of_frames,
+    problem_of_length,
+    problem_of_times,
+)
 from featx.system.files import disk_full, sync_folder
 from featx.video.source import check_ids
 
 # Format versions of files without a projection, scales or a second network, and of those with a projection.
 _PLAIN, _PROJECTED = 1, 2
+# Bytes of rows that are held at a time.
+_HELD = 64 << 20
 _TEXT = h5py.string_dtype("utf-8")
 
 
@@ -77,14 +87,13 @@ class _Writer:
     def copy(self, video: Video) -> None:
         """Copy a video from another feature file."""
         parent, _, name = video.id.rpartition("/")
-        source = video.group
         into = self.file.require_group(parent) if parent else self.file
         group = into.require_group(name)
-        for key, item in source.items():
-            if isinstance(item, h5py.Dataset):
-                source.file.copy(item, group, name=key)
-        for key, value in source.attrs.items():
-            group.attrs[key] = value
+        source = video.group
+        for key in (*video.layers, *PLACES):
+            source.file.copy(source[key], group, name=key)
+        for key in video.attrs:
+            group.attrs[key] = source.attrs[key]
         self._ids.append(video.id)
 
     def add(self, video_id: str, entry: Entry, shapes: Mapping[str, tuple[int, ...]]) -> None:
@@ -209,6 +218,11 @@ class FeatureWriter:
             raise UsageError(
                 f"{video_id!r} has clip_frames {places[0].shape} and clip_times {places[1].shape}: give (T, 2) each"
             )
+        about = {"path": path, "frames": frames, "fps": fps, **(attrs or {})}
+        duration = float(places[1].max() - places[1].min())
+        about = {**about, "duration_s": about.get("duration_s", duration)}
+        if why := _problem(about, *places, self._recorded.clip):
+            raise UsageError(f"{video_id!r} cannot be stored: {why}")
         tables = {name: np.asarray(each, np.float32) for name, each in rows.items()}
         for name, table in tables.items():
             if table.ndim != 2 or len(table) != n or not np.isfinite(table).all():
@@ -220,9 +234,7 @@ class FeatureWriter:
             group[name] = table
             group[name].attrs["shape"] = (shapes or {}).get(name, table.shape[1:])
         group["clip_frames"], group["clip_times"] = places
-        duration = float(places[1].max() - places[1].min())
-        about = {"path": path, "frames": frames, "fps": fps, "duration_s": duration}
-        group.attrs.update({**about, **(attrs or {}), "complete": True})
+        group.attrs.update({**about, "complete": True})
         self._ids.add(video_id)
         self._writer.note(video_id)
 
@@ -234,6 +246,28 @@ class FeatureWriter:
             reason: Why, in words.
         """
         self._failures.append((path, reason))
+
+
+def _problem(
+    about: Mapping[str, Any],
+    frames: npt.NDArray[np.int64],
+    times: npt.NDArray[np.float64],
+    spec: ClipSpec,
+) -> str:
+    """Return why a video of one's own could not be read again; empty if it can."""
+    for name, value in about.items():
+        try:
+            told = plain(value)
+        except ValueError as error:
+            return f"its {name} {error}"
+        why = problem_of_attribute(name, told)
+        if not why and name in ("frames", "duration_s"):
+            why = problem_of_length(name, told, len(frames), spec)
+        if why:
+            return f"its {name} {why}"
+    if why := problem_of_frames(frames):
+        return f"clip_frames {why}"
+    return (why := problem_of_times(times)) and f"clip_times {why}"
 
 
 def _version(settings: Recorded) -> int:
@@ -348,9 +382,21 @@ def merge(
             for number, video_id in enumerate(sorted(owner)):
                 if on_progress:
                     on_progress(number, len(owner))
-                writer.copy(owner[video_id][video_id])
+                video = owner[video_id][video_id]
+                _check_numbers(video)
+                writer.copy(video)
             writer.failures(sorted(failures.items()))
         return len(owner)
+
+
+def _check_numbers(video: Video) -> None:
+    """Raise DamagedFile where rows, or places in time, are not what a reader takes."""
+    _ = video.clip_frames, video.clip_times
+    for layer in video.layers:
+        rows = video.dataset(layer)
+        step = max(1, _HELD // (4 * rows.shape[1]))
+        for begin in range(0, len(rows), step):
+            _ = rows[begin : begin + step]
 
 
 @contextlib.contextmanager

@@ -88,7 +88,7 @@ class Description:
 def in_words(weights: Mapping[str, Any]) -> str:
     """Return weights as a feature file records them in one line: their name, what they were trained on, their licence."""
     if weights["name"] == "random":
-        return f"random, seed {weights['seed']}: features of an untrained network"
+        return f"random, seed {weights.get('seed')}: features of an untrained network"
     on = weights.get("trained_on")
     if isinstance(on, Mapping) and on.get("dataset"):
         part = f", {on['subset']}" if on.get("subset") else ""

@@ -119,7 +119,7 @@ def read_windows(store: FeatureStore, videos: Sequence[str], ids: Mapping[str, s
     classes = classes_of(store.path, store.settings)
     spec = store.settings.clip
     parts = [
-        _of_video(store[ids[name]], number, spec)
+        _of_video(store[ids[name]], number, spec, len(classes))
         for number, name in enumerate(videos)
         if name in ids
     ]
@@ -193,9 +193,14 @@ def classes_of(path: str | os.PathLike[str], settings: Recorded) -> tuple[str, .
     return labels[1:]
 
 
-def _of_video(video: Video, number: int, spec: ClipSpec) -> dict[str, Any]:
+def _of_video(video: Video, number: int, spec: ClipSpec, classes: int) -> dict[str, Any]:
     """Return the columns of one video's windows."""
-    rows = video[LOCALIZATION]
+    rows, proposed = video[LOCALIZATION], video[PROPOSAL]
+    if rows.shape[1] != classes + 1 or proposed.shape[1] <= _ACTION:
+        raise UsageError(
+            f"{video.id!r} has {rows.shape[1]} and {proposed.shape[1]} probabilities a window, not {classes + 1} and 2: give a"
+            " file that featx detect wrote"
+        )
     label = rows.argmax(axis=1)
     kept = np.flatnonzero((label > 0) & rows.any(axis=1))
     placed = numbered(len(rows), spec)
@@ -209,7 +214,7 @@ def _of_video(video: Video, number: int, spec: ClipSpec) -> dict[str, Any]:
         "start": start,
         "end": end,
         "score": rows[kept, label[kept]].astype(np.float64),
-        "action": video[PROPOSAL][kept, _ACTION].astype(np.float64),
+        "action": proposed[kept, _ACTION].astype(np.float64),
     }
 
 

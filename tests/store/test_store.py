@@ -334,7 +334,7 @@ BREAKAGES = {
     "another start": (lambda f: f["a/clip_frames"].__setitem__((1, 0), 17), ("'a'",)),
     "an end after the video's": (lambda f: f["a/clip_frames"].__setitem__((1, 1), 999), ("'a'",)),
     "times out of order": (lambda f: f["a/clip_times"].__setitem__((0, 0), 50.0), ("'a'",)),
-    "a layer lacking": (lambda f: f["a"].__delitem__("fc"), ("'a'", "pool5")),
+    "a layer lacking": (lambda f: f["a"].__delitem__("fc"), ("'a'", "fc")),
     "a listed video lacking": (lambda f: f.__delitem__("a"), ("'a'", ".videos")),
     "a video not listed": (lambda f: f.copy("a", "c"), ("'c'", ".videos")),
     "a video that failed": (

@@ -76,7 +76,7 @@ def spoilt(path, rows):
     with h5py.File(path, "r+") as file:
         del file["b/pool5"]
         if rows is not None:
-            file["b/pool5"] = rows
+            file["b/pool5"] = np.asarray(rows, np.float32)
     return path
 
 
@@ -159,7 +159,7 @@ def test_files_that_are_no_features_are_told_in_a_sentence(tmp_path):
 
 @pytest.mark.parametrize(
     ("rows", "told"),
-    [(np.ones((0, 3)), ()), (None, ("pool5",)), (np.ones((2, 4)), (4, 3))],
+    [(np.ones((0, 3)), ()), (None, ("pool5",)), (np.ones((1, 4), np.float32), (4, 3))],
 )
 def test_a_video_unlike_the_others_is_named(tmp_path, rows, told):
     path = spoilt(tmp_path / "f.h5", rows)
