@@ -23,6 +23,7 @@ import numpy as np
 import numpy.typing as npt
 
 from featx.errors import FeatxError
+from featx.system.streams import hold_descriptors
 from featx.video.decoders import announced, decoder_named
 from featx.video.worker import ClipReady, DecodeSettings, Done, Event, Failed, Hello, Job, Restarted
 
@@ -120,6 +121,7 @@ class Pool:
         self._waiting: deque[Job] = deque()
         self._next_look = 0.0
         self._deaths_at_start = 0
+        hold_descriptors()  # of a program that runs without standard streams
         for _ in range(workers):
             self._processes.append(_Process(settings))
 
