@@ -238,5 +238,12 @@ def _anonymous_file(size: int) -> int:
     else:
         with tempfile.TemporaryFile() as file:
             fd = os.dup(file.fileno())
-    os.ftruncate(fd, size)
+    try:
+        os.ftruncate(fd, size)
+    except OSError as error:
+        os.close(fd)
+        raise FeatxError(
+            f"decoding takes {size / 1e6:.0f} MB of shared memory, which cannot be had ({error.strerror}): take fewer"
+            " workers, or raise the limit on files' sizes (ulimit -f)"
+        ) from None
     return fd
