@@ -63,18 +63,21 @@ def created(path: Path) -> BinaryIO:
 
 def opened_to_append(path: Path) -> BinaryIO:
     """Open a file for reading and appending, made where it is missing; UsageError for what is not a file of the user's own."""
-    flags = os.O_RDWR | os.O_CREAT | os.O_APPEND | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC
-    try:
-        descriptor = os.open(path, flags, 0o666)
-    except OSError as error:
-        if error.errno != errno.ELOOP:
-            raise
-        raise UsageError(f"{path} is a symbolic link: remove it") from None
-    found = os.fstat(descriptor)
-    if not stat.S_ISREG(found.st_mode) or found.st_nlink > 1:
-        os.close(descriptor)
-        raise UsageError(f"{path} is not a file of its own but another thing's name: remove it")
-    return os.fdopen(descriptor, "a+b")
+
+    def own(name: str, flags: int) -> int:
+        try:
+            descriptor = os.open(name, flags | os.O_NOFOLLOW | os.O_NONBLOCK, 0o666)
+        except OSError as error:
+            if error.errno != errno.ELOOP:
+                raise
+            raise UsageError(f"{path} is a symbolic link: remove it") from None
+        found = os.fstat(descriptor)
+        if not stat.S_ISREG(found.st_mode) or found.st_nlink > 1:
+            os.close(descriptor)
+            raise UsageError(f"{path} is a hard link or no ordinary file: remove it")
+        return descriptor
+
+    return open(path, "a+b", opener=own)
 
 
 def check_target(target: Path, *, example: str) -> None:
