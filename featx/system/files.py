@@ -12,6 +12,7 @@ import hashlib
 import os
 import socket
 import stat
+import zipfile
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import BinaryIO
@@ -175,6 +176,22 @@ def sha256_of(file: BinaryIO, *, alive: Callable[[], object] = lambda: None) -> 
         digest.update(chunk)
         alive()
     return digest.hexdigest()
+
+
+def check_stored(file: BinaryIO) -> None:
+    """Raise ValueError for a zip archive that is larger unpacked than it is: nothing of it must be read then.
+
+    torch.save and numpy.savez compress nothing. The file is left at its beginning.
+    """
+    size = file.seek(0, os.SEEK_END)
+    with zipfile.ZipFile(file) as archive:
+        parts = archive.infolist()
+    for part in parts:
+        if part.compress_type != zipfile.ZIP_STORED:
+            raise ValueError(f"its part {part.filename!r} is compressed")
+    if (claimed := sum(part.file_size for part in parts)) > size:
+        raise ValueError(f"its parts claim {claimed} bytes and it has {size}")
+    file.seek(0)
 
 
 def lock_folder(folder: Path, *, name: str) -> BinaryIO:
