@@ -1,147 +1,36 @@
 """The command line: parse, call one public function, print.
 
-Nothing heavy is imported before a command runs, so that help answers at once. Commands of tasks and
-of third parties come by the entry point group `featx.commands`.
+`main` begins with what must not wait for an import. Nothing heavy is imported before a command runs, so that help
+answers at once.
 """
 
 from __future__ import annotations
 
-import signal
 import sys
-from importlib.metadata import EntryPoint, entry_points
+from typing import TYPE_CHECKING
 
-import click
+from featx.system.lazy import lazy
 
-from featx import __version__
-from featx.cli import bench, evaluate, export, features, networks, show, study, synth, train
-from featx.cli.messages import with_flags
-from featx.cli.options import INTERRUPTED
-from featx.errors import FeatxError, UsageError
+if TYPE_CHECKING:
+    from featx.cli._group import cli
 
-GROUP = "featx.commands"
+__all__ = ["cli", "main"]
 
-
-def _plugins() -> dict[str, EntryPoint]:
-    return {point.name: point for point in entry_points(group=GROUP)}
-
-
-class _Commands(click.Group):
-    """The built-in commands, and those that entry points name; a plug-in that does not load says so when it is called."""
-
-    def list_commands(self, ctx: click.Context) -> list[str]:
-        return sorted({*super().list_commands(ctx), *_plugins()})
-
-    def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
-        own = super().get_command(ctx, cmd_name)
-        if own is not None or (point := _plugins().get(cmd_name)) is None:
-            return own
-        try:
-            loaded = point.load()
-        except Exception as error:  # noqa: BLE001 - whatever a third party's module does
-            return _broken(
-                cmd_name,
-                f"the plug-in {point.value} does not load: {type(error).__name__}: {error}",
-            )
-        if not isinstance(loaded, click.Command):
-            return _broken(
-                cmd_name,
-                f"the plug-in {point.value} is {type(loaded).__name__}, not a click command",
-            )
-        return loaded
-
-    def resolve_command(
-        self, ctx: click.Context, args: list[str]
-    ) -> tuple[str | None, click.Command | None, list[str]]:
-        if (
-            args
-            and args[0] not in (known := self.list_commands(ctx))
-            and not args[0].startswith("-")
-        ):
-            from featx.errors import nearest
-
-            raise UsageError(f"unknown command {args[0]!r}{nearest(args[0], known)}")
-        return super().resolve_command(ctx, args)
-
-
-def _broken(name: str, why: str) -> click.Command:
-    def call() -> None:
-        raise FeatxError(why)
-
-    return click.Command(
-        name,
-        callback=call,
-        help=f"Not available: {why}",
-        context_settings={"ignore_unknown_options": True, "allow_extra_args": True},
-    )
-
-
-@click.group(cls=_Commands, context_settings={"help_option_names": ["-h", "--help"]})
-@click.version_option(__version__, prog_name="featx")
-@click.option("--debug", is_flag=True, help="Show the traceback of an error.")
-def cli(debug: bool) -> None:
-    """Clip features from video with 3D-CNNs.
-
-    \b
-    Example:
-      featx extract --model res3d videos/ features.h5
-      featx info features.h5
-    """
+__getattr__, __dir__ = lazy(__name__, {"cli": "featx.cli._group"})
 
 
 def main() -> None:
     """Run the command line; exit status 0 all done, 1 something failed, 2 wrong usage, 130 interrupted."""
-    debug = "--debug" in sys.argv[1:]
-    for number in (signal.SIGINT, signal.SIGTERM):
-        signal.signal(number, _interrupt)
     try:
-        status = cli.main(standalone_mode=False)
-    except click.exceptions.Abort:
-        _fail("interrupted", INTERRUPTED)
+        from featx.system import interrupts, streams
+
+        interrupts.stop_on_interrupt()
+        streams.open_standard()
+        from featx.cli._group import run
+
+        status = run()
+        interrupts.ignore()
     except KeyboardInterrupt:
-        _fail("interrupted", INTERRUPTED)
-    except click.ClickException as error:
-        error.show()
-        sys.exit(error.exit_code)
-    except FeatxError as error:
-        if debug:
-            raise
-        _fail(f"Error: {with_flags(str(error))}", 2 if isinstance(error, UsageError) else 1)
-    except BrokenPipeError:
-        sys.stderr.close()  # the reader of our output, `head` say, has left
-        sys.exit(141)
-    except OSError as error:
-        if debug:
-            raise
-        where = f"{error.filename}: " if error.filename else ""
-        _fail(f"Error: {where}{error.strerror or error}", 1)
-    sys.exit(status if isinstance(status, int) else 0)
-
-
-def _interrupt(*_: object) -> None:
-    """Stop, once: what is computed is being made safe then, which takes a second, and a second Ctrl-C must not cut that off."""
-    for number in (signal.SIGINT, signal.SIGTERM):
-        signal.signal(number, signal.SIG_IGN)
-    raise KeyboardInterrupt
-
-
-def _fail(message: str, status: int) -> None:
-    click.echo(message, err=True)
+        sys.stderr.write("interrupted\n")
+        status = 130
     sys.exit(status)
-
-
-for _command in (
-    features.extract,
-    features.info,
-    features.verify,
-    features.merge,
-    bench.bench,
-    evaluate.evaluate,
-    export.export,
-    synth.synth,
-    train.train,
-    networks.models,
-    networks.weights,
-    show.show,
-    study.study,
-):
-    cli.add_command(_command)

@@ -9,9 +9,10 @@ from typing import Any
 import click
 
 from featx.errors import UsageError
+from featx.system.interrupts import STATUS
 from featx.video.decoders import AUTO, MAX_PIXELS, decoder_names
 
-INTERRUPTED = 130
+INTERRUPTED = STATUS
 
 
 def options(*each: Callable[[Any], Any]) -> Callable[[Any], Any]:

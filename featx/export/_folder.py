@@ -25,13 +25,14 @@ def locked(out: Path) -> Iterator[None]:
         raise UsageError(f"{out} is a file: give the name of a folder to write to")
     check_target(out / _LOCK / "lock", example=README)
     made = not out.exists()
-    lock = lock_folder(out / _LOCK, name=str(out))
     try:
-        yield
+        with contextlib.closing(lock_folder(out / _LOCK, name=str(out))):
+            try:
+                yield
+            finally:
+                with contextlib.suppress(OSError):
+                    shutil.rmtree(out / _LOCK)
     finally:
-        with contextlib.suppress(OSError):
-            shutil.rmtree(out / _LOCK)
-        lock.close()
         if made:
             with contextlib.suppress(OSError):
                 out.rmdir()  # empty, where nothing came of it

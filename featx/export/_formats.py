@@ -13,24 +13,21 @@ features' value at f / fps, MMAction2's row is their mean over a hundredth of th
 
 from __future__ import annotations
 
-import contextlib
 import io
-import os
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 from typing import Any, BinaryIO
 
-import h5py
 import numpy as np
 
 from featx.export._annotations import covered
 from featx.export._names import prefixed, side_of
 from featx.export._timeline import Grid, Timeline, at_times, means
+from featx.store.hdf5 import hdf5_written
 from featx.store.reader import FeatureStore
-from featx.store.writer import _hdf5_errors
-from featx.system.files import sync_folder, write_atomically
+from featx.system.files import write_atomically
 
 FEATURES = "features"
 ACTIVITYNET = "activitynet_v1-3.c3d.hdf5"
@@ -185,7 +182,7 @@ def _write_csv(job: Job, video: Timeline, path: Path) -> None:
 
 
 def _write_activitynet(job: Job, path: Path, *, on_video: Callable[[], None]) -> None:
-    with _hdf5(path) as file:
+    with hdf5_written(path) as file:
         for name, video in job.videos:
             target = file.create_dataset(
                 f"{name}/c3d_features", shape=(video.rows, job.dims), dtype="<f4"
@@ -200,7 +197,7 @@ def _write_gtad(
     job: Job, path: Path, *, side: str, rows: bool, on_video: Callable[[], None] | None = None
 ) -> None:
     """Write a stream's file of one side; without rows, one whose features have no numbers: there is no second stream."""
-    with _hdf5(path) as file:
+    with hdf5_written(path) as file:
         for name, video in job.videos:
             if side_of(name) != side:
                 continue
@@ -230,21 +227,3 @@ def _write_frames(job: Job, video: Timeline, target: Any) -> None:
         rows = np.asarray(dataset[first : int(right.max()) + 1], np.float32)
         mixed = rows[left - first] * (1 - share) + rows[right - first] * share
         target[part.start * stride : (part.stop - 1) * stride + 1 : stride] = mixed
-
-
-@contextlib.contextmanager
-def _hdf5(path: Path) -> Iterator[h5py.File]:
-    """Give an HDF5 file to write, which is in its place once the block ends without an exception."""
-    temporary = path.with_name(path.name + ".tmp")
-    try:
-        with _hdf5_errors(path):
-            with h5py.File(temporary, "w", libver=("v110", "v110")) as file:
-                yield file
-            with temporary.open("rb") as written:
-                os.fsync(written.fileno())
-            temporary.replace(path)
-            sync_folder(path.parent)
-    except BaseException:
-        with contextlib.suppress(OSError):
-            temporary.unlink()
-        raise

@@ -26,7 +26,7 @@ import numpy.typing as npt
 
 from featx.errors import UsageError
 from featx.store.recorded import PROJECTION, ROW, Projected, Recorded, differences, row_differences
-from featx.system.files import disk_full, sha256_of, write_atomically
+from featx.system.files import check_stored, disk_full, sha256_of, write_atomically
 from featx.video.source import as_text
 
 FORMAT = "featx-projection"
@@ -140,7 +140,7 @@ def read_projection(path: str | os.PathLike[str], *, sha256: str | None = None) 
                 raise UsageError(
                     f"{path} has sha256 {found[:12]}…, not {sha256[:12]}…: give the file that made the rows"
                 )
-            file.seek(0)
+            check_stored(file)
             with np.load(file, allow_pickle=False) as arrays:
                 mean, components, about = (
                     arrays["mean"],

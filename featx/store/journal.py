@@ -27,7 +27,7 @@ from typing import Any, BinaryIO
 import numpy as np
 import numpy.typing as npt
 
-from featx.errors import FeatxError
+from featx.errors import FeatxError, UsageError
 from featx.system.files import disk_full, lock_folder, sync_folder, write_atomically
 from featx.video.cutting import Summary
 from featx.video.source import Stamp
@@ -104,6 +104,10 @@ class Journal:
 
     def __init__(self, out: Path) -> None:
         self.folder = out.with_name(out.name + ".parts")
+        if self.folder.is_symlink():
+            raise UsageError(
+                f"{self.folder} is a symbolic link: remove it, or choose another output"
+            )
         self._lock = lock_folder(self.folder, name=out.name)
         self.entries: dict[str, Entry] = {}
         self._pending: dict[str, list[tuple[list[int], Arrays]]] = {}

@@ -3,10 +3,9 @@
 from __future__ import annotations
 
 import contextlib
-import errno
 import json
 import os
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -16,6 +15,7 @@ import numpy.typing as npt
 
 from featx.clips import ClipSpec
 from featx.errors import FeatxError, UsageError
+from featx.store.hdf5 import hdf5_written
 from featx.store.journal import Entry, Journal, Origin
 from featx.store.reader import FORMAT, FORMAT_VERSION, FeatureStore, Video, same_video
 from featx.store.recorded import PLACES, Recorded, differences
@@ -26,7 +26,6 @@ from featx.store.schema import (
     problem_of_length,
     problem_of_times,
 )
-from featx.system.files import disk_full, sync_folder
 from featx.video.source import check_ids
 
 # Format versions of files without a projection, scales or a second network, and of those with a projection.
@@ -48,41 +47,27 @@ class _Writer:
     def __enter__(self) -> _Writer:
         from featx import __version__
 
-        self._temporary.parent.mkdir(parents=True, exist_ok=True)
-        # v110: groups of many videos are indexed; read by HDF5 1.10 (2016) and later.
-        self.file = h5py.File(self._temporary, "w", libver=("v110", "v110"))
-        self.file.attrs.update(
-            format=FORMAT, format_version=_version(self._settings), featx_version=__version__
-        )
-        for name, value in self._settings.to_json().items():
-            self.file.attrs[name] = json.dumps(value)
+        with contextlib.ExitStack() as stack:
+            self.file = stack.enter_context(hdf5_written(self._out, aside=self._temporary))
+            self.file.attrs.update(
+                format=FORMAT, format_version=_version(self._settings), featx_version=__version__
+            )
+            for name, value in self._settings.to_json().items():
+                self.file.attrs[name] = json.dumps(value)
+            stack.push(self._list_videos)
+            self._stack = stack.pop_all()
         return self
 
-    def __exit__(self, kind: object, *_: object) -> None:
-        try:
-            if kind is None:
-                self.file[".videos"] = np.asarray(sorted(self._ids), dtype=_TEXT)
-            self.file.close()
-        except BaseException:
-            self._discard()
-            raise
-        if kind is not None:
-            self._discard()
-            return
-        with self._temporary.open("rb") as file:
-            os.fsync(file.fileno())
-        self._temporary.replace(self._out)
-        sync_folder(self._out.parent)
+    def __exit__(self, *raised: Any) -> None:
+        self._stack.__exit__(*raised)
+
+    def _list_videos(self, kind: object, *_: object) -> None:
+        if kind is None:
+            self.file[".videos"] = np.asarray(sorted(self._ids), dtype=_TEXT)
 
     def note(self, video_id: str) -> None:
         """Note that a video is in the file."""
         self._ids.append(video_id)
-
-    def _discard(self) -> None:
-        with contextlib.suppress(OSError, RuntimeError):
-            self.file.close()
-        with contextlib.suppress(OSError):
-            self._temporary.unlink()
 
     def copy(self, video: Video) -> None:
         """Copy a video from another feature file."""
@@ -161,7 +146,6 @@ class FeatureWriter:
                 raise UsageError(
                     f"{journal.folder} holds an unfinished run of featx extract: finish it, or choose another name"
                 )
-            self._stack.enter_context(_hdf5_errors(self._out))
             self._writer = self._stack.enter_context(_Writer(self._out, self._recorded))
             self._stack.push(self._write_failures)
             self._stack = self._stack.pop_all()
@@ -316,7 +300,7 @@ def publish(
             f"{out} takes {need / 1e6:.0f} MB and {free.f_bavail * free.f_frsize / 1e6:.0f} MB are free: "
             "free some space and run the same command again; nothing is lost"
         )
-    with _hdf5_errors(out), _Writer(out, settings) as writer:
+    with _Writer(out, settings) as writer:
         everything = sorted([*before, *entries])
         for number, video_id in enumerate(everything):
             if on_progress:
@@ -378,7 +362,7 @@ def merge(
             raise UsageError(
                 f"{journal.folder} holds an unfinished run of featx extract: finish it, or choose another name"
             )
-        with _hdf5_errors(target), _Writer(target, stores[0].settings) as writer:
+        with _Writer(target, stores[0].settings) as writer:
             for number, video_id in enumerate(sorted(owner)):
                 if on_progress:
                     on_progress(number, len(owner))
@@ -397,18 +381,3 @@ def _check_numbers(video: Video) -> None:
         step = max(1, _HELD // (4 * rows.shape[1]))
         for begin in range(0, len(rows), step):
             _ = rows[begin : begin + step]
-
-
-@contextlib.contextmanager
-def _hdf5_errors(out: Path) -> Iterator[None]:
-    with disk_full(out):
-        try:
-            yield
-        except (OSError, RuntimeError) as error:  # HDF5 tells errno only in a text of many lines
-            if "errno = 28" in str(error) or "No space left" in str(error):
-                raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC)) from error
-            if isinstance(error, OSError) and error.errno:
-                raise
-            raise FeatxError(
-                f"cannot write {out}: {str(error).splitlines()[0]}; nothing is lost: rerun"
-            ) from error

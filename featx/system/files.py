@@ -1,4 +1,7 @@
-"""Files that are there whole or not at all, and what to say when they cannot be written."""
+"""Files that are there whole or not at all, and what to say when they cannot be written.
+
+Nothing is written through a symbolic link that somebody has put where a temporary file or a lock is going to be.
+"""
 
 from __future__ import annotations
 
@@ -8,6 +11,8 @@ import fcntl
 import hashlib
 import os
 import socket
+import stat
+import zipfile
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import BinaryIO
@@ -24,14 +29,24 @@ def write_atomically(path: Path, content: bytes | Callable[[BinaryIO], object]) 
 
     content: the bytes, or a function that writes them to the open file it is given.
     """
-    temporary = path.with_name(path.name + ".tmp")
+    with disk_full(path), written_aside(path) as temporary, created(temporary) as file:
+        if isinstance(content, bytes):
+            file.write(content)
+        else:
+            content(file)
+
+
+@contextlib.contextmanager
+def written_aside(path: Path, *, aside: Path | None = None) -> Iterator[Path]:
+    """Give the path of a temporary file, which nothing is at; what is there at the block's end is synced and renamed to `path`.
+
+    It is removed where the block ends with an exception. aside: the temporary file's path; by default it is beside `path`.
+    """
+    temporary = aside or path.with_name(path.name + ".tmp")
+    temporary.unlink(missing_ok=True)  # a killed run's, or a link
     try:
-        with temporary.open("wb") as file:
-            if isinstance(content, bytes):
-                file.write(content)
-            else:
-                content(file)
-            file.flush()
+        yield temporary
+        with temporary.open("rb") as file:
             os.fsync(file.fileno())
         temporary.replace(path)
     except BaseException:
@@ -39,6 +54,31 @@ def write_atomically(path: Path, content: bytes | Callable[[BinaryIO], object]) 
             temporary.unlink()
         raise
     sync_folder(path.parent)
+
+
+def created(path: Path) -> BinaryIO:
+    """Open a new file for writing and reading in place of whatever is at `path`; a link there is replaced, not followed."""
+    path.unlink(missing_ok=True)
+    return path.open("x+b")
+
+
+def opened_to_append(path: Path) -> BinaryIO:
+    """Open a file for reading and appending, made where it is missing; UsageError for what is not a file of the user's own."""
+
+    def own(name: str, flags: int) -> int:
+        try:
+            descriptor = os.open(name, flags | os.O_NOFOLLOW | os.O_NONBLOCK, 0o666)
+        except OSError as error:
+            if error.errno != errno.ELOOP:
+                raise
+            raise UsageError(f"{path} is a symbolic link: remove it") from None
+        found = os.fstat(descriptor)
+        if not stat.S_ISREG(found.st_mode) or found.st_nlink > 1:
+            os.close(descriptor)
+            raise UsageError(f"{path} is a hard link or no ordinary file: remove it")
+        return descriptor
+
+    return open(path, "a+b", opener=own)
 
 
 def check_target(target: Path, *, example: str) -> None:
@@ -109,11 +149,23 @@ def disk_full(where: Path) -> Iterator[None]:
     try:
         yield
     except OSError as error:
-        if error.errno in (errno.ENOSPC, errno.EDQUOT):
-            raise FeatxError(
-                f"the disk is full at {where}; what was written before is safe: free some space and run the same command again"
-            ) from error
-        raise FeatxError(f"cannot write to {where}: {error.strerror or error}") from error
+        raise FeatxError(_why(where, error)) from error
+
+
+def _why(where: Path, error: OSError) -> str:
+    number = error.errno
+    if number in (errno.ENOSPC, errno.EDQUOT):
+        return (
+            f"the disk is full at {where}; what was written before is safe: free some space and run the same"
+            " command again"
+        )
+    if number == errno.EFBIG:
+        return (
+            f"{where} would be larger than a file may be here: raise the limit (ulimit -f), or choose another"
+            " output, and run the command again"
+        )
+    reason = error.strerror or str(error).partition("\n")[0]
+    return f"cannot write to {where}: {reason}; choose another output"
 
 
 def sha256_of(file: BinaryIO, *, alive: Callable[[], object] = lambda: None) -> str:
@@ -126,6 +178,22 @@ def sha256_of(file: BinaryIO, *, alive: Callable[[], object] = lambda: None) -> 
     return digest.hexdigest()
 
 
+def check_stored(file: BinaryIO) -> None:
+    """Raise ValueError for a zip archive that is larger unpacked than it is: nothing of it must be read then.
+
+    torch.save and numpy.savez compress nothing. The file is left at its beginning.
+    """
+    size = file.seek(0, os.SEEK_END)
+    with zipfile.ZipFile(file) as archive:
+        parts = archive.infolist()
+    for part in parts:
+        if part.compress_type != zipfile.ZIP_STORED:
+            raise ValueError(f"its part {part.filename!r} is compressed")
+    if (claimed := sum(part.file_size for part in parts)) > size:
+        raise ValueError(f"its parts claim {claimed} bytes and it has {size}")
+    file.seek(0)
+
+
 def lock_folder(folder: Path, *, name: str) -> BinaryIO:
     """Make a folder and lock it for this process; the lock is held until the file that is returned is closed.
 
@@ -134,7 +202,7 @@ def lock_folder(folder: Path, *, name: str) -> BinaryIO:
     while True:
         try:
             folder.mkdir(parents=True, exist_ok=True)
-            file = (folder / "lock").open("a+b")
+            file = opened_to_append(folder / "lock")
         except OSError as error:
             raise UsageError(
                 f"cannot write to {folder.parent}: {error.strerror}; choose another output"
@@ -160,7 +228,21 @@ def lock_folder(folder: Path, *, name: str) -> BinaryIO:
         except FileNotFoundError:
             pass
         file.close()
-    file.truncate(0)
-    file.write(f"process {os.getpid()} on {socket.gethostname()}".encode())
-    file.flush()
+    try:
+        with disk_full(folder):
+            file.truncate(0)
+            file.write(f"process {os.getpid()} on {socket.gethostname()}".encode())
+            file.flush()
+    except FeatxError:
+        _give_up(folder, file)
+        raise
     return file
+
+
+def _give_up(folder: Path, lock: BinaryIO) -> None:
+    """Remove a lock that could not be written, and its folder where nothing else is in it."""
+    (folder / "lock").unlink()
+    with contextlib.suppress(OSError):  # what could not be written is tried again
+        lock.close()
+    with contextlib.suppress(OSError):
+        folder.rmdir()

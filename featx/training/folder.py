@@ -22,7 +22,7 @@ from typing import Any
 import torch
 
 from featx.errors import FeatxError, UsageError
-from featx.system.files import disk_full, lock_folder, write_atomically
+from featx.system.files import disk_full, lock_folder, opened_to_append, write_atomically
 from featx.weights.statefile import read_state
 
 STEPS = ("step", "epoch", "lr", "loss", "top1")
@@ -117,8 +117,8 @@ class RunFolder:
 
     def add(self, name: str, rows: Iterable[Sequence[object]]) -> None:
         """Append rows to a table."""
-        with disk_full(self.path), (self.path / name).open("a", encoding="utf-8") as file:
-            file.write(_csv(rows))
+        with disk_full(self.path), opened_to_append(self.path / name) as file:
+            file.write(_csv(rows).encode())
 
 
 def finished(path: Path) -> Path | None:

@@ -23,6 +23,7 @@ import numpy as np
 import numpy.typing as npt
 
 from featx.errors import FeatxError
+from featx.system.streams import hold_descriptors
 from featx.video.decoders import announced, decoder_named
 from featx.video.worker import ClipReady, DecodeSettings, Done, Event, Failed, Hello, Job, Restarted
 
@@ -120,6 +121,7 @@ class Pool:
         self._waiting: deque[Job] = deque()
         self._next_look = 0.0
         self._deaths_at_start = 0
+        hold_descriptors()  # of a program that runs without standard streams
         for _ in range(workers):
             self._processes.append(_Process(settings))
 
@@ -236,5 +238,12 @@ def _anonymous_file(size: int) -> int:
     else:
         with tempfile.TemporaryFile() as file:
             fd = os.dup(file.fileno())
-    os.ftruncate(fd, size)
+    try:
+        os.ftruncate(fd, size)
+    except OSError as error:
+        os.close(fd)
+        raise FeatxError(
+            f"decoding takes {size / 1e6:.0f} MB of shared memory, which cannot be had ({error.strerror}): take fewer"
+            " workers, or raise the limit on files' sizes (ulimit -f)"
+        ) from None
     return fd

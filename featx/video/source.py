@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import codecs
 import glob
 import hashlib
 import os
@@ -141,13 +142,38 @@ def as_text(path: str) -> str:
 def _listed(given: str) -> list[str] | None:
     """Return the paths in a list; None if what is given is none."""
     if given == "-":
-        lines = sys.stdin.buffer.read()
+        lines = sys.stdin.buffer.read() if sys.stdin is not None else b""
     elif os.path.splitext(given)[1].lower() in LIST_SUFFIXES and os.path.isfile(given):
         lines = Path(given).read_bytes()
     else:
         return None
-    lines = lines.removeprefix(b"\xef\xbb\xbf")
+    where = "the list on standard input" if given == "-" else f"the list {as_text(given)}"
+    lines = _in_utf8(lines, where)
+    for number, line in enumerate(lines.split(b"\n"), start=1):
+        if b"\0" in line:
+            raise UsageError(
+                f"{where} has a NUL byte in line {number}, which no path has: save it as plain text, one path a line"
+            )
     return [os.fsdecode(line.rstrip(b"\r")) for line in lines.split(b"\n") if line.strip()]
+
+
+def _in_utf8(content: bytes, where: str) -> bytes:
+    """Return a list without its byte order mark, in UTF-8 where that says another encoding; without one, as it is."""
+    if content.startswith(codecs.BOM_UTF8):
+        return content.removeprefix(codecs.BOM_UTF8)
+    # UTF-32's mark in one order begins with UTF-16's.
+    for encoding, marks in (
+        ("UTF-32", (codecs.BOM_UTF32_LE, codecs.BOM_UTF32_BE)),
+        ("UTF-16", (codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE)),
+    ):
+        if content.startswith(marks):
+            try:
+                return content.decode(encoding).encode()
+            except UnicodeError:
+                raise UsageError(
+                    f"{where} begins as {encoding} and does not go on so: save it as UTF-8, one path a line"
+                ) from None
+    return content
 
 
 def _videos(folder: str, ignored: Counter[str]) -> list[str]:

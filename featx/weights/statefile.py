@@ -16,6 +16,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from featx.errors import FeatxError, UsageError, nearest
+from featx.system.files import check_stored
 from featx.weights.quantize import unpacked
 
 if TYPE_CHECKING:
@@ -47,12 +48,22 @@ class StateFile:
     parallel: bool = False
 
 
-def _check_sums(data: bytes) -> None:
-    """Raise ValueError where a file of torch.save, which is a zip archive, has a part of another checksum than it says."""
-    if zipfile.is_zipfile(io.BytesIO(data)):
+def _loaded(data: bytes) -> Any:
+    """Return what a file of torch.save holds.
+
+    Raises ValueError where the file, a zip archive mostly, has a part of another size or checksum than it says.
+    """
+    import torch
+
+    archived = zipfile.is_zipfile(io.BytesIO(data))
+    if archived:
+        check_stored(io.BytesIO(data))
+    state = torch.load(io.BytesIO(data), map_location="cpu", weights_only=True)
+    if archived:
         with zipfile.ZipFile(io.BytesIO(data)) as archive:
             if (damaged := archive.testzip()) is not None:
                 raise ValueError(f"the checksum of its part {damaged} is wrong")
+    return state
 
 
 def _unreadable(path: Path, data: bytes, error: Exception) -> str:
@@ -119,8 +130,7 @@ def read_state(path: Path, *, check: Callable[[str], None] | None = None) -> Sta
             header = json.loads(data[8 : 8 + int.from_bytes(data[:8], "little")])
             described = json.loads(header.get("__metadata__", {}).get(METADATA_KEY, "{}"))
         else:
-            state = torch.load(io.BytesIO(data), map_location="cpu", weights_only=True)
-            _check_sums(data)
+            state = _loaded(data)
     except Exception as error:  # noqa: BLE001  torch's unpickler raises whatever a damaged byte leads it to
         raise FeatxError(_unreadable(path, data, error)) from None
     arch = state.get("arch") if isinstance(state, dict) else None
@@ -138,6 +148,11 @@ def read_state(path: Path, *, check: Callable[[str], None] | None = None) -> Sta
             kind = "quantised" if value.is_quantized else f"{value.layout} on {value.device}"
             raise FeatxError(
                 f"{path} is no state dict of numbers: its {name} is {kind}; save it again as a plain state dict"
+            )
+        if value.numel() * value.element_size() > len(data):  # one number, read again and again
+            raise FeatxError(
+                f"{path} claims {value.numel()} numbers in {name}, more than the file has room for: it is damaged or"
+                " made to mislead; fetch or copy it again"
             )
     if len({str(name).removeprefix(_PARALLEL) for name in state}) < len(state):
         raise FeatxError(

@@ -12,6 +12,7 @@ An .npz, read without pickle:
 
 from __future__ import annotations
 
+import contextlib
 import io
 import json
 import os
@@ -25,7 +26,7 @@ import numpy as np
 
 from featx.errors import UsageError
 from featx.store.recorded import Recorded
-from featx.system.files import disk_full, write_atomically
+from featx.system.files import check_stored, disk_full, write_atomically
 from featx.tasks.linear import Hyperplanes
 from featx.tasks.recognition._classifier import FUSIONS, Classifier
 from featx.tasks.recognition._result import Origin, SplitResult
@@ -98,7 +99,10 @@ def read_model(path: str | os.PathLike[str]) -> Model:
     path = os.fspath(path)
     wrong = f"{path} is not an SVM's file: give one that featx svm --save wrote"
     try:
-        with open(path, "rb") as file, np.load(file, allow_pickle=False) as arrays:
+        with contextlib.ExitStack() as stack:
+            file = stack.enter_context(open(path, "rb"))
+            check_stored(file)
+            arrays = stack.enter_context(np.load(file, allow_pickle=False))
             about = json.loads(str(arrays["about"]))
             if not isinstance(about, dict) or about.get("format") != FORMAT:
                 raise UsageError(wrong)

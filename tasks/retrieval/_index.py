@@ -15,7 +15,7 @@ import numpy as np
 from featx.errors import FeatxError
 from featx.store.reader import FeatureStore
 from featx.store.recorded import differences
-from featx.system.files import disk_full
+from featx.system.files import created, disk_full
 from featx.tasks.results import number_of, shown
 from featx.tasks.retrieval import _faiss
 from featx.tasks.retrieval._folder import (
@@ -289,6 +289,7 @@ class _Update:
         _faiss.add(cells, stored)
         path = self._folder / f"cells-{number}.faiss"
         with disk_full(self._folder):
+            created(path).close()
             try:
                 _faiss.write(cells, path)
             except RuntimeError as error:  # faiss has no other

@@ -9,7 +9,7 @@ from pathlib import Path
 import numpy as np
 
 from featx.store.reader import FeatureStore
-from featx.system.files import disk_full, sync_folder
+from featx.system.files import created, disk_full, sync_folder
 from featx.tasks.retrieval._folder import Segment, sync, synced_sha256
 from featx.tasks.retrieval._rows import mean_of, read, unit
 from featx.tasks.retrieval._videos import Table, packed
@@ -35,8 +35,8 @@ def write_segment(
     digest = hashlib.sha256()
     with (
         disk_full(folder),
-        (folder / rows_name).open("wb") as rows_file,
-        (folder / means_name).open("wb") as means_file,
+        created(folder / rows_name) as rows_file,
+        created(folder / means_name) as means_file,
     ):
         for done, video in enumerate(videos):
             on_progress(done, len(videos))
@@ -49,7 +49,8 @@ def write_segment(
             means_file.write(mean_of(total, video.clips).astype("<f4").tobytes())
         on_progress(len(videos), len(videos))
     with disk_full(folder):
-        (folder / table_name).write_bytes(packed(table))
+        with created(folder / table_name) as file:
+            file.write(packed(table))
         # The rows may be many gigabytes: their sha256 is that of what was written, they are not read for it.
         written = {name: synced_sha256(folder / name) for name in (means_name, table_name)}
         sync(folder / rows_name)

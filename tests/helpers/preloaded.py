@@ -11,7 +11,7 @@ from collections.abc import Mapping
 from pathlib import Path
 
 _FORKSERVER = multiprocessing.get_context("forkserver")
-_FORKSERVER.set_forkserver_preload(["featx.cli", "featx.extraction.backends.eager"])
+_FORKSERVER.set_forkserver_preload(["featx.cli._group", "featx.extraction.backends.eager"])
 
 
 def run(

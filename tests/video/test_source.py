@@ -162,6 +162,33 @@ def test_what_a_list_names_and_is_not_there_costs_itself_alone(tmp_path: Path) -
         find_videos([listed])
 
 
+@pytest.mark.parametrize("encoding", ["utf-8-sig", "utf-16", "utf-32"])
+def test_a_list_says_its_encoding_by_a_byte_order_mark(tmp_path: Path, encoding: str) -> None:
+    touch(tmp_path / "ä漢.mp4", tmp_path / "b.mp4")
+    listed = tmp_path / "list.txt"
+    listed.write_bytes(f"{tmp_path}/ä漢.mp4\r\n{tmp_path}/b.mp4\r\n".encode(encoding))
+    assert ids(find_videos([listed])) == ["b", "ä漢"]
+
+
+@pytest.mark.parametrize(
+    ("content", "told"),
+    [
+        (b"a.mp4\nb\0.mp4\n", ("NUL", 2)),
+        ("a.mp4\n".encode("utf-16-le"), ("NUL", 1)),
+        (b"\xff\xfea\0\0\xd8b\0", ("UTF-16",)),
+        (b"\xff\xfe\0\0\xff\xff\xff\xff", ("UTF-32",)),
+    ],
+    ids=["nul", "no mark", "utf-16", "utf-32"],
+)
+def test_a_list_that_is_no_text_is_refused(
+    tmp_path: Path, content: bytes, told: tuple[object, ...]
+) -> None:
+    listed = tmp_path / "list.txt"
+    listed.write_bytes(content)
+    with pytest.raises(UsageError, match=telling(listed, *told)):
+        find_videos([listed])
+
+
 def test_one_path_need_not_be_in_a_list(tmp_path: Path) -> None:
     touch(tmp_path / "a.mp4")
     assert ids(find_videos(str(tmp_path))) == ids(find_videos(tmp_path)) == ["a"]

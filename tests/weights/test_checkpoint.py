@@ -7,6 +7,8 @@ import hashlib
 import io
 import json
 import pickle
+import struct
+import zipfile
 from dataclasses import replace
 from pathlib import Path
 
@@ -374,6 +376,43 @@ def test_a_description_of_a_later_format(tmp_path: Path) -> None:
     )
     with pytest.raises(FeatxError, match=telling("a.safetensors", 3, 1, 2)):
         load_model("res2d", tmp_path / "a.safetensors")
+
+
+@pytest.mark.parametrize("part", ["archive/data/0", "archive/more"])
+def test_compressed_parts_are_refused_before_they_are_read(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, part: str
+) -> None:
+    buffer, path = io.BytesIO(), tmp_path / "a.pth"
+    torch.save({"fc.weight": torch.zeros(1_000_000)}, buffer)
+    with zipfile.ZipFile(buffer) as whole, zipfile.ZipFile(path, "w") as packed:
+        for name in {*whole.namelist(), part}:
+            kind = zipfile.ZIP_DEFLATED if name == part else zipfile.ZIP_STORED
+            content = whole.read(name) if name in whole.namelist() else bytes(1000)
+            packed.writestr(name, content, compress_type=kind)
+    monkeypatch.setattr(torch, "load", lambda *_, **__: pytest.fail("it is read"))
+    with pytest.raises(FeatxError, match=telling(path, part)) as raised:
+        load_model("res3d", path)
+    assert_one_sentence(raised.value)
+
+
+def test_parts_that_claim_more_than_the_file_has_are_refused_before_they_are_read(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    buffer, path = io.BytesIO(), tmp_path / "a.pth"
+    torch.save({"fc.weight": torch.zeros(3)}, buffer)
+    data = bytearray(buffer.getvalue())
+    entry = data.rindex(b"PK\x01\x02")
+    data[entry + 20 : entry + 28] = struct.pack("<II", 1 << 30, 1 << 30)  # its sizes
+    path.write_bytes(data)
+    monkeypatch.setattr(torch, "load", lambda *_, **__: pytest.fail("it is read"))
+    with pytest.raises(FeatxError, match=telling(path, len(data))):
+        load_model("res3d", path)
+
+
+def test_one_number_that_stands_for_many_is_refused(tmp_path: Path) -> None:
+    torch.save({"fc.weight": torch.zeros(1).expand(100_000, 100_000)}, tmp_path / "a.pth")
+    with pytest.raises(FeatxError, match=telling(tmp_path / "a.pth", "fc.weight", 10**10)):
+        load_model("res3d", tmp_path / "a.pth")
 
 
 @pytest.mark.parametrize("suffix", [".pth", ".safetensors"])

@@ -3,7 +3,12 @@
 from __future__ import annotations
 
 import hashlib
+import http.client
+import io
+import os
 import threading
+import urllib.error
+import urllib.request
 from collections.abc import Callable, Iterator
 from dataclasses import replace
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
@@ -16,7 +21,7 @@ from told import telling
 from featx import list_models
 from featx.errors import FeatxError, UsageError
 from featx.models import model_entry
-from featx.weights import manifest
+from featx.weights import download, manifest
 from featx.weights.checkpoint import load_model
 from featx.weights.description import describe
 from featx.weights.manifest import Checkpoint, fetch, find, list_checkpoints, path_of, verify
@@ -80,12 +85,17 @@ BODY = bytes(range(256)) * 12_000  # 3 MB
 
 
 class Server(ThreadingHTTPServer):
-    """Serves BODY with ranges; `cut` ends an answer after so many bytes, `status` answers with that error."""
+    """Serves BODY with ranges; `cut` ends an answer after so many bytes, `status` answers with that error.
+
+    length: the Content-Length that it claims, "" for none; redirect: where it sends whoever asks.
+    """
 
     daemon_threads = True
     cut: int | None = None
     status: int | None = None
     ranges: bool = True
+    length: str | None = None
+    redirect: str | None = None
     asked: list[str | None]
 
 
@@ -98,6 +108,11 @@ class Handler(BaseHTTPRequestHandler):
         start = (
             int(wanted.removeprefix("bytes=").rstrip("-")) if wanted and self.server.ranges else 0
         )
+        if self.server.redirect and not self.path.endswith("there.pth"):
+            self.send_response(302)
+            self.send_header("Location", self.server.redirect)
+            self.send_header("Content-Length", "0")
+            return self.end_headers()
         if self.server.status:
             return self.send_error(self.server.status)
         if start >= len(BODY):
@@ -105,7 +120,9 @@ class Handler(BaseHTTPRequestHandler):
         self.send_response(206 if start else 200)
         if start:
             self.send_header("Content-Range", f"bytes {start}-{len(BODY) - 1}/{len(BODY)}")
-        self.send_header("Content-Length", str(len(BODY) - start))
+        length = self.server.length
+        if length != "":
+            self.send_header("Content-Length", length or str(len(BODY) - start))
         self.end_headers()
         self.wfile.write(BODY[start : self.server.cut])
         return None
@@ -268,3 +285,81 @@ def test_an_unwritable_cache(
     monkeypatch.setenv("FEATX_CACHE", str(tmp_path / "file"))
     with pytest.raises(FeatxError, match=telling(tmp_path / "file")):
         fetch("it")
+
+
+@pytest.mark.parametrize("length", ["abc", "-5", ""])
+def test_a_length_that_is_none_changes_nothing(
+    server: Server, registered: Callable[..., Checkpoint], length: str
+) -> None:
+    registered()
+    server.length = length
+    told: list[int | None] = []
+    assert fetch("it", progress=lambda _, total: told.append(total)).read_bytes() == BODY
+    assert set(told) == {None}
+
+
+@pytest.mark.parametrize("length", ["abc", str(len(BODY))])
+def test_more_than_a_checkpoint_can_have_is_not_kept(
+    server: Server,
+    registered: Callable[..., Checkpoint],
+    cache: Path,
+    length: str,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    registered()
+    server.length = length
+    monkeypatch.setattr("featx.weights.download.MOST", 2_000_000)
+    with pytest.raises(FeatxError, match=telling("0.0 GB")) as raised:
+        fetch("it")
+    assert_one_sentence(raised.value)
+    assert list(cache.iterdir()) == []
+
+
+def test_a_redirect_to_http_is_followed_and_one_elsewhere_is_not(
+    server: Server, registered: Callable[..., Checkpoint], tmp_path: Path, cache: Path
+) -> None:
+    registered()
+    (tmp_path / "secret").write_text("secret")
+    for url in ("ftp://127.0.0.1:9/it.pth", (tmp_path / "secret").as_uri(), "data:,x"):
+        server.redirect = url
+        with pytest.raises(FeatxError, match=telling(url)) as raised:
+            fetch("it")
+        assert_one_sentence(raised.value)
+    assert len(server.asked) == 3
+    server.redirect = f"http://127.0.0.1:{server.server_port}/there.pth"
+    assert fetch("it").read_bytes() == BODY
+
+
+def test_a_redirect_never_leaves_https() -> None:
+    handler, asked = download._Redirects(), urllib.request.Request("https://a/it.pth")
+    with pytest.raises(urllib.error.URLError, match=telling("http://a/there.pth")):
+        handler.redirect_request(
+            asked, io.BytesIO(), 302, "", http.client.HTTPMessage(), "http://a/there.pth"
+        )
+    there = handler.redirect_request(
+        asked, io.BytesIO(), 302, "", http.client.HTTPMessage(), "https://b/there.pth"
+    )
+    assert there is not None
+    assert there.full_url == "https://b/there.pth"
+
+
+def test_nothing_is_downloaded_into_a_link_or_another_users_file(
+    registered: Callable[..., Checkpoint],
+    cache: Path,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    registered()
+    cache.mkdir(exist_ok=True)
+    (tmp_path / "precious").write_text("precious")
+    part = cache / "it.pth.part"
+    part.symlink_to(tmp_path / "precious")
+    with pytest.raises(UsageError, match=telling(part)):
+        fetch("it")
+    part.unlink()
+    part.write_bytes(b"")
+    user = os.geteuid()
+    monkeypatch.setattr(os, "geteuid", lambda: user + 1)
+    with pytest.raises(FeatxError, match=telling(part)):
+        fetch("it")
+    assert (tmp_path / "precious").read_text() == "precious"
