@@ -6,6 +6,7 @@ of third parties come by the entry point group `featx.commands`.
 
 from __future__ import annotations
 
+import io
 import signal
 import sys
 from importlib.metadata import EntryPoint, entry_points
@@ -14,9 +15,10 @@ import click
 
 from featx import __version__
 from featx.cli import bench, evaluate, export, features, networks, show, study, synth, train
-from featx.cli.messages import with_flags
+from featx.cli.messages import echo, with_flags
 from featx.cli.options import INTERRUPTED
 from featx.errors import FeatxError, UsageError
+from featx.system.text import visible
 
 GROUP = "featx.commands"
 
@@ -91,6 +93,9 @@ def cli(debug: bool) -> None:
 def main() -> None:
     """Run the command line; exit status 0 all done, 1 something failed, 2 wrong usage, 130 interrupted."""
     debug = "--debug" in sys.argv[1:]
+    for stream in (sys.stdout, sys.stderr):
+        if isinstance(stream, io.TextIOWrapper):  # an ASCII locale's stream lacks letters
+            stream.reconfigure(errors="backslashreplace")
     for number in (signal.SIGINT, signal.SIGTERM):
         signal.signal(number, _interrupt)
     try:
@@ -100,6 +105,7 @@ def main() -> None:
     except KeyboardInterrupt:
         _fail("interrupted", INTERRUPTED)
     except click.ClickException as error:
+        error.message = visible(error.message)  # an argument may be a file's name, by the shell
         error.show()
         sys.exit(error.exit_code)
     except FeatxError as error:
@@ -125,7 +131,7 @@ def _interrupt(*_: object) -> None:
 
 
 def _fail(message: str, status: int) -> None:
-    click.echo(message, err=True)
+    echo(message, err=True)
     sys.exit(status)
 
 

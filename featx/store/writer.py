@@ -18,7 +18,7 @@ from featx.errors import FeatxError, UsageError
 from featx.store.journal import Entry, Journal, Origin
 from featx.store.reader import FORMAT, FORMAT_VERSION, FeatureStore, Video, same_video
 from featx.store.recorded import Recorded, differences
-from featx.system.files import disk_full, sync_folder
+from featx.system.files import check_target, disk_full, sync_folder
 from featx.video.source import check_ids
 
 # Format versions of files without a projection, scales or a second network, and of those with a projection.
@@ -317,6 +317,7 @@ def merge(
     target = Path(out)
     if target.exists():
         raise UsageError(f"{target} exists: choose another name")
+    check_target(target, example="merged.h5")
     with contextlib.ExitStack() as stack:
         stores = [stack.enter_context(FeatureStore(p)) for p in inputs]
         if not stores:
