@@ -233,7 +233,7 @@ def test_differences_begin_with_what_others_follow_from_and_count_those() -> Non
     first, second, rest = told.split(", ")
     assert first.startswith("model.name is ")
     assert second == "weights.name is a there and b here"
-    assert tells(rest, 4, "more")  # num_classes, layers, clip.frames, clip.stride
+    assert tells(rest, 3, "more")  # num_classes, layers, clip.stride
     assert len(told) < 200
 
 
