@@ -5,6 +5,9 @@ from __future__ import annotations
 import difflib
 from collections.abc import Iterable
 
+# Characters of names that a message has room for: about four lines.
+_MOST_TOLD = 300
+
 
 class FeatxError(Exception):
     """A mistake the user can mend: one sentence with the value and the remedy.
@@ -26,7 +29,7 @@ class MissingKey(UsageError, KeyError):
 
 
 def nearest(name: str, known: Iterable[str], *, limit: int = 3) -> str:
-    """Return `; did you mean …?` with the known names closest to `name`, or all of them when none is close."""
+    """Return `; did you mean …?` with the known names closest to `name`; none being close, all of them, or three of many."""
     known = sorted(known)
     by_lower = {k.lower(): k for k in known}
     close = [
@@ -34,4 +37,8 @@ def nearest(name: str, known: Iterable[str], *, limit: int = 3) -> str:
     ]
     if close:
         return f"; did you mean {' or '.join(close)}?"
-    return f"; known: {', '.join(known)}" if known else ""
+    if not known:
+        return ""
+    if len(told := ", ".join(known)) > _MOST_TOLD:
+        return f"; {len(known)} are known, such as {', '.join(known[:limit])}"
+    return f"; known: {told}"

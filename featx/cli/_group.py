@@ -13,8 +13,9 @@ import click
 
 from featx import __version__
 from featx.cli import bench, evaluate, export, features, networks, show, study, synth, train
-from featx.cli.messages import with_flags
+from featx.cli.messages import echo, with_flags
 from featx.errors import FeatxError, UsageError
+from featx.system.text import visible
 
 GROUP = "featx.commands"
 
@@ -96,6 +97,7 @@ def run() -> int:
     except click.exceptions.Abort:
         raise KeyboardInterrupt from None
     except click.ClickException as error:
+        error.message = visible(error.message)  # an argument may be a file's name, by the shell
         error.show()
         return error.exit_code
     except FeatxError as error:
@@ -115,7 +117,7 @@ def run() -> int:
 
 
 def _told(message: str, status: int) -> int:
-    click.echo(message, err=True)
+    echo(message, err=True)
     return status
 
 

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Sequence
 from functools import partial
 from typing import TYPE_CHECKING
 
 import click
 
+from featx.cli.messages import echo
 from featx.cli.options import (
     fields,
     json_option,
@@ -18,6 +18,7 @@ from featx.cli.options import (
     transform_options,
 )
 from featx.errors import UsageError
+from featx.system.text import json_text
 
 if TYPE_CHECKING:
     from featx.bench import Measured, MeasuredTraining
@@ -188,15 +189,15 @@ def bench(
         )
         measured, rows = extracted, _extraction_rows(extracted, detect=detect)
     if as_json:
-        click.echo(json.dumps(to_json(measured), indent=1))
+        echo(json_text(to_json(measured)))
         return
     from featx.report import table
 
-    click.echo(table(rows, headers=("", *(m.model for m in measured))))
+    echo(table(rows, headers=("", *(m.model for m in measured))))
 
 
 def _say(text: str) -> None:
-    click.echo(text, err=True)
+    echo(text, err=True)
 
 
 def _extraction_rows(measured: Sequence[Measured], *, detect: bool) -> list[tuple[str, ...]]:

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import click
 
+from featx.cli.messages import echo
 from featx.cli.options import (
     dataset_options,
     json_option,
@@ -19,6 +19,7 @@ from featx.cli.options import (
 )
 from featx.extraction.progress import Progress
 from featx.system.terminal import bar
+from featx.system.text import joined, json_text
 
 if TYPE_CHECKING:
     from featx.datasets import DatasetRef
@@ -149,18 +150,18 @@ def evaluate(
     for each in evaluations:
         found.append(each)
         if not as_json:
-            click.echo(as_text(each) + "\n")
+            echo(joined([as_text(each), ""]))
         if (name := each.protocol.name) in pictures:
             plot_confusion(each, pictures[name])
-            click.echo(f"{pictures[name]}: confusion matrix, {name}", err=as_json)
+            echo(f"{pictures[name]}: confusion matrix, {name}", err=as_json)
     if as_json:
-        click.echo(json.dumps([to_json(each) for each in found], indent=1))
+        echo(json_text([to_json(each) for each in found]))
     if predictions is not None:
         write_csv(found, predictions)
-        click.echo(f"{predictions}: every video's prediction", err=as_json)
+        echo(f"{predictions}: every video's prediction", err=as_json)
     failures = dict.fromkeys(failure for each in found for failure in each.failures)
     for name, path, reason in failures:
-        click.echo(f"failed: {name} ({path}): {reason}", err=True)
+        echo(f"failed: {name} ({path}): {reason}", err=True)
     return 1 if failures else 0
 
 

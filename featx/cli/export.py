@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import click
 
+from featx.cli.messages import echo
 from featx.cli.options import INTERRUPTED, json_option
 from featx.system.terminal import bar
 
@@ -58,9 +59,9 @@ def export(
                 on_progress=progress,
             )
     except KeyboardInterrupt:
-        click.echo("interrupted: run the same command again to continue", err=True)
+        echo("interrupted: run the same command again to continue", err=True)
         return INTERRUPTED
     for note in report.notes:
-        click.echo(f"note: {note}", err=True)
-    click.echo(to_json(report) if as_json else as_text(report))
+        echo(f"note: {note}", err=True)
+    echo(to_json(report) if as_json else as_text(report))
     return 0

@@ -2,15 +2,16 @@
 
 from __future__ import annotations
 
-import json
 from typing import TYPE_CHECKING
 
 import click
 
+from featx.cli.messages import echo
 from featx.cli.options import (
     INTERRUPTED,
     NUMBERS,
     RATE,
+    VIDEO_ID,
     clip_options,
     crops_option,
     json_option,
@@ -23,6 +24,7 @@ from featx.cli.options import (
 from featx.errors import UsageError
 from featx.extraction.progress import Progress
 from featx.system.terminal import bar
+from featx.system.text import json_text
 
 if TYPE_CHECKING:
     from featx.extraction.extract import Report
@@ -146,32 +148,32 @@ def extract(
     except KeyboardInterrupt:
         progress.close()
         safe = f"{progress.done()} of {progress.total} videos are done; " if progress.total else ""
-        click.echo(f"interrupted: {safe}run the same command again to continue", err=True)
+        echo(f"interrupted: {safe}run the same command again to continue", err=True)
         return INTERRUPTED
     finally:
         progress.close()
-    click.echo(to_json(report)) if as_json else _print_report(report)
+    echo(to_json(report)) if as_json else _print_report(report)
     return 1 if report.failures else 0
 
 
 def _print_report(report: Report) -> None:
     for note in report.notes:
-        click.echo(f"note: {note}", err=True)
+        echo(f"note: {note}", err=True)
     for path, reason in report.failures:
-        click.echo(f"failed: {path}: {reason}", err=True)
+        echo(f"failed: {path}: {reason}", err=True)
     if report.ignored:
         kinds = ", ".join(f"{n} {suffix}" for suffix, n in sorted(report.ignored.items()))
-        click.echo(f"ignored in folders, not a video's suffix: {kinds}", err=True)
+        echo(f"ignored in folders, not a video's suffix: {kinds}", err=True)
     if report.new or report.failures:
         rate = report.clips / report.seconds if report.seconds else 0.0
         before = (
             f", {report.done - report.new} were there before" if report.done > report.new else ""
         )
         failed = f", {len(report.failures)} failed" if report.failures else ""
-        click.echo(f"{report.out}: {report.new} videos; {report.clips} clips computed in {report.seconds:.1f} s "
+        echo(f"{report.out}: {report.new} videos; {report.clips} clips computed in {report.seconds:.1f} s "
                    f"({rate:.1f} clips/s, {report.binding} binds){before}{failed}")  # fmt: skip
     else:
-        click.echo(f"{report.out}: nothing to do, all {report.total} videos are there")
+        echo(f"{report.out}: nothing to do, all {report.total} videos are there")
 
 
 @click.command()
@@ -179,7 +181,12 @@ def _print_report(report: Report) -> None:
 @click.option(
     "--plot", metavar="PICTURE", help="Draw a video's features over time to a .png, .svg or .pdf."
 )
-@click.option("--video", help="The id of the video to draw; the one with most clips.")
+@click.option(
+    "--video",
+    type=VIDEO_ID,
+    metavar="ID",
+    help="The id of the video to draw; the one with most clips.",
+)
 @click.option("--layer", help="The layer to draw; the file's first.")
 @json_option
 def info(path: str, plot: str | None, video: str | None, layer: str | None, as_json: bool) -> None:
@@ -199,17 +206,20 @@ def info(path: str, plot: str | None, video: str | None, layer: str | None, as_j
     if plot is not None:
         check_picture(plot)
     with FeatureStore(path) as store:
-        summary = summarise(store)
-        click.echo(json.dumps(summary, indent=1) if as_json else as_text(summary))
+        # What cannot be drawn is said before a screen of everything else.
         if plot is not None:
-            from featx.report import plot_features
-
             drawn = (
                 store[video] if video is not None else max(store.values(), key=len, default=None)
             )
             if drawn is None:
                 raise UsageError(f"{path} holds no video to draw")
             chosen = layer or store.layers[0]
+            drawn.dataset(chosen)
+        summary = summarise(store)
+        echo(json_text(summary) if as_json else as_text(summary))
+        if plot is not None:
+            from featx.report import plot_features
+
             rows, which = plotted(store, drawn)
             plot_features(
                 plot,
@@ -217,7 +227,7 @@ def info(path: str, plot: str | None, video: str | None, layer: str | None, as_j
                 drawn[chosen][rows],
                 title=f"{drawn.id}, {chosen}{which}",
             )
-            click.echo(f"{plot}: {chosen} of {drawn.id}{which}", err=as_json)
+            echo(f"{plot}: {chosen} of {drawn.id}{which}", err=as_json)
 
 
 @click.command()
@@ -252,19 +262,19 @@ def verify(
 
     found = run(path, clips=clips, seed=seed, weights=weights, project=project)
     if as_json:
-        click.echo(json.dumps({**vars(found), "ok": found.ok}, indent=1))
+        echo(json_text({**vars(found), "ok": found.ok}))
     else:
         for note in found.notes:
-            click.echo(f"note: {note}")
+            echo(f"note: {note}")
         for video_id, reason in found.unread:
-            click.echo(f"not made again: {video_id}: {reason}")
+            echo(f"not made again: {video_id}: {reason}")
         if found.clips:
             where = f" ({found.worst})" if found.worst else ""
-            click.echo(f"{found.clips} clips made again: largest deviation {found.deviation:.3g}, {found.relative:.2g} of the "
+            echo(f"{found.clips} clips made again: largest deviation {found.deviation:.3g}, {found.relative:.2g} of the "
                        f"largest value, smallest cosine {found.cosine:.6f}{where}")  # fmt: skip
         for problem in found.problems:
-            click.echo(f"problem: {problem}")
-        click.echo(
+            echo(f"problem: {problem}")
+        echo(
             f"{path}: {found.videos} videos, {'no problems' if found.ok else f'{len(found.problems)} problems'}"
         )
     return 0 if found.ok else 1
@@ -285,4 +295,8 @@ def merge(inputs: tuple[str, ...], out: str, as_json: bool) -> None:
 
     with bar("video") as progress:
         videos = run(inputs, out, on_progress=progress)
-    click.echo(json.dumps({"out": out, "videos": videos}) if as_json else f"{out}: {videos} videos")
+    echo(
+        json_text({"out": out, "videos": videos}, indent=None)
+        if as_json
+        else f"{out}: {videos} videos"
+    )

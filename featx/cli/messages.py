@@ -10,6 +10,10 @@ import ast
 import re
 import shlex
 
+import click
+
+from featx.system.text import Text, printable, visible
+
 _PARAMETER = re.compile(r"`([a-z][a-z0-9_]*)(?:=([^`]+))?`")
 # Parameters whose flags have another name.
 _FLAGS = {"overrides": "set"}
@@ -17,7 +21,13 @@ _FLAGS = {"overrides": "set"}
 
 def with_flags(text: str) -> str:
     """Return a message with its parameters as flags; what is in backquotes and no parameter stays."""
-    return _PARAMETER.sub(_flag, text)
+    told = _PARAMETER.sub(_flag, text)
+    return Text(told) if isinstance(text, Text) else told
+
+
+def echo(text: str, *, err: bool = False) -> None:
+    """Print a line, or a `Text`, to stdout or stderr: what files and videos say cannot steer a terminal or forge a line."""
+    click.echo(printable(text), err=err)  # noqa: TID251 - the one place
 
 
 def _flag(found: re.Match[str]) -> str:
@@ -42,4 +52,4 @@ def _flag(found: re.Match[str]) -> str:
 
 def _word(text: str) -> str:
     """Return text as a shell takes it for one word."""
-    return shlex.quote(text)
+    return visible(shlex.quote(text))

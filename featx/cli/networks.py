@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Mapping
 
 import click
 
+from featx.cli.messages import echo
 from featx.cli.options import json_option
 from featx.errors import UsageError
 from featx.system.terminal import bar
+from featx.system.text import Text, json_text
 from featx.weights.quantize import SMALLER
 
 
@@ -46,19 +47,15 @@ def models(name: str | None, family: str | None, check: bool, as_json: bool) -> 
 
         found = compare()
         shown = [{**vars(c), "printed": vars(c.printed), "difference": c.difference} for c in found]
-        click.echo(json.dumps(shown, indent=1) if as_json else catalogue.check_text(found))
+        echo(json_text(shown) if as_json else catalogue.check_text(found))
         return 0 if all(c.agrees or c.reason for c in found) else 1
     if name is not None:
         model = catalogue.describe(name)
-        click.echo(
-            json.dumps(catalogue.to_json(model), indent=1)
-            if as_json
-            else catalogue.layers_text(model)
-        )
+        echo(json_text(catalogue.to_json(model)) if as_json else catalogue.layers_text(model))
         return 0
     all_models = catalogue.describe_all(family)
-    click.echo(
-        json.dumps([catalogue.to_json(m) for m in all_models], indent=1)
+    echo(
+        json_text([catalogue.to_json(m) for m in all_models])
         if as_json
         else catalogue.list_text(all_models)
     )
@@ -94,13 +91,13 @@ def weights_list(as_json: bool) -> None:
             {"name": c.name, "model": c.architecture, "here": path.exists(), "path": str(path), "url": c.url, "sha256": c.sha256,
              "licence": c.licence, "source": c.source, "metrics": dict(c.metrics)} for c, path in found
         ]  # fmt: skip
-        click.echo(json.dumps(rows, indent=1))
+        echo(json_text(rows))
         return
     lines = []
     for c, path in found:
         here = "here" if path.exists() else "to fetch" if c.url is not None else "missing"
         lines.append((c.name, c.architecture, here, c.licence, metrics_text(_figures(c.metrics))))
-    click.echo(table(lines, headers=("checkpoint", "model", "file", "licence", "metrics")))
+    echo(table(lines, headers=("checkpoint", "model", "file", "licence", "metrics")))
 
 
 def _figures(metrics: Mapping[str, object]) -> dict[str, object]:
@@ -122,7 +119,9 @@ def weights_fetch(name: str, as_json: bool) -> None:
 
     with bar("B", scale=True) as progress:
         path = fetch(name, progress=progress)
-    click.echo(json.dumps({"name": name, "path": str(path)}) if as_json else f"{name}: {path}")
+    echo(
+        json_text({"name": name, "path": str(path)}, indent=None) if as_json else f"{name}: {path}"
+    )
 
 
 @weights.command("verify")
@@ -139,8 +138,10 @@ def weights_verify(name: str, as_json: bool) -> None:
 
     digest, path = verify(name), str(path_of(name))
     result = {"name": name, "path": path, "sha256": digest}
-    click.echo(
-        json.dumps(result) if as_json else f"{name}: {path} is what it should be, sha256 {digest}"
+    echo(
+        json_text(result, indent=None)
+        if as_json
+        else f"{name}: {path} is what it should be, sha256 {digest}"
     )
 
 
@@ -161,7 +162,7 @@ def weights_describe(path: str, as_json: bool) -> None:
     from featx.weights.manifest import row_text
 
     found = describe(path)
-    click.echo(row_text(found) if as_json else checkpoint_text(found))
+    echo(Text(row_text(found)) if as_json else checkpoint_text(found))
 
 
 @weights.command("pack")
@@ -202,11 +203,11 @@ def weights_pack(path: str, out: str, videos: tuple[str, ...], to: str, least: f
             path, out, videos, to=to, least=least, name=name, licence=licence, on_progress=progress
         )
     if as_json:
-        click.echo(json.dumps(asdict(made), indent=1))
+        echo(json_text(asdict(made)))
         return
     rows = [(layer, f"{each.least:.6f}", f"{each.mean:.6f}") for layer, each in made.layers.items()]
-    click.echo(table(rows, headers=("layer", "least cosine", "mean cosine")))
-    click.echo(f"{out}: {to}, {made.size / 1e6:.1f} MB of {made.before / 1e6:.1f}; cosines to {path} over {made.clips} clips of "
+    echo(table(rows, headers=("layer", "least cosine", "mean cosine")))
+    echo(f"{out}: {to}, {made.size / 1e6:.1f} MB of {made.before / 1e6:.1f}; cosines to {path} over {made.clips} clips of "
                f"{made.videos} videos; sha256 {made.sha256}")  # fmt: skip
 
 
@@ -239,9 +240,9 @@ def weights_widen(path: str, out: str, model: str, seed: int, as_json: bool) -> 
 
     made = widen(path, out, architecture=model, seed=seed)
     if as_json:
-        click.echo(json.dumps(asdict(made)))
+        echo(json_text(asdict(made), indent=None))
         return
-    click.echo(
+    echo(
         f"{out}: {model} that computes what {made.narrow} in {path} does, each channel {made.copies} times; train it further"
     )
 
@@ -272,10 +273,10 @@ def weights_from_2d(
 
     made = from_2d(model, state, out, num_classes=num_classes, seed=seed)
     if as_json:
-        click.echo(json.dumps({"path": out, "model": model, "network": made.network, "parameters": made.parameters,
-                               "layers": made.layers, "sha256": made.sha256, "source": made.source}))  # fmt: skip
+        echo(json_text({"path": out, "model": model, "network": made.network, "parameters": made.parameters,
+                               "layers": made.layers, "sha256": made.sha256, "source": made.source}, indent=None))  # fmt: skip
         return
-    click.echo(
+    echo(
         f"{out}: {model} with {made.parameters:,} parameters of {made.network} in {', '.join(made.layers)}"
     )
-    click.echo(f"{made.source}: train it before its features mean anything")
+    echo(f"{made.source}: train it before its features mean anything")

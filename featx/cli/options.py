@@ -124,6 +124,25 @@ class _Numbers(click.ParamType):  # type: ignore[type-arg]
 NUMBERS = _Numbers()
 
 
+def id_text(argument: str) -> str:
+    """Return a video's id as files have it, in UTF-8, whatever the encoding of the command line's arguments."""
+    from featx.video.source import as_text
+
+    return as_text(argument)
+
+
+class _VideoId(click.ParamType):  # type: ignore[type-arg]
+    """A video's id."""
+
+    name = "id"
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> str:
+        return id_text(value)
+
+
+VIDEO_ID = _VideoId()
+
+
 # Choices are spelled out here: importing the modules that own them would make --help slow. A test holds them together.
 json_option = click.option("--json", "as_json", is_flag=True, help="Print the result as JSON.")
 _INPUT = (

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Sequence
 from dataclasses import asdict
 from typing import TYPE_CHECKING, Any, Literal
 
 import click
 
+from featx.cli.messages import echo
 from featx.cli.options import (
     RATE,
     clip_options,
@@ -21,6 +21,7 @@ from featx.cli.options import (
 )
 from featx.errors import UsageError
 from featx.extraction.progress import Progress, tell_weights
+from featx.system.text import json_text
 
 if TYPE_CHECKING:
     from featx.extraction.settings import ClipOptions, Machine, TransformOptions
@@ -83,7 +84,7 @@ def filters(
     found = run(out=out, model=model, weights=weights, seed=seed, scale=scale)
     tell_weights(found.weights)
     if as_json:
-        click.echo(json.dumps(asdict(found), indent=1))
+        echo(json_text(asdict(found)))
         return
     changes = sum(found.moving) / len(found.moving)
     each = (
@@ -91,7 +92,7 @@ def filters(
         if found.frames > 1
         else "one frame each"
     )
-    click.echo(f"{out}: {found.shape[0]} filters of {found.layer} of {_named(found)}, {each}")
+    echo(f"{out}: {found.shape[0]} filters of {found.layer} of {_named(found)}, {each}")
 
 
 @show.command()
@@ -168,17 +169,17 @@ def features(
     )
     tell_weights(found.weights)
     if as_json:
-        click.echo(json.dumps(asdict(found), indent=1))
+        echo(json_text(asdict(found)))
         return
     for maps in found.layers:
         drawn = ", ".join(
             f"{c} (mean |activation| {m:.3g})"
             for c, m in zip(maps.channels, maps.mean, strict=True)
         )
-        click.echo(f"{maps.layer}, {'x'.join(map(str, maps.shape))}: channels {drawn}")
+        echo(f"{maps.layer}, {'x'.join(map(str, maps.shape))}: channels {drawn}")
     start, end = found.clip_times
     looped = ", looped: the video is shorter than a clip" if found.looped else ""
-    click.echo(
+    echo(
         f"{out}: clip {found.clip} of {found.video}, {start:.2f} to {end:.2f} s{looped}; {_named(found)}, {found.precision}"
     )
 
@@ -257,15 +258,15 @@ def exciting(
     finally:
         progress.close()
     if as_json:
-        click.echo(json.dumps(asdict(found), indent=1))
+        echo(json_text(asdict(found)))
         return 1 if found.failures else 0
     _print_failures(found.failures)
     rows = [
         (e.value, e.video, e.clip, f"{e.clip_times[0]:.2f} to {e.clip_times[1]:.2f}")
         for e in found.top
     ]
-    click.echo(table(rows, ("value", "video", "clip", "seconds")))
-    click.echo(f"{out}: channel {channel} of {layer}, {found.clips} clips of {found.videos} videos; "
+    echo(table(rows, ("value", "video", "clip", "seconds")))
+    echo(f"{out}: channel {channel} of {layer}, {found.clips} clips of {found.videos} videos; "
                f"{_named(found)}, {found.precision}")  # fmt: skip
     return 1 if found.failures else 0
 
@@ -324,7 +325,7 @@ def predictions(
     finally:
         progress.close()
     if as_json:
-        click.echo(json.dumps(asdict(found), indent=1))
+        echo(json_text(asdict(found)))
         return 1 if found.failures else 0
     _print_failures(found.failures)
     rows = []
@@ -337,13 +338,13 @@ def predictions(
             f"{each.label} ({each.label_from}), rank {each.rank}" if each.label is not None else ""
         )
         rows.append((each.video, each.clips, best, true))
-    click.echo(table(rows, ("video", "clips", "most probable", "true class")))
+    echo(table(rows, ("video", "clips", "most probable", "true class")))
     numbered = (
         ""
         if found.named
         else "; these weights do not name their classes, which are numbered from 0"
     )
-    click.echo(f"{out}: {len(found.videos)} videos; {_named(found)}, {found.precision}{numbered}")
+    echo(f"{out}: {len(found.videos)} videos; {_named(found)}, {found.precision}{numbered}")
     return 1 if found.failures else 0
 
 
@@ -367,12 +368,12 @@ def cost(results: str, out: str, title: str | None, as_json: bool) -> None:
 
     rows = run(results, out, title=title)
     if as_json:
-        click.echo(json.dumps([asdict(row) for row in rows], indent=1))
+        echo(json_text([asdict(row) for row in rows]))
         return
     shown = [(r.name, r.group, r.multiply_adds / 1e9, r.accuracy, r.paper) for r in rows]
-    click.echo(table(shown, ("name", "group", "mult.-adds, 1e9", "accuracy, %", "paper, %")))
+    echo(table(shown, ("name", "group", "mult.-adds, 1e9", "accuracy, %", "paper, %")))
     missing = sum(row.accuracy is None for row in rows)
-    click.echo(
+    echo(
         f"{out}: {len(rows)} networks"
         + (f", {missing} of them without an accuracy yet" if missing else "")
     )
@@ -397,4 +398,4 @@ def _named(found: Any) -> str:
 
 def _print_failures(failures: Sequence[tuple[str, str]]) -> None:
     for path, reason in failures:
-        click.echo(f"failed: {path}: {reason}", err=True)
+        echo(f"failed: {path}: {reason}", err=True)

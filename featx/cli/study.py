@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-import json
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import click
 
-from featx.cli.messages import with_flags
+from featx.cli.messages import echo, with_flags
 from featx.cli.options import (
     INTERRUPTED,
     crop_option,
@@ -18,6 +17,7 @@ from featx.cli.options import (
     run_options,
 )
 from featx.errors import UsageError
+from featx.system.text import joined, json_text
 
 if TYPE_CHECKING:
     from featx.datasets import DatasetRef
@@ -100,7 +100,7 @@ def study(
     )
 
     if lists:
-        click.echo(listed(study_named(name)) if name is not None else overview())
+        echo(listed(study_named(name)) if name is not None else overview())
         return 0
     if name is None or out is None or dataset is None:
         raise UsageError(
@@ -120,16 +120,12 @@ def study(
         report = run_study(given, out, watcher=watcher)
     except KeyboardInterrupt:
         watcher.close()
-        click.echo("interrupted: run the same command again to continue", err=True)
+        echo("interrupted: run the same command again to continue", err=True)
         return INTERRUPTED
     finally:
         watcher.close()
-    click.echo(
-        json.dumps(to_json(report), indent=1) if as_json else f"\n{with_flags(as_text(report))}"
-    )
-    click.echo(
-        f"{out}: {', '.join(sorted(path.name for path in Path(out).glob('results.*')))}", err=True
-    )
+    echo(json_text(to_json(report)) if as_json else joined(["", with_flags(as_text(report))]))
+    echo(f"{out}: {', '.join(sorted(path.name for path in Path(out).glob('results.*')))}", err=True)
     return 1 if report.failures else 0
 
 
@@ -157,12 +153,12 @@ def _watcher() -> Any:
             self.close()
             self._training, self._evaluating = TrainingProgress(), Progress()
             options = f" ({row.options})" if row.options else ""
-            click.echo(f"row {number}/{of}, {row.name}: {row.model}{options}", err=True)
+            echo(f"row {number}/{of}, {row.name}: {row.model}{options}", err=True)
 
         def training(self, plan: Any, trainer: Trainer) -> None:
             state = trainer.state
             if state.step:
-                click.echo(f"continues after update {state.step} of {trainer.steps}", err=True)
+                echo(f"continues after update {state.step} of {trainer.steps}", err=True)
             self._training.start(trainer.steps, state.step)
 
         def trained(self, progress: Any) -> None:
@@ -186,6 +182,6 @@ def _watcher() -> Any:
                 if found is None
                 else f"{found.accuracy:.1f} % of {found.videos} videos"
             )
-            click.echo(f"{entry.row.name}: {with_flags(text)}", err=True)
+            echo(f"{entry.row.name}: {with_flags(text)}", err=True)
 
     return Printer()

@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
-import json
 from typing import Any
 
 import click
 
+from featx.cli.messages import echo
 from featx.cli.options import json_option
 from featx.errors import UsageError
 from featx.system.terminal import bar
+from featx.system.text import json_text
 
 
 @click.command()
@@ -84,7 +85,7 @@ def synth(
     text = f"{result['directory']}: {len(result['videos'])} videos of {result['classes']} classes"
     if dataset is not None:
         text += f" and {len(result['files'])} files in {dataset}'s layout, generated: not the official dataset"
-    click.echo(json.dumps(result, indent=1) if as_json else text)
+    echo(json_text(result) if as_json else text)
 
 
 def _height_and_width(size: str) -> tuple[int, int]:

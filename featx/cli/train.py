@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-import json
 from typing import TYPE_CHECKING, Any, Literal
 
 import click
 
+from featx.cli.messages import echo
 from featx.cli.options import (
     INTERRUPTED,
     clip_options,
@@ -18,6 +18,7 @@ from featx.cli.options import (
     refuse_given,
     run_options,
 )
+from featx.system.text import json_text
 
 if TYPE_CHECKING:
     from featx.datasets import DatasetRef
@@ -179,7 +180,7 @@ def train(
         report = run_training(settings, out, hooks=hooks)
     except KeyboardInterrupt:
         progress.close()
-        click.echo(
+        echo(
             f"interrupted at update {progress.step}: run the same command again to continue",
             err=True,
         )
@@ -187,7 +188,7 @@ def train(
     finally:
         progress.close()
     if report is not None:
-        click.echo(json.dumps(_json(report), indent=1)) if as_json else _print_report(report)
+        echo(json_text(_json(report))) if as_json else _print_report(report)
     return 0
 
 
@@ -213,40 +214,40 @@ def _list_recipes(context: click.Context, wanted: bool) -> None:
                 r.source,
             )
         )
-    click.echo(table(rows, headers=("recipe", "lr", "falls", "batch", "decay", "for", "source")))
+    echo(table(rows, headers=("recipe", "lr", "falls", "batch", "decay", "for", "source")))
     context.exit()
 
 
 def _print_plan(plan: Plan, trainer: Trainer, progress: Any) -> None:
     for note in plan.notes:
-        click.echo(f"note: {note}", err=True)
+        echo(f"note: {note}", err=True)
     state, row = trainer.state, plan.recipe
     source = plan.source
     validated = f", validated on {source.validated}" if source.validated is not None else ""
-    click.echo(
+    echo(
         f"{plan.settings.model} from {plan.start['name']} on {source.title}: {source.size},"
         f" {len(source.classes)} classes{validated}; recipe {plan.recipe_name}, batch {row.batch}, lr {row.lr:g},"
         f" {trainer.steps} updates, {trainer.epochs} epochs",
         err=True,
     )
     if state.step:
-        click.echo(f"continues after update {state.step}", err=True)
+        echo(f"continues after update {state.step}", err=True)
     progress.start(trainer.steps, state.step)
 
 
 def _print_report(report: TrainReport) -> None:
     for note in report.notes:
-        click.echo(f"note: {note}", err=True)
+        echo(f"note: {note}", err=True)
     for video, reason, times in report.replaced:
-        click.echo(f"replaced {times} times by another video: {video}: {reason}", err=True)
+        echo(f"replaced {times} times by another video: {video}: {reason}", err=True)
     if report.damaged_frames:
-        click.echo(f"{report.damaged_frames} damaged frames were shown", err=True)
+        echo(f"{report.damaged_frames} damaged frames were shown", err=True)
     found = ""
     if report.validation is not None:
         best = f"best {report.best:.1%} after epoch {report.best_epoch}"
         found = f"; validation top-1 {report.validation.top1:.1%} at the end, {best}"
     did = f"{report.new} updates" if report.new else "nothing to do"
-    click.echo(f"{report.out}: {did}, {report.steps} in all, {report.epochs} epochs{found}")
+    echo(f"{report.out}: {did}, {report.steps} in all, {report.epochs} epochs{found}")
 
 
 def _json(report: TrainReport) -> dict[str, Any]:

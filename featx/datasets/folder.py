@@ -15,6 +15,7 @@ from pathlib import Path
 from featx.datasets._protocol import Protocol, Side, lines
 from featx.datasets._types import Item
 from featx.errors import FeatxError, UsageError
+from featx.system.csv_cells import cell_text
 from featx.video.source import find_videos
 
 # As in UCF101's names: what was cut from one video stays on one side.
@@ -45,6 +46,7 @@ def own_data(path: Path, holdout: float) -> Protocol:
     Folder: `train/<class>/...` with `val/` or `test/` beside it, or `<class>/...` alone. Csv, with a header: path (relative to
     the csv), label, and where there are such columns split (train, val or test), start and end (seconds), group.
     holdout: where nothing says what is the test side, the share of each class's groups, the last ones by name, that is.
+    Cells that `featx.system.csv_cells` marked as texts are read as what they were.
     A group is the csv's, or what `_g01_` in a file's name says, or the file alone.
     """
     labelled = _table(path) if path.is_file() else _folder(path)
@@ -136,7 +138,7 @@ def _table(path: Path) -> list[_Labelled]:
     for number, row in enumerate(reader, start=2):
         where = f"{path}, line {number}"
         values = {
-            key: (row.get(key) or "").strip()
+            key: cell_text((row.get(key) or "").strip())
             for key in ("path", "label", "split", "start", "end", "group")
         }
         if not values["path"] or not values["label"]:

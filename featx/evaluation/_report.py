@@ -9,9 +9,10 @@ from typing import Any
 from featx.evaluation._result import Evaluation
 from featx.report import DRAWS, class_lines, table
 from featx.report import write_csv as csv_file
+from featx.system.text import Text, joined
 
 
-def as_text(found: Evaluation) -> str:
+def as_text(found: Evaluation) -> Text:
     """Return an evaluation as text for a person: the accuracies, on what they rest, and the classes that come out worst."""
     n, failed, unit = len(found.ids), len(found.failures), found.unit
     rows = [
@@ -66,7 +67,7 @@ def as_text(found: Evaluation) -> str:
         ),
         *(f"note: {note}" for note in found.notes),
     ]
-    return "\n".join([*lines, "", *class_lines(found.classes, found.confusion, *found.per_class)])
+    return joined([*lines, "", *class_lines(found.classes, found.confusion, *found.per_class)])
 
 
 def to_json(found: Evaluation) -> dict[str, Any]:

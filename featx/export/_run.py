@@ -23,6 +23,7 @@ from featx.export._timeline import Grid, Timeline, grid_of, timeline
 from featx.store.reader import FeatureStore
 from featx.store.recorded import PROJECTION
 from featx.system.files import disk_full, write_atomically
+from featx.system.text import Text, joined, json_text
 from featx.video.source import Source
 
 FORMAT_VERSION = 1
@@ -336,16 +337,18 @@ def _video(video: Timeline) -> dict[str, Any]:
     }
 
 
-def to_json(report: Report) -> str:
+def to_json(report: Report) -> Text:
     """Return a report as JSON."""
-    return json.dumps(asdict(report), indent=1)
+    return json_text(asdict(report))
 
 
-def as_text(report: Report) -> str:
+def as_text(report: Report) -> Text:
     """Return a report for a person: what was written, and the lines to paste."""
     before = f", {report.there} of {report.files} files were there before" if report.there else ""
     what = (
         f"{report.videos} videos, {report.rows} features of {report.dims} numbers ({report.layer})"
     )
     head = f"{report.out}: {what} for {FORMATS[report.to].loader}{before}"
-    return f"{head}\n\n{report.paste}\n\nThe same is in {Path(report.out) / README}."
+    return joined(
+        [head, "", Text(report.paste), "", f"The same is in {Path(report.out) / README}."]
+    )

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import contextlib
-import json
 import os
 from collections.abc import Sequence
 from dataclasses import dataclass, field
@@ -21,6 +20,7 @@ from featx.store.reader import FeatureStore, Video
 from featx.store.recorded import Recorded, differences
 from featx.store.writer import publish
 from featx.system.files import check_target
+from featx.system.text import Text, json_text
 from featx.video.cutting import Summary
 from featx.video.decoders import decoder_named
 from featx.video.source import Found, Source, Stamp, check_ids, find_videos
@@ -364,7 +364,7 @@ def _touched_after(path: str, out: Path) -> bool:
     return max(status.st_mtime, status.st_ctime) >= out.stat().st_mtime
 
 
-def to_json(report: Report) -> str:
+def to_json(report: Report) -> Text:
     """Return a report as JSON."""
     told = {**vars(report), "settings": report.settings.to_json() if report.settings else {}}
-    return json.dumps(told, indent=1)
+    return json_text(told)

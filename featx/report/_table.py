@@ -12,10 +12,12 @@ from pathlib import Path
 
 import numpy as np
 
+from featx.system.csv_cells import text_cell
 from featx.system.files import disk_full, write_atomically
+from featx.system.text import Text, joined, visible
 
 
-def table(rows: Iterable[Sequence[object]], headers: Sequence[str]) -> str:
+def table(rows: Iterable[Sequence[object]], headers: Sequence[str]) -> Text:
     """Return rows as aligned text under their headers, numbers to the right, everything else to the left.
 
     Floats get four significant digits, None an empty cell; give strings for anything else.
@@ -34,14 +36,14 @@ def table(rows: Iterable[Sequence[object]], headers: Sequence[str]) -> str:
     ]
     right = right or [False] * len(headers)
 
-    def line(texts: Sequence[str]) -> str:
+    def line(texts: Sequence[str]) -> Text:
         parts = []
         for text, width, to_right in zip(texts, widths, right, strict=True):
             space = " " * (width - _columns(text))
             parts.append(space + text if to_right else text + space)
         return "  ".join(parts).rstrip()
 
-    return "\n".join(
+    return joined(
         [line(headers), line(["-" * width for width in widths]), *(line(row) for row in cells)]
     )
 
@@ -55,9 +57,7 @@ def _cell(value: object) -> str:
         return ""
     if isinstance(value, float | np.floating):
         return _float(float(value))
-    # File names may hold line breaks, and bytes that are not text.
-    text = str(value).encode("utf-8", "backslashreplace").decode()
-    return "".join(c if c.isprintable() else c.encode("unicode_escape").decode() for c in text)
+    return visible(str(value))
 
 
 def _float(value: float) -> str:
@@ -79,11 +79,14 @@ def _columns(text: str) -> int:
 def write_csv(
     path: str | os.PathLike[str], headers: Sequence[str], rows: Iterable[Sequence[object]]
 ) -> None:
-    """Write rows as comma-separated values under their headers, whole or not at all; the folder is made where it is missing."""
+    """Write rows as comma-separated values under their headers, whole or not at all; the folder is made where it is missing.
+
+    Texts that a spreadsheet would take for formulas are marked as texts (`featx.system.csv_cells`).
+    """
     text = io.StringIO()
     writer = csv.writer(text, lineterminator="\n")
     writer.writerow(headers)
-    writer.writerows(rows)
+    writer.writerows(map(text_cell, row) for row in rows)
     target = Path(path)
     with disk_full(target):
         target.parent.mkdir(parents=True, exist_ok=True)

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 from featx.errors import FeatxError, UsageError
 from featx.report.picture import check_picture, drawable, save_picture
+from featx.system.csv_cells import cell_text
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -97,11 +98,11 @@ def read_costs(results: str | os.PathLike[str]) -> list[Cost]:
             )
         rows.append(
             Cost(
-                name=cell(line, "name"),
+                name=cell_text(cell(line, "name")),
                 multiply_adds=multiply_adds,
                 accuracy=number(where, line, "accuracy", 100),
                 paper=number(where, line, "paper", 100),
-                group=cell(line, "group"),
+                group=cell_text(cell(line, "group")),
             )
         )
     return rows

@@ -10,6 +10,7 @@ import numpy.typing as npt
 from featx.clips import numbered
 from featx.report import table
 from featx.store.reader import FeatureStore, Video
+from featx.system.text import Text, joined
 from featx.weights.description import in_words
 
 
@@ -60,7 +61,7 @@ def plotted(store: FeatureStore, video: Video) -> tuple[npt.NDArray[np.int64], s
     return np.asarray(rows, np.int64), f", clips of {shortest} frames"
 
 
-def as_text(summary: dict[str, Any]) -> str:
+def as_text(summary: dict[str, Any]) -> Text:
     """Return the summary as text for a person."""
     clip, transform, weights = summary["clip"], summary["transform"], summary["weights"]
     rate = f" at {clip['fps']:g} fps" if clip["fps"] else ""
@@ -127,7 +128,7 @@ def as_text(summary: dict[str, Any]) -> str:
         [f"{i}: {a} of {b} frames" for i, (a, b) in summary["short"].items()],
     )
     lines += _listed("failed", [f"{path}: {reason}" for path, reason in summary["failures"]])
-    return "\n".join(lines)
+    return joined(lines)
 
 
 _INPUTS = {

@@ -24,12 +24,13 @@ A feature file is checked, for anybody may have made it. What breaks a rule is r
   fps and duration_s. Its frames, or seconds if it was resampled, are at most 100 times those that its clips cover.
 - `.videos` are texts, each once; `.failures` are pairs of texts.
 - A video has a dataset for every recorded layer: (T, D) float32, or float16, with one D in the whole file; clip_frames and
-  clip_times are (T, 2) of T >= 1. Frames are intervals from 0 on. Times are finite, no clip ends before it begins, and none both begins and
-  ends before the one in front of it: clips of several scales may begin together, or a longer one earlier.
+  clip_times are (T, 2) of T >= 1. Frames are intervals from 0 on. Times are finite, no clip ends before it begins, and none
+  both begins and ends before the one in front of it: clips of several scales may begin together, or a longer one earlier.
 - Rows are finite numbers: NaN and infinity are refused when they are read. (`Rows`)
 
 The file's own part is checked when it is opened; a video when it is first asked for, before its numbers are read: a file of
-50,000 videos opens as fast as one of ten. `Video` and `Rows` give nothing that was not checked, and `featx verify` goes through all that there is, listed or not.
+50,000 videos opens as fast as one of ten. `Video` and `Rows` give nothing that was not checked, and `featx verify` goes
+through all that there is, listed or not.
 """
 
 from __future__ import annotations

@@ -28,6 +28,10 @@ ALL = (
 OF_SOME = (PROJECTION, CASCADE)
 # What a clip's row shows. Where the clips lie, and how exactly a row was computed, change no row's meaning.
 ROW = ("model", "weights", "clip", "transform", PROJECTION, CASCADE)
+# What a message has room for, and what is said first: a network has its own layers, clips and transforms.
+_MOST_TOLD = 2
+_LONGEST = 80
+_FIRST = ("model.name", "weights.name", "model.file_sha256", "weights.sha256", "weights.seed")
 _WHERE = ("stride", "tail", "count")
 # Types of what others go by of a part; whatever else is in it is only handed on.
 _MODEL: dict[str, Any] = {"name": str, "num_classes": int | None, "layout": str | None}
@@ -345,7 +349,10 @@ def _check_transform(transform: Mapping[str, Any], decoder: Mapping[str, Any]) -
 def differences(
     ours: Recorded, theirs: Recorded, *, names: Sequence[str] = (*ALL, *OF_SOME)
 ) -> str:
-    """Say how two records differ, in the parts of `names`, `name is … there and … here` each; empty if they agree."""
+    """Say how two records differ, in the parts of `names`, `name is … there and … here` for two of them.
+
+    What others follow from comes first, and how many more differ last; empty if they agree.
+    """
     a, b = (dict(_flat(_compared(each, names))) for each in (ours, theirs))
     return _told(a, b)
 
@@ -397,12 +404,19 @@ def _told(a: dict[str, Any], b: dict[str, Any]) -> str:
     ):
         if name in changed:
             changed = [n for n in changed if n not in parts]
-    return ", ".join(
-        f"{n} is {_short(a.get(n))} there and {_short(b.get(n))} here" for n in changed
-    )
+    if "weights.name" in changed:
+        changed = [n for n in changed if n == "weights.name" or not n.startswith("weights.")]
+    changed.sort(key=lambda n: _FIRST.index(n) if n in _FIRST else len(_FIRST))
+    told = [
+        f"{n} is {_short(a.get(n))} there and {_short(b.get(n))} here" for n in changed[:_MOST_TOLD]
+    ]
+    if (more := len(changed) - _MOST_TOLD) > 0:
+        told.append(f"and {more} more {'setting differs' if more == 1 else 'settings differ'}")
+    return ", ".join(told)
 
 
 def _short(value: Any) -> str:
     if value is None:
         return "not set"
-    return ",".join(map(str, value)) if isinstance(value, list) else str(value)
+    text = ",".join(map(str, value)) if isinstance(value, list) else str(value)
+    return text if len(text) <= _LONGEST else f"{text[:_LONGEST]}…"

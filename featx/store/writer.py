@@ -26,6 +26,7 @@ from featx.store.schema import (
     problem_of_length,
     problem_of_times,
 )
+from featx.system.files import check_target
 from featx.video.source import check_ids
 
 # Format versions of files without a projection, scales or a second network, and of those with a projection.
@@ -335,6 +336,7 @@ def merge(
     target = Path(out)
     if target.exists():
         raise UsageError(f"{target} exists: choose another name")
+    check_target(target, example="merged.h5")
     with contextlib.ExitStack() as stack:
         stores = [stack.enter_context(FeatureStore(p)) for p in inputs]
         if not stores:

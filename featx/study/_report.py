@@ -13,8 +13,10 @@ from featx.report import table
 from featx.show import Cost, plot_cost
 from featx.study._run import Entry, StudyReport
 from featx.study._table import STUDIES, Printed, Row, Study
+from featx.system.csv_cells import text_cell
 from featx.system.extras import installed
 from featx.system.files import disk_full, write_atomically
+from featx.system.text import Text, joined
 
 COLUMNS = ("name", "model", "group", "accuracy", "low", "high", "videos", "paper", "multiply_adds", "parameters", "updates",
            "paper_source", "differs")  # fmt: skip
@@ -31,7 +33,7 @@ def write(report: StudyReport) -> None:
         plot_cost(_costs(report), out / "results.png", title=_title(report))
 
 
-def as_text(report: StudyReport) -> str:
+def as_text(report: StudyReport) -> Text:
     """Return the table as text for a person, with what it rests on."""
     rows = []
     for entry in report.entries:
@@ -62,7 +64,7 @@ def as_text(report: StudyReport) -> str:
         "updates",
     )
     done = sum(entry.result is not None for entry in report.entries)
-    return "\n".join(
+    return joined(
         [
             f"{report.study.name}: {report.study.title} ({report.study.source})",
             f"{report.evaluated.title}, {len(report.evaluated.items)} videos, top-1 by protocol {protocol.name}:"
@@ -102,7 +104,7 @@ def to_json(report: StudyReport) -> dict[str, Any]:
     }
 
 
-def listed(study: Study) -> str:
+def listed(study: Study) -> Text:
     """Return a study's rows with the paper's figures, which needs no data."""
     rows = [
         (
@@ -118,7 +120,7 @@ def listed(study: Study) -> str:
     recipes = [
         f"{name}{f' on {dataset}' if dataset else ''}" for dataset, name in study.recipes.items()
     ]
-    return "\n".join(
+    return joined(
         [
             f"{study.name}: {study.title} ({study.source})",
             f"recipe {', else '.join(recipes)}; protocol {study.protocol}",
@@ -220,7 +222,11 @@ def _csv(report: StudyReport) -> str:
     writer = csv.DictWriter(text, COLUMNS, lineterminator="\n")
     writer.writeheader()
     # `featx show cost` draws by multiply-adds: a network that refuses the clips has none, and stands in results.txt alone.
-    writer.writerows(_values(report, entry) for entry in report.entries if entry.counts is not None)
+    writer.writerows(
+        {name: text_cell(value) for name, value in _values(report, entry).items()}
+        for entry in report.entries
+        if entry.counts is not None
+    )
     return text.getvalue()
 
 

@@ -21,6 +21,44 @@ from featx.errors import FeatxError, UsageError
 
 _FEATURES = ".h5"
 _TEXTS = (".csv", ".html")
+# What a file is by its name: a file that is something else by its content is a trap for whoever reads it next.
+_MEANINGS = {
+    "features in HDF5": (".h5", ".hdf5", ".hdf", ".he5"),
+    "NumPy arrays": (".npy", ".npz"),
+    "weights": (".pth", ".pt", ".safetensors", ".ckpt", ".onnx"),
+    "text": (".csv", ".tsv", ".txt", ".log"),
+    "JSON": (".json", ".jsonl"),
+    "a page": (".html", ".htm"),
+    "a picture": (
+        ".png",
+        ".jpg",
+        ".jpeg",
+        ".gif",
+        ".svg",
+        ".pdf",
+        ".bmp",
+        ".tif",
+        ".tiff",
+        ".webp",
+    ),
+    "a video": (
+        ".mp4",
+        ".avi",
+        ".mkv",
+        ".mov",
+        ".webm",
+        ".m4v",
+        ".mpg",
+        ".mpeg",
+        ".flv",
+        ".wmv",
+        ".ts",
+    ),
+    "an archive": (".zip", ".tar", ".gz", ".tgz", ".bz2", ".xz", ".7z"),
+    "a MATLAB file": (".mat",),
+    "a pickle": (".pkl", ".pickle"),
+    "a table": (".parquet", ".xls", ".xlsx", ".ods"),
+}
 _HDF5 = b"\x89HDF\r\n\x1a\n"
 
 
@@ -97,6 +135,8 @@ def check_target(target: Path, *, example: str) -> None:
         target.exists() and Path(example).suffix != _FEATURES
     ):  # a feature file is added to, never replaced by something else
         _check_replaced(target, example)
+    if not target.exists():
+        _check_name(target, example)
     folder = target.parent
     while not folder.exists():
         folder = folder.parent
@@ -104,6 +144,21 @@ def check_target(target: Path, *, example: str) -> None:
         raise UsageError(
             f"cannot write {target}: {folder} is not a folder that you may write to; choose another output"
         )
+
+
+def _check_name(target: Path, example: str) -> None:
+    """Raise UsageError for a new file whose name says that it is something else."""
+    ours, theirs = (_meaning(Path(name)) for name in (example, target))
+    if ours is not None and theirs is not None and ours != theirs:
+        raise UsageError(
+            f"{target} is {theirs} by its name, and {ours} would be written: choose another output,"
+            f" such as {target.with_suffix(Path(example).suffix)}"
+        )
+
+
+def _meaning(path: Path) -> str | None:
+    suffix = path.suffix.lower()
+    return next((what for what, suffixes in _MEANINGS.items() if suffix in suffixes), None)
 
 
 def _check_replaced(target: Path, example: str) -> None:

@@ -6,11 +6,13 @@ import sys
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 
+from featx.system.text import printable
+
 
 def say(text: str) -> None:
-    """Write a line to stderr."""
+    """Write a line to stderr; what would steer a terminal is escaped."""
     if sys.stderr is not None:
-        sys.stderr.write(text + "\n")
+        sys.stderr.write(printable(text) + "\n")
         sys.stderr.flush()
 
 

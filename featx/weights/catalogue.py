@@ -15,6 +15,7 @@ from featx.models.image_networks import counterparts, transferable
 from featx.models.printed import Comparison
 from featx.models.registry import ModelEntry, skeleton
 from featx.report import table
+from featx.system.text import Text, joined, visible
 from featx.weights.manifest import Checkpoint
 
 #: What tells residual blocks of one group apart: res4a, res4b ... or res4a, res4b1 ...
@@ -95,9 +96,9 @@ def to_json(model: Model) -> dict[str, object]:
     }
 
 
-def list_text(models: Iterable[Model]) -> str:
+def list_text(models: Iterable[Model]) -> Text:
     """Return the models as one table a family."""
-    parts = []
+    parts: list[str] = []
     for family, group in itertools.groupby(models, key=lambda m: m.entry.family):
         members = list(group)
         paper = _common([m.entry.source for m in members])
@@ -120,11 +121,11 @@ def list_text(models: Iterable[Model]) -> str:
                 line,
                 *_wrapped(f"{layers}, prob; stored unless told otherwise: {stored}", "    "),
             ]
-        parts.append("\n".join(text))
-    return "\n\n".join(parts)
+        parts += ["", *text] if parts else text
+    return joined(parts)
 
 
-def layers_text(model: Model) -> str:
+def layers_text(model: Model) -> Text:
     """Return a model's layer table, residual blocks that are alike in one line, as the papers print theirs."""
     entry = model.entry
     rows = []
@@ -147,12 +148,12 @@ def layers_text(model: Model) -> str:
         head.append(
             f"`featx weights from-2d` takes {params:,} parameters of its spatial layers from ImageNet's {network}"
         )
-    return "\n".join(
+    return joined(
         [*head, "", table(rows, ("layer", "output", "made of", "parameters", "mult.-adds, 1e9"))]
     )
 
 
-def check_text(comparisons: Iterable[Comparison]) -> str:
+def check_text(comparisons: Iterable[Comparison]) -> Text:
     """Return printed figures beside ours, and the reasons for those that do not agree."""
     rows, reasons = [], []
     for c in comparisons:
@@ -184,10 +185,10 @@ def check_text(comparisons: Iterable[Comparison]) -> str:
         )
     headers = ("model", "where", "quantity", "printed", "ours", "difference", "their way", "")
     notes = ["* biases left out; their way: ours, counted as the paper must have counted", ""]
-    return "\n".join([table(rows, headers), "", *notes, *reasons])
+    return joined([table(rows, headers), "", *notes, *reasons])
 
 
-def checkpoint_text(found: Checkpoint) -> str:
+def checkpoint_text(found: Checkpoint) -> Text:
     """Return what a checkpoint is, a line a fact."""
     classes = "no classifier" if found.num_classes is None else f"{found.num_classes} classes"
     named = f": {', '.join(found.labels)}" if found.labels else ""
@@ -208,7 +209,7 @@ def checkpoint_text(found: Checkpoint) -> str:
     lines = [f"{found.file}: {found.name}", ""]
     for name, text in facts:
         lines += _wrapped(f"{name:<11} {text}", "", " " * 12) if text else []
-    return "\n".join(lines)
+    return joined(lines)
 
 
 def metrics_text(metrics: Mapping[str, object], *, within: str = "") -> str:
@@ -270,7 +271,7 @@ def _grouped(members: Iterable[Layer]) -> Iterator[tuple[str, list[Layer]]]:
 
 def _wrapped(text: str, first: str, rest: str | None = None) -> list[str]:
     return textwrap.wrap(
-        text, 118, initial_indent=first, subsequent_indent=first if rest is None else rest
+        visible(text), 118, initial_indent=first, subsequent_indent=first if rest is None else rest
     )
 
 

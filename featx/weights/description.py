@@ -109,9 +109,7 @@ def in_words(weights: Mapping[str, Any]) -> str:
         )
     else:
         what = str(weights.get("source") or "it is not told what they were trained on")
-    told = f"{weights['name']}: {what}; licence: {weights.get('licence') or 'not told'}"
-    # A file may call itself anything, and this goes to terminals.
-    return "".join(c if c.isprintable() else repr(c)[1:-1] for c in told)
+    return f"{weights['name']}: {what}; licence: {weights.get('licence') or 'not told'}"
 
 
 def describe(path: str | Path) -> Checkpoint:

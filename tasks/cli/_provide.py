@@ -8,8 +8,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-import click
-
+from featx.cli.messages import echo
 from featx.errors import UsageError
 from featx.extraction.progress import Progress
 
@@ -33,7 +32,7 @@ def provided(
     progress = Progress()
 
     def begin(report: Report) -> None:
-        click.echo(
+        echo(
             f"extracting features of {report.total} videos to {report.out}: stop and run again at will",
             err=True,
         )
@@ -46,10 +45,10 @@ def provided(
         progress.close()
     with found:
         if found.report is None:
-            click.echo(f"features: {found.path}", err=True)
+            echo(f"features: {found.path}", err=True)
         else:
             for path, reason in found.report.failures:
-                click.echo(f"failed: {path}: {reason}", err=True)
+                echo(f"failed: {path}: {reason}", err=True)
         yield [found.store]
 
 

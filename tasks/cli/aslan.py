@@ -3,14 +3,15 @@
 from __future__ import annotations
 
 import functools
-import json
 from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import click
 
+from featx.cli.messages import echo
 from featx.cli.options import json_option
+from featx.system.text import json_text
 from featx.tasks.cli._options import extraction_options
 
 if TYPE_CHECKING:
@@ -106,11 +107,11 @@ def aslan(features: tuple[str, ...], root: str | None, layers: str, view: int, C
             allow_trained_on=allow_trained_on,
             on_progress=progress,
         )
-    click.echo(json.dumps(to_json(found), indent=1) if as_json else as_text(found))
+    echo(json_text(to_json(found)) if as_json else as_text(found))
     if picture is not None:
         plot(found, picture)
-        click.echo(f"{picture}: ROC curves", err=as_json)
+        echo(f"{picture}: ROC curves", err=as_json)
     if pairs is not None:
         write_pairs(found, pairs)
-        click.echo(f"{pairs}: every pair's score", err=as_json)
+        echo(f"{pairs}: every pair's score", err=as_json)
     return 0

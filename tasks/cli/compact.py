@@ -3,15 +3,16 @@
 from __future__ import annotations
 
 import functools
-import json
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
 import click
 
+from featx.cli.messages import echo
 from featx.cli.options import json_option
 from featx.errors import UsageError
 from featx.system.terminal import bar
+from featx.system.text import json_text
 from featx.tasks.cli._options import dataset_options, extraction_options
 from featx.tasks.cli._provide import provided
 
@@ -110,15 +111,15 @@ def compact(dataset: str, features: tuple[str, ...], layers: tuple[str, ...], di
     ):
         found = run(lists, files, layers=layers, dims=numbers, split=split, C=C, normalise_again=normalise_again, paper=paper,
                     partial=partial, allow_trained_on=allow_trained_on, save=save, on_progress=progress)  # fmt: skip
-    click.echo(json.dumps(to_json(found), indent=1) if as_json else as_text(found))
+    echo(json_text(to_json(found)) if as_json else as_text(found))
     if csv_file is not None:
         write_csv(found, csv_file)
-        click.echo(f"{csv_file}: the curves as a table", err=as_json)
+        echo(f"{csv_file}: the curves as a table", err=as_json)
     for picture in plots:
         plot_curves(found, picture)
-        click.echo(f"{picture}: the curves", err=as_json)
+        echo(f"{picture}: the curves", err=as_json)
     if save is not None:
-        click.echo(
+        echo(
             f"{save}: the projection to {numbers[0]} dimensions, for featx extract --project",
             err=as_json,
         )

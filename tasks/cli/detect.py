@@ -2,15 +2,16 @@
 
 from __future__ import annotations
 
-import json
 from typing import TYPE_CHECKING, Any
 
 import click
 
+from featx.cli.messages import echo
 from featx.cli.options import INTERRUPTED, RATE, json_option, machine_options, timeout_option
 from featx.errors import UsageError
 from featx.extraction.progress import Progress
 from featx.system.terminal import bar
+from featx.system.text import json_text
 from featx.tasks.cli._options import thresholds_of
 from featx.tasks.cli.detect_eval import evaluate
 from featx.tasks.cli.detect_show import show
@@ -171,16 +172,16 @@ def detect(videos: tuple[str, ...], thumos14: bool, root: str | None, subset: st
         )
     except KeyboardInterrupt:
         progress.close()
-        click.echo("interrupted: run the same command again to continue", err=True)
+        echo("interrupted: run the same command again to continue", err=True)
         return INTERRUPTED
     finally:
         progress.close()
     for path, reason in found.found.failures:
-        click.echo(f"failed: {path}: {reason}", err=True)
-    click.echo(json.dumps(run_json(found), indent=1) if as_json else run_text(found))
+        echo(f"failed: {path}: {reason}", err=True)
+    echo(json_text(run_json(found)) if as_json else run_text(found))
     with bar("video") as shown:
         for line in draw_pictures(found, plot=plot, html=html, on_progress=shown):
-            click.echo(line, err=True)
+            echo(line, err=True)
     return 1 if found.found.failures else 0
 
 

@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-import json
-
 import click
 
+from featx.cli.messages import echo
 from featx.cli.options import json_option
+from featx.system.text import json_text
 from featx.tasks.cli._options import detections_options, thresholds_of
 
 
@@ -81,7 +81,7 @@ def evaluate(detections: str, annotations: str, subset: str | None, tious: str, 
         bootstrap=bootstrap,
         seed=seed,
     )
-    click.echo(json.dumps(file_json(found), indent=1) if as_json else file_text(found))
+    echo(json_text(file_json(found)) if as_json else file_text(found))
     if picture is not None:
         plot_curves(picture, found.evaluations[0], title=[found.source])
-        click.echo(f"{picture}: precision-recall curves", err=as_json)
+        echo(f"{picture}: precision-recall curves", err=as_json)

@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-import json
-
 import click
 
-from featx.cli.options import json_option
+from featx.cli.messages import echo
+from featx.cli.options import VIDEO_ID, json_option
+from featx.system.text import json_text
 from featx.tasks.cli._options import detections_options
 
 
@@ -26,7 +26,7 @@ from featx.tasks.cli._options import detections_options
 @click.option(
     "--timeline", metavar="PICTURE", help="Draw a video's time line to a .png, .svg or .pdf."
 )
-@click.option("--video", metavar="NAME", help="The time line's.")
+@click.option("--video", type=VIDEO_ID, metavar="NAME", help="The time line's.")
 @click.option("--tiou", type=click.FloatRange(0, 1, min_open=True, max_open=True), default=0.5, show_default=True,
               help="At which a detection counts as true or false.")  # fmt: skip
 @click.option("--top", type=click.IntRange(1), default=100, show_default=True,
@@ -73,21 +73,21 @@ def show(detections: str, annotations: str, subset: str | None, videos: str | No
             on_progress=progress,
         )
     if videos is None:
-        click.echo("note: no frames are shown; give the videos' folder with --videos", err=True)
+        echo("note: no frames are shown; give the videos' folder with --videos", err=True)
     elif shown.absent:
-        click.echo(
+        echo(
             f"note: {shown.absent} of {shown.of} videos are not in {videos}: no frames of them are shown",
             err=True,
         )
     for note in shown.notes:
-        click.echo(f"note: {note}", err=True)
+        echo(f"note: {note}", err=True)
     for sentence in shown.unread:
-        click.echo(f"failed: {sentence}", err=True)
+        echo(f"failed: {sentence}", err=True)
     if as_json:
         result = {"written": shown.written, "videos": len(shown.videos), "of": shown.of, "unread": shown.unread,
                   "notes": shown.notes}  # fmt: skip
-        click.echo(json.dumps(result, indent=1))
+        echo(json_text(result))
     else:
         for path in shown.written:
-            click.echo(path)
+            echo(path)
     return 1 if shown.unread else 0

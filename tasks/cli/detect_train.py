@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import textwrap
 from collections.abc import Callable
 from contextlib import ExitStack
@@ -10,6 +9,7 @@ from typing import TYPE_CHECKING
 
 import click
 
+from featx.cli.messages import echo
 from featx.cli.options import (
     INTERRUPTED,
     NUMBERS,
@@ -19,6 +19,7 @@ from featx.cli.options import (
     json_option,
     run_options,
 )
+from featx.system.text import Text, joined, json_text, visible
 
 if TYPE_CHECKING:
     from featx.clips import ClipSpec
@@ -169,13 +170,13 @@ def train(
         )
     except KeyboardInterrupt:
         shown.close()
-        click.echo("interrupted: run the same command again to continue", err=True)
+        echo("interrupted: run the same command again to continue", err=True)
         return INTERRUPTED
     finally:
         shown.close()
-    click.echo(json.dumps(networks_json(report), indent=1) if as_json else _text(report))
+    echo(json_text(networks_json(report)) if as_json else _text(report))
     for video, reason in report.unread:
-        click.echo(f"left out: {video}: {reason}", err=True)
+        echo(f"left out: {video}: {reason}", err=True)
     return 1 if report.unread else 0
 
 
@@ -237,7 +238,7 @@ def counts(samples: Samples) -> str:
     )
 
 
-def _text(report: NetworksReport) -> str:
+def _text(report: NetworksReport) -> Text:
     rows = [f"note: {note}" for note in report.notes]
     for each in report.networks:
         did = _counted(each.report.new, "update") if each.report.new else "nothing to do"
@@ -250,19 +251,25 @@ def _text(report: NetworksReport) -> str:
             f"replaced {_counted(n, 'time')} by another sample: {name}: {why}"
             for name, why, n in each.report.replaced
         ]
-    return "\n".join(_wrapped(row) for row in rows)
+    return joined(_wrapped(row) for row in rows)
 
 
 def _counted(n: int, what: str) -> str:
     return f"{n:,} {what}{'' if n == 1 else 's'}"
 
 
-def _wrapped(line: str) -> str:
+def _wrapped(line: str) -> Text:
     """Return a line as several of 100 columns; names stay whole."""
-    return textwrap.fill(
-        line, 100, subsequent_indent="  ", break_long_words=False, break_on_hyphens=False
+    return Text(
+        textwrap.fill(
+            visible(line),
+            100,
+            subsequent_indent="  ",
+            break_long_words=False,
+            break_on_hyphens=False,
+        )
     )
 
 
 def _say(line: str) -> None:
-    click.echo(_wrapped(line), err=True)
+    echo(_wrapped(line), err=True)

@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Callable
 from contextlib import ExitStack
 from typing import TYPE_CHECKING
 
 import click
 
-from featx.cli.options import json_option, options
+from featx.cli.messages import echo
+from featx.cli.options import id_text, json_option, options
 from featx.extraction.progress import Progress
 from featx.system.terminal import bar
 
@@ -57,7 +59,7 @@ def index(
             on_start=shown.start,
             on_progress=shown,
         )
-    click.echo(to_json(report) if as_json else index_text(report))
+    echo(to_json(report) if as_json else index_text(report))
 
 
 @click.command()
@@ -112,7 +114,7 @@ def search(features: str, query: str, at: str | None, by_id: bool, k: int, video
     with _Shown() as shown:
         result = run(
             features,
-            query,
+            query if os.path.lexists(query) and not by_id else id_text(query),
             at=at,
             by_id=by_id,
             k=k,
@@ -129,10 +131,10 @@ def search(features: str, query: str, at: str | None, by_id: bool, k: int, video
             on_query=_query_progress(),
         )
     for note in result.notes:
-        click.echo(f"note: {note}", err=True)
-    click.echo(to_json(result) if as_json else search_text(result))
+        echo(f"note: {note}", err=True)
+    echo(to_json(result) if as_json else search_text(result))
     if html is not None:
-        click.echo(f"{html}: {len(result.hits)} found, with pictures", err=as_json)
+        echo(f"{html}: {len(result.hits)} found, with pictures", err=as_json)
 
 
 def _query_progress() -> Progress:
@@ -158,7 +160,7 @@ class _Shown:
     def start(self, plan: Plan) -> None:
         from featx.tasks.retrieval import plan_text
 
-        click.echo(plan_text(plan), err=True)
+        echo(plan_text(plan), err=True)
         self._progress = self._bar.enter_context(bar("video"))
 
     def __call__(self, done: int, of: int) -> None:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import functools
-import json
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import replace
@@ -13,8 +12,10 @@ from typing import TYPE_CHECKING
 import click
 from click.core import ParameterSource
 
+from featx.cli.messages import echo
 from featx.cli.options import json_option
 from featx.errors import UsageError
+from featx.system.text import json_text
 from featx.tasks.cli._options import dataset_options, extraction_options
 
 if TYPE_CHECKING:
@@ -122,17 +123,17 @@ def svm(context: click.Context, /, dataset: str | None, features: tuple[str, ...
     with _provided(lists, features, replace(wanted, layers=layers or None), by_split) as files:
         found = run(lists, files, layers=layers, split=split, folds=folds, C=C, fusion=fusion, partial=partial, holdout=holdout,
                     allow_trained_on=allow_trained_on, save=save,
-                    on_step=lambda text: click.echo(text, err=True))  # fmt: skip
-    click.echo(json.dumps(to_json(found), indent=1) if as_json else as_text(found))
+                    on_step=lambda text: echo(text, err=True))  # fmt: skip
+    echo(json_text(to_json(found)) if as_json else as_text(found))
     for each in found.splits:
         if each.saved is not None:
-            click.echo(f"{each.saved}: the SVM of {each.title}", err=as_json)
+            echo(f"{each.saved}: the SVM of {each.title}", err=as_json)
     if picture is not None:
         plot(found, picture)
-        click.echo(f"{picture}: confusion matrix", err=as_json)
+        echo(f"{picture}: confusion matrix", err=as_json)
     if predictions is not None:
         write_csv(found, predictions)
-        click.echo(f"{predictions}: every video's prediction", err=as_json)
+        echo(f"{predictions}: every video's prediction", err=as_json)
     return 0
 
 
@@ -196,10 +197,8 @@ def predict(model: str, features: tuple[str, ...], target: str | None, as_json: 
         check_target(Path(target), example="classes.csv")
         keep_inputs(target, [model, *features])
     found = run(model, features)
-    click.echo(
-        json.dumps(prediction_to_json(found), indent=1) if as_json else prediction_lines(found)
-    )
+    echo(json_text(prediction_to_json(found)) if as_json else prediction_lines(found))
     if target is not None:
         write_prediction(found, target)
-        click.echo(f"{target}: every video's class", err=as_json)
+        echo(f"{target}: every video's class", err=as_json)
     return 0

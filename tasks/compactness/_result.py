@@ -11,6 +11,7 @@ from typing import Any
 from featx.report import DRAWS, Accuracy, mean_interval, table
 from featx.report import write_csv as csv_file
 from featx.store.recorded import Recorded
+from featx.system.text import Text, joined
 from featx.tasks.results import number_of, shown
 
 SOURCE = "Tran et al. 2017, Res3D, section 5.1 and figure 3"
@@ -143,7 +144,7 @@ class CompactResult:
         return shown("CompactResult", self.dataset, *curves, parts, videos, notes=self.notes)
 
 
-def as_text(found: CompactResult) -> str:
+def as_text(found: CompactResult) -> Text:
     """Return the curves as text for a person: a table each, and on what they rest."""
     again = "then L2-normalised again, " if found.normalise_again else ""
     lines = [
@@ -170,7 +171,7 @@ def as_text(found: CompactResult) -> str:
         lines += ["", f"the paper's {each.title} ({PAPER_DATA}; {each.source})", printed]
     lines += ["", f"intervals: bootstrap over test videos, percentiles of {DRAWS} resamples"]
     lines += [f"note: {note}" for note in found.notes]
-    return "\n".join(lines)
+    return joined(lines)
 
 
 def _cells(point: Point, dims: str) -> tuple[str, str, str, str]:

@@ -122,7 +122,7 @@ def detect(
     for path in out:
         if Path(path).suffix not in FORMATS:
             raise UsageError(f"{path} is no detections' name: end it in {', '.join(FORMATS)}")
-        check_target(Path(path), example="detections.json")
+        check_target(Path(path), example=f"detections{Path(path).suffix}")
     if (subset is None) == (not inputs):
         raise UsageError(
             "give videos, or --thumos14 for the dataset's own"

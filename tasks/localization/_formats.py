@@ -18,6 +18,7 @@ import numpy as np
 from featx.datasets.untrimmed import Annotations
 from featx.errors import FeatxError, UsageError, nearest
 from featx.report import write_csv
+from featx.system.csv_cells import cell_text
 from featx.system.files import disk_full, write_atomically
 from featx.tasks.localization._types import Detections
 
@@ -188,7 +189,7 @@ def _parse_table(text: str, rows: _Rows) -> None:
                 raise FeatxError(
                     f"{rows.source}, line {reader.line_num}: there is no video, no class, or a cell too many: mend it"
                 )
-            rows.add(row["video"], row["class"], *times, reader.line_num)
+            rows.add(cell_text(row["video"]), cell_text(row["class"]), *times, reader.line_num)
     except csv.Error as error:
         raise FeatxError(
             f"{rows.source} is no table of comma-separated values ({error}): write it again"

@@ -12,6 +12,7 @@ import numpy as np
 from featx.report import table
 from featx.report.page import check_page
 from featx.report.picture import check_picture
+from featx.system.text import Text, joined, visible
 from featx.tasks.localization._curves import plot_curves
 from featx.tasks.localization._detect import Run
 from featx.tasks.localization._detections_file import FileEvaluation
@@ -25,7 +26,7 @@ from featx.tasks.localization._types import Evaluation
 _SHOWN = 10
 
 
-def run_text(run: Run) -> str:
+def run_text(run: Run) -> Text:
     """Return a run as text: on what it rests, how much was found, the surest detections, and the evaluation if there is one."""
     found, searched = run.found, run.found.searched
     videos = f"{counted(len(found.windows.videos) - len(found.failures), 'video')} searched"
@@ -40,7 +41,7 @@ def run_text(run: Run) -> str:
     ]
     if not run.evaluations:
         surest = ["", _surest(run)] if len(found.detections) else []
-        return "\n".join([*map(wrapped, lines), *surest])
+        return joined([*map(wrapped, lines), *surest])
     first = run.evaluations[0]
     of = f"{counted(len(first.videos), 'video')}, {counted(int(first.instances.sum()), 'instance')}"
     lines.append(
@@ -48,9 +49,9 @@ def run_text(run: Run) -> str:
     )
     tables = [
         summary_text(run.evaluations),
-        *(f"\n{evaluation_text(each)}" for each in run.evaluations),
+        *(part for each in run.evaluations for part in ("", evaluation_text(each))),
     ]
-    return "\n".join([*map(wrapped, lines), "", *tables])
+    return joined([*map(wrapped, lines), "", *tables])
 
 
 def rests_on(run: Run) -> list[str]:
@@ -157,7 +158,7 @@ def _surest(run: Run) -> str:
 # ---------------------------------------------------------------- evaluations
 
 
-def file_text(found: FileEvaluation) -> str:
+def file_text(found: FileEvaluation) -> Text:
     """Return a file's evaluation as text for a person: means by both protocols, then each protocol's classes."""
     head = [
         f"{found.source} ({found.format}) against {found.annotations.name}",
@@ -167,12 +168,12 @@ def file_text(found: FileEvaluation) -> str:
     over = f"{counted(len(first.videos), 'video')} ({found.videos_from}), {counted(int(first.instances.sum()), 'instance')}"
     head.append(f"  evaluated on {over} of {counted(int((first.instances > 0).sum()), 'class')}")
     head = [wrapped(line) for line in head]
-    return "\n".join(
+    return joined(
         [
             *head,
             "",
             summary_text(found.evaluations),
-            *(f"\n{evaluation_text(e)}" for e in found.evaluations),
+            *(part for each in found.evaluations for part in ("", evaluation_text(each))),
         ]
     )
 
@@ -194,7 +195,7 @@ def summary_text(found: Sequence[Evaluation]) -> str:
     )
 
 
-def evaluation_text(found: Evaluation) -> str:
+def evaluation_text(found: Evaluation) -> Text:
     """Return one protocol's figures as text: average precision of every class at every tIoU, means, intervals and notes."""
     rows = [
         (name, str(instances), *(_percent(float(at.ap[label])) for at in found.thresholds))
@@ -224,7 +225,7 @@ def evaluation_text(found: Evaluation) -> str:
     ]
     if found.thresholds[0].interval is not None:
         lines[-1] += f"; intervals: bootstrap over videos, {found.settings['bootstrap']} draws"
-    return "\n".join([*lines, *(wrapped(f"note: {note}") for note in found.notes)])
+    return joined([*lines, *(wrapped(f"note: {note}") for note in found.notes)])
 
 
 def file_json(found: FileEvaluation) -> dict[str, Any]:
@@ -275,16 +276,17 @@ def evaluation_json(found: Evaluation) -> dict[str, Any]:
     }
 
 
-def wrapped(line: str) -> str:
+def wrapped(line: str) -> Text:
     """Return a line as several of 100 columns; names stay whole."""
     indent = "  " if line.startswith("  ") else ""
-    return textwrap.fill(
-        line,
-        100,
-        subsequent_indent=indent + "  ",
-        break_long_words=False,
-        break_on_hyphens=False,
-        replace_whitespace=False,
+    return Text(
+        textwrap.fill(
+            visible(line),
+            100,
+            subsequent_indent=indent + "  ",
+            break_long_words=False,
+            break_on_hyphens=False,
+        )
     )
 
 

@@ -8,6 +8,7 @@ from typing import Any
 
 from featx.report import DRAWS, Accuracy, class_lines, plot_confusion, table
 from featx.report import write_csv as csv_file
+from featx.system.text import Text, joined
 from featx.tasks.recognition._predict import Prediction
 from featx.tasks.recognition._result import Origin, SplitResult, SvmResult
 
@@ -16,7 +17,7 @@ PROTOCOL = "a video is the mean over its clips, L2-normalised (Res3D paper, sect
 MOST_VIDEOS = 40
 
 
-def as_text(found: SvmResult) -> str:
+def as_text(found: SvmResult) -> Text:
     """Return the accuracies as text for a person, with what they rest on, and the classes that come out worst."""
     first = found.splits[0]
     lines = [
@@ -37,7 +38,7 @@ def as_text(found: SvmResult) -> str:
         *([f"paper: {found.paper}"] if found.paper else []),
         *(f"note: {note}" for note in found.notes),
     ]
-    return "\n".join([*lines, "", *class_lines(found.classes, found.confusion, *found.per_class)])
+    return joined([*lines, "", *class_lines(found.classes, found.confusion, *found.per_class)])
 
 
 def _part(found: SvmResult) -> str:
@@ -232,7 +233,7 @@ def _splits(found: SvmResult) -> str:
     return f"splits {numbers} together: mean {100 * found.mean:.1f} %"
 
 
-def prediction_lines(found: Prediction) -> str:
+def prediction_lines(found: Prediction) -> Text:
     """Return what the videos are taken for as text for a person."""
     rows = _rows(found)
     model, trained = found.model, found.model.trained_on
@@ -250,7 +251,7 @@ def prediction_lines(found: Prediction) -> str:
     lines += [
         "scores above 0 are on the class's side of its border; the margin is to the second class's score"
     ]
-    return "\n".join([*lines, *(f"note: {note}" for note in found.notes)])
+    return joined([*lines, *(f"note: {note}" for note in found.notes)])
 
 
 def _rows(found: Prediction) -> list[tuple[str, str, float, str, float]]:

@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-import json
 from dataclasses import asdict
 
 from featx.report import table
+from featx.system.text import Text, joined, json_text
 from featx.tasks.retrieval._folder import Recall
 from featx.tasks.retrieval._index import IndexReport
 from featx.tasks.retrieval._place import Plan
@@ -44,7 +44,7 @@ def index_text(report: IndexReport) -> str:
     )
 
 
-def search_text(result: SearchResult) -> str:
+def search_text(result: SearchResult) -> Text:
     """Return what was found as a table, under a line that says what was asked, and over one that says on what it rests."""
     query = result.query
     of = (
@@ -81,15 +81,15 @@ def search_text(result: SearchResult) -> str:
     lines.append(
         f"cosine of {result.layer} among {n:,} {kind}{limit}; {how}; {result.seconds:.2f} s"
     )
-    return "\n".join(lines)
+    return joined(lines)
 
 
-def to_json(report: IndexReport | SearchResult) -> str:
+def to_json(report: IndexReport | SearchResult) -> Text:
     """Return a report as JSON."""
     told = asdict(report)
     if isinstance(report, SearchResult):
         told["settings"] = report.settings.to_json()
-    return json.dumps(told, indent=1)
+    return json_text(told)
 
 
 def _recall(recall: Recall) -> str:

@@ -7,6 +7,7 @@ from typing import Any
 
 from featx.report import plot_roc, table, write_csv
 from featx.report.picture import drawable
+from featx.system.text import Text, joined
 from featx.tasks.similarity._folds import Outcome
 from featx.tasks.similarity._measures import MEASURES
 from featx.tasks.similarity._run import ALL, Similarity
@@ -20,7 +21,7 @@ PRINTED = (
 )
 
 
-def as_text(found: Similarity) -> str:
+def as_text(found: Similarity) -> Text:
     """Return what was found as text for a person: accuracies, on what they rest, and the paper's where they compare."""
     whole, pairs = found.whole, found.pairs
     n_pairs, numbers = int(whole.tested.sum()), len(MEASURES)
@@ -62,7 +63,7 @@ def as_text(found: Similarity) -> str:
             "printed in the Res3D paper, table 11:",
             table(printed, headers=("features", "accuracy %", "AUC %")),
         ]
-    return "\n".join([*lines, *(f"note: {note}" for note in found.notes)])
+    return joined([*lines, *(f"note: {note}" for note in found.notes)])
 
 
 def to_json(found: Similarity) -> dict[str, Any]:

@@ -12,6 +12,7 @@ from told import telling, tells
 
 from featx.datasets import data_folder, dataset_names, load_dataset
 from featx.errors import FeatxError, UsageError
+from featx.report import write_csv
 
 
 def touch(root, *names):
@@ -497,6 +498,18 @@ def test_a_csv_with_parts_of_videos_groups_and_sides(tmp_path):
     assert test.items[0].path == str(tmp_path / "v/2.mp4")
     (note,) = test.notes
     assert tells(note, 1, 2, "walk")
+
+
+def test_a_csv_of_featx_gives_the_names_that_it_marked_for_spreadsheets(tmp_path):
+    touch(tmp_path, "-1.mp4", "=2.mp4")
+    rows = [("-1.mp4", "@a", "train"), ("=2.mp4", "+b", "train"), ("=2.mp4", "@a", "test")]
+    write_csv(tmp_path / "my.csv", ("path", "label", "split"), rows)
+    assert (tmp_path / "my.csv").read_text().splitlines()[1] == "'-1.mp4,'@a,train"
+    train, test = (load_dataset(tmp_path / "my.csv", subset=s) for s in ("train", "test"))
+    assert sorted(train.classes) == ["+b", "@a"]
+    assert [i.path for i in (*train.items, *test.items)] == [
+        str(tmp_path / name) for name in ("-1.mp4", "=2.mp4", "=2.mp4")
+    ]
 
 
 def test_a_csv_whose_videos_are_not_all_there(tmp_path):

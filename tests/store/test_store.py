@@ -220,6 +220,23 @@ def test_differences_name_the_setting_and_both_values() -> None:
     assert differences(one, two) == told
 
 
+def test_differences_begin_with_what_others_follow_from_and_count_those() -> None:
+    one = replace(RECORDED, weights=Weights({"name": "a", "source": "x" * 500, "sha256": "1"}))
+    two = replace(
+        RECORDED,
+        model=Model(name="another", num_classes=3),
+        weights=Weights({"name": "b", "source": "y" * 500, "sha256": "2"}),
+        layers=("fc",),
+        clip=ClipSpec(frames=16, stride=4),
+    )
+    told = differences(one, two)
+    first, second, rest = told.split(", ")
+    assert first.startswith("model.name is ")
+    assert second == "weights.name is a there and b here"
+    assert tells(rest, 3, "more")  # num_classes, layers, clip.stride
+    assert len(told) < 200
+
+
 def test_what_is_recorded_comes_back_from_json() -> None:
     full = replace(
         RECORDED,

@@ -44,6 +44,15 @@ def as_rows(found: Detections) -> list[tuple[object, ...]]:
     ]
 
 
+def test_a_table_shows_names_as_texts_in_a_spreadsheet_and_is_read_back(tmp_path: Path) -> None:
+    found, annotations = random_case(4, ties=False)
+    odd = ("=1+1", "-v", "'@v")
+    found = dataclasses.replace(found, videos=(*odd, *found.videos[len(odd) :]))
+    write_table(found, tmp_path / "found.csv")
+    assert {line[:2] for line in (tmp_path / "found.csv").read_text().splitlines()} >= {"'=", "'-"}
+    assert as_rows(read_detections(tmp_path / "found.csv", annotations)) == as_rows(found)
+
+
 def read_text(tmp_path: Path, text: str, class_ids: ClassIds | None = None) -> Detections:
     path = tmp_path / "found.txt"
     path.write_text(text)
