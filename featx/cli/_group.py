@@ -97,7 +97,8 @@ def run() -> int:
     except click.exceptions.Abort:
         raise KeyboardInterrupt from None
     except click.ClickException as error:
-        error.message = visible(error.message)  # an argument may be a file's name, by the shell
+        # An argument may be a file's name, by the shell.
+        error.message = visible(error.message)  # type: ignore[misc]
         error.show()
         return error.exit_code
     except FeatxError as error:

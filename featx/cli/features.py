@@ -28,6 +28,7 @@ from featx.system.text import json_text
 
 if TYPE_CHECKING:
     from featx.extraction.extract import Report
+    from featx.store.reader import FeatureStore, Video
     from featx.extraction.settings import ClipOptions, Machine, TransformOptions
 
 
@@ -207,17 +208,13 @@ def info(path: str, plot: str | None, video: str | None, layer: str | None, as_j
         check_picture(plot)
     with FeatureStore(path) as store:
         # What cannot be drawn is said before a screen of everything else.
+        drawn, chosen = None, ""
         if plot is not None:
-            drawn = (
-                store[video] if video is not None else max(store.values(), key=len, default=None)
-            )
-            if drawn is None:
-                raise UsageError(f"{path} holds no video to draw")
-            chosen = layer or store.layers[0]
+            drawn, chosen = _drawn(store, video), layer or store.layers[0]
             drawn.dataset(chosen)
         summary = summarise(store)
         echo(json_text(summary) if as_json else as_text(summary))
-        if plot is not None:
+        if plot is not None and drawn is not None:
             from featx.report import plot_features
 
             rows, which = plotted(store, drawn)
@@ -228,6 +225,15 @@ def info(path: str, plot: str | None, video: str | None, layer: str | None, as_j
                 title=f"{drawn.id}, {chosen}{which}",
             )
             echo(f"{plot}: {chosen} of {drawn.id}{which}", err=as_json)
+
+
+def _drawn(store: FeatureStore, video: str | None) -> Video:
+    """Return the video of this id, or the one with most clips; UsageError if there is none."""
+    if video is not None:
+        return store[video]
+    if not store:
+        raise UsageError(f"{store.path} holds no video to draw")
+    return max(store.values(), key=len)
 
 
 @click.command()

@@ -36,7 +36,7 @@ def table(rows: Iterable[Sequence[object]], headers: Sequence[str]) -> Text:
     ]
     right = right or [False] * len(headers)
 
-    def line(texts: Sequence[str]) -> Text:
+    def line(texts: Sequence[str]) -> str:
         parts = []
         for text, width, to_right in zip(texts, widths, right, strict=True):
             space = " " * (width - _columns(text))
