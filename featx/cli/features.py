@@ -28,8 +28,8 @@ from featx.system.text import json_text
 
 if TYPE_CHECKING:
     from featx.extraction.extract import Report
-    from featx.store.reader import FeatureStore, Video
     from featx.extraction.settings import ClipOptions, Machine, TransformOptions
+    from featx.store.reader import FeatureStore, Video
 
 
 @click.command()
