@@ -170,7 +170,7 @@ def answer(call: Callable[..., object], *given: object) -> str:
 
 
 def read_features(path: Path, folder: Path) -> str:
-    """Run the commands that read a feature file on one."""
+    """Run each command that reads a feature file on one; return the first fault, else whether all were done."""
     from featx.cli import cli
 
     out = folder / "out"
@@ -186,13 +186,18 @@ def read_features(path: Path, folder: Path) -> str:
         ["svm", "--dataset", folder / "videos", "--features", path, "--folds", "2"],
         ["compact", "--dataset", folder / "videos", "--features", path, "--dims", "2"],
     )
+    refused = []
     for each in commands:
         shutil.rmtree(out, ignore_errors=True)
         out.mkdir()
         word = answer(partial(cli.main, standalone_mode=False), [*map(str, each)])
-        if word != "done":
-            return f"{word} by {each[0]}" if word == "refused" else f"{word} in {each[0]}"
-    return word
+        if word == "refused":
+            refused.append(str(each[0]))
+        elif word != "done":
+            return f"{word} in {each[0]}"
+    if refused:
+        return "refused by all" if len(refused) == len(commands) else f"refused by {refused[0]}"
+    return "done"
 
 
 def read_checkpoint(path: Path, folder: Path) -> str:
@@ -383,9 +388,8 @@ def main(
         command("synth", good, "--per-class", 2, "--seconds", 4, "--size", "64x48", "--classes", "grow,move_left,move_right"),
         check=True, capture_output=True,
     )  # fmt: skip
-    for path in good.rglob(
-        "*_g01_c02.mp4"
-    ):  # a group of its own, so that an SVM can be tested on it
+    # Two groups a class, so that an SVM can be tested on them.
+    for path in good.rglob("*_g01_c02.mp4"):
         path.rename(path.with_name(path.name.replace("g01_c02", "g02_c01")))
     found: dict[str, Counter[str]] = {}
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 
 from featx.datasets import Item
@@ -13,7 +13,7 @@ from featx.training.batches import Batches, Epochs
 from featx.training.clips import DrawSettings
 from featx.training.loader import Loader, Stream
 from featx.training.loop import Trainer
-from featx.training.recipes import GENERATED_MOTION, Recipe, default_recipe
+from featx.training.recipes import GENERATED_MOTION, Recipe, default_recipe, recipe
 from featx.training.videos import SLOTS
 from featx.video.seek import DECODER
 
@@ -24,7 +24,6 @@ class Feed:
 
     what: makes the clips, in words. overlaps: whether it does so while a GPU computes. settles: whether it takes an epoch to
         come to its speed. videos, workers: as in MeasuredTraining. classes: of its labels; None where any will do.
-    default: the recipe's name for a family of models. check: raises UsageError for a recipe that is not for such clips.
     stream, batches: as of a `featx.training.source.Source`.
     """
 
@@ -34,18 +33,30 @@ class Feed:
     videos: int | None
     workers: int | None
     classes: int | None
-    default: Callable[[str], str]
-    check: Callable[[Recipe], None]
     stream: Callable[[Recipe], Epochs]
     batches: Callable[[ModelEntry, Trainer], Batches]
+
+
+def chosen_recipe(
+    family: str, name: str | None, overrides: Mapping[str, str], *, generated_clips: bool
+) -> tuple[str, Recipe]:
+    """Return a recipe and its name, by default that of a family of models or of generated clips.
+
+    Raises UsageError for a recipe or field that does not exist, and for a recipe that is not for generated clips.
+    """
+    own = GENERATED_MOTION if generated_clips else default_recipe(family, finetune=False)
+    chosen = recipe(name or own, overrides)
+    if generated_clips:
+        generated.check_recipe(chosen)
+    return name or own, chosen
 
 
 def decoded(paths: Sequence[str], *, workers: int, timeout: float) -> Feed:
     """Clips of videos, from decoding processes."""
     items = [Item(id=path, path=path, label=0) for path in paths]
 
-    def stream(recipe: Recipe) -> Stream:
-        return Stream(items, clips_per_video=recipe.clips_per_video, seed=0)
+    def stream(chosen: Recipe) -> Stream:
+        return Stream(items, clips_per_video=chosen.clips_per_video, seed=0)
 
     def batches(entry: ModelEntry, trainer: Trainer) -> Loader:
         return Loader(
@@ -63,7 +74,7 @@ def decoded(paths: Sequence[str], *, workers: int, timeout: float) -> Feed:
     # A process looks for a video's key frames once, and remembers them: an epoch, in which all are seen, is not counted.
     return Feed(
         what="input pipeline", overlaps=True, settles=True, videos=len(items), workers=workers, classes=None,
-        default=lambda family: default_recipe(family, finetune=False), check=lambda _: None, stream=stream, batches=batches,
+        stream=stream, batches=batches,
     )  # fmt: skip
 
 
@@ -87,8 +98,6 @@ def made() -> Feed:
         videos=None,
         workers=None,
         classes=len(motion.CLASSES),
-        default=lambda _: GENERATED_MOTION,
-        check=generated.check_recipe,
         stream=lambda _: generated.Stream(generated.EPOCH_CLIPS),
         batches=batches,
     )

@@ -21,7 +21,7 @@ from types import TracebackType
 
 import torch
 
-from featx.bench._feeds import Feed, decoded, made
+from featx.bench._feeds import Feed, chosen_recipe, decoded, made
 from featx.bench._machine import ceiling, check, matmul_rate, videos
 from featx.datasets import GENERATED_CLIPS
 from featx.errors import UsageError
@@ -34,7 +34,7 @@ from featx.training.batches import Batch, Batches
 from featx.training.loader import AHEAD
 from featx.training.loop import Trainer
 from featx.training.processes import Processes
-from featx.training.recipes import recipe
+from featx.training.recipes import Recipe
 
 # Batches that the training step alone is measured on, in turn: their crops differ in size.
 _RESIDENT = 4
@@ -106,10 +106,16 @@ def bench_training(
         raise UsageError(
             f"the dataset is generated, and {os.fspath(inputs[0])!r} is given to be measured on: leave one of them out"
         )
-    for name in models:
-        model_entry(name)
-    if recipe_name is not None:
-        recipe(recipe_name, overrides or {})  # before videos are generated, which takes a while
+    # Before videos are generated, which takes a while.
+    recipes = {
+        name: chosen_recipe(
+            model_entry(name).family,
+            recipe_name,
+            overrides or {},
+            generated_clips=dataset is not None,
+        )
+        for name in models
+    }
     with tempfile.TemporaryDirectory(prefix="featx-bench-") as folder:
         if dataset is None:
             feed = decoded(
@@ -120,8 +126,7 @@ def bench_training(
         else:
             feed = made()
         benches = {
-            name: _Bench(name, feed, recipe_name, overrides or {}, machine, compiled=compiled)
-            for name in models
+            name: _Bench(name, feed, recipes[name], machine, compiled=compiled) for name in recipes
         }
         raw: dict[str, list[dict[str, float]]] = {name: [] for name in benches}
         for number in range(rounds):
@@ -137,17 +142,14 @@ class _Bench:
         self,
         model: str,
         feed: Feed,
-        recipe_name: str | None,
-        overrides: Mapping[str, str],
+        named_recipe: tuple[str, Recipe],
         machine: Machine,
         *,
         compiled: bool,
     ) -> None:
         self._entry = model_entry(model)
         self._feed = feed
-        self._recipe = recipe_name or feed.default(self._entry.family)
-        chosen = recipe(self._recipe, overrides)
-        feed.check(chosen)
+        self._recipe, chosen = named_recipe
         place, precision = resolve_device(machine.device), machine.precision
         if precision == "bf16" and place.type == "cpu":
             raise UsageError(

@@ -46,10 +46,13 @@ from featx.system.text import json_text
 def synth(
     directory: str,
     dataset: str | None,
+    per_class: int | None,
+    seconds: float | None,
+    fps: float,
     size: str | None,
     classes: str | None,
+    seed: int,
     as_json: bool,
-    **options: Any,
 ) -> None:
     """Write generated videos: moving shapes and textures, a motion a class.
 
@@ -61,16 +64,14 @@ def synth(
       featx synth videos/
       featx synth --dataset ucf101 data/
     """
-    given = {name: value for name, value in options.items() if value is not None}
-    if size is not None:
-        given["size"] = _height_and_width(size)
-    if classes is not None:
-        given["classes"] = [name.strip() for name in classes.split(",")]
+    sides = _height_and_width(size) if size is not None else None
+    names = [name.strip() for name in classes.split(",")] if classes is not None else None
     with bar("video") as progress:
         if dataset is None:
             from featx.synthetic.render import write_videos
 
-            paths = write_videos(directory, progress=progress, **given)
+            paths = write_videos(directory, per_class=per_class, seconds=seconds, fps=fps, size=sides, classes=names,
+                                 seed=seed, progress=progress)  # fmt: skip
             result: dict[str, Any] = {
                 "directory": directory,
                 "videos": [str(p) for p in paths],
@@ -79,7 +80,8 @@ def synth(
         else:
             from featx.synthetic.layouts import write_dataset
 
-            written = write_dataset(dataset, directory, progress=progress, **given)
+            written = write_dataset(dataset, directory, per_class=per_class, seconds=seconds, fps=fps, size=sides,
+                                    classes=names, seed=seed, progress=progress)  # fmt: skip
             result = {"directory": str(written.root), "dataset": dataset, "videos": [str(p) for p in written.videos],
                       "files": [str(p) for p in written.files], "classes": len(written.classes)}  # fmt: skip
     text = f"{result['directory']}: {len(result['videos'])} videos of {result['classes']} classes"

@@ -90,7 +90,7 @@ def build_model(
         UsageError: an unknown name or option, or a number out of range.
     """
     model = skeleton(name, num_classes=num_classes, **options)
-    # What Module.to_empty does, without the 0.7 s that empty_like takes to import torch's symbolic shapes.
+    # What Module.to_empty does; its empty_like imports torch's symbolic shapes, which takes half a second.
     model._apply(lambda t: torch.empty(t.shape, dtype=t.dtype))  # type: ignore[no-untyped-call]
     generator = None if seed is None else torch.Generator().manual_seed(_checked_seed(seed))
     model.initialise(generator)

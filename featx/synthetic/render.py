@@ -187,23 +187,27 @@ def file_name(name: str, number: int) -> str:
 def write_videos(
     directory: str | os.PathLike[str],
     *,
-    per_class: int = 4,
-    seconds: float = 4.0,
+    per_class: int | None = None,
+    seconds: float | None = None,
     fps: float = 25.0,
-    size: tuple[int, int] = (240, 320),
+    size: tuple[int, int] | None = None,
     classes: Sequence[str] | None = None,
     seed: int = 0,
     progress: Callable[[int, int], None] | None = None,
 ) -> list[Path]:
     """Write encoded videos of moving shapes, a folder a class, and return their paths in order.
 
-    size: (height, width), both even. classes: names of MOTIONS, all by default. progress: called with
-    (videos written, videos in all) after each. A file that exists with the same content is left
-    untouched, one with other content is replaced; each appears whole or not at all.
+    per_class: videos of each class; None is 4. seconds: of each; None is 4. size: (height, width), both even; None is 240 x 320.
+    classes: names of MOTIONS, all by default. progress: called with (videos written, videos in all) after each.
+    A file that exists with the same content is left untouched, one with other content is replaced; each appears whole or
+    not at all.
     """
     names = list(MOTIONS) if classes is None else list(classes)
     for name in names:
         _motion(name)
+    per_class = 4 if per_class is None else per_class
+    seconds = 4.0 if seconds is None else seconds
+    size = size or (240, 320)
     if per_class < 1:
         raise UsageError(f"videos per class is {per_class}: give 1 or more")
     check_rate_and_size(fps, size)

@@ -5,13 +5,14 @@ from __future__ import annotations
 from pathlib import Path
 
 import pytest
+import tiny
 import torch
 from conftest import encode
 from tiny import NAME
 from told import telling
 
 from featx.bench import bench_training, to_json
-from featx.bench._feeds import decoded
+from featx.bench._feeds import chosen_recipe, decoded
 from featx.bench._training import _Bench
 from featx.cli import cli
 from featx.errors import UsageError
@@ -67,7 +68,8 @@ def test_measuring_does_the_whole_update_and_learns_nothing(tmp_path: Path) -> N
     path = encode(tmp_path / "a.mp4", 20)
     feed = decoded([str(path)], workers=1, timeout=60.0)
     overrides = {**FAST, "accumulate": "2"}
-    ready = _Bench(NAME, feed, None, overrides, Machine(device="cpu"), compiled=False)
+    named = chosen_recipe(tiny.ENTRY.family, None, overrides, generated_clips=False)
+    ready = _Bench(NAME, feed, named, Machine(device="cpu"), compiled=False)
     before = {k: v.clone() for k, v in ready._trainer.model.state_dict().items()}
     ready.round(0.05, "", lambda _: None)
     after = ready._trainer.model.state_dict()
@@ -140,6 +142,8 @@ def test_unreadable_videos_and_empty_measurements_are_refused(tmp_path: Path) ->
             ("augmentation", "none"),
         ),
         (["--train", "--recipe", "tran2017"], ("'tran2017'", "tran2017-ucf101")),
+        (["--train", "--set", "batches=2"], ("'batches'", "batch")),
+        (["--train", "--model", "res3"], ("'res3'", "res3d")),
     ],
 )
 def test_options_of_the_other_measurement_are_refused(

@@ -7,11 +7,12 @@ from typing import Any
 import pytest
 import torch
 from told import telling
+from torch import nn
 
 from featx import create_model, list_models
 from featx.errors import UsageError
 from featx.models import ModelEntry, model_entry, register
-from featx.models.count import count, layers, multiply_adds
+from featx.models.count import Counts, count, layers, multiply_adds
 from featx.models.printed import EXCEPTIONS, PRINTED, Comparison, compare
 from featx.models.registry import skeleton
 from featx.models.rows import Window, block_name, middle_width
@@ -511,3 +512,19 @@ def test_a_name_is_registered_once() -> None:
         register(entry)
     assert list_models() == sorted(list_models())
     assert {"c3d", "r3d_18", "res2d", "res3d"} <= set(list_models())
+
+
+def test_a_network_that_reads_its_own_norm_is_counted() -> None:
+    class Own(nn.Module):
+        def __init__(self) -> None:
+            super().__init__()
+            self.conv = nn.Conv3d(3, 4, 1, bias=False)
+            self.norm = nn.BatchNorm3d(4)
+
+        def forward(self, x: torch.Tensor) -> torch.Tensor:
+            return self.norm(self.conv(x)) * self.norm.num_features
+
+    model = Own()
+    assert count(model, (3, 2, 5, 7)) == Counts(params=12 + 8, multiply_adds=12 * 2 * 5 * 7)
+    x = torch.randn(2, 3, 2, 5, 7)
+    assert not torch.equal(model(x), model.conv(x) * 4), "the model itself still has its norm"

@@ -65,14 +65,15 @@ def write_dataset(
     per_class: int | None = None,
     seconds: float | None = None,
     fps: float = 25.0,
-    size: tuple[int, int] = (120, 160),
+    size: tuple[int, int] | None = None,
     seed: int = 0,
     progress: Callable[[int, int], None] | None = None,
 ) -> Written:
     """Write a generated dataset to `directory/name`, as if `directory` were $FEATX_DATA.
 
     classes: names of ACTIONS; per_class: videos of each; seconds: of each (for thumos14, of each untrimmed video); by default
-        what makes a small dataset. size: (height, width), both even. progress: called with (videos written, videos in all).
+        what makes a small dataset. size: (height, width), both even; None is 120 x 160. progress: called with (videos written,
+        videos in all).
     The same arguments give the same bytes. A file that exists with the same content is left untouched, one with other
     content replaced. A folder that something else wrote is not touched: UsageError.
     """
@@ -84,7 +85,7 @@ def write_dataset(
         per_class=layout.per_class if per_class is None else per_class,
         seconds=layout.seconds if seconds is None else seconds,
         fps=fps,
-        size=size,
+        size=size or (120, 160),
         seed=seed,
     )
     for class_name in settings.classes:
@@ -94,7 +95,7 @@ def write_dataset(
         raise UsageError(
             f"classes are {', '.join(settings.classes) or 'none'}: give two or more, each once"
         )
-    synth.check_rate_and_size(fps, size)
+    synth.check_rate_and_size(fps, settings.size)
     plan = layout.plan(settings)
     root = Path(directory, name)
     mark = root / GENERATED
