@@ -337,7 +337,7 @@ class _Stored(Features):
             if not inside.any():
                 raise FeatxError(
                     f"{self.path} has no clip whose middle lies in {item.id}, {item.start or 0:g} to {item.end} s:"
-                    " extract with a smaller --stride"
+                    " extract with a smaller `stride`"
                 )
             rows = rows[inside]
         return rows

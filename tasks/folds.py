@@ -75,7 +75,7 @@ def _learnable(whole: Dataset, *, partial: bool) -> Dataset:
         raise FeatxError(
             f"{len(lone)} of {len(whole.classes)} classes of {whole.name} have fewer than two groups of videos ({named}), and"
             " folds take one to train and one to test: add some"
-            + ("" if partial else ", or leave the classes out with --partial")
+            + ("" if partial else ", or leave the classes out with `partial=True`")
         )
     numbers = {old: new for new, old in enumerate(kept)}
     items = tuple(

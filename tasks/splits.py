@@ -175,9 +175,9 @@ def _trained_on(split: Split, features: Features, *, allow: bool) -> list[str]:
         return [what]
     why = f"{what}, which shares videos with {split.tested}"
     if not allow:
-        instead = "" if split.folds is None else " in place of --folds"
+        instead = "" if split.folds is None else " in place of `folds`"
         raise UsageError(
-            f"{why}: give --split {told['split']}{instead}, features of another checkpoint, or --allow-trained-on"
+            f"{why}: give `split={told['split']}`{instead}, features of another checkpoint, or `allow_trained_on=True`"
         )
     return [f"{why}: the accuracy is no measurement of videos that it has not seen"]
 

@@ -13,7 +13,7 @@ import click
 
 from featx import __version__
 from featx.cli import bench, evaluate, export, features, networks, show, study, synth, train
-from featx.cli.messages import echo, with_flags
+from featx.cli.messages import echo, errors_in_flags, with_flags
 from featx.errors import FeatxError, UsageError
 from featx.system.text import visible
 
@@ -46,7 +46,7 @@ class _Commands(click.Group):
                 cmd_name,
                 f"the plug-in {point.value} is {type(loaded).__name__}, not a click command",
             )
-        return loaded
+        return errors_in_flags(loaded)
 
     def resolve_command(
         self, ctx: click.Context, args: list[str]
@@ -144,4 +144,4 @@ for _command in (
     show.show,
     study.study,
 ):
-    cli.add_command(_command)
+    cli.add_command(errors_in_flags(_command))

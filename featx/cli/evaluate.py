@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 import click
 
-from featx.cli.messages import echo
+from featx.cli.messages import echo, with_flags
 from featx.cli.options import (
     dataset_options,
     json_option,
@@ -161,7 +161,7 @@ def evaluate(
         echo(f"{predictions}: every video's prediction", err=as_json)
     failures = dict.fromkeys(failure for each in found for failure in each.failures)
     for name, path, reason in failures:
-        echo(f"failed: {name} ({path}): {reason}", err=True)
+        echo(f"failed: {name} ({path}): {with_flags(reason)}", err=True)
     return 1 if failures else 0
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import click
 
-from featx.cli.messages import echo
+from featx.cli.messages import echo, with_flags
 from featx.cli.options import INTERRUPTED, json_option
 from featx.system.terminal import bar
 
@@ -62,6 +62,6 @@ def export(
         echo("interrupted: run the same command again to continue", err=True)
         return INTERRUPTED
     for note in report.notes:
-        echo(f"note: {note}", err=True)
+        echo(f"note: {with_flags(note)}", err=True)
     echo(to_json(report) if as_json else as_text(report))
     return 0

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 import click
 
-from featx.cli.messages import echo
+from featx.cli.messages import echo, with_flags
 from featx.cli.options import (
     INTERRUPTED,
     NUMBERS,
@@ -161,7 +161,7 @@ def _print_report(report: Report) -> None:
     for note in report.notes:
         echo(f"note: {note}", err=True)
     for path, reason in report.failures:
-        echo(f"failed: {path}: {reason}", err=True)
+        echo(f"failed: {path}: {with_flags(reason)}", err=True)
     if report.ignored:
         kinds = ", ".join(f"{n} {suffix}" for suffix, n in sorted(report.ignored.items()))
         echo(f"ignored in folders, not a video's suffix: {kinds}", err=True)

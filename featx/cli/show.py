@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any, Literal
 
 import click
 
-from featx.cli.messages import echo
+from featx.cli.messages import echo, with_flags
 from featx.cli.options import (
     RATE,
     clip_options,
@@ -398,4 +398,4 @@ def _named(found: Any) -> str:
 
 def _print_failures(failures: Sequence[tuple[str, str]]) -> None:
     for path, reason in failures:
-        echo(f"failed: {path}: {reason}", err=True)
+        echo(f"failed: {path}: {with_flags(reason)}", err=True)

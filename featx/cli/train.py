@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Any, Literal
 
 import click
 
-from featx.cli.messages import echo
+from featx.cli.messages import echo, with_flags
 from featx.cli.options import (
     INTERRUPTED,
     clip_options,
@@ -239,7 +239,7 @@ def _print_report(report: TrainReport) -> None:
     for note in report.notes:
         echo(f"note: {note}", err=True)
     for video, reason, times in report.replaced:
-        echo(f"replaced {times} times by another video: {video}: {reason}", err=True)
+        echo(f"replaced {times} times by another video: {video}: {with_flags(reason)}", err=True)
     if report.damaged_frames:
         echo(f"{report.damaged_frames} damaged frames were shown", err=True)
     found = ""

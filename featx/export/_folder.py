@@ -57,10 +57,10 @@ def begin(
     if others and not overwrite:
         if earlier is not None:
             raise UsageError(
-                f"{out} holds an export of other features or annotations: choose another folder, or give --overwrite"
+                f"{out} holds an export of other features or annotations: choose another folder, or give `overwrite=True`"
             )
         raise UsageError(
-            f"{out} holds {', '.join(others[:3])}, no export of featx: choose another folder, or give --overwrite"
+            f"{out} holds {', '.join(others[:3])}, no export of featx: choose another folder, or give `overwrite=True`"
         )
     old = _earlier(out, earlier["files"], inputs) if earlier is not None else []
     with disk_full(out):

@@ -85,7 +85,7 @@ def _about_features(job: Job, with_annotations: bool, common: float | None) -> l
     if job.to in ("opentad", "gtad") and job.grid.fps is not None and not with_annotations:
         notes.append(
             f"frames are those of videos resampled to {job.grid.fps:g} a second, and the detector's own annotations count others:"
-            " export with --annotations"
+            " export with `annotations`"
         )
     return notes
 
@@ -101,7 +101,7 @@ def _about_times(job: Job, with_annotations: bool, common: float | None) -> list
         )
     if common is None and not with_annotations and job.to != "activitynet":
         notes.append(
-            "the videos' frame rates differ: take each one's fps from featx_export.json, or export with --annotations, which"
+            "the videos' frame rates differ: take each one's fps from featx_export.json, or export with `annotations`, which"
             " writes it where the loader looks"
         )
     return notes

@@ -127,7 +127,7 @@ def _job(store: FeatureStore, to: str, form: Format, layer: str | None) -> Job:
     if grid.clips.count is not None and not form.spread:
         raise UsageError(
             f"{store.path} has {grid.clips.count} clips spread evenly over each video, which have no stride for {form.loader} to"
-            " count by: extract them again with --stride instead of --clips, or take --to mmaction"
+            " count by: extract them again with `stride` instead of `clips`, or take `to='mmaction'`"
         )
     videos = [timeline(video, grid, by_stride=form.by_stride) for video in store.values()]
     check_names(videos, form.called)
@@ -156,7 +156,7 @@ def _layer(store: FeatureStore, layer: str | None) -> str:
     if _USUAL_LAYER in store.layers:
         return _USUAL_LAYER
     raise UsageError(
-        f"{store.path} has the layers {', '.join(store.layers)}: choose one with --layer"
+        f"{store.path} has the layers {', '.join(store.layers)}: choose one with `layer`"
     )
 
 
@@ -165,8 +165,8 @@ def _check_stride(videos: Sequence[Timeline], grid: Grid, form: Format) -> None:
         worst = max(far, key=lambda video: video.late)
         raise UsageError(
             f"features of {len(far)} videos lie up to {worst.late:.2f} s ({worst.id!r}) from where {form.loader} takes them to be"
-            " by the stride, as their frames are unevenly timed: extract them again with --fps, or take --to"
-            " gtad or mmaction, which go by each clip's own times"
+            " by the stride, as their frames are unevenly timed: extract them again with `fps`, or take"
+            " `to='gtad'` or `to='mmaction'`, which go by each clip's own times"
         )
 
 
@@ -174,7 +174,7 @@ def _check_sides(videos: Sequence[Timeline]) -> None:
     if neither := [video.name for video in videos if side_of(video.name) is None]:
         raise UsageError(
             f"G-TAD's loader tells a video's side by val or test in its name, and {len(neither)} of {len(videos)} have neither"
-            f" ({', '.join(neither[:3])}): rename them and extract them again, or take --to opentad, which has G-TAD too"
+            f" ({', '.join(neither[:3])}): rename them and extract them again, or take `to='opentad'`, which has G-TAD too"
         )
 
 

@@ -71,7 +71,7 @@ def grid_of(clip: ClipSpec) -> Grid:
     if len(clip.scales) > 1:
         raise UsageError(
             f"the clips were extracted at {len(clip.scales)} scales and have no single stride, which detectors count features by:"
-            " extract them again with --stride alone"
+            " extract them again with `stride` alone"
         )
     (spec,) = clip.at_scales
     return Grid(span=spec.span, stride=spec.stride, fps=spec.fps, clips=spec)

@@ -32,6 +32,8 @@ from featx.video.source import as_text
 FORMAT = "featx-projection"
 FORMAT_VERSION = 1
 SUFFIX = ".npz"
+# What writes one, in messages.
+_WRITER = "`featx compact --save FILE` (in Python: featx.tasks.compact(..., save=FILE))"
 # A projection is of a layer's own rows.
 _ROW = tuple(name for name in ROW if name != PROJECTION)
 _NOTED = ("precision", "clip")
@@ -150,20 +152,20 @@ def read_projection(path: str | os.PathLike[str], *, sha256: str | None = None) 
     except OSError as error:
         why = error.strerror or error
         raise UsageError(
-            f"cannot read the projection {path}: {why}; give a file that featx compact --save wrote"
+            f"cannot read the projection {path}: {why}; give a file that {_WRITER} wrote"
         ) from error
     except UsageError:
         raise
     except _UNREADABLE as error:
         raise UsageError(
-            f"{path} is not a projection's file: give one that featx compact --save wrote"
+            f"{path} is not a projection's file: give one that {_WRITER} wrote"
         ) from error
     _check(path, mean, components, about)
     try:
         settings = Recorded.from_json(about["settings"])
     except (KeyError, TypeError, ValueError) as error:
         raise UsageError(
-            f"{path} is damaged: it does not say how its rows were made; write it again with featx compact --save"
+            f"{path} is damaged: it does not say how its rows were made; write it again with {_WRITER}"
         ) from error
     return Projection(
         mean=mean,
@@ -179,9 +181,7 @@ def read_projection(path: str | os.PathLike[str], *, sha256: str | None = None) 
 
 def _check(path: str, mean: Any, components: Any, about: Any) -> None:
     if not isinstance(about, dict) or about.get("format") != FORMAT:
-        raise UsageError(
-            f"{path} is not a projection's file: give one that featx compact --save wrote"
-        )
+        raise UsageError(f"{path} is not a projection's file: give one that {_WRITER} wrote")
     if about.get("format_version") != FORMAT_VERSION:
         raise UsageError(
             f"{path} has format version {about.get('format_version')}, this featx reads {FORMAT_VERSION}: update it"
@@ -190,17 +190,17 @@ def _check(path: str, mean: Any, components: Any, about: Any) -> None:
     wrong = [name for name, kind in kinds.items() if not isinstance(about.get(name), kind)]
     if wrong := wrong or [name for name in _FITTED_ON if name not in about["fitted_on"]]:
         raise UsageError(
-            f"{path} is damaged: it does not say {', '.join(wrong)}; write it again with featx compact --save"
+            f"{path} is damaged: it does not say {', '.join(wrong)}; write it again with {_WRITER}"
         )
     shapes = components.ndim == 2 and components.size and mean.shape == components.shape[1:]
     if not shapes or {mean.dtype, components.dtype} != {np.dtype(np.float32)}:
         raise UsageError(
             f"{path} is damaged: mean is {mean.dtype} {mean.shape} and components {components.dtype} {components.shape}, not"
-            " float32 (D,) and (K, D); write it again with featx compact --save"
+            f" float32 (D,) and (K, D); write it again with {_WRITER}"
         )
     if not (np.isfinite(mean).all() and np.isfinite(components).all()):
         raise UsageError(
-            f"{path} is damaged: it has numbers that are not finite; write it again with featx compact --save"
+            f"{path} is damaged: it has numbers that are not finite; write it again with {_WRITER}"
         )
 
 
@@ -212,7 +212,7 @@ def check_fits(projection: Projection, recorded: Recorded, widths: Mapping[str, 
     name = projection.file or "the projection"
     if changed := row_differences(projection.settings, recorded, names=_ROW):
         raise UsageError(
-            f"{name} was fitted on other rows: {changed}; use those, or fit another with featx compact --save"
+            f"{name} was fitted on other rows: {changed}; use those, or fit another with {_WRITER}"
         )
     if projection.layer not in widths:
         raise UsageError(
@@ -221,7 +221,7 @@ def check_fits(projection: Projection, recorded: Recorded, widths: Mapping[str, 
     if (width := widths[projection.layer]) != projection.width:
         raise UsageError(
             f"{name} takes rows of {projection.width} numbers and {projection.layer} has {width} here: fit another with"
-            " featx compact --save"
+            f" {_WRITER}"
         )
     noted = differences(projection.settings, recorded, names=_NOTED)
     return [f"{name} was fitted on rows made otherwise: {noted}"] if noted else []

@@ -116,7 +116,7 @@ class Rows:
         shape = value.tolist() if value.ndim == 1 and value.dtype.kind in "iu" else []
         if min(shape, default=0) < 1 or math.prod(shape) != self.shape[1]:
             raise self._objects.refused(
-                self._told, f"has rows of {self.shape[1]} numbers and not a `shape` of so many"
+                self._told, f"has rows of {self.shape[1]} numbers and not a shape of so many"
             )
         return tuple(shape)
 

@@ -92,7 +92,7 @@ class StudySettings:
         )
         if own:
             raise UsageError(
-                f"the rows of {study.name} differ in {own[0]}: leave --set {own[0]} out"
+                f"the rows of {study.name} differ in {own[0]}: leave {own[0]} out of `overrides`"
             )
         for start, what in (
             ("checkpoint", "fine-tuned from a checkpoint"),
@@ -108,7 +108,8 @@ class StudySettings:
             if without:
                 more = f" and {len(without) - 3} more" if len(without) > 3 else ""
                 raise UsageError(
-                    f"{', '.join(without[:3])}{more} are {what} in the paper, and there is none: give --weights FILE, or ROW=FILE"
-                    f" for each, or --weights {NOTHING} to start from nothing, or choose others with --rows"
+                    f"{', '.join(without[:3])}{more} are {what} in the paper, and there is none: give"
+                    f" `weights={{'': 'FILE'}}` for all rows, or `weights={{'ROW': 'FILE'}}` for each, or"
+                    f" `weights={{'': {NOTHING!r}}}` to start from nothing, or choose others with `rows`"
                 )
         return study, rows

@@ -32,7 +32,7 @@ def need(*modules: str, what: str, otherwise: str = "") -> None:
     Args:
         modules: keys of EXTRAS.
         what: what they are needed for, such as "featx svm" or the picture's name.
-        otherwise: what to do instead, such as "give --exact".
+        otherwise: what to do instead, such as "give `exact=True`".
     """
     if lack := _lack(modules):
         remedy = f"{lack}, or {otherwise}" if otherwise else lack

@@ -8,7 +8,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from featx.cli.messages import echo
+from featx.cli.messages import echo, with_flags
 from featx.errors import UsageError
 from featx.extraction.progress import Progress
 
@@ -48,7 +48,7 @@ def provided(
             echo(f"features: {found.path}", err=True)
         else:
             for path, reason in found.report.failures:
-                echo(f"failed: {path}: {reason}", err=True)
+                echo(f"failed: {path}: {with_flags(reason)}", err=True)
         yield [found.store]
 
 

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from featx.cli.messages import echo
+from featx.cli.messages import echo, with_flags
 from featx.cli.options import INTERRUPTED, RATE, json_option, machine_options, timeout_option
 from featx.errors import UsageError
 from featx.extraction.progress import Progress
@@ -131,18 +131,15 @@ def detect(videos: tuple[str, ...], thumos14: bool, root: str | None, subset: st
       featx detect --networks data/thumos14/networks videos/ --out found.json --out found.csv
       featx detect eval found.json --annotations data/thumos14/annotation_test
     """
-    if not thumos14:
-        for name, value in (("--subset", subset), ("--partial", partial or None)):
-            if value is not None:
-                raise UsageError(
-                    f"{name} is about THUMOS'14's own videos: give --thumos14 too, or leave it out"
-                )
-        if annotations is None and (plot or html):
-            raise UsageError(
-                "--plot and --html show how good detections are: give --annotations, or --thumos14"
-            )
-    elif annotations is not None:
+    _check_given(
+        videos, thumos14, about_thumos14={"--subset": subset, "--partial": partial or None}
+    )
+    if thumos14 and annotations is not None:
         raise UsageError("--thumos14 has annotations of its own: leave --annotations out")
+    if not thumos14 and annotations is None and (plot or html):
+        raise UsageError(
+            "--plot and --html show how good detections are: give --annotations, or --thumos14"
+        )
     from featx.datasets.thumos14 import read_annotations
     from featx.tasks.localization import check_pictures, draw_pictures, run_json, run_text
     from featx.tasks.localization import detect as run
@@ -177,12 +174,27 @@ def detect(videos: tuple[str, ...], thumos14: bool, root: str | None, subset: st
     finally:
         progress.close()
     for path, reason in found.found.failures:
-        echo(f"failed: {path}: {reason}", err=True)
+        echo(f"failed: {path}: {with_flags(reason)}", err=True)
     echo(json_text(run_json(found)) if as_json else run_text(found))
     with bar("video") as shown:
         for line in draw_pictures(found, plot=plot, html=html, on_progress=shown):
             echo(line, err=True)
     return 1 if found.found.failures else 0
+
+
+def _check_given(
+    videos: tuple[str, ...], thumos14: bool, *, about_thumos14: dict[str, object]
+) -> None:
+    """Raise UsageError unless just one of VIDEOS and --thumos14 is given, which in Python `subset` stands for."""
+    given = [name for name, value in about_thumos14.items() if value is not None]
+    if given and not thumos14:
+        raise UsageError(
+            f"{given[0]} is about THUMOS'14's own videos: give --thumos14 too, or leave it out"
+        )
+    if thumos14 and videos:
+        raise UsageError("give videos or --thumos14, not both")
+    if not thumos14 and not videos:
+        raise UsageError("give videos, or --thumos14 for the dataset's own")
 
 
 for _command in (evaluate, show, train):

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import click
 
-from featx.cli.messages import echo
+from featx.cli.messages import echo, with_flags
 from featx.cli.options import VIDEO_ID, json_option
 from featx.system.text import json_text
 from featx.tasks.cli._options import detections_options
@@ -82,7 +82,7 @@ def show(detections: str, annotations: str, subset: str | None, videos: str | No
     for note in shown.notes:
         echo(f"note: {note}", err=True)
     for sentence in shown.unread:
-        echo(f"failed: {sentence}", err=True)
+        echo(f"failed: {with_flags(sentence)}", err=True)
     if as_json:
         result = {"written": shown.written, "videos": len(shown.videos), "of": shown.of, "unread": shown.unread,
                   "notes": shown.notes}  # fmt: skip

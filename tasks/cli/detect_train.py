@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 
 import click
 
-from featx.cli.messages import echo
+from featx.cli.messages import echo, with_flags
 from featx.cli.options import (
     INTERRUPTED,
     NUMBERS,
@@ -176,7 +176,7 @@ def train(
         shown.close()
     echo(json_text(networks_json(report)) if as_json else _text(report))
     for video, reason in report.unread:
-        echo(f"left out: {video}: {reason}", err=True)
+        echo(f"left out: {video}: {with_flags(reason)}", err=True)
     return 1 if report.unread else 0
 
 
@@ -248,7 +248,7 @@ def _text(report: NetworksReport) -> Text:
         )
         rows += [f"note: {each.stage}: {note}" for note in each.report.notes]
         rows += [
-            f"replaced {_counted(n, 'time')} by another sample: {name}: {why}"
+            f"replaced {_counted(n, 'time')} by another sample: {name}: {with_flags(why)}"
             for name, why, n in each.report.replaced
         ]
     return joined(_wrapped(row) for row in rows)

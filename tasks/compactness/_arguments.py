@@ -67,11 +67,11 @@ def check_request(
             else f"{len(set(dims))} numbers of dimensions"
         )
         raise UsageError(
-            f"a projection is of one layer to one number of dimensions, not of {what}: give one, such as --dims 300"
+            f"a projection is of one layer to one number of dimensions, not of {what}: give one, such as `dims=[300]`"
         )
     if len(splits) > 1:
         raise UsageError(
-            f"{splits[0].test.name} has {len(splits)} splits and a projection is of one: say which with --split"
+            f"{splits[0].test.name} has {len(splits)} splits and a projection is of one: say which with `split`"
         )
     check_target(path, example=f"pca{dims[0]}{SUFFIX}")
 

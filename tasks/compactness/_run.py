@@ -205,7 +205,7 @@ class _Run:
             )
             if self.saving:
                 raise FeatxError(
-                    f"{why}: give {f'--dims {most} or fewer' if most else 'features that tell videos apart'}"
+                    f"{why}: give {f'`dims=[{most}]` or fewer' if most else 'features that tell videos apart'}"
                 )
             self.missing.setdefault(why, []).append(str(split.test.split))
 

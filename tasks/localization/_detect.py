@@ -125,9 +125,9 @@ def detect(
         check_target(Path(path), example=f"detections{Path(path).suffix}")
     if (subset is None) == (not inputs):
         raise UsageError(
-            "give videos, or --thumos14 for the dataset's own"
+            "give videos, or `subset='test'` for THUMOS'14's own"
             if subset is None
-            else "give videos or --thumos14, not both"
+            else "give videos or `subset`, not both"
         )
     chosen = (
         _dataset(subset, root, partial, networks)
@@ -219,7 +219,7 @@ def _dataset(
     paths, absent = thumos14.untrimmed_videos(truth.videos, subset, root=root)
     if absent and not (partial and paths):
         named = ", ".join(absent[:3]) + (" …" if absent[3:] else "")
-        remedy = ", or go on with those that are there with --partial" if paths else ""
+        remedy = ", or go on with those that are there with `partial=True`" if paths else ""
         raise FeatxError(
             f"{len(absent)} of {len(truth.videos)} {subset} videos are not in {base} ({named}): get {thumos14.GET}{remedy}"
         )
@@ -243,7 +243,7 @@ def _own(
 ) -> _Videos:
     by_id = {each.id: each.path for each in find_videos(inputs, root=root).sources}
     if not out:
-        raise UsageError("there is nowhere to write what is found: give --out FILE")
+        raise UsageError("there is nowhere to write what is found: give `out=['FILE']`")
     if annotations is None:
         return _Videos(
             paths=by_id, annotations=None, root=root, windows=_beside(out[0]), networks=None
@@ -264,7 +264,7 @@ def _beside(path: str) -> str:
 
 def _no_networks() -> str:
     raise UsageError(
-        "there are no networks to detect with: give --networks DIR, a folder that `featx detect train DIR` made"
+        "there are no networks to detect with: give `networks='DIR'`, a folder that `featx detect train DIR` made"
     )
 
 
@@ -336,7 +336,7 @@ def find_actions(
     networks = read_networks(settings.networks)
     if settings.prior == "counted" and networks.instances is None:
         raise UsageError(
-            f"{settings.networks} has no instances.csv to count the prior on: give --prior FILE, or --prior none"
+            f"{settings.networks} has no instances.csv to count the prior on: give `prior='FILE'`, or `prior='none'`"
         )
     check_target(Path(windows_file), example="windows.h5")
     hooks = hooks or Hooks()

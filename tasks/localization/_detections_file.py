@@ -91,8 +91,8 @@ def evaluate_file(
     truth = read_annotations(annotations, subset=subset)
     if subset is None and len(truth.subsets) > 1:
         raise UsageError(
-            f"{os.fspath(annotations)} has the subsets {', '.join(truth.subsets)}: name the one that was searched with --subset,"
-            " or all with --subset all"
+            f"{os.fspath(annotations)} has the subsets {', '.join(truth.subsets)}: name the one that was searched with `subset`,"
+            " or all with `subset='all'`"
         )
     found, about = _detections(
         path, kind, truth, annotations, class_ids, prior, prior_annotations, rounded
@@ -163,7 +163,7 @@ def _detections(
     if kind != "scnn":
         if prior is not None or prior_annotations is not None:
             raise UsageError(
-                f"a prior weighs windows, and {os.fspath(path)} has detections: leave --prior out"
+                f"a prior weighs windows, and {os.fspath(path)} has detections: leave `prior` out"
             )
         found = read_detections(path, truth, class_ids=class_ids)
         about = [
@@ -176,7 +176,7 @@ def _detections(
         return (as_written(found), (*about, as_published)) if rounded else (found, tuple(about))
     if class_ids is not None:
         raise UsageError(
-            f"class ids are the text format's, and {os.fspath(path)} has windows: leave --class-ids out"
+            f"class ids are the text format's, and {os.fspath(path)} has windows: leave `class_ids` out"
         )
     windows = read_scnn_windows(path, truth)
     weights = _prior(truth, annotations, prior, prior_annotations)
@@ -202,7 +202,7 @@ def _prior(
 ) -> Prior:
     if prior is not None:
         if prior_annotations is not None:
-            raise UsageError("--prior and --prior-annotations are two priors: give one of them")
+            raise UsageError("`prior` and `prior_annotations` are two priors: give one of them")
         return read_prior(prior, truth.classes)
     place = (
         Path(prior_annotations)
@@ -212,13 +212,13 @@ def _prior(
     if not place.exists():
         raise UsageError(
             f"the windows' prior is counted on validation annotations, and there are none in {place}:"
-            " give their folder with --prior-annotations, or the prior with --prior"
+            " give their folder with `prior_annotations`, or the prior with `prior`"
         )
     counted_on = read_annotations(place, subset="validation" if place.is_file() else None)
     if place.is_file() and (both := sorted(set(counted_on.videos) & set(truth.videos))):
         raise UsageError(  # such a file may call THUMOS'14's validation videos training, and its test videos validation
             f"the validation subset of {place} has {both[0]}, which is evaluated: give the folder annotation_val with"
-            " --prior-annotations, or the prior with --prior"
+            " `prior_annotations`, or the prior with `prior`"
         )
     if missing := [name for name in truth.classes if name not in counted_on.classes]:
         raise FeatxError(
@@ -354,11 +354,11 @@ def _check(
     """Raise UsageError for what cannot be drawn, before any work is done."""
     if html is None and timeline is None:
         raise UsageError(
-            "nothing to draw: give --html PAGE, or --timeline PICTURE with --video NAME"
+            "nothing to draw: give `html='PAGE'`, or `timeline='PICTURE'` with `video='NAME'`"
         )
     if (timeline is None) != (video is None):
         raise UsageError(
-            "a time line is one video's: give both --timeline PICTURE and --video NAME"
+            "a time line is one video's: give both `timeline='PICTURE'` and `video='NAME'`"
         )
     if videos is not None and not Path(videos).is_dir():
         raise UsageError(f"{os.fspath(videos)} is no folder: give the one that the videos lie in")

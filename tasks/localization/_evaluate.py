@@ -184,7 +184,7 @@ def _notes(
         which = ", ".join(bare[:3]) + (" ..." if bare[3:] else "")
         notes.append(
             f"ambiguous stretches are not looked at, so that all detections in {which} count as false; ActivityNet's code is"
-            " often run without such videos (--videos)"
+            " often run on a list without such videos"
         )
     if not any(len(at.detections) for at in thresholds):
         notes.append("there are no detections")

@@ -78,7 +78,7 @@ def read_detections(
         )
     if class_ids is not None and kind != "text":
         raise UsageError(
-            f"class ids are the text format's, and {source} has classes by name: leave --class-ids out"
+            f"class ids are the text format's, and {source} has classes by name: leave `class_ids` out"
         )
     try:
         text = source.read_text(encoding="utf-8-sig")
@@ -276,7 +276,7 @@ def _by_number(rows: _Rows, annotations: Annotations, class_ids: ClassIds | None
     official = {number: label for label, number in enumerate(annotations.numbers or ())}
     if class_ids == "official" and not official:
         raise UsageError(
-            f"{annotations.name} has no official class ids: give --class-ids consecutive"
+            f"{annotations.name} has no official class ids: give `class_ids='consecutive'`"
         )
     systems = (
         [official]
@@ -293,7 +293,7 @@ def _by_number(rows: _Rows, annotations: Annotations, class_ids: ClassIds | None
         shown = ", ".join(map(str, sorted(set(ids.values()))))
         raise UsageError(
             f"the class ids in {rows.source} ({shown}) may be the official numbers or count from 1:"
-            " say which with --class-ids official or --class-ids consecutive"
+            " say which with `class_ids='official'` or `class_ids='consecutive'`"
         )
     return found[0]
 

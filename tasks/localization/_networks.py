@@ -46,7 +46,7 @@ def read_networks(folder: str | os.PathLike[str]) -> Networks:
         if not path.is_file():
             raise UsageError(
                 f"{os.fspath(folder)} has no trained networks (no {path}): train them with"
-                f" `featx detect train {os.fspath(folder)}`, or give their folder with --networks"
+                f" `featx detect train {os.fspath(folder)}`, or give their folder with `networks`"
             )
     known = _read(instances) if instances.exists() else None
     return Networks(proposal=str(proposal), localization=str(localization), instances=known)

@@ -106,8 +106,8 @@ def on_truth(
     if unknown and not leave_out:
         first = found.videos[found.video[np.argmax(where == -2)]]
         raise UsageError(
-            f"there are detections of video {first!r}, which {annotations} does not have: mend the name, give the videos that"
-            " were searched with --videos, or leave such detections out with --annotated-only"
+            f"there are detections of video {first!r}, which {annotations} does not have: mend the name, give `videos`, a list of"
+            " those that were searched, or leave such detections out with `annotated_only=True`"
         )
     rows = np.flatnonzero(where >= 0)
     label = np.array([labels.get(name, -1) for name in found.classes], np.int64)

@@ -249,7 +249,8 @@ def gather(
     if absent and not partial:
         raise FeatxError(
             f"{len(absent)} of {len(annotations.videos)} annotated validation videos ({', '.join(absent[:3])}"
-            f"{' …' if len(absent) > 3 else ''}) are not in {base}: get {thumos14.GET}, or go on with the others with --partial"
+            f"{' …' if len(absent) > 3 else ''}) are not in {base}: get {thumos14.GET},"
+            " or go on with the others with `partial=True`"
         )
     instances, ambiguous = _by_video(annotations.instances), _by_video(annotations.ambiguous)
     videos, unread = [], []
@@ -354,7 +355,7 @@ def _check_alike(asked: TrainSettings, out: Path, stage: Stage, data: Dataset) -
             raise UsageError(
                 f"{place.parent} is a network of {_windows(theirs)}; this one, with another {' and '.join(differing)}, would be"
                 f" of {_windows(mine)}: give the same"
-                " --model, --frames, --lengths, --overlap, --fps and --crop for all three, or a new folder"
+                " `model`, `frames`, `lengths`, `overlap`, `fps` and `crop` for all three, or a new folder"
             )
 
 
@@ -374,6 +375,6 @@ def _classification(out: Path) -> Path:
     if found is None:
         raise UsageError(
             f"{out / 'classification'} has no network whose training is finished, which the localization network starts from:"
-            " train it first, with --stage classification or all stages at once"
+            " train it first, with `stage='classification'` or all stages at once"
         )
     return found

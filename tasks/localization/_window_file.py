@@ -68,7 +68,8 @@ def window_scores(
         report = extract(videos, out, settings=settings, root=root, hooks=hooks)
     except OtherSettings as error:
         raise UsageError(
-            f"{out} has windows by other networks or settings: {_named(error.changed)}; use those, or another file with --windows"
+            f"{out} has windows by other networks or settings: {_named(error.changed)}; use those, or another"
+            " file with `windows_file`"
         ) from error
     report.notes += [note for weights in (proposal, localization) for note in _unfinished(weights)]
     return report
@@ -76,7 +77,7 @@ def window_scores(
 
 def _named(changed: str) -> str:
     """Return what differs by the names of detection's options."""
-    for setting, option in (("cascade.threshold", "--threshold"), ("clip.fps", "--fps")):
+    for setting, option in (("cascade.threshold", "`threshold`"), ("clip.fps", "`fps`")):
         changed = changed.replace(f"{setting} is", f"{option} is")
     return changed
 

@@ -34,6 +34,8 @@ from featx.tasks.results import number_of, shown
 
 FORMAT = "featx-svm"
 FORMAT_VERSION = 1
+# What writes one, in messages.
+_WRITER = "`featx svm --save FILE` (in Python: featx.tasks.svm(..., save=FILE))"
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -97,7 +99,7 @@ def write_model(path: str | os.PathLike[str], model: Model) -> None:
 def read_model(path: str | os.PathLike[str]) -> Model:
     """Read a model's file; UsageError for one that is none, or is damaged."""
     path = os.fspath(path)
-    wrong = f"{path} is not an SVM's file: give one that featx svm --save wrote"
+    wrong = f"{path} is not an SVM's file: give one that {_WRITER} wrote"
     try:
         with contextlib.ExitStack() as stack:
             file = stack.enter_context(open(path, "rb"))
@@ -127,7 +129,7 @@ def read_model(path: str | os.PathLike[str]) -> Model:
     ) as error:
         raise UsageError(wrong) from error
     if (why := _damage(model)) is not None:
-        raise UsageError(f"{path} is damaged: {why}; write it again with featx svm --save")
+        raise UsageError(f"{path} is damaged: {why}; write it again with {_WRITER}")
     return model
 
 

@@ -112,7 +112,7 @@ def _fitting(given: Given, origin: Origin, model: str, files: Files) -> tuple[Fe
         if origin.layer not in source.settings.layers:
             there = ",".join(source.settings.layers)
             raise UsageError(
-                f"{model} was trained on {origin.title} and {path} has {there}: extract with --layers {origin.layer}"
+                f"{model} was trained on {origin.title} and {path} has {there}: extract with `layers={[origin.layer]}`"
             )
         source = files.open(given, origin.layer)
     if source.dims != origin.dims:

@@ -145,15 +145,15 @@ def _check_folds(
 ) -> None:
     if split is not None:
         raise UsageError(
-            f"--split {split} is one of the dataset's own splits, and --folds {folds} divides it anew: leave one out"
+            f"`split={split}` is one of the dataset's own splits, and `folds={folds}` divides it anew: leave one out"
         )
     if holdout != HOLDOUT:
         raise UsageError(
-            f"--holdout {holdout:g} is for a test side, and --folds {folds} tests every video: leave one out"
+            f"`holdout={holdout:g}` is for a test side, and `folds={folds}` tests every video: leave one out"
         )
     if save is not None:
         raise UsageError(
-            f"the {folds} SVMs of a cross-validation are there to be counted, not kept: leave --save or --folds out"
+            f"the {folds} SVMs of a cross-validation are there to be counted, not kept: leave `save` or `folds` out"
         )
 
 
@@ -177,7 +177,7 @@ def _targets(save: str | os.PathLike[str] | None, splits: Sequence[Split]) -> li
         name = Path(save)
         better = name.with_name(f"{name.stem}-{PLACEHOLDER}{name.suffix}")
         raise UsageError(
-            f"{len(splits)} splits give as many models, and {name} names one: give --split, or save to {better}"
+            f"{len(splits)} splits give as many models, and {name} names one: give `split`, or save to {better}"
         )
     targets: list[Path | None] = []
     for each in splits:

@@ -30,7 +30,7 @@ SEED = 0
 
 def load() -> Any:
     """Import faiss; UsageError where it is not installed."""
-    need("faiss", what="an index of cells", otherwise="make the index with --exact")
+    need("faiss", what="an index of cells", otherwise="make the index with `exact=True`")
     with warnings.catch_warnings():
         warnings.simplefilter(
             "ignore", DeprecationWarning

@@ -38,13 +38,13 @@ class Plan:
         if self.size > room:
             raise UsageError(
                 f"the index of {self.layer} takes {self.size / 1e6:,.0f} MB and {room / 1e6:,.0f} MB are free at {self.index}:"
-                " index a narrower layer with --layer, or elsewhere with --index"
+                " index a narrower layer with `layer`, or elsewhere with `index`"
             )
         needed = 0 if self.exact else self.clips * self.dims + _faiss.TRAINING_BYTES
         if needed > (memory := free_memory()):
             raise UsageError(
                 f"the index of {self.layer} takes {needed / 1e6:,.0f} MB of memory and {memory / 1e6:,.0f} MB are free:"
-                " index a narrower layer with --layer, or without cells, with --exact"
+                " index a narrower layer with `layer`, or without cells, with `exact=True`"
             )
 
 

@@ -39,7 +39,7 @@ def aslan_features(
         there = aslan.videos_of(root)
         if pairs.absent and (not partial or not there):
             named = ", ".join(pairs.absent[:3]) + (" …" if pairs.absent[3:] else "")
-            remedy = ", or go on with those that are there with --partial" if there else ""
+            remedy = ", or go on with those that are there with `partial=True`" if there else ""
             raise FeatxError(
                 f"{len(pairs.absent)} of {len(pairs.samples)} samples that ASLAN's pairs have are not in {base} ({named}):"
                 f" get them{remedy}"

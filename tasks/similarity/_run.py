@@ -169,7 +169,7 @@ def _trained_on(features: Features, *, allow: bool) -> list[str]:
     what = f"the checkpoint of {features.title} was trained on {NAME}'s samples"
     if not allow:
         raise UsageError(
-            f"{what}, whose actions must not be seen before: give features of another, or --allow-trained-on"
+            f"{what}, whose actions must not be seen before: give features of another, or `allow_trained_on=True`"
         )
     return [f"{what}: the accuracy is no measurement of actions that it has not seen"]
 
@@ -219,7 +219,7 @@ def _refuse(pairs: Pairs, features: Features, missing: Sequence[str]) -> None:
         named = ", ".join(lost[:3]) + (" …" if lost[3:] else "")
         raise FeatxError(
             f"{len(lost)} of {len(pairs.samples)} samples that the pairs have are neither in {features.path} nor in {pairs.root}"
-            f" ({named}): get them, or go on without their pairs with --partial"
+            f" ({named}): get them, or go on without their pairs with `partial=True`"
         )
     features.find(pairs.samples_in(features.ids), dataset=NAME)  # says which, and why
 

@@ -537,10 +537,11 @@ def test_a_video_of_larger_frames_than_allowed_fails_alone(tmp_path: Path) -> No
     asked = ["--model", "res3d_half", *SMALL, "--max-pixels", 64 * 80 - 1]
     done = featx("extract", *asked, tmp_path / "in", limited)
     assert done.returncode == 1
+    assert tells(done.stderr, "large.mp4", "--max-pixels")
     with FeatureStore(limited) as store:
         assert store.ids == ["small"]
         assert [Path(path).name for path, _ in store.failures] == ["large.mp4"]
-        assert tells(store.failures[0][1], "80x64", 64 * 80 - 1, "--max-pixels")
+        assert tells(store.failures[0][1], "80x64", 64 * 80 - 1, "`max_pixels`")
         recorded = store.settings
     # Not recorded, so the same run goes on with another limit.
     extract([tmp_path / "in"], limited, settings=with_fields(SETTINGS, max_pixels=64 * 80))

@@ -605,7 +605,7 @@ def test_a_checkpoint_that_was_trained_on_it_is_refused_or_told(
         "trained_on": {"dataset": "aslan", "split": 1, "subset": "train"}
     }
     seen = hand_made(tmp_path / "seen.h5", small, weights=weights)
-    with pytest.raises(UsageError, match=telling("aslan", "allow-trained-on")):
+    with pytest.raises(UsageError, match=telling("aslan", "`allow_trained_on=True`")):
         aslan(seen, root=small)
     notes = aslan(seen, root=small, allow_trained_on=True).notes
     for layer in ("res5b", "pool5", "prob"):

@@ -122,18 +122,18 @@ def test_windows_take_their_prior_from_annotations_beside_or_a_file(place: Path)
         path, annotations=annotations, prior=place / "w.npy", bootstrap=0, tious=(0.5,)
     )
     assert given.evaluations[0].thresholds[0].detections.score.tolist() == [0.45]
-    with pytest.raises(UsageError, match=telling("prior", "prior-annotations")):
+    with pytest.raises(UsageError, match=telling("`prior`", "`prior_annotations`")):
         evaluate_file(
             path,
             annotations=annotations,
             prior=place / "w.npy",
             prior_annotations=place / "annotation_val",
         )
-    with pytest.raises(UsageError, match=telling(place / "nowhere", "prior-annotations")):
+    with pytest.raises(UsageError, match=telling(place / "nowhere", "`prior_annotations`")):
         evaluate_file(path, annotations=annotations, prior_annotations=place / "nowhere")
-    with pytest.raises(UsageError, match=telling("class-ids")):
+    with pytest.raises(UsageError, match=telling("`class_ids`")):
         evaluate_file(path, annotations=annotations, class_ids="official")
-    with pytest.raises(UsageError, match=telling("prior")):
+    with pytest.raises(UsageError, match=telling("`prior`")):
         evaluate_file(place / "found.txt", annotations=annotations, prior=place / "w.npy")
 
 

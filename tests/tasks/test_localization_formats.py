@@ -117,7 +117,7 @@ def test_class_ids_tell_what_they_are(tmp_path: Path) -> None:
         6,
     ]
     assert read_text(tmp_path, "v 0 1 7 0.5 \r\n\r\nv\t0 1 97 0.5\r\n").label.tolist() == [0, 19]
-    with pytest.raises(UsageError, match=telling("7, 9, 12", "class-ids")):
+    with pytest.raises(UsageError, match=telling("7, 9, 12", "`class_ids='official'`")):
         read_text(tmp_path, "v 0 1 12 0.5\nv 0 1 7 0.5\nv 0 1 9 0.5")
     assert read_text(tmp_path, "v 0 1 7 0.5", class_ids="official").label.tolist() == [0]
     assert read_text(tmp_path, "v 0 1 7 0.5", class_ids="consecutive").label.tolist() == [6]

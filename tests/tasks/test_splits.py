@@ -107,7 +107,9 @@ def test_a_checkpoint_that_saw_the_test_videos_is_refused(tmp_path, subset):
     path = features_of(tmp_path, ROWS, weights={"trained_on": {**TRAINED, "subset": subset}})
     split = split_of(tmp_path, ROWS)
     with open_features(path) as features:
-        with pytest.raises(UsageError, match=telling("set split 1, test", "allow-trained-on")):
+        with pytest.raises(
+            UsageError, match=telling("set split 1, test", "`allow_trained_on=True`")
+        ):
             check_split(split, [features])
         (note,) = check_split(split, [features], allow_trained_on=True)
     assert tells(note, "accuracy")

@@ -213,13 +213,13 @@ def test_an_angle_between_the_four_is_said(tmp_path: Path, corners: Path) -> Non
 
 def test_larger_frames_than_are_allowed_are_not_decoded(tmp_path: Path) -> None:
     path = encode(tmp_path / "a.mp4", 3)  # 64 x 80
-    with pytest.raises(VideoError, match=telling("80x64", 64 * 80, 64 * 80 - 1, "--max-pixels")):
+    with pytest.raises(VideoError, match=telling("80x64", 64 * 80, 64 * 80 - 1, "`max_pixels`")):
         open_video(path, max_pixels=64 * 80 - 1)
-    with pytest.raises(VideoError, match=telling("--max-pixels")):
+    with pytest.raises(VideoError, match=telling("`max_pixels`")):
         index_video(path, max_pixels=64 * 80 - 1)
     assert len(list(open_video(path, max_pixels=64 * 80))) == 3
     index = index_video(path, max_pixels=64 * 80)
-    with pytest.raises(VideoError, match=telling("--max-pixels")):
+    with pytest.raises(VideoError, match=telling("`max_pixels`")):
         read_frames(path, index, [1], max_pixels=64 * 80 - 1)
 
 

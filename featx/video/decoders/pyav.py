@@ -284,7 +284,7 @@ def video_stream(container: Any, max_pixels: int = MAX_PIXELS) -> Any:
     if codec.width * codec.height > max_pixels:
         raise VideoError(
             f"its frames are {codec.width}x{codec.height}, which is {codec.width * codec.height}"
-            f" pixels, and at most {max_pixels} are decoded: raise max_pixels (--max-pixels)"
+            f" pixels, and at most {max_pixels} are decoded: raise `max_pixels`"
         )
     codec.options = {**codec.options, **_limit(max_pixels)}  # frames may become larger later on
     return stream
