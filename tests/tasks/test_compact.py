@@ -299,7 +299,7 @@ def test_dimensions_that_cannot_be_had_are_said_not_dropped(problem: Any, tmp_pa
     assert tells(note, 48, 300, "pool5", "res3d", "90 numbers", "48 training videos", 47)
     assert note in as_text(found)
     assert seen[-1] == (2, 2)
-    with pytest.raises(FeatxError, match=telling(48, "dims 47")):
+    with pytest.raises(FeatxError, match=telling(48, "dims=[47]")):
         compact(dataset, path, dims=[48], save=tmp_path / "a.npz")
     assert not (tmp_path / "a.npz").exists()
 

@@ -252,7 +252,7 @@ def test_a_checkpoint_that_was_trained_on_fold_1_s_namesake_is_refused(tmp_path:
     }
     weights = {"name": "mine", "sha256": "1" * 64, "seed": None, "trained_on": told}
     file = features_of(data, weights=weights)
-    with pytest.raises(UsageError, match=telling("set split 1", "3 folds", "split 1")):
+    with pytest.raises(UsageError, match=telling("set split 1", "3 folds", "`split=1`")):
         svm(data, file, folds=3)
     found = svm(data, file, folds=3, allow_trained_on=True)
     (note,) = (note for note in found.notes if tells(note, "set split 1"))
@@ -282,9 +282,9 @@ def test_folds_are_no_official_split_whatever_their_size(
 @pytest.mark.parametrize(
     ("settings", "told"),
     [
-        ({"split": 1}, ("split 1", "folds 3")),
+        ({"split": 1}, ("split=1", "folds=3")),
         ({"save": "m.npz"}, (3, "folds")),
-        ({"holdout": 0.5}, ("holdout 0.5",)),
+        ({"holdout": 0.5}, ("holdout=0.5",)),
     ],
 )
 def test_options_that_do_not_go_with_folds(

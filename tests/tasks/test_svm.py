@@ -726,7 +726,7 @@ def test_predict_refuses_features_made_otherwise(saved: Path, tmp_path: Path) ->
         saved, features_of(tmp_path / "double.h5", ["a/b.avi", "a/b.mp4", "a/c"])
     ).ids == ("a/b.avi", "a/b.mp4", "a/c")
     only = write_features(tmp_path / "pool5.h5", {"a": {"pool5": np.ones(15)}})
-    with pytest.raises(UsageError, match=telling("pool5", "layers res5b")):
+    with pytest.raises(UsageError, match=telling("pool5", "layers=['res5b']")):
         predict(saved, only)
 
 
