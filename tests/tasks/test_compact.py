@@ -449,7 +449,7 @@ def run_command(*options: object) -> Any:
         (["--plot", "a.gif"], ("'a.gif'",)),
         (["--csv", ".."], ("..",)),
         (["--save", "a.npy", "--dims", "5"], ("a.npy", ".npz")),
-        (["--save", "a.npz"], (6, "--dims")),
+        (["--save", "a.npz"], (6, "dims")),
         (["--save", "a.npz", "--dims", "5", "--layer", "pool5", "--layer", "pool5"], (2,)),
         (["--layer", "pool6"], ("pool5", "'pool6'")),
         (["--features", "none.h5"], ("none.h5",)),

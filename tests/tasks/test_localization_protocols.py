@@ -253,7 +253,7 @@ def test_a_list_of_videos_restricts_and_may_name_videos_free_of_actions() -> Non
         ("empty", "Jump", 0.0, 1.0, 0.8),
     ]
     found = detections_of(rows, CLASSES)
-    with pytest.raises(UsageError, match=telling("'empty'", "annotated-only")):
+    with pytest.raises(UsageError, match=telling("'empty'", "`annotated_only=True`")):
         evaluate(found, truth, protocol="thumos14", tious=(0.5,))
     left = evaluate(found, truth, protocol="thumos14", tious=(0.5,), annotated_only=True)
     assert left.thresholds[0].mean_ap == pytest.approx(1 / 2 / 2)

@@ -531,7 +531,7 @@ def test_projected_features_are_called_so(data: Path, features: Path, tmp_path: 
         (("--dataset", "hmdb51", "--C", "much"), ("C", "'much'", "cv")),
         (("--dataset", "hmdb51", "--C", "0"), ("C", 0)),
         (("--dataset", "hmdb51", "--split", "4"), ("split", 4, "hmdb51", 3)),
-        (("--dataset", "hmdb51", "--save", "m.npz"), ("--split", "m-{split}.npz")),
+        (("--dataset", "hmdb51", "--save", "m.npz"), ("split", "m-{split}.npz")),
         (("--dataset", "hmdb51", "--split", "1", "--save", "m.pkl"), ("m.pkl", ".npz")),
         (("--dataset", "hmdb51", "--plot", "m.jpg"), ("m.jpg", ".png", ".svg", ".pdf")),
         (("--dataset", "hmdb51", "--features", "nowhere-{split}.h5"), ("nowhere-1.h5",)),
