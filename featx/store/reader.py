@@ -211,7 +211,7 @@ class Video:
     def clip_times(self) -> npt.NDArray[np.float64]:
         """(T, 2) float64: when each clip begins and ends, in seconds."""
         times = self._place("clip_times", np.dtype(np.float64))
-        if why := problem_of_times(times):
+        if why := problem_of_times(times, self._spec):
             raise self._objects.refused(f"clip_times of {self.id!r}", why)
         return times
 

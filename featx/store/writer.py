@@ -252,7 +252,7 @@ def _problem(
             return f"its {name} {why}"
     if why := problem_of_frames(frames):
         return f"clip_frames {why}"
-    return (why := problem_of_times(times)) and f"clip_times {why}"
+    return (why := problem_of_times(times, spec)) and f"clip_times {why}"
 
 
 def _version(settings: Recorded) -> int:

@@ -62,7 +62,7 @@ def test_rows_are_the_models_output_for_the_frames_they_name(videos: Path, tmp_p
             np.testing.assert_allclose(
                 row, expected.flatten().numpy(), rtol=1e-3, atol=1e-4 * float(expected.abs().max())
             )
-        assert video.dataset("res5b").attrs["shape"].tolist() == [512, 1, 7, 7]
+        assert video.dataset("res5b").clip_shape == (512, 1, 7, 7)
 
 
 def test_the_file_says_what_is_in_it(videos: Path, tmp_path: Path) -> None:

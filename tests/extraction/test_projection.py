@@ -182,7 +182,7 @@ def test_projected_rows_are_stored_and_the_file_says_so(
         said = store.settings.to_json()["projection"]
         assert said == {"layer": "res5a", "dims": 6, "from": projection.width, "length_1_first": True, "fitted_on": FITTED_ON,
                         "explained": 0.75, "file": str(small), "sha256": projection.sha256}  # fmt: skip
-        assert store[store.ids[0]].dataset("res5a").attrs["shape"].tolist() == [6]
+        assert store[store.ids[0]].dataset("res5a").clip_shape == (6,)
         text = as_text(summarise(store))
     assert tells(text, "res5a", 6, projection.width, "PCA")
     assert tells(text, "40 videos", "ucf101 split 1, train", "75.0%")

@@ -276,7 +276,7 @@ def test_the_most_exciting_clips_are_those_of_the_extracted_features(
     expected = []
     with FeatureStore(extracted) as store:
         for video in store.values():
-            shape = video.dataset(layer).attrs["shape"]
+            shape = video.dataset(layer).clip_shape
             maps = (
                 np.asarray(video.dataset(layer))
                 .reshape(len(video), *shape)[:, 2]
