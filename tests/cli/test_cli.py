@@ -11,7 +11,7 @@ from click.testing import CliRunner
 from conftest import SMALL, featx
 from told import tells
 
-from featx import cli
+from featx.cli import _group as cli
 from featx.store.reader import FeatureStore
 
 
