@@ -244,10 +244,9 @@ class Files:
 
 
 def _opened(path: Path) -> FeatureStore | Features:
-    if not path.is_file():
-        hint = " is a folder" if path.is_dir() else " is not there"
+    if not path.exists():
         raise UsageError(
-            f"{path}{hint}: give a feature file, or another library's .h5, .npz or .npy"
+            f"{path} is not there: give a feature file, or another library's .h5, .npz or .npy"
         )
     if path.suffix.lower() not in _NUMPYS:
         with contextlib.suppress(NoFeatureFile):
@@ -357,13 +356,8 @@ class _Stored(Features):
         return {i.id: why[real] for i in items if (real := os.path.realpath(i.path)) in why}
 
     def _remedy(self, missing: Sequence[Item]) -> str:
-        settings = self._store.settings
-        source = settings.weights.file or settings.weights.name
-        project = f" --project {settings.projection.file}" if settings.projection else ""
-        return (
-            "extract them too, with the file's own settings, as in `featx extract --model "
-            f"{settings.model.name} --weights {source} --layers {','.join(settings.layers)}{project} VIDEOS {self.path}`"
-        )
+        command = self._store.settings.command("VIDEOS", str(self.path))
+        return f"extract them too, with the file's own settings, as in `{command}`"
 
 
 class _Matrix(Features):

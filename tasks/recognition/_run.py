@@ -102,7 +102,7 @@ def svm(
             )
     told_of_all = dict.fromkeys(note for told in notes for note in told)
     return SvmResult(
-        dataset=splits[0].test.name,
+        dataset=splits[0].test.called,
         fusion=fusion,
         tuned=number is None,
         splits=tuple(results),
