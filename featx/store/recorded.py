@@ -358,11 +358,12 @@ class Recorded:
             "input": transform.input if transform.input != "rgb" else None,
             "flow": transform.flow if transform.input != "rgb" else None,
             "project": self.projection.file if self.projection else None,
+            "flip": transform.flip or None,
         }
         words = ["featx", "extract"]
         for name, value in given.items():
-            words += [f"--{name}", str(value)] if value is not None else []
-        words += ["--flip"] if transform.flip else []
+            words += [f"--{name}"] if value is not None else []
+            words += [str(value)] if value is not None and value is not True else []
         return shlex.join([*words, videos, out])
 
 

@@ -6,8 +6,9 @@ import sys
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from time import monotonic
+from types import TracebackType
 
-from featx.system.text import printable
+from featx.system.text import Text, joined, printable
 
 
 def say(text: str) -> None:
@@ -15,6 +16,18 @@ def say(text: str) -> None:
     if sys.stderr is not None:
         sys.stderr.write(printable(text) + "\n")
         sys.stderr.flush()
+
+
+def tell_traceback(
+    kind: type[BaseException], error: BaseException, trace: TracebackType | None
+) -> None:
+    """Write a traceback to stderr, as `sys.excepthook`: its messages, which may name files, forge no line of it."""
+    import traceback
+
+    # What begins so is Python's own; a message begins with its exception's class.
+    own = ("Traceback (", "  File ", "\n")
+    parts = traceback.format_exception(kind, error, trace)
+    say(joined(Text(p.rstrip("\n")) if p.startswith(own) else p.removesuffix("\n") for p in parts))
 
 
 def in_notebook() -> bool:
