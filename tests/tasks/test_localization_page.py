@@ -75,6 +75,9 @@ def test_the_page_holds_everything_and_runs_nothing(tmp_path: Path) -> None:
     read = Read(text)
     assert not {"script", "link", "iframe", "a", "object", "b"} & set(read.tags)
     assert read.tags.count("style") == 1
+    # Bars are opaque: two that overlap have no third colour.
+    fills = re.findall(r"--(?:hit-soft|false-soft|dropped): (#\w+);", text)
+    assert [len(fill) for fill in fills] == [len("#rrggbb")] * 6
     assert not re.search(
         r"https?:|//[a-z]|url\(|@import| on\w+=", re.sub(r"base64,[A-Za-z0-9+/=]*", "", text)
     )

@@ -864,3 +864,12 @@ def test_predict_of_a_video_says_the_command_that_extracts_it(saved: Path, tmp_p
         assert {("--layers", "res5b"), ("--stride", "16")} <= set(pairwise(command))
         assert command[-2:] == [str(tmp_path / given), str(tmp_path / out)]
         assert_one_sentence(raised.value)
+
+
+def test_progress_counts_the_rows_of_all_splits(data: Path, features: Path) -> None:
+    seen: list[tuple[int, int]] = []
+    found = svm(
+        "hmdb51", features, root=data / "hmdb51", on_progress=lambda *done: seen.append(done)
+    )
+    total = sum(each.trained + len(each.ids) for each in found.splits)
+    assert seen == [(k, total) for k in range(1, total + 1)]
