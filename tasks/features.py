@@ -7,7 +7,7 @@ import os
 import zipfile
 import zlib
 from abc import ABC, abstractmethod
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -114,15 +114,21 @@ class Features(ABC):
         return "add their rows"
 
     def rows(
-        self, items: Sequence[Item], *, dataset: str | None = None, normalise: bool = True
+        self,
+        items: Sequence[Item],
+        *,
+        dataset: str | None = None,
+        normalise: bool = True,
+        on_row: Callable[[], None] | None = None,
     ) -> Rows:
         """Return (N, D) float32, a row an item: the mean over the video's clips, then, if `normalise`, L2-normalised.
 
         A mean of all zeros stays zero (Res3D paper, section 5.1). Raises FeatxError for items without features, and for rows
-        with numbers that are not finite.
+        with numbers that are not finite. on_row: called after each row.
         """
         found = self.find(items, dataset=dataset)
-        return self._matrix([(found[item.id], item) for item in items], normalise=normalise)
+        wanted = [(found[item.id], item) for item in items]
+        return self._matrix(wanted, normalise=normalise, on_row=on_row)
 
     def rows_by_id(self, ids: Sequence[str], *, normalise: bool = True) -> Rows:
         """Return (N, D) float32 as `rows` does, of videos by their ids in the file."""
@@ -130,13 +136,21 @@ class Features(ABC):
             [(each, Item(id=each, path=each, label=-1)) for each in ids], normalise=normalise
         )
 
-    def _matrix(self, wanted: Sequence[tuple[str, Item]], *, normalise: bool) -> Rows:
+    def _matrix(
+        self,
+        wanted: Sequence[tuple[str, Item]],
+        *,
+        normalise: bool,
+        on_row: Callable[[], None] | None = None,
+    ) -> Rows:
         out = np.empty((len(wanted), self.dims), np.float32)
         for place, (video_id, item) in enumerate(wanted):
             clips = self._clips(video_id, item)
             out[place] = video_row(
                 clips, normalise=normalise, dims=self.dims, source=self.path, video=repr(video_id)
             )
+            if on_row is not None:
+                on_row()
         return out
 
 
@@ -244,10 +258,9 @@ class Files:
 
 
 def _opened(path: Path) -> FeatureStore | Features:
-    if not path.is_file():
-        hint = " is a folder" if path.is_dir() else " is not there"
+    if not path.exists():
         raise UsageError(
-            f"{path}{hint}: give a feature file, or another library's .h5, .npz or .npy"
+            f"{path} is not there: give a feature file, or another library's .h5, .npz or .npy"
         )
     if path.suffix.lower() not in _NUMPYS:
         with contextlib.suppress(NoFeatureFile):
@@ -357,13 +370,8 @@ class _Stored(Features):
         return {i.id: why[real] for i in items if (real := os.path.realpath(i.path)) in why}
 
     def _remedy(self, missing: Sequence[Item]) -> str:
-        settings = self._store.settings
-        source = settings.weights.file or settings.weights.name
-        project = f" --project {settings.projection.file}" if settings.projection else ""
-        return (
-            "extract them too, with the file's own settings, as in `featx extract --model "
-            f"{settings.model.name} --weights {source} --layers {','.join(settings.layers)}{project} VIDEOS {self.path}`"
-        )
+        command = self._store.settings.command("VIDEOS", str(self.path))
+        return f"extract them too, with the file's own settings, as in `{command}`"
 
 
 class _Matrix(Features):

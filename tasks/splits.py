@@ -37,14 +37,16 @@ class Split:
     def title(self) -> str:
         """What a report calls it, such as "ucf101 split 1" or "ucf101 fold 1 of 5"."""
         if self.folds is not None:
-            return f"{self.test.name} fold {self.test.split} of {self.folds}"
-        return f"{self.test.name} split {self.test.split}"
+            return f"{self.test.called} fold {self.test.split} of {self.folds}"
+        return self.test.called if self.test.own else f"{self.test.name} split {self.test.split}"
 
     @property
     def tested(self) -> str:
         """What a report calls the videos that are tested: the split's test side, or, of a fold, all folds' together."""
         return (
-            f"{self.test.name}'s {self.folds} folds" if self.folds is not None else self.test.title
+            f"{self.test.called}'s {self.folds} folds"
+            if self.folds is not None
+            else self.test.title
         )
 
     def of_its_own(self, told: Mapping[str, Any]) -> bool:

@@ -22,10 +22,11 @@ __getattr__, __dir__ = lazy(__name__, {"cli": "featx.cli._group"})
 def main() -> None:
     """Run the command line; exit status 0 all done, 1 something failed, 2 wrong usage, 130 interrupted."""
     try:
-        from featx.system import interrupts, streams
+        from featx.system import interrupts, streams, terminal
 
         interrupts.stop_on_interrupt()
         streams.open_standard()
+        sys.excepthook = terminal.tell_traceback
         from featx.cli._group import run
 
         status = run()

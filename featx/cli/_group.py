@@ -69,7 +69,7 @@ def _broken(name: str, why: str) -> click.Command:
     return click.Command(
         name,
         callback=call,
-        help=f"Not available: {why}",
+        help=f"Not available: {visible(why)}",
         context_settings={"ignore_unknown_options": True, "allow_extra_args": True},
     )
 

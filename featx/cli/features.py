@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from contextlib import ExitStack
 from typing import TYPE_CHECKING
 
 import click
@@ -166,13 +167,17 @@ def _print_report(report: Report) -> None:
         kinds = ", ".join(f"{n} {suffix}" for suffix, n in sorted(report.ignored.items()))
         echo(f"ignored in folders, not a video's suffix: {kinds}", err=True)
     if report.new or report.failures:
-        rate = report.clips / report.seconds if report.seconds else 0.0
+        how = (
+            f" ({report.clips / report.seconds:.1f} clips/s, {report.binding} binds)"
+            if report.clips
+            else ""
+        )
         before = (
             f", {report.done - report.new} were there before" if report.done > report.new else ""
         )
         failed = f", {len(report.failures)} failed" if report.failures else ""
-        echo(f"{report.out}: {report.new} videos; {report.clips} clips computed in {report.seconds:.1f} s "
-                   f"({rate:.1f} clips/s, {report.binding} binds){before}{failed}")  # fmt: skip
+        echo(f"{report.out}: {report.new} videos; {report.clips} clips computed in {report.seconds:.1f} s"
+                   f"{how}{before}{failed}")  # fmt: skip
     else:
         echo(f"{report.out}: nothing to do, all {report.total} videos are there")
 
@@ -212,7 +217,8 @@ def info(path: str, plot: str | None, video: str | None, layer: str | None, as_j
         if plot is not None:
             drawn, chosen = _drawn(store, video), layer or store.layers[0]
             drawn.dataset(chosen)
-        summary = summarise(store)
+        with bar("video") as progress:
+            summary = summarise(store, on_progress=progress)
         echo(json_text(summary) if as_json else as_text(summary))
         if plot is not None and drawn is not None:
             from featx.report import plot_features
@@ -266,7 +272,19 @@ def verify(
     """
     from featx.extraction.verify import verify as run
 
-    found = run(path, clips=clips, seed=seed, weights=weights, project=project)
+    progress = Progress()
+    with ExitStack() as bars:
+        bars.callback(progress.close)
+        checking = bars.enter_context(ExitStack())
+        checked = checking.enter_context(bar("video"))
+
+        def on_check(done: int, of: int) -> None:
+            checked(done, of)
+            if done == of:  # what makes clips again has a bar of its own
+                checking.close()
+
+        found = run(path, clips=clips, seed=seed, weights=weights, project=project, on_check=on_check,
+                    hooks=progress.hooks)  # fmt: skip
     if as_json:
         echo(json_text({**vars(found), "ok": found.ok}))
     else:

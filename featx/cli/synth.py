@@ -66,7 +66,7 @@ def synth(
     """
     sides = _height_and_width(size) if size is not None else None
     names = [name.strip() for name in classes.split(",")] if classes is not None else None
-    with bar("video") as progress:
+    with bar("frame") as progress:
         if dataset is None:
             from featx.synthetic.render import write_videos
 

@@ -246,8 +246,7 @@ def _print_report(report: TrainReport) -> None:
     if report.validation is not None:
         best = f"best {report.best:.1%} after epoch {report.best_epoch}"
         found = f"; validation top-1 {report.validation.top1:.1%} at the end, {best}"
-    did = f"{report.new} updates" if report.new else "nothing to do"
-    echo(f"{report.out}: {did}, {report.steps} in all, {report.epochs} epochs{found}")
+    echo(f"{report.out}: {report.updates}, {report.epochs} epochs in all{found}")
 
 
 def _json(report: TrainReport) -> dict[str, Any]:

@@ -202,13 +202,14 @@ class DatasetLists:
             raise UsageError(f"split is {split}, and {protocol.name} has {there}")
         side = self._side(split, subset)
         if side.absent and not partial:
-            which = f" ({subset}, split {split})"
+            which = f" ({subset})" if protocol.own else f" ({subset}, split {split})"
             raise _lacking(protocol, base, side.absent, len(side.items), which)
         if partial:
             side = self._agreed(split, subset, side)
         if not side.items:
             raise FeatxError(
-                f"none of the {len(side.absent)} {subset} videos of {protocol.name} that could be used is in {base}: get them"
+                f"none of the {len(side.absent)} {subset} videos of {protocol.name} that could be used is"
+                f" {_where(protocol, base)}: get them"
             )
         return Dataset(
             name=protocol.name,
@@ -218,6 +219,7 @@ class DatasetLists:
             items=_unique(side.items, protocol.name),
             absent=len(side.absent),
             source=protocol.source,
+            own=protocol.own,
             notes=(*side.notes, *_generated(base)),
         )
 
@@ -242,7 +244,7 @@ class DatasetLists:
         absent = tuple(dict.fromkeys(name for side in sides for name in side.absent))
         if not items:
             raise FeatxError(
-                f"none of the {len(absent)} videos of {protocol.name} is in {base}: get them"
+                f"none of the {len(absent)} videos of {protocol.name} is {_where(protocol, base)}: get them"
             )
         if absent and not partial:
             raise _lacking(protocol, base, absent, len(items), "")
@@ -256,6 +258,7 @@ class DatasetLists:
             items=tuple(items.values()),
             absent=len(absent),
             source=protocol.source,
+            own="own data" if protocol.own else "",
             notes=(*notes, *_generated(base)),
         )
 
@@ -366,8 +369,15 @@ def _lacking(
 ) -> FeatxError:
     return FeatxError(
         f"{_some(absent, 'video')} of {len(absent) + there} that {protocol.name}'s list has{which}"
-        f" are not in {base}: get them, or go on with those that are there, `partial=True`"
+        f" are not {_where(protocol, base)}: get them, or go on with those that are there, `partial=True`"
     )
+
+
+def _where(protocol: Protocol, base: Path) -> str:
+    """Say where a dataset's videos have to lie. Of own data only a csv names videos that are not there."""
+    if protocol.own:
+        return f"there (paths in {protocol.source} are relative to its folder, {base.absolute()})"
+    return f"in {base}"
 
 
 def _unique(items: tuple[Item, ...], name: str) -> tuple[Item, ...]:

@@ -42,6 +42,7 @@ class Protocol:
     there. What the sides share is read by the first.
     subsets: names of the sides; pair: the two that a study trains and evaluates on. splits: how many there are.
     get: what to download, from where, and where below the root it goes. generated: `featx synth --dataset` writes it.
+    own: of a user's own data, as `Dataset` has it.
     """
 
     name: str
@@ -52,6 +53,7 @@ class Protocol:
     splits: int = 1
     get: str = ""
     generated: bool = False
+    own: str = ""
 
 
 class Missing(Exception):

@@ -43,6 +43,7 @@ class Dataset:
     name: as given, such as "ucf101"; split: which of its splits; subset: "train", "val" or "test".
     classes: names in the order of the labels. absent: items that the lists have and that were left out because their
         video is not there, which happens only where the caller allowed it.
+    own: of a user's own data, that it is that, and how its sides were made where nothing says so; empty otherwise.
     source: where the protocol is from. notes: what the user should be told, such as how a folder was divided.
     made: of one that was put together, as JSON values, how and from what: a run of it is continued with the same alone.
     """
@@ -56,11 +57,18 @@ class Dataset:
     source: str = ""
     notes: Sequence[str] = field(default=())
     made: Mapping[str, Any] = field(default_factory=dict)
+    own: str = ""
+
+    @property
+    def called(self) -> str:
+        """What a report calls the dataset, such as "ucf101"; a user's folder of that name is "ucf101 (own data)"."""
+        return f"{self.name} ({self.own})" if self.own else self.name
 
     @property
     def title(self) -> str:
-        """What a report calls it, such as "ucf101 split 1, test"."""
-        return f"{self.name} split {self.split}, {self.subset}"
+        """What a report calls this side, such as "ucf101 split 1, test"."""
+        which = self.called if self.own else f"{self.name} split {self.split}"
+        return f"{which}, {self.subset}"
 
     def __repr__(self) -> str:
         head = f"Dataset({self.title}: {len(self.items):,} videos, {len(self.classes):,} classes)"

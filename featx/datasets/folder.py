@@ -57,8 +57,10 @@ def own_data(path: Path, holdout: float) -> Protocol:
             f"official dataset, its name and `root={str(path)!r}`"
         )
     notes: list[str] = []
+    own = "own data"
     if all(each.side is None for each in labelled):
         labelled = _held_out(labelled, holdout, path)
+        own += f", {holdout:.0%} held out"
         count = sum(each.side == "test" for each in labelled)
         notes.append(
             f"{path} has no test side: the last {holdout:.0%} of each class's groups, {count} videos, are"
@@ -99,6 +101,7 @@ def own_data(path: Path, holdout: float) -> Protocol:
         read=lambda root, split: side,
         subsets=sides,
         pair=pair,
+        own=own,
     )
 
 

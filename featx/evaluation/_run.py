@@ -140,7 +140,7 @@ def evaluate(
         **options,
     )
     if dataset in GENERATED_CLIPS:
-        with bar("clip", progress=progress) as passed:
+        with bar("clip", progress=progress, lines=False) as passed:
             return evaluate_generated(asked, str(dataset), seed=seed, on_progress=passed)
     if not isinstance(dataset, Dataset):
         if not isinstance(dataset, DatasetRef):

@@ -58,7 +58,8 @@ class Report:
         out: The feature file.
         total, new, done: Videos: in all, extracted now, and there at the end.
         clips: Clips computed now, in `seconds`.
-        binding: Which stage the others waited for: "decoding", "backbone" or "writing".
+        binding: Which stage the others waited for: "decoding", "backbone" or "writing"; empty where no clip was
+            computed.
         failures: (path, reason) of every video that could not be read.
         ignored: Files in the folders that are no videos, by suffix.
         settings: What the feature file records.
@@ -235,7 +236,7 @@ def _extract(
             finally:
                 journal.commit()
             report.new = len(jobs) - len(sink.failures)
-            report.clips, report.binding = stats.clips, stats.binding
+            report.clips, report.binding = stats.clips, stats.binding if stats.clips else ""
             report.notes += stats.notes
         report.failures = sorted(sink.failures)
         entries = {

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import os
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -88,6 +88,8 @@ def verify(
     weights: str | None = None,
     project: str | os.PathLike[str] | None = None,
     model: nn.Module | None = None,
+    on_check: Callable[[int, int], None] | None = None,
+    hooks: Hooks | None = None,
     progress: bool | None = None,
 ) -> Verification:
     """Check a feature file's structure, and make a random sample of its clips again from their videos.
@@ -99,7 +101,10 @@ def verify(
         weights: The checkpoint's file, where it is not at its recorded place.
         project: The projection's file, where it is not at its recorded place.
         model: The module that made the rows, where that was one of yours.
-        progress: True shows a progress bar, False shows none. None shows one if a person watches.
+        on_check: Called with (videos whose structure is checked, videos in all).
+        hooks: Called while clips are made again, as for `featx.extract`.
+        progress: True shows a progress bar while clips are made again, False shows none. None shows one if a person watches
+            and there are no hooks.
 
     Returns:
         What was found; `ok` says whether nothing is wrong.
@@ -109,23 +114,28 @@ def verify(
     """
     with FeatureStore(path) as store:
         found = Verification(str(path), len(store))
-        found.problems += structure(store)
+        found.problems += structure(store, on_progress=on_check)
         if clips and len(store) and not found.problems:
             ready = prepare(recorded_settings(store.settings, found, weights, project, model))
-            with shown(progress, None) as hooks:
-                _remake(store, found, ready, clips, np.random.default_rng(seed), hooks)
+            with shown(progress, hooks) as told:
+                _remake(store, found, ready, clips, np.random.default_rng(seed), told)
     return found
 
 
-def structure(store: FeatureStore) -> list[str]:
-    """Return every structural invariant of the feature file that does not hold, one sentence each."""
+def structure(
+    store: FeatureStore, *, on_progress: Callable[[int, int], None] | None = None
+) -> list[str]:
+    """Return every structural invariant of the feature file that does not hold, one sentence each.
+
+    on_progress: called with (videos checked, videos in all).
+    """
     problems = []
     settings = store.settings
     if store.ids != sorted(store.ids):
         problems.append("the ids in .videos are not sorted")
     spec = settings.clip
     shapes: dict[str, list[int]] = {}
-    for video_id in store.ids:
+    for done, video_id in enumerate(store.ids, start=1):
         try:
             problems += [
                 f"{video_id!r}: {p}"
@@ -133,6 +143,8 @@ def structure(store: FeatureStore) -> list[str]:
             ]
         except UsageError as error:
             problems.append(str(error))
+        if on_progress is not None:
+            on_progress(done, len(store))
     problems += _unlisted(store)
     paths = set()
     for video_id in store.ids:

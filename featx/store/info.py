@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Any
 
 import numpy as np
@@ -14,9 +15,18 @@ from featx.system.text import Text, joined
 from featx.weights.description import in_words
 
 
-def summarise(store: FeatureStore) -> dict[str, Any]:
-    """Return what a feature file holds as plain values: settings, layers with their shapes, totals, failures."""
-    videos = [(v.id, len(v), v.attrs) for v in store.values()]
+def summarise(
+    store: FeatureStore, *, on_progress: Callable[[int, int], None] | None = None
+) -> dict[str, Any]:
+    """Return what a feature file holds as plain values: settings, layers with their shapes, totals, failures.
+
+    on_progress: called with (videos read, videos in all).
+    """
+    videos = []
+    for video in store.values():
+        videos.append((video.id, len(video), video.attrs))
+        if on_progress is not None:
+            on_progress(len(videos), len(store))
     first = next(iter(store.values()), None)
     return {
         "path": str(store.path),

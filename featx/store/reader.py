@@ -78,6 +78,10 @@ class NoFeatureFile(UsageError):
     """An HDF5 file of something else."""
 
 
+class GivenVideo(UsageError):
+    """A video, or a folder, where a feature file was meant."""
+
+
 class Rows:
     """A layer's rows of one video, (T, D), of which a slice reads just that: float32, and always finite.
 
@@ -263,6 +267,10 @@ class FeatureStore(Mapping[str, Video]):
                 else ""
             )
             raise UsageError(f"no such file: {self.path}{hint}")
+        if self.path.is_dir():
+            raise GivenVideo(
+                f"{self.path} is a folder: give a feature file, which `featx extract` makes of a folder's videos"
+            )
         if not self.path.is_file():
             raise UsageError(f"{self.path} is no ordinary file: give a feature file")
         try:
@@ -270,6 +278,12 @@ class FeatureStore(Mapping[str, Video]):
         except PermissionError as error:
             raise UsageError(f"cannot read {self.path}: {os.strerror(errno.EACCES)}") from error
         except OSError as error:
+            from featx.video.reader import SUFFIXES
+
+            if self.path.suffix.lower() in SUFFIXES:
+                raise GivenVideo(
+                    f"{self.path} is a video: give a feature file, which `featx extract` makes of it"
+                ) from error
             raise UsageError(
                 f"{self.path} is not a feature file: it cannot be read as HDF5"
             ) from error

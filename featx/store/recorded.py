@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shlex
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
@@ -333,6 +334,37 @@ class Recorded:
             projection=None if projection is None else Projected.from_json(projection),
             cascade=None if cascade is None else SecondNetwork.from_json(cascade),
         )
+
+    def command(self, videos: str, out: str) -> str:
+        """Return the command that extracts more rows of this kind; a module of the user's and a second network aside.
+
+        What follows from the model and its checkpoint has no option.
+        """
+        weights, transform = self.weights, self.transform
+        given: dict[str, object] = {
+            "model": self.model.name,
+            "weights": weights.file or weights.name,
+            "seed": weights.seed or None,
+            "layers": ",".join(self.layers),
+            "frames": self.clip.frames,
+            "step": self.clip.step,
+            "stride": self.clip.stride if self.clip.count is None else None,
+            "fps": self.clip.fps,
+            "tail": self.clip.tail if self.clip.tail != "drop" else None,
+            "clips": self.clip.count,
+            "scales": ",".join(map(str, self.clip.scales)) if self.clip.scales != (1,) else None,
+            "crop": transform.crop,
+            "crops": transform.crops if transform.crops != "center" else None,
+            "input": transform.input if transform.input != "rgb" else None,
+            "flow": transform.flow if transform.input != "rgb" else None,
+            "project": self.projection.file if self.projection else None,
+            "flip": transform.flip or None,
+        }
+        words = ["featx", "extract"]
+        for name, value in given.items():
+            words += [f"--{name}"] if value is not None else []
+            words += [str(value)] if value is not None and value is not True else []
+        return shlex.join([*words, videos, out])
 
 
 def _check_transform(transform: Mapping[str, Any], decoder: Mapping[str, Any]) -> None:

@@ -198,7 +198,8 @@ def write_videos(
     """Write encoded videos of moving shapes, a folder a class, and return their paths in order.
 
     per_class: videos of each class; None is 4. seconds: of each; None is 4. size: (height, width), both even; None is 240 x 320.
-    classes: names of MOTIONS, all by default. progress: called with (videos written, videos in all) after each.
+    classes: names of MOTIONS, all by default. progress: called with (frames written, frames in all) at the beginning and
+    after each video.
     A file that exists with the same content is left untouched, one with other content is replaced; each appears whole or
     not at all.
     """
@@ -214,6 +215,8 @@ def write_videos(
     count = frame_count(seconds, fps)
     jobs = [(name, number) for name in names for number in range(per_class)]
     paths = []
+    if progress is not None:
+        progress(0, count * len(jobs))
     for done, (name, number) in enumerate(jobs, start=1):
         path = Path(directory, name, file_name(name, number))
         encode(
@@ -224,7 +227,7 @@ def write_videos(
         )
         paths.append(path)
         if progress is not None:
-            progress(done, len(jobs))
+            progress(count * done, count * len(jobs))
     return paths
 
 

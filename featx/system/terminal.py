@@ -5,8 +5,10 @@ from __future__ import annotations
 import sys
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from time import monotonic
+from types import TracebackType
 
-from featx.system.text import printable
+from featx.system.text import Text, joined, printable
 
 
 def say(text: str) -> None:
@@ -14,6 +16,18 @@ def say(text: str) -> None:
     if sys.stderr is not None:
         sys.stderr.write(printable(text) + "\n")
         sys.stderr.flush()
+
+
+def tell_traceback(
+    kind: type[BaseException], error: BaseException, trace: TracebackType | None
+) -> None:
+    """Write a traceback to stderr, as `sys.excepthook`: its messages, which may name files, forge no line of it."""
+    import traceback
+
+    # What begins so is Python's own; a message begins with its exception's class.
+    own = ("Traceback (", "  File ", "\n")
+    parts = traceback.format_exception(kind, error, trace)
+    say(joined(Text(p.rstrip("\n")) if p.startswith(own) else p.removesuffix("\n") for p in parts))
 
 
 def in_notebook() -> bool:
@@ -42,12 +56,19 @@ def duration(seconds: float) -> str:
 
 @contextmanager
 def bar(
-    unit: str, *, scale: bool = False, progress: bool | None = None
+    unit: str, *, scale: bool = False, progress: bool | None = None, lines: bool = True
 ) -> Iterator[Callable[[int, int | None], None]]:
-    """A bar for a person, nothing in a log; call what it yields with (done, in all).
+    """A bar for a person, a line every ten seconds in a log; call what it yields with (done, in all).
 
-    progress: True shows a bar, False none.
+    Args:
+        unit: What is counted, such as "video".
+        scale: Counts are bytes.
+        progress: True shows a bar, False none. Of a command, which has `lines`, the terminal decides.
+        lines: False shows nothing in a log.
     """
+    if lines and not on_terminal():
+        yield _Lines(unit, scale=scale)
+        return
     from tqdm.auto import tqdm
 
     with tqdm(unit=unit, unit_scale=scale, disable=not watched(progress), leave=False) as shown:
@@ -58,3 +79,30 @@ def bar(
             shown.refresh()
 
         yield passed
+
+
+class _Lines:
+    """How far something is, said in a log: what takes two seconds says nothing, and the next line comes ten seconds later."""
+
+    def __init__(self, unit: str, *, scale: bool) -> None:
+        self._unit, self._scale = unit, scale
+        self._began = monotonic()
+        self._next = self._began + 2
+        self._first: int | None = None
+
+    def __call__(self, done: int, total: int | None) -> None:
+        now = monotonic()
+        if self._first is None:  # what was there before says nothing of how fast it goes
+            self._first, self._began = done, now
+        if now < self._next:
+            return
+        self._next = now + 10
+        text = f"{self._counted(done, total)} {'MB' if self._scale else self._unit + 's'}"
+        if total is not None and done > self._first:
+            left = (now - self._began) / (done - self._first) * (total - done)
+            text += f", {duration(left)} left"
+        say(text)
+
+    def _counted(self, *counts: int | None) -> str:
+        known = [count for count in counts if count is not None]
+        return "/".join(f"{count / 1e6:.1f}" if self._scale else str(count) for count in known)

@@ -60,12 +60,22 @@ class TrainReport:
     damaged_frames: int = 0
     notes: list[str] = field(default_factory=list)
 
+    @property
+    def updates(self) -> str:
+        """Which updates were made by this call, in words: "updates 11 to 30" of a run that was continued."""
+        if not self.new:
+            return f"nothing to do, {self.steps:,} updates made before"
+        if self.new == self.steps:
+            return f"{self.steps:,} update{'s' if self.steps > 1 else ''}"
+        first = self.steps - self.new + 1
+        return f"update {first:,}" if self.new == 1 else f"updates {first:,} to {self.steps:,}"
+
     def __repr__(self) -> str:
         found = ""
         if self.validation is not None and self.best is not None:
             best = f"best {self.best:.1%} after epoch {self.best_epoch}"
             found = f"; validation top-1 {self.validation.top1:.1%}, {best}"
-        done = f"{self.steps} updates, {self.new} of them now, {self.epochs} epochs"
+        done = f"{self.updates}, {self.epochs} epochs"
         lines = [f"TrainReport({self.out!r}: {self.model} on {self.dataset}, {done}{found})"]
         lines += [
             f"  replaced: {path}, {times} times: {why}" for path, why, times in self.replaced[:3]

@@ -81,8 +81,9 @@ def find_videos(
 ) -> Found:
     """Resolve inputs to videos, sorted by id.
 
-    inputs: a file; a folder, searched recursively for video suffixes; a glob pattern; a text file
-        (.txt, .lst, .list), or "-" for standard input, with one path a line.
+    inputs: a file; a folder, searched recursively for video suffixes; a glob pattern; a text file, or "-" for standard
+        input, with one path a line. A text file is known by its suffix (.txt, .lst, .list), or, where the suffix is not a
+        video's either, by its first line, which is a path that is there.
     layers: names that ids must not be taken for. root: what ids are relative to; without it the
         folder given, or, for single files, the deepest folder that holds them all.
     Raises UsageError if an input does not exist, no video is found, or two videos get the same id.
@@ -143,7 +144,7 @@ def _listed(given: str) -> list[str] | None:
     """Return the paths in a list; None if what is given is none."""
     if given == "-":
         lines = sys.stdin.buffer.read() if sys.stdin is not None else b""
-    elif os.path.splitext(given)[1].lower() in LIST_SUFFIXES and os.path.isfile(given):
+    elif os.path.isfile(given) and _is_list(given):
         lines = Path(given).read_bytes()
     else:
         return None
@@ -155,6 +156,20 @@ def _listed(given: str) -> list[str] | None:
                 f"{where} has a NUL byte in line {number}, which no path has: save it as plain text, one path a line"
             )
     return [os.fsdecode(line.rstrip(b"\r")) for line in lines.split(b"\n") if line.strip()]
+
+
+def _is_list(given: str) -> bool:
+    """Return whether a file is a list, by its suffix, or, where that says nothing, because its first line is a path."""
+    suffix = os.path.splitext(given)[1].lower()
+    if suffix in LIST_SUFFIXES or suffix in SUFFIXES:
+        return suffix in LIST_SUFFIXES
+    try:
+        with open(given, "rb") as file:
+            head = file.read(_PIECE).lstrip()
+    except OSError:  # decoding says why
+        return False
+    first = head.removeprefix(codecs.BOM_UTF8).partition(b"\n")[0].strip()
+    return bool(first) and b"\0" not in first and os.path.lexists(os.fsdecode(first))
 
 
 def _in_utf8(content: bytes, where: str) -> bytes:

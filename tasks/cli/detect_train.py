@@ -241,10 +241,9 @@ def counts(samples: Samples) -> str:
 def _text(report: NetworksReport) -> Text:
     rows = [f"note: {note}" for note in report.notes]
     for each in report.networks:
-        did = _counted(each.report.new, "update") if each.report.new else "nothing to do"
         epochs = _counted(each.report.epochs, "epoch")
         rows.append(
-            f"{each.checkpoint}: {did}, {each.report.steps:,} in all, {epochs}; {counts(each.samples)}"
+            f"{each.checkpoint}: {each.report.updates}, {epochs} in all; {counts(each.samples)}"
         )
         rows += [f"note: {each.stage}: {note}" for note in each.report.notes]
         rows += [

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import functools
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import ExitStack, contextmanager
 from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -15,6 +15,7 @@ from click.core import ParameterSource
 from featx.cli.messages import echo
 from featx.cli.options import json_option
 from featx.errors import UsageError
+from featx.system.terminal import bar
 from featx.system.text import json_text
 from featx.tasks.cli._options import dataset_options, extraction_options
 
@@ -120,10 +121,14 @@ def svm(context: click.Context, /, dataset: str | None, features: tuple[str, ...
             holdout=holdout,
             save=save,
         )
-    with _provided(lists, features, replace(wanted, layers=layers or None), by_split) as files:
+    told = _Told()
+    with (
+        _provided(lists, features, replace(wanted, layers=layers or None), by_split) as files,
+        told.bar,
+    ):
         found = run(lists, files, layers=layers, split=split, folds=folds, C=C, fusion=fusion, partial=partial, holdout=holdout,
                     allow_trained_on=allow_trained_on, save=save,
-                    on_step=lambda text: echo(text, err=True))  # fmt: skip
+                    on_step=told.step, on_progress=told.passed)  # fmt: skip
     echo(json_text(to_json(found)) if as_json else as_text(found))
     for each in found.splits:
         if each.saved is not None:
@@ -135,6 +140,24 @@ def svm(context: click.Context, /, dataset: str | None, features: tuple[str, ...
         write_csv(found, predictions)
         echo(f"{predictions}: every video's prediction", err=as_json)
     return 0
+
+
+class _Told:
+    """What a run does: a line a split, and below it how many rows are read."""
+
+    def __init__(self) -> None:
+        self.bar = ExitStack()
+        self._passed: Callable[[int, int | None], None] | None = None
+
+    def step(self, text: str) -> None:
+        self.bar.close()
+        self._passed = None
+        echo(text, err=True)
+
+    def passed(self, done: int, of: int) -> None:
+        if self._passed is None:
+            self._passed = self.bar.enter_context(bar("row"))
+        self._passed(done, of)
 
 
 def _check_alone(context: click.Context) -> None:

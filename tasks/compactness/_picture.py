@@ -14,10 +14,12 @@ if TYPE_CHECKING:
 _MARKERS = "osD^vP*X"
 _PAPER_COLOUR = "0.45"
 _PAPER_MARKERS = "*P"
+# Factor on the logarithmic axis from one curve's points to the next one's.
+_BESIDE = 1.03
 
 
 def plot_curves(found: CompactResult, path: str | os.PathLike[str]) -> None:
-    """Draw the curves to a .png, .svg or .pdf: dimensions on a logarithmic axis, the full size beside it, bands for intervals."""
+    """Draw the curves to a .png, .svg or .pdf: dimensions on a logarithmic axis, the full size beside it, bars for intervals."""
     kind = picture_kind(path)
     from matplotlib.figure import Figure
 
@@ -43,9 +45,10 @@ def plot_curves(found: CompactResult, path: str | os.PathLike[str]) -> None:
 def _draw_measured(low: Axes, full: Axes, found: CompactResult) -> None:
     for place, curve in enumerate(found.curves):
         colour, marker = f"C{place % 10}", _MARKERS[place % len(_MARKERS)]
-        x = [point.dims for point in curve.points]
+        # Beside each other, for bars that cover each other cannot be told apart, and bands mix to a third colour.
+        aside = _BESIDE ** (place - (len(found.curves) - 1) / 2)
         values = [100 * point.value for point in curve.points]
-        below, above = ([100 * point.interval[side] for point in curve.points] for side in (0, 1))
+        x = [aside * point.dims for point in curve.points]
         low.plot(
             x,
             values,
@@ -55,7 +58,18 @@ def _draw_measured(low: Axes, full: Axes, found: CompactResult) -> None:
             linewidth=1.6,
             label=drawable(curve.title),
         )
-        low.fill_between(x, below, above, color=colour, alpha=0.12, linewidth=0)
+        low.errorbar(
+            x,
+            values,
+            [
+                [v - 100 * p.interval[0] for v, p in zip(values, curve.points, strict=True)],
+                [100 * p.interval[1] - v for v, p in zip(values, curve.points, strict=True)],
+            ],
+            fmt="none",
+            ecolor=colour,
+            elinewidth=1.0,
+            capsize=2.5,
+        )
         value, (least, most) = 100 * curve.full.value, curve.full.interval
         bar = [[value - 100 * least], [100 * most - value]]
         full.errorbar(
@@ -143,5 +157,5 @@ def _title(found: CompactResult) -> list[str]:
     again = ", L2-normalised again" if found.normalise_again else ""
     return [
         found.where,
-        f"PCA of the training videos{again}, linear SVM with C {found.C:g}; bands and bars: 95 % intervals",
+        f"PCA of the training videos{again}, linear SVM with C {found.C:g}; bars: 95 % intervals",
     ]

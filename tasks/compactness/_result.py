@@ -103,6 +103,7 @@ class CompactResult:
     absent: videos that the splits' lists have and that were left out, not being there.
     normalise_again: whether projected rows were brought to length 1 before the SVM. paper: whether the paper's points belong
     beside these. saved: the projection's file, if one was written. notes: sentences for the user.
+    official: whether the dataset is known by name, and its splits have numbers.
     """
 
     dataset: str
@@ -116,18 +117,17 @@ class CompactResult:
     paper: tuple[Printed, ...] = ()
     saved: str | None = None
     notes: tuple[str, ...] = field(default=())
+    official: bool = True
 
     @property
     def where(self) -> str:
         """The dataset, its splits and their videos, in words."""
-        which = (
-            f"split {self.splits[0]}"
-            if len(self.splits) == 1
-            else f"mean of splits {', '.join(map(str, self.splits))}"
-        )
+        which = f" split {self.splits[0]}" if self.official else ""
+        if len(self.splits) > 1:
+            which = f" mean of splits {', '.join(map(str, self.splits))}"
         gone = f" ({self.absent} of the lists are not there)" if self.absent else ""
         train, test = (" / ".join(str(each[side]) for each in self.videos) for side in (0, 1))
-        return f"{self.dataset} {which}: {train} training and {test} test videos of {self.classes} classes{gone}"
+        return f"{self.dataset}{which}: {train} training and {test} test videos of {self.classes} classes{gone}"
 
     def __repr__(self) -> str:
         curves = [

@@ -88,7 +88,8 @@ def compact(
         _save(save, splits[0], run.pca, curves[0])
     beside = _is_papers(splits[0]) if paper is None else paper
     return CompactResult(
-        dataset=splits[0].test.name,
+        dataset=splits[0].test.called,
+        official=splits[0].official,
         splits=tuple(each.test.split for each in splits),
         videos=tuple((len(each.train.items), len(each.test.items)) for each in splits),
         absent=sum(side.absent for each in splits for side in (each.train, each.test)),

@@ -44,16 +44,10 @@ def plot_curves(
         panel.set_axis_off()
     for panel, label in zip(panels.flat, shown.tolist(), strict=False):
         for at, colour in zip(found.thresholds, colours, strict=True):
-            recall, precision = _corners(*curve(found, at, label))
-            # One detection alone is a point, and a line through it nothing.
-            panel.plot(
-                recall,
-                precision,
-                color=colour,
-                linewidth=1.1,
-                marker="o" if len(recall) == 1 else "",
-                markersize=3,
-            )
+            recall, precision = _corners(*begun(*curve(found, at, label)))
+            panel.plot(recall, precision, color=colour, linewidth=1.1)
+            # Of one instance in a thousand the line is too short to be seen.
+            panel.plot(recall[-1:], precision[-1:], "o", color=colour, markersize=2.5)
         name = drawable(found.classes[label])
         name = name if len(name) <= 22 else name[:21] + "…"
         panel.set_title(
@@ -104,6 +98,17 @@ def _middle(found: Evaluation) -> AtThreshold:
     )
 
 
+def begun(recall: Floats, precision: Floats) -> tuple[Floats, Floats]:
+    """Return a curve from its first true positive on, and before it a point at recall 0 of the same precision.
+
+    False positives that are surer than that one have recall 0 and precision 0: no curve begins there. Empty without a true
+    positive.
+    """
+    first = int(np.searchsorted(recall, 0.0, side="right"))
+    there = precision[first : first + 1]
+    return np.append(np.zeros(len(there)), recall[first:]), np.append(there, precision[first:])
+
+
 def _corners(recall: Floats, precision: Floats) -> tuple[Floats, Floats]:
     """Leave out what lies on straight lines: between true positives precision falls at the same recall."""
     if len(recall) < 3:
@@ -139,13 +144,16 @@ def panels(both: Sequence[tuple[Evaluation, AtThreshold]], labels: Sequence[int]
 
 
 def points_of(evaluation: Evaluation, at: AtThreshold, label: int) -> Floats:
-    """Return recall and precision as (P, 2), P at most MOST_POINTS: as the protocol's average precision reads the curve."""
+    """Return recall and precision as (P, 2), P at most MOST_POINTS: as the protocol's average precision reads the curve.
+
+    The first is the first true positive.
+    """
     recall, precision = curve(evaluation, at, label)
     if evaluation.protocol == "activitynet":
         precision = np.maximum.accumulate(precision[::-1])[::-1]
     # Where recall rises, and before it does: between the two the curve falls straight down.
     rises = np.flatnonzero(np.diff(recall, prepend=0.0) > 0)
-    kept = np.unique(np.concatenate([rises, np.maximum(rises - 1, 0)])) if len(rises) else rises
+    kept = np.unique(np.concatenate([rises, rises[1:] - 1]))
     if len(kept) > MOST_POINTS:
         kept = kept[np.unique(np.linspace(0, len(kept) - 1, MOST_POINTS).round().astype(int))]
     return np.stack([recall[kept], precision[kept]], axis=1)

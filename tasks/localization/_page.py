@@ -21,10 +21,10 @@ from featx.tasks.localization._types import AtThreshold, Evaluation, Ints
 
 WORST, MISSED, LINES = 50, 20, 6
 _STYLE = """
-:root { --hit: #0072b2; --false: #d55e00; --hit-soft: #0072b28c; --false-soft: #d55e008c; --dropped: #8c959f59;
+:root { --hit: #0072b2; --false: #d55e00; --hit-soft: #73b2d5; --false-soft: #e8a773; --dropped: #d7dadd;
         --mark: #0072b21a; }
 @media (prefers-color-scheme: dark) {
-  :root { --hit: #56b4e9; --false: #f0803c; --hit-soft: #56b4e980; --false-soft: #f0803c80; --mark: #56b4e926; }
+  :root { --hit: #56b4e9; --false: #f0803c; --hit-soft: #3a6b88; --false-soft: #875131; --dropped: #444950; --mark: #56b4e926; }
 }
 /* Names of any length: the tables of classes and videos have them whole. */
 .name { display: -webkit-box; -webkit-box-orient: vertical; -webkit-line-clamp: 3; overflow: hidden; }

@@ -349,11 +349,11 @@ def _draw_rows(axes: Axes, line: Line) -> None:
             span = [(bar.start, bar.end - bar.start)]
             lane = (base + _FROM, _HIGHEST * bar.height)
             axes.broken_barh(
-                span, lane, facecolor=(colour, 0.55), edgecolor=colour, linewidth=0.8, zorder=2
+                span, lane, facecolor=_pale(colour), edgecolor=colour, linewidth=0.8, zorder=2
             )
     for start, end in line.ambiguous:
         axes.axvspan(
-            start, end, facecolor="none", edgecolor="0.55", hatch="////", linewidth=0, zorder=1
+            start, end, facecolor="none", edgecolor="0.55", hatch="////", linewidth=0, zorder=3
         )
     if not line.rows:
         axes.text(
@@ -391,11 +391,11 @@ def _draw_legend(figure: Figure, line: Line, left: float) -> None:
     handles = [
         Patch(facecolor=TRUTH, edgecolor=TRUTH, label="instance, found"),
         Patch(facecolor="white", edgecolor=TRUTH, label="instance, missed"),
-        Patch(facecolor=(TRUE, 0.55), edgecolor=TRUE, label="true positive"),
-        Patch(facecolor=(FALSE, 0.55), edgecolor=FALSE, label="false positive"),
+        Patch(facecolor=_pale(TRUE), edgecolor=TRUE, label="true positive"),
+        Patch(facecolor=_pale(FALSE), edgecolor=FALSE, label="false positive"),
     ]
     if line.outcomes[-1]:
-        handles.append(Patch(facecolor=(DROPPED, 0.55), edgecolor=DROPPED, label="dropped"))
+        handles.append(Patch(facecolor=_pale(DROPPED), edgecolor=DROPPED, label="dropped"))
     if line.ambiguous:
         handles.append(
             Patch(facecolor="none", edgecolor="0.55", hatch="////", linewidth=0, label="ambiguous")
@@ -410,6 +410,14 @@ def _draw_legend(figure: Figure, line: Line, left: float) -> None:
         fontsize=9,
         color="0.35",
     )
+
+
+def _pale(colour: str) -> tuple[float, float, float]:
+    """Return a bar's filling. It is opaque: two that are seen through each other have a third colour, of no meaning."""
+    from matplotlib.colors import to_rgb
+
+    red, green, blue = (0.55 * part + 0.45 for part in to_rgb(colour))
+    return red, green, blue
 
 
 def _short(name: str) -> str:

@@ -5,12 +5,14 @@ from __future__ import annotations
 import os
 from collections import Counter
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from pathlib import Path
 
 import numpy as np
 
 from featx.datasets import Item
 from featx.errors import UsageError
+from featx.store.reader import GivenVideo
 from featx.store.recorded import differences, row_differences
 from featx.tasks.features import Features, Files, Given, listed, path_of
 from featx.tasks.linear import Floats, Ints
@@ -97,7 +99,17 @@ def _known(source: Features, ids: Sequence[str]) -> Sequence[str]:
 
 def _fitting(given: Given, origin: Origin, model: str, files: Files) -> tuple[Features, list[str]]:
     """Open a file's features; UsageError where they were made otherwise than those the SVM was trained on; notes."""
-    path, source = path_of(given), files.open(given)
+    path = path_of(given)
+    try:
+        source = files.open(given)
+    except GivenVideo as error:
+        if origin.settings is None:
+            raise
+        wanted = replace(origin.settings, layers=(str(origin.layer),))
+        command = wanted.command(path, str(Path(path).with_suffix(".h5")))
+        raise UsageError(
+            f"{error}, here by `{command}`: the settings are those of {model}"
+        ) from error
     if (source.settings is None) != (origin.settings is None):
         kind = "another library's rows" if origin.settings is None else "a feature file"
         raise UsageError(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import os
 from collections.abc import Callable, Hashable, Sequence
 from functools import partial as bound
@@ -51,6 +52,7 @@ def svm(
     allow_trained_on: bool = False,
     save: str | os.PathLike[str] | None = None,
     on_step: Callable[[str], None] | None = None,
+    on_progress: Callable[[int, int], None] | None = None,
 ) -> SvmResult:
     """Train and test a linear SVM on video-level features, on every split of a dataset (Res3D paper, section 5.1).
 
@@ -67,6 +69,7 @@ def svm(
     fusion: of several features, "concat" (one after the other, each L2-normalised) or "scores" (the mean of an SVM's on each).
     allow_trained_on: go on where a checkpoint was trained on a split's test videos, and say so.
     save: where to write the model, with "{split}" in it where there are several splits. on_step: called with what comes next.
+    on_progress: called with (rows of videos read, rows in all).
     Raises UsageError for wrong arguments, FeatxError for videos without features and sides that are no measurement
     (`featx.tasks.splits.check_split`).
     """
@@ -91,6 +94,16 @@ def svm(
             _checked(each, sources, allow=allow_trained_on)
             for each, sources in zip(splits, opened, strict=True)
         ]
+        total = sum(
+            len(sources) * (len(each.train.items) + len(each.test.items))
+            for each, sources in zip(splits, opened, strict=True)
+        )
+        read = itertools.count(1)
+
+        def on_row() -> None:
+            if on_progress is not None:
+                on_progress(next(read), total)
+
         results = []
         for each, sources, told, target in zip(splits, opened, notes, targets, strict=True):
             if on_step:
@@ -98,11 +111,13 @@ def svm(
                     f"{each.title}: {len(each.train.items)} videos to train on, {len(each.test.items)} to test"
                 )
             results.append(
-                _fitted(each, sources, C=number, fusion=fusion, notes=told, target=target)
+                _fitted(
+                    each, sources, C=number, fusion=fusion, notes=told, target=target, on_row=on_row
+                )
             )
     told_of_all = dict.fromkeys(note for told in notes for note in told)
     return SvmResult(
-        dataset=splits[0].test.name,
+        dataset=splits[0].test.called,
         fusion=fusion,
         tuned=number is None,
         splits=tuple(results),
@@ -232,11 +247,12 @@ def _fitted(
     fusion: str,
     notes: Sequence[str],
     target: Path | None,
+    on_row: Callable[[], None],
 ) -> SplitResult:
     name, train, test = split.test.name, split.train.items, split.test.items
 
     def rows(source: Features, items: Sequence[Item]) -> Rows:
-        return source.rows(items, dataset=name)
+        return source.rows(items, dataset=name, on_row=on_row)
 
     classifier = fit_classifier(
         [bound(rows, source, train) for source in sources],

@@ -59,6 +59,37 @@ def test_an_arguments_name_forges_no_line_of_an_error(arguments: tuple[str, ...]
     lines_of(done)
 
 
+def test_a_name_forges_no_line_of_a_traceback(tmp_path: Path) -> None:
+    # A process of its own: multiprocessing, which `featx` runs by, prints tracebacks itself.
+    done = subprocess.run(
+        command("--debug", "info", tmp_path / FORGED), capture_output=True, text=True
+    )
+    lines = lines_of(done)
+    assert done.returncode == 1
+    assert lines[0].startswith("Traceback (most recent call last)")
+    assert any(line.startswith("  File ") for line in lines)
+    assert [x for x in lines if x.startswith("featx.errors.UsageError: ") and r"\nfailed" in x]
+
+
+def test_a_plug_in_that_does_not_load_forges_no_line(monkeypatch: pytest.MonkeyPatch) -> None:
+    from click.testing import CliRunner
+
+    from featx.cli import _group
+
+    class Broken:
+        value = "somewhere"
+
+        def load(self) -> None:
+            raise ImportError(FORGED)
+
+    monkeypatch.setattr(_group, "_plugins", lambda: {"other": Broken()})
+    for arguments in (["--help"], ["other", "--help"]):
+        shown = CliRunner().invoke(_group.cli, arguments)
+        assert "Not available" in shown.output
+        assert not [x for x in shown.output.split("\n") if x.startswith("failed: forged")]
+        assert "\x1b" not in shown.output
+
+
 def test_an_id_is_found_whatever_the_locales_encoding(tmp_path: Path) -> None:
     path = write_features(
         tmp_path / "ids.h5", {"Vidéo/日本": {"pool5": np.ones((3, 4))}}, attrs={"Vidéo/日本": ATTRS}

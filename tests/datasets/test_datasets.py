@@ -10,7 +10,7 @@ import pytest
 from conftest import SHARED, needs
 from told import telling, tells
 
-from featx.datasets import data_folder, dataset_names, load_dataset
+from featx.datasets import data_folder, dataset_names, load_dataset, load_whole
 from featx.errors import FeatxError, UsageError
 from featx.report import write_csv
 
@@ -470,6 +470,19 @@ def test_a_plain_folder_holds_the_last_groups_out(tmp_path):
     assert len(ids(train)) + len(ids(test)) == 21
     assert not set(ids(train)) & set(ids(test))
     assert tells(test.notes[0], "40%", len(test.items))
+    assert tells(test.title, tmp_path.name, "own data", "40%", "test")
+    assert tells(train.title, "own data", "40%", "train")
+    assert load_whole(tmp_path).called == f"{tmp_path.name} (own data)"
+
+
+@pytest.mark.parametrize("side", ["train/", ""])
+def test_own_data_named_like_an_official_dataset_is_not_titled_like_it(tmp_path, side):
+    folder = tmp_path / "weizmann"
+    held = "test/" if side else ""
+    touch(folder, *(f"{where}{c}/{n}.mp4" for c in "ab" for where, n in ((side, 1), (held, 2))))
+    test = load_dataset(folder, subset="test")
+    assert tells(test.title, "weizmann", "own data", "test", *([] if side else ["20%"]))
+    assert "split" not in test.title
 
 
 @pytest.mark.parametrize(
@@ -516,7 +529,8 @@ def test_a_csv_whose_videos_are_not_all_there(tmp_path):
     touch(tmp_path, "1.mp4", "2.mp4", "3.mp4", "4.mp4")
     rows = "".join(f"{n}.mp4,{'ab'[n % 2]}\n" for n in range(1, 7))
     write(tmp_path / "my.csv", "path,label\n" + rows)
-    with pytest.raises(FeatxError, match=telling(2, "5.mp4", "6.mp4", "my")):
+    told = telling(2, "5.mp4", "6.mp4", tmp_path / "my.csv", "relative", f"folder, {tmp_path}")
+    with pytest.raises(FeatxError, match=told):
         load_dataset(tmp_path / "my.csv", subset="test")
     partial = load_dataset(tmp_path / "my.csv", partial=True)
     assert (len(partial.items), partial.absent) == (4, 0)

@@ -2,6 +2,7 @@
 
 import json
 import os
+import shlex
 import signal
 import time
 from pathlib import Path
@@ -547,3 +548,24 @@ def test_a_video_of_larger_frames_than_allowed_fails_alone(tmp_path: Path) -> No
     extract([tmp_path / "in"], limited, settings=with_fields(SETTINGS, max_pixels=64 * 80))
     with FeatureStore(limited) as store:
         assert (store.ids, store.settings) == (["large", "small"], recorded)
+
+
+@pytest.mark.parametrize(
+    "options",
+    [
+        ("--step", 1, "--stride", 5, "--fps", 12.5, "--flip", "--seed", 4, "--tail", "pad"),
+        ("--clips", 2, "--crops", "ten", "--input", "flow", "--flow", "dis"),
+    ],
+)
+def test_the_command_that_a_file_names_makes_more_rows_of_its_kind(
+    tmp_path: Path, options: tuple[object, ...]
+) -> None:
+    video = encode(tmp_path / "a video.mp4", 16, size=(32, 32))
+    first = featx("extract", "--model", "res3d", *SMALL, *options, video, tmp_path / "1.h5")
+    assert first.returncode == 0, first.stderr
+    with FeatureStore(tmp_path / "1.h5") as store:
+        program, *arguments = shlex.split(store.settings.command(str(video), "2.h5"))
+    assert program == "featx"
+    again = featx(*arguments, cwd=tmp_path)
+    assert again.returncode == 0, again.stderr
+    same_content(tmp_path / "1.h5", tmp_path / "2.h5")

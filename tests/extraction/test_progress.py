@@ -10,7 +10,9 @@ from typing import Any
 
 import pytest
 import tiny
-from conftest import encode
+from conftest import SMALL, encode
+from conftest import featx as run_featx
+from told import tells
 
 import featx
 from featx.extraction.extract import Report
@@ -117,9 +119,34 @@ def test_a_bar_does_without_ipython(
 ) -> None:
     monkeypatch.setitem(sys.modules, "IPython", None)  # importing it fails
     monkeypatch.delitem(sys.modules, "tqdm.auto", raising=False)
-    with bar("clip", progress=True) as passed:
+    with bar("clip", progress=True, lines=False) as passed:
         passed(1, 2)
     assert "1/2" in capsys.readouterr().err
+
+
+def test_a_command_says_in_a_log_how_far_it_is_and_what_is_left(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    now = 100.0
+    monkeypatch.setattr(terminal, "monotonic", lambda: now)
+    with bar("video") as passed:
+        for done in range(9):  # four seconds each
+            passed(done, 8)
+            now += 4.0
+    lines = capsys.readouterr().err.splitlines()
+    assert [tells(line, f"{n}/8 videos", left) for line, n, left in zip(
+        lines, (1, 4, 7), ("0:28", "0:16", "0:04"), strict=True
+    )] == [True] * 3  # fmt: skip
+    with bar("B", scale=True) as passed:
+        passed(50_000_000, 100_000_000)  # which were there before
+        now += 5.0
+        passed(60_000_000, 100_000_000)
+    (line,) = capsys.readouterr().err.splitlines()
+    assert tells(line, "60.0/100.0 MB", "0:20")
+    with bar("clip") as passed:
+        now += 1.0
+        passed(8, 9)
+    assert capsys.readouterr().err == ""
 
 
 def test_hooks_and_a_bar_go_together(
@@ -195,6 +222,30 @@ def test_a_training_report_has_the_notes_that_the_command_prints(
     assert f"{report.validation.top1:.1%}" in first
     assert any("classifier is new" in note for note in report.notes)
     assert [line.removeprefix("  note: ") for line in more if "note: " in line] == report.notes
+
+
+@pytest.mark.parametrize(
+    ("steps", "new", "said"),
+    [(30, 30, (30,)), (30, 20, (11, 30)), (30, 1, (30,)), (30, 0, ("nothing", 30))],
+)
+def test_a_continued_training_says_which_updates_it_made(
+    steps: int, new: int, said: tuple[object, ...]
+) -> None:
+    report = TrainReport("run", "c3d", "mine", steps=steps, epochs=3, new=new)
+    for text in (report.updates, repr(report)):
+        assert tells(text, *said)
+        assert not tells(text, steps - new if new else "now")
+
+
+def test_where_no_clip_was_computed_nothing_is_said_to_bind(tmp_path: Path) -> None:
+    (tmp_path / "v").mkdir()
+    (tmp_path / "v" / "text.mp4").write_text("no video " * 1000)
+    told = run_featx("extract", "--model", "res3d", *SMALL, tmp_path / "v", tmp_path / "a.h5")
+    assert told.returncode == 1
+    assert tells(told.stderr, "text.mp4", "text", ".txt")
+    assert not tells(told.stdout, "binds")
+    assert not tells(told.stdout, "clips/s")
+    assert tells(told.stdout, "0 videos", "1 failed")
 
 
 def test_a_video_says_what_it_is(classes: Path) -> None:

@@ -13,7 +13,7 @@ from featx.clips import ClipSpec
 from featx.errors import FeatxError, MissingKey, UsageError
 from featx.extraction.verify import structure
 from featx.store.journal import Journal, Origin
-from featx.store.reader import FeatureStore, same_video
+from featx.store.reader import FeatureStore, GivenVideo, same_video
 from featx.store.recorded import (
     Decoding,
     Model,
@@ -179,6 +179,11 @@ def test_what_is_not_a_feature_file_is_said(tmp_path: Path) -> None:
     (tmp_path / "begun.h5.parts").mkdir()
     for name in ("none.h5", "text.h5", "other.h5", "begun.h5"):
         with pytest.raises(UsageError, match=telling(name)):
+            FeatureStore(tmp_path / name)
+    (tmp_path / "v.mp4").write_bytes(b"a video")
+    (tmp_path / "videos").mkdir()
+    for name in ("v.mp4", "videos"):
+        with pytest.raises(GivenVideo, match=telling(name, "featx extract")):
             FeatureStore(tmp_path / name)
     with h5py.File(write(tmp_path / "new.h5", {"a": 1}), "a") as file:
         file.attrs["format_version"] = 99

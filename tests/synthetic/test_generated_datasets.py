@@ -448,3 +448,22 @@ def test_the_command_writes_a_dataset_and_says_what_it_is(tmp_path):
 
 def test_help_names_every_dataset_that_can_be_generated():
     assert tells(CliRunner().invoke(cli, ["synth", "--help"]).output, *generated_names())
+
+
+def test_progress_counts_frames_for_videos_differ_in_length(tmp_path):
+    seen = []
+    write_dataset(
+        "thumos14",
+        tmp_path,
+        classes=["grow", "move_up"],
+        per_class=1,
+        seconds=20.0,
+        fps=2.0,
+        size=(16, 16),
+        progress=lambda *done: seen.append(done),
+    )
+    steps = {after - before for (before, _), (after, _) in itertools.pairwise(seen)}
+    assert seen[0] == (0, seen[-1][1])
+    assert seen[-1][0] == seen[-1][1]
+    assert max(steps) == 40
+    assert min(steps) < 40

@@ -44,7 +44,7 @@ def test_files_are_a_folder_a_class_and_decode_to_the_frames_drawn(tmp_path):
     assert names == [
         f"{c}/{c}_{k}.mp4" for c in ("grow", "move_up") for k in ("g01_c01", "g01_c02", "g02_c01")
     ]
-    assert seen == [(k, 6) for k in range(1, 7)]
+    assert seen == [(15 * k, 15 * 6) for k in range(7)]
     got = decoded(paths[4])
     wanted = list(synth.frames("move_up", count=15, number=1))
     assert [time for time, _ in got] == pytest.approx([k / 25 for k in range(15)], abs=1e-9)

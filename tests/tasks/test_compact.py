@@ -407,6 +407,14 @@ def test_a_picture_says_what_it_shows(
         "the paper's C3D fc6: all of UCF101, mean of three splits, trained on Sports-1M",
     ]
     assert "48 training and 24 test videos of 4 classes" in drawn[0].get_suptitle()
+    # Two curves' intervals are bars beside each other: bands would mix to a third colour.
+    plot_curves(replace(found, curves=(curve, curve)), tmp_path / "two.png")
+    axes = drawn.pop().axes[0]
+    bars = [each.get_segments() for each in axes.collections]
+    assert [bar[0][:, 1].tolist() for bar in bars] == [
+        [pytest.approx(100 * end) for end in curve.points[0].interval]
+    ] * 2
+    assert bars[0][0][0, 0] < 3 < bars[1][0][0, 0]
     plot_curves(
         replace(found, curves=(Curve(**{**vars(curve), "points": ()}),), paper=()),
         tmp_path / "b.png",

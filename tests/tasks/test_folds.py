@@ -69,7 +69,7 @@ def test_each_video_is_tested_once_and_no_group_is_on_both_sides(
 ) -> None:
     found = load_folds(dataset(tmp_path), folds)
     assert [each.title for each in found] == [
-        f"set fold {k} of {folds}" for k in range(1, folds + 1)
+        f"set (own data) fold {k} of {folds}" for k in range(1, folds + 1)
     ]
     tested = [item.id for each in found for item in each.test.items]
     assert len(tested) == len(set(tested)) == 36
@@ -265,7 +265,7 @@ def test_the_same_content_in_two_folds_is_refused(tmp_path: Path) -> None:
         ids = [row["path"][:-4] for row in csv.DictReader(lines)]
     same = {i: {"fingerprint": "same"} for i in ("a/g00v0", "b/g03v1")}
     file = write_features(tmp_path / "f.h5", {i: {"pool5": np.ones(3)} for i in ids}, attrs=same)
-    with pytest.raises(FeatxError, match=telling("a/g00v0", "b/g03v1", "set fold")):
+    with pytest.raises(FeatxError, match=telling("a/g00v0", "b/g03v1", "set (own data) fold")):
         svm(data, file, folds=6)
 
 

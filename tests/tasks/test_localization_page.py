@@ -19,7 +19,7 @@ from told import telling, tells
 from featx.datasets.untrimmed import Annotations
 from featx.errors import UsageError
 from featx.tasks.cli.detect_show import show as show_command
-from featx.tasks.localization._curves import MOST_POINTS, points_of
+from featx.tasks.localization._curves import MOST_POINTS, begun, points_of
 from featx.tasks.localization._detections_file import find_videos
 from featx.tasks.localization._diagnosis import judge
 from featx.tasks.localization._evaluate import PROTOCOLS, curve, evaluate
@@ -69,12 +69,15 @@ def test_the_page_holds_everything_and_runs_nothing(tmp_path: Path) -> None:
         missed=3,
     )
     assert lacking == [
-        "no frames of v2: cannot be read as video: Invalid data found when processing input"
+        "no frames of v2: text, not a video; the name of a list of paths ends in .txt, .lst or .list"
     ]
     text = out.read_text(encoding="utf-8")
     read = Read(text)
     assert not {"script", "link", "iframe", "a", "object", "b"} & set(read.tags)
     assert read.tags.count("style") == 1
+    # Bars are opaque: two that overlap have no third colour.
+    fills = re.findall(r"--(?:hit-soft|false-soft|dropped): (#\w+);", text)
+    assert [len(fill) for fill in fills] == [len("#rrggbb")] * 6
     assert not re.search(
         r"https?:|//[a-z]|url\(|@import| on\w+=", re.sub(r"base64,[A-Za-z0-9+/=]*", "", text)
     )
@@ -162,6 +165,29 @@ def test_points_of_a_curve_are_few_and_keep_its_shape() -> None:
         assert points[-1, 0] == recall.max()
         # Each is a point of the whole curve.
         assert set(map(tuple, points)) <= set(zip(recall.tolist(), precision.tolist(), strict=True))
+
+
+def test_a_curve_begins_with_the_first_true_positive_not_at_0_0() -> None:
+    annotations = truth([("a", "jump", 0, 5), ("a", "jump", 10, 15), ("a", "run", 20, 25)])
+    found = detections(
+        [
+            ("a", "jump", 50, 55, 0.9),
+            ("a", "jump", 60, 65, 0.8),
+            ("a", "jump", 0, 5, 0.7),
+            ("a", "jump", 70, 75, 0.6),
+            ("a", "jump", 10, 15, 0.5),
+            ("a", "run", 50, 55, 0.5),
+        ]
+    )
+    evaluation = evaluate(found, annotations, protocol="thumos14", tious=(0.5,))
+    (at,) = evaluation.thresholds
+    assert points_of(evaluation, at, 0).tolist() == [[0.5, 1 / 3], [0.5, 1 / 4], [1.0, 2 / 5]]
+    recall, precision = begun(*curve(evaluation, at, 0))
+    assert recall.tolist() == [0.0, 0.5, 0.5, 1.0]
+    assert precision.tolist() == [1 / 3, 1 / 3, 1 / 4, 2 / 5]
+    # Of a class without a true positive there is no curve.
+    assert points_of(evaluation, at, 1).shape == (0, 2)
+    assert begun(*curve(evaluation, at, 1))[0].tolist() == []
 
 
 # The command.

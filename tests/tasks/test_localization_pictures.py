@@ -209,6 +209,17 @@ def test_the_picture_of_a_time_line(tmp_path: Path) -> None:
     assert imread(tmp_path / "bare.png").shape[0] < picture.shape[0]
 
 
+def test_bars_that_overlap_have_no_third_colour(tmp_path: Path) -> None:
+    annotations = truth([("v", "jump", 0, 10)], durations={"v": 20})
+    found = detections([("v", "jump", 0, 10, 0.9), ("v", "jump", 5, 16, 0.5)])
+    plot_timeline(found, annotations, "v", tmp_path / "line.png")
+    pixels = np.rint(imread(tmp_path / "line.png")[..., :3] * 255).astype(int).reshape(-1, 3)
+    colours, counts = np.unique(pixels, axis=0, return_counts=True)
+    large = {tuple(colour.tolist()) for colour, n in zip(colours, counts, strict=True) if n > 2000}
+    grays = {colour for colour in large if len(set(colour)) == 1}
+    assert large - grays == {(27, 31, 36), (115, 177, 213), (232, 166, 115)}
+
+
 @pytest.mark.parametrize("suffix", [".svg", ".pdf"])
 def test_time_lines_are_the_same_every_time(tmp_path: Path, suffix: str) -> None:
     video = encode(tmp_path / "v.mp4", 30)

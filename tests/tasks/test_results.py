@@ -64,14 +64,14 @@ def percent(share: float) -> str:
 def test_a_recognition(recognised: SvmResult, folder: Path) -> None:
     accuracy = percent(recognised.mean)
     line_of(recognised, "own", accuracy, "1 split,", "10 test videos")
-    line_of(recognised.splits[0], "own split 1", accuracy, 10, 30)
+    line_of(recognised.splits[0], "own (own data)", accuracy, 10, 30)
     line_of(recognised.splits[0].accuracy, accuracy, "of 10")
     line_of(recognised.splits[0].classifier, 6, "2 classes")
     line_of(recognised.splits[0].classifier.machines[0], 6, "2 classes", "C 1")
-    line_of(read_model(folder / "svm.npz"), "own split 1", accuracy)
+    line_of(read_model(folder / "svm.npz"), "own (own data)", accuracy)
     found = predict(folder / "svm.npz", folder / "f.h5")
     line_of(found, "40 videos", *CLASSES)
-    line_of(load_dataset(folder / "own.csv"), "own split 1", "30 videos")
+    line_of(load_dataset(folder / "own.csv"), "own (own data), train", "30 videos")
 
 
 def test_a_recognition_of_folds_counts_every_video_once(folder: Path) -> None:

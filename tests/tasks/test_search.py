@@ -633,11 +633,11 @@ def test_the_page_holds_everything_and_runs_nothing(tmp_path: Path) -> None:
 
 
 def test_a_page_takes_any_text() -> None:
-    odd = "a\x00\udcff\u202e</title><script>"
+    odd = "a\n\x00\udcff\u202e</title><script>"
     text = page(odd, [element("p", odd, title=odd)])
     text.encode("utf-8")
     assert "<script>" not in text
-    assert Read(text).texts.count("a\\x00\\udcff\\u202e</title><script>") == 2
+    assert Read(text).texts.count("a\\n\\x00\\udcff\\u202e</title><script>") == 2
 
 
 # The command line.

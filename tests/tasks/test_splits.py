@@ -47,7 +47,7 @@ def split_of(folder, rows, header=("path", "label", "split")):
 
 def test_a_sound_split_passes_and_says_nothing(tmp_path):
     split = split_of(tmp_path, ROWS)
-    assert (split.title, split.classes, split.official) == ("set split 1", ("a", "b"), False)
+    assert (split.title, split.classes, split.official) == ("set (own data)", ("a", "b"), False)
     assert labels_of(split.test.items).tolist() == [0, 0, 1, 1]
     with open_features(features_of(tmp_path, ROWS)) as features:
         assert check_split(split, [features]) == []
@@ -71,7 +71,7 @@ def test_an_official_dataset_has_all_its_splits(tmp_path):
 
 def test_a_video_on_both_sides_is_refused(tmp_path):
     split = split_of(tmp_path, [*ROWS, ("a/train0.avi", "a", "test")])
-    with pytest.raises(FeatxError, match=telling("a/train0#2", "set split 1")):
+    with pytest.raises(FeatxError, match=telling("a/train0#2", "set (own data)")):
         check_split(split, [])
 
 
@@ -81,7 +81,7 @@ def test_a_group_on_both_sides_is_refused_within_a_class(tmp_path):
     rows = [(path, name, side, groups[side][i % 2]) for i, (path, name, side) in enumerate(ROWS)]
     check_split(split_of(tmp_path, rows, header), [])
     rows[2] = (*rows[2][:3], "g2")
-    with pytest.raises(FeatxError, match=telling("a/test0", "a/train1", "g2", "set split 1")):
+    with pytest.raises(FeatxError, match=telling("a/test0", "a/train1", "g2", "set (own data)")):
         check_split(split_of(tmp_path, rows, header), [])
 
 
@@ -98,7 +98,7 @@ def test_the_same_content_under_two_names_is_refused(tmp_path):
 def test_every_class_has_videos_on_both_sides(tmp_path):
     rows = [row for row in ROWS if row[1:] != ("b", "test")]
     split = split_of(tmp_path, rows)
-    with pytest.raises(FeatxError, match=telling("set split 1, test", "1 of 2", "b")):
+    with pytest.raises(FeatxError, match=telling("set (own data), test", "1 of 2", "b")):
         check_split(split, [])
 
 
@@ -108,7 +108,7 @@ def test_a_checkpoint_that_saw_the_test_videos_is_refused(tmp_path, subset):
     split = split_of(tmp_path, ROWS)
     with open_features(path) as features:
         with pytest.raises(
-            UsageError, match=telling("set split 1, test", "`allow_trained_on=True`")
+            UsageError, match=telling("set (own data), test", "`allow_trained_on=True`")
         ):
             check_split(split, [features])
         (note,) = check_split(split, [features], allow_trained_on=True)
@@ -120,7 +120,7 @@ def test_a_checkpoint_of_another_split_is_refused(tmp_path):
     path = features_of(tmp_path, ROWS, weights={"trained_on": {**TRAINED, "split": 2}})
     with (
         open_features(path) as features,
-        pytest.raises(UsageError, match=telling("set split 2, train", "set split 1, test")),
+        pytest.raises(UsageError, match=telling("set split 2, train", "set (own data), test")),
     ):
         check_split(split_of(tmp_path, ROWS), [features])
 
@@ -145,7 +145,7 @@ def test_parts_of_one_video_are_on_one_side(tmp_path, sides, parts):
     header = ("path", "label", "split", "start", "end")
     whole = [(*row, "", "") for row in ROWS]
     both = [("a/cut.avi", "a", side, *part) for side, part in zip(sides, parts, strict=True)]
-    with pytest.raises(FeatxError, match=telling("a/cut", "a/cut#2", "set split 1")):
+    with pytest.raises(FeatxError, match=telling("a/cut", "a/cut#2", "set (own data)")):
         check_split(split_of(tmp_path, [*whole, *both], header), [])
     check_split(
         split_of(tmp_path, [*whole, both[0], (*both[1][:2], sides[0], *parts[1])], header), []
@@ -176,4 +176,4 @@ def test_a_projection_that_was_fitted_on_test_videos_is_told(tmp_path):
     assert notes() == notes(dataset="other", split=2) == notes(layer="prob", split=2) == []
     for on in ({"split": 2}, {"subset": "test"}):
         (note,) = notes(**on)
-        assert tells(note, "set split 1, test")
+        assert tells(note, "set (own data), test")

@@ -4,15 +4,17 @@ from __future__ import annotations
 
 import csv
 import json
+import shlex
 import shutil
 from collections.abc import Sequence
+from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
 import h5py
 import numpy as np
 import pytest
-from conftest import featx
+from conftest import assert_one_sentence, featx
 from feature_files import SETTINGS_OF_HAND_MADE, clustered, write_dataset, write_features
 from layouts import laid_out
 from told import telling, tells
@@ -849,3 +851,25 @@ def test_rows_out_of_float64_s_squares_are_refused(tmp_path: Path, scale: float)
         pytest.raises(FeatxError, match=telling("float64")),
     ):
         opened.rows_by_id(["a"])
+
+
+def test_predict_of_a_video_says_the_command_that_extracts_it(saved: Path, tmp_path: Path) -> None:
+    (tmp_path / "my video.avi").write_bytes(b"RIFF")
+    (tmp_path / "folder").mkdir()
+    for given, out in (("my video.avi", "my video.h5"), ("folder", "folder.h5")):
+        with pytest.raises(UsageError) as raised:
+            predict(saved, tmp_path / given)
+        command = shlex.split(str(raised.value).split("`")[-2])
+        assert command[:4] == ["featx", "extract", "--model", "res3d"]
+        assert {("--layers", "res5b"), ("--stride", "16")} <= set(pairwise(command))
+        assert command[-2:] == [str(tmp_path / given), str(tmp_path / out)]
+        assert_one_sentence(raised.value)
+
+
+def test_progress_counts_the_rows_of_all_splits(data: Path, features: Path) -> None:
+    seen: list[tuple[int, int]] = []
+    found = svm(
+        "hmdb51", features, root=data / "hmdb51", on_progress=lambda *done: seen.append(done)
+    )
+    total = sum(each.trained + len(each.ids) for each in found.splits)
+    assert seen == [(k, total) for k in range(1, total + 1)]

@@ -71,6 +71,14 @@ def test_patterns_lists_and_standard_input(tmp_path: Path, monkeypatch: pytest.M
     listed = tmp_path / "list.txt"
     listed.write_text(f"{tmp_path}/a/x.mp4\r\n\n{tmp_path}/b/z.dat\n")
     assert ids(find_videos([listed])) == ["a/x", "b/z"]
+    for name in ("list", "my.paths"):  # by its first line
+        listed.rename(tmp_path / name)
+        assert ids(find_videos([tmp_path / name])) == ["a/x", "b/z"]
+        (tmp_path / name).rename(listed)
+    (tmp_path / "notes").write_text(f"not {tmp_path}/a/x.mp4\n")
+    assert ids(find_videos([tmp_path / "notes"])) == ["notes"]
+    (tmp_path / "a" / "x.mp4").write_text(f"{tmp_path}/b/z.dat\n")
+    assert ids(find_videos([tmp_path / "a" / "x.mp4"])) == ["x"]
     monkeypatch.setattr(sys, "stdin", io.TextIOWrapper(io.BytesIO(f"{tmp_path}/b\n".encode())))
     assert ids(find_videos(["-"])) == ["y"]
 

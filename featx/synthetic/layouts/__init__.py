@@ -72,8 +72,8 @@ def write_dataset(
     """Write a generated dataset to `directory/name`, as if `directory` were $FEATX_DATA.
 
     classes: names of ACTIONS; per_class: videos of each; seconds: of each (for thumos14, of each untrimmed video); by default
-        what makes a small dataset. size: (height, width), both even; None is 120 x 160. progress: called with (videos written,
-        videos in all).
+        what makes a small dataset. size: (height, width), both even; None is 120 x 160. progress: called with (frames written,
+        frames in all) at the beginning and after each video.
     The same arguments give the same bytes. A file that exists with the same content is left untouched, one with other
     content replaced. A folder that something else wrote is not touched: UsageError.
     """
@@ -125,17 +125,21 @@ def _write_videos(
     fps, size = settings.fps, settings.size
     # More threads than this wait for one another: Python runs one at a time.
     with ThreadPoolExecutor(min(4, os.cpu_count() or 1)) as pool:
-        jobs = [
+        jobs = {
             pool.submit(
                 synth.encode, root / v.path, images(v, fps=fps, size=size), fps=fps, size=size
-            )
+            ): sum(count for _, count in v.stretches)
             for v in plan.videos
-        ]
+        }
+        done, total = 0, sum(jobs.values())
         try:
-            for done, job in enumerate(as_completed(jobs), start=1):
+            if progress is not None:
+                progress(0, total)
+            for job in as_completed(jobs):
                 job.result()
+                done += jobs[job]
                 if progress is not None:
-                    progress(done, len(jobs))
+                    progress(done, total)
         except BaseException:
             pool.shutdown(cancel_futures=True)
             raise

@@ -7,6 +7,7 @@ sound ones.
 
 from __future__ import annotations
 
+import codecs
 import contextlib
 import math
 from collections.abc import Callable, Iterator
@@ -246,11 +247,24 @@ def open_av(path: str) -> Any:
 
     av.logging.set_level(av.logging.PANIC)
     # "file:" keeps a colon in the name from being read as a protocol.
-    return av.open(
-        f"file:{path}",
-        metadata_errors="replace",
-        options={"protocol_whitelist": "file"},
-    )
+    try:
+        return av.open(
+            f"file:{path}",
+            metadata_errors="replace",
+            options={"protocol_whitelist": "file"},
+        )
+    except av.error.InvalidDataError as error:
+        if _is_text(path):
+            raise VideoError(
+                "text, not a video; the name of a list of paths ends in .txt, .lst or .list"
+            ) from error
+        raise
+
+
+def _is_text(path: str) -> bool:
+    with open(path, "rb") as file:
+        head = codecs.getincrementaldecoder("utf-8")("replace").decode(file.read(4096))
+    return all(c.isprintable() or c in "\t\r\n" for c in head) and "\ufffd" not in head
 
 
 def _limit(max_pixels: int) -> dict[str, str]:
