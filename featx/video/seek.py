@@ -20,10 +20,10 @@ import numpy.typing as npt
 
 from featx.video.decoders import MAX_PIXELS
 from featx.video.decoders.pyav import (
-    PLACEHOLDER_BYTES,
     Restarts,
     av_errors,
     converter,
+    least_bytes,
     open_av,
     packets_of,
     read_info,
@@ -86,8 +86,7 @@ def _from_packets(path: str, max_pixels: int, alive: Callable[[], None]) -> Fram
         if container.format.name == "avi" and stream.codec_context.has_b_frames:
             return None
         base = stream.time_base
-        # MPEG-4 in AVI fills the place of a frame that was dropped with a packet of a few bytes.
-        least = PLACEHOLDER_BYTES if stream.codec_context.name == "mpeg4" else 0
+        least = least_bytes(stream.codec_context.name)
         told = list[tuple[int, int]]()  # not the packets: they hold the whole file
         doubt = base is None
         restarts = Restarts()

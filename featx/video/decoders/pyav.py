@@ -17,15 +17,19 @@ from typing import Any
 
 import numpy as np
 
-from featx.video.decoders import MAX_PIXELS, Decoder, OpenOptions, register_decoder
+from featx.video.decoders import MAX_PIXELS, Decoder, OpenOptions, _avi, register_decoder
 from featx.video.reader import Image, VideoError, VideoInfo, VideoReader
 from featx.video.times import Clock, Seconds
 
 # Codecs in which every packet is a frame to show, so that one without a frame is damage. Not so in
-# VP8 and VP9, whose alternate references are never shown; and MPEG-4 in AVI has packets of a few
-# bytes for frames packed elsewhere.
-_FRAME_A_PACKET = frozenset({"h264", "hevc", "mjpeg", "mpeg1video", "mpeg2video", "mpeg4"})
-PLACEHOLDER_BYTES = 16
+# VP8 and VP9, whose alternate references are never shown.
+_FRAME_A_PACKET = frozenset({
+    "dvvideo", "ffv1", "flv", "h263", "h264", "hevc", "mjpeg", "mpeg1video", "mpeg2video", "mpeg4", "msmpeg4v1",
+    "msmpeg4v2", "msmpeg4", "prores", "wmv1", "wmv2",
+})  # fmt: skip
+# Codecs with packets of a few bytes for frames that are skipped, or packed elsewhere.
+_PLACEHOLDERS = frozenset({"mpeg4", "wmv2"})
+_PLACEHOLDER_BYTES = 16
 
 # Demuxers that make "video" of text, or open other files by name.
 _NOT_VIDEO = {
@@ -54,6 +58,7 @@ class PyAVReader(VideoReader):
         self._size = self.info.resized(options.frame_size)
         # Where timestamps are wrong, the average rate is made of them.
         self._guessed_rate = float(self._stream.guessed_rate or self.info.fps)
+        self._steps = _avi.steps(_avi.entries(self._container, self._stream))
         self.in_time_order = options.in_time_order
         if self.in_time_order and self._out_of_order():
             with av_errors():
@@ -98,10 +103,19 @@ class PyAVReader(VideoReader):
         import av
 
         stream.codec_context.thread_count = 1
-        counted = stream.codec_context.name in _FRAME_A_PACKET
+        codec = stream.codec_context.name
+        counted = codec in _FRAME_A_PACKET
         owed = 0  # packets that were to give a frame, less the frames that came
         restarts = Restarts()
-        packets = packets_of(container, stream)
+        shown = _avi.ShownTimes() if _has_decoding_times(container, stream) else None
+
+        def missing(time: int) -> None:
+            self.damaged_frames += counted
+            if shown is not None:
+                shown.decoded(time)
+                shown.lost(time)
+
+        packets = packets_of(container, stream, missing)
         while True:
             try:
                 packet = next(packets)
@@ -113,31 +127,49 @@ class PyAVReader(VideoReader):
             if self.on_packet is not None:
                 self.on_packet()
             restarts.packet(packet)
-            owed += counted and packet.size > PLACEHOLDER_BYTES and not packet.is_discard
+            if shown is not None:
+                shown.decoded(packet.dts)
+            owed += counted and packet.size > least_bytes(codec) and not packet.is_discard
             try:
                 frames = packet.decode()
             except av.error.FFmpegError:
                 self.damaged_frames += 1
                 owed -= 1
+                if shown is not None:
+                    shown.lost(packet.dts)
                 continue
             for frame in frames:
                 self.damaged_frames += bool(frame.is_corrupt)
                 owed -= 1
+                if shown is not None:
+                    frame.pts = shown.frame(frame.pts)
                 yield frame, restarts.frame(frame)
         self.damaged_frames += max(0, owed)
 
     def _out_of_order(self) -> bool:
         return (
-            bool(self._stream.codec_context.has_b_frames) and self._container.format.name == "avi"
+            bool(self._stream.codec_context.has_b_frames)
+            and self._container.format.name == "avi"
+            and not _has_decoding_times(self._container, self._stream)
         )
 
     def _duration(self, frame: Any) -> float:
-        length = getattr(frame, "duration", 0)
+        length = getattr(frame, "duration", 0) * self._steps
         return (
             float(length * frame.time_base)
             if length and frame.time_base is not None
             else 1 / self.info.fps
         )
+
+
+def _has_decoding_times(container: Any, stream: Any) -> bool:
+    """Return whether packets have the times at which they are decoded, and no others."""
+    return container.format.name == "avi" and stream.codec_context.name in _avi.REORDERED
+
+
+def least_bytes(codec: str) -> int:
+    """Return the size up to which a packet of this codec holds no frame of its own."""
+    return _PLACEHOLDER_BYTES if codec in _PLACEHOLDERS else 0
 
 
 def _stamp(frame: Any) -> float:
@@ -225,10 +257,11 @@ def read_info(path: str, container: Any, stream: Any, frame: Any) -> VideoInfo:
     duration = (
         stream.duration * stream.time_base if stream.duration else (container.duration or 0) / 1e6
     )
+    codec = stream.codec_context.name
     return VideoInfo(
         path=path,
         format=container.format.name,
-        codec=stream.codec_context.name,
+        codec=codec,
         height=height,
         width=width,
         rotation=rotation,
@@ -236,7 +269,7 @@ def read_info(path: str, container: Any, stream: Any, frame: Any) -> VideoInfo:
         display_angle=angle if abs((angle - rotation + 180) % 360 - 180) > 1 else None,
         fps=float(rate),
         duration_s=max(0.0, float(duration)),
-        container_frames=stream.frames,
+        container_frames=_avi.claimed_frames(stream.frames, codec, _avi.entries(container, stream)),
     )
 
 
@@ -290,8 +323,22 @@ def video_stream(container: Any, max_pixels: int = MAX_PIXELS) -> Any:
     return stream
 
 
-def packets_of(container: Any, stream: Any) -> Iterator[Any]:
+def packets_of(
+    container: Any, stream: Any, missing: Callable[[int], None] = lambda time: None
+) -> Iterator[Any]:
     """Yield a stream's packets in the file's order, and at the end the empty one that flushes a decoder.
+
+    missing: called with the time of each packet that an AVI's index has and the file has not.
+    """
+    packets = _demuxed(container, stream)
+    if container.format.name == "avi":
+        index = _avi.entries(container, stream)
+        return _avi.at_their_times(packets, stream.codec_context.name, index, missing)
+    return packets
+
+
+def _demuxed(container: Any, stream: Any) -> Iterator[Any]:
+    """Yield packets as FFmpeg reads them.
 
     Other streams may begin in the middle of the file. PyAV's own iteration fails on those: at the
     latest when it comes to flush them, which is after this stream has been flushed.
