@@ -17,15 +17,15 @@ from typing import Any
 
 import numpy as np
 
-from featx.video.decoders import MAX_PIXELS, Decoder, OpenOptions, _avi, register_decoder
+from featx.video.decoders import MAX_PIXELS, Decoder, OpenOptions, _avi, _lost, register_decoder
 from featx.video.reader import Image, VideoError, VideoInfo, VideoReader
 from featx.video.times import Clock, Seconds
 
 # Codecs in which every packet is a frame to show, so that one without a frame is damage. Not so in
 # VP8 and VP9, whose alternate references are never shown.
 _FRAME_A_PACKET = frozenset({
-    "dvvideo", "ffv1", "flv", "h263", "h264", "hevc", "mjpeg", "mpeg1video", "mpeg2video", "mpeg4", "msmpeg4v1",
-    "msmpeg4v2", "msmpeg4", "prores", "wmv1", "wmv2",
+    "dvvideo", "ffv1", "ffvhuff", "flv", "h263", "h264", "hevc", "huffyuv", "mjpeg", "mpeg1video", "mpeg2video", "mpeg4",
+    "msmpeg4v1", "msmpeg4v2", "msmpeg4", "png", "prores", "utvideo", "wmv1", "wmv2",
 })  # fmt: skip
 # Codecs with packets of a few bytes for frames that are skipped, or packed elsewhere.
 _PLACEHOLDERS = frozenset({"mpeg4", "wmv2"})
@@ -115,7 +115,8 @@ class PyAVReader(VideoReader):
                 shown.decoded(time)
                 shown.lost(time)
 
-        packets = packets_of(container, stream, missing)
+        holes = _lost.Holes(container, stream)
+        packets = packets_of(container, stream, missing, holes)
         while True:
             try:
                 packet = next(packets)
@@ -131,7 +132,7 @@ class PyAVReader(VideoReader):
                 shown.decoded(packet.dts)
             owed += counted and packet.size > least_bytes(codec) and not packet.is_discard
             try:
-                frames = packet.decode()
+                frames, damage = _lost.decoded(packet, codec)
             except av.error.FFmpegError:
                 self.damaged_frames += 1
                 owed -= 1
@@ -139,12 +140,12 @@ class PyAVReader(VideoReader):
                     shown.lost(packet.dts)
                 continue
             for frame in frames:
-                self.damaged_frames += bool(frame.is_corrupt)
+                self.damaged_frames += bool(frame.is_corrupt or damage)
                 owed -= 1
                 if shown is not None:
                     frame.pts = shown.frame(frame.pts)
                 yield frame, restarts.frame(frame)
-        self.damaged_frames += max(0, owed)
+        self.damaged_frames += max(0, owed) + holes.frames()
 
     def _out_of_order(self) -> bool:
         return (
@@ -324,32 +325,43 @@ def video_stream(container: Any, max_pixels: int = MAX_PIXELS) -> Any:
 
 
 def packets_of(
-    container: Any, stream: Any, missing: Callable[[int], None] = lambda time: None
+    container: Any,
+    stream: Any,
+    missing: Callable[[int], None] = lambda time: None,
+    holes: _lost.Holes | None = None,
 ) -> Iterator[Any]:
     """Yield a stream's packets in the file's order, and at the end the empty one that flushes a decoder.
 
     missing: called with the time of each packet that an AVI's index has and the file has not.
+    holes: told of every packet.
     """
-    packets = _demuxed(container, stream)
+    packets = _demuxed(container, stream, holes)
     if container.format.name == "avi":
         index = _avi.entries(container, stream)
         return _avi.at_their_times(packets, stream.codec_context.name, index, missing)
     return packets
 
 
-def _demuxed(container: Any, stream: Any) -> Iterator[Any]:
-    """Yield packets as FFmpeg reads them.
+def _demuxed(container: Any, stream: Any, holes: _lost.Holes | None) -> Iterator[Any]:
+    """Yield a stream's packets as FFmpeg reads them.
 
     Other streams may begin in the middle of the file. PyAV's own iteration fails on those: at the
     latest when it comes to flush them, which is after this stream has been flushed.
     """
+    others = holes is not None and holes.needs_all
     while True:
         try:
-            for packet in container.demux(stream):
+            for packet in container.demux() if others else container.demux(stream):
+                if holes is not None and packet.size:
+                    holes.packet(packet)
+                if packet.stream_index != stream.index:
+                    continue
                 yield packet
                 if not packet.size and packet.pts is None and packet.dts is None:
                     return
         except IndexError:  # a packet of a stream that PyAV does not know; it is read by now
+            if holes is not None:
+                holes.unknown()
             continue
         return
 
