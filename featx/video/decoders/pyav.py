@@ -10,6 +10,7 @@ from __future__ import annotations
 import contextlib
 import math
 from collections.abc import Callable, Iterator
+from fractions import Fraction
 from functools import partial
 from importlib.metadata import version
 from importlib.util import find_spec
@@ -17,7 +18,15 @@ from typing import Any
 
 import numpy as np
 
-from featx.video.decoders import MAX_PIXELS, Decoder, OpenOptions, _avi, _lost, register_decoder
+from featx.video.decoders import (
+    MAX_PIXELS,
+    Decoder,
+    OpenOptions,
+    _avi,
+    _lost,
+    _mp4,
+    register_decoder,
+)
 from featx.video.reader import Image, VideoError, VideoInfo, VideoReader
 from featx.video.times import Clock, Seconds
 
@@ -53,7 +62,7 @@ class PyAVReader(VideoReader):
             self._frames = self._decoded(self._container, self._stream)
             self._first = next(self._frames, None)
         if self._first is None:
-            raise VideoError("not one frame could be decoded")
+            raise VideoError(_mp4.problem(path) or "not one frame could be decoded")
         self.info = read_info(path, self._container, self._stream, self._first[0])
         self._size = self.info.resized(options.frame_size)
         # Where timestamps are wrong, the average rate is made of them.
@@ -216,6 +225,7 @@ def converter(info: VideoInfo, size: tuple[int, int]) -> Callable[[Any], Image]:
     from av.video.reformatter import VideoReformatter
 
     reformatter = VideoReformatter()
+    progressive = _Progressive()
     # Newer PyAV scales each frame on all cores; here every core has a reader of its own.
     single = {"threads": 1} if "threads" in (reformatter.reformat.__doc__ or "") else {}
     turns = info.rotation // 90
@@ -223,7 +233,12 @@ def converter(info: VideoInfo, size: tuple[int, int]) -> Callable[[Any], Image]:
 
     def image(frame: Any) -> Image:
         scaled = reformatter.reformat(
-            frame, width=width, height=height, format="rgb24", interpolation="BILINEAR", **single
+            progressive(frame),
+            width=width,
+            height=height,
+            format="rgb24",
+            interpolation="BILINEAR",
+            **single,
         )
         pixels: Image = np.asarray(scaled.to_ndarray(), dtype=np.uint8)
         if turns:
@@ -231,6 +246,41 @@ def converter(info: VideoInfo, size: tuple[int, int]) -> Callable[[Any], Image]:
         return np.ascontiguousarray(pixels[:, ::-1] if info.mirrored else pixels)
 
     return image
+
+
+class _Progressive:
+    """Makes frames of two fields pass for frames of one.
+
+    Newer FFmpeg resizes each field by itself, which keeps the comb that motion leaves between the
+    two. Resized as a whole, as other decoders and the ffmpeg command do, they blend.
+    """
+
+    def __init__(self) -> None:
+        self._graphs: dict[tuple[int, int, str], Any] = {}
+
+    def __call__(self, frame: Any) -> Any:
+        if not frame.interlaced_frame:
+            return frame
+        key = (frame.width, frame.height, frame.format.name)
+        if key not in self._graphs:
+            self._graphs[key] = self._graph(frame)
+        graph = self._graphs[key]
+        graph.push(frame)
+        return graph.pull()
+
+    def _graph(self, frame: Any) -> Any:
+        from av.filter import Graph
+
+        graph = Graph()
+        source = graph.add_buffer(
+            width=frame.width,
+            height=frame.height,
+            format=frame.format,
+            time_base=frame.time_base or Fraction(1, 25),
+        )
+        graph.link_nodes(source, graph.add("setfield", "prog"), graph.add("buffersink"))
+        graph.configure()
+        return graph
 
 
 def orientation(frame: Any) -> tuple[float, bool]:
@@ -268,10 +318,20 @@ def read_info(path: str, container: Any, stream: Any, frame: Any) -> VideoInfo:
         rotation=rotation,
         mirrored=mirrored,
         display_angle=angle if abs((angle - rotation + 180) % 360 - 180) > 1 else None,
+        pixel_aspect=_pixel_aspect(stream, turned=rotation in (90, 270)),
+        interlaced=bool(frame.interlaced_frame),
         fps=float(rate),
         duration_s=max(0.0, float(duration)),
         container_frames=_avi.claimed_frames(stream.frames, codec, _avi.entries(container, stream)),
     )
+
+
+def _pixel_aspect(stream: Any, *, turned: bool) -> float | None:
+    """Return the width of a pixel over its height, as displayed; None for square ones."""
+    told = float(stream.sample_aspect_ratio or 0)
+    if told <= 0 or abs(told - 1) < 0.001:
+        return None
+    return 1 / told if turned else told
 
 
 def open_av(path: str) -> Any:
@@ -279,12 +339,17 @@ def open_av(path: str) -> Any:
     import av
 
     av.logging.set_level(av.logging.PANIC)
-    # "file:" keeps a colon in the name from being read as a protocol.
-    return av.open(
-        f"file:{path}",
-        metadata_errors="replace",
-        options={"protocol_whitelist": "file"},
-    )
+    try:
+        # "file:" keeps a colon in the name from being read as a protocol.
+        return av.open(
+            f"file:{path}",
+            metadata_errors="replace",
+            options={"protocol_whitelist": "file"},
+        )
+    except (av.error.InvalidDataError, av.error.EOFError):
+        if (reason := _mp4.problem(path)) is not None:
+            raise VideoError(reason) from None
+        raise
 
 
 def _limit(max_pixels: int) -> dict[str, str]:
@@ -300,16 +365,17 @@ def video_stream(container: Any, max_pixels: int = MAX_PIXELS) -> Any:
     name = container.format.name
     if name in _NOT_VIDEO:
         raise VideoError(f"{_NOT_VIDEO[name]}, not a video")
+    if name == "webp_pipe":
+        raise VideoError("a WebP picture, and animated ones are not decoded: convert it to a video")
     if name == "image2" or name.endswith("_pipe"):
         raise VideoError(f"a still picture ({name.removesuffix('_pipe')}), not a video")
     from av.stream import Disposition
 
     streams = [s for s in container.streams.video if not Disposition.attached_pic & s.disposition]
     if not streams:
-        others = sorted({s.type for s in container.streams})
-        raise VideoError(
-            f"no video stream, only {' and '.join(others)}" if others else "no stream of any kind"
-        )
+        kinds = {"a cover picture" if s.type == "video" else s.type for s in container.streams}
+        others = " and ".join(sorted(kinds, key=lambda kind: (kind == "a cover picture", kind)))
+        raise VideoError(f"no video stream, only {others}" if others else "no stream of any kind")
     best = container.streams.best("video")
     stream = best if best in streams else streams[0]
     if stream.codec_context is None:
