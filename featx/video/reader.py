@@ -58,7 +58,7 @@ class VideoInfo:
         interlaced: Whether the first frame consists of two fields. Frames are resized as a whole.
         fps: Average frame rate.
         duration_s: Length in seconds as the container claims, 0 if it does not.
-        container_frames: Number of frames as the container claims, 0 if it does not.
+        container_frames: Number of frames to show as the container claims, 0 if it does not.
     """
 
     path: str

@@ -177,6 +177,14 @@ def _has_decoding_times(container: Any, stream: Any) -> bool:
     return container.format.name == "avi" and stream.codec_context.name in _avi.REORDERED
 
 
+def only_decoding_times(container: Any, stamps: list[int]) -> bool:
+    """Return whether packets of reordered frames have times, in the file's order, that are not theirs.
+
+    FFmpeg gives H.264 in MXF the times of decoding for those of presentation.
+    """
+    return container.format.name == "mxf" and stamps == sorted(stamps)
+
+
 def least_bytes(codec: str) -> int:
     """Return the size up to which a packet of this codec holds no frame of its own."""
     return _PLACEHOLDER_BYTES if codec in _PLACEHOLDERS else 0
@@ -308,11 +316,10 @@ def read_info(path: str, container: Any, stream: Any, frame: Any) -> VideoInfo:
     duration = (
         stream.duration * stream.time_base if stream.duration else (container.duration or 0) / 1e6
     )
-    codec = stream.codec_context.name
     return VideoInfo(
         path=path,
         format=container.format.name,
-        codec=codec,
+        codec=stream.codec_context.name,
         height=height,
         width=width,
         rotation=rotation,
@@ -322,8 +329,19 @@ def read_info(path: str, container: Any, stream: Any, frame: Any) -> VideoInfo:
         interlaced=bool(frame.interlaced_frame),
         fps=float(rate),
         duration_s=max(0.0, float(duration)),
-        container_frames=_avi.claimed_frames(stream.frames, codec, _avi.entries(container, stream)),
+        container_frames=_claimed_frames(container, stream),
     )
+
+
+def _claimed_frames(container: Any, stream: Any) -> int:
+    """Return how many frames to show the container claims, 0 if it does not."""
+    if container.format.name == "avi":
+        index = _avi.entries(container, stream)
+        return _avi.claimed_frames(stream.frames, stream.codec_context.name, index)
+    # An edit list of MP4 hides frames, which are decoded all the same for those that refer to them.
+    hidden = sum(entry.is_discard for entry in getattr(stream, "index_entries", ()))
+    claimed: int = stream.frames - hidden
+    return max(0, claimed)
 
 
 def _pixel_aspect(stream: Any, *, turned: bool) -> float | None:
@@ -339,17 +357,30 @@ def open_av(path: str) -> Any:
     import av
 
     av.logging.set_level(av.logging.PANIC)
+    # FFmpeg takes pictures one after the other for the first of them.
+    named = "mjpeg" if path.lower().endswith((".mjpeg", ".mjpg")) else None
     try:
-        # "file:" keeps a colon in the name from being read as a protocol.
-        return av.open(
-            f"file:{path}",
-            metadata_errors="replace",
-            options={"protocol_whitelist": "file"},
-        )
+        container = _opened(path)
+        if named is not None and container.format.name == "jpeg_pipe":
+            container.close()
+            container = _opened(path, named)
     except (av.error.InvalidDataError, av.error.EOFError):
         if (reason := _mp4.problem(path)) is not None:
             raise VideoError(reason) from None
         raise
+    return container
+
+
+def _opened(path: str, name: str | None = None) -> Any:
+    import av
+
+    # "file:" keeps a colon in the name from being read as a protocol.
+    return av.open(
+        f"file:{path}",
+        format=name,
+        metadata_errors="replace",
+        options={"protocol_whitelist": "file"},
+    )
 
 
 def _limit(max_pixels: int) -> dict[str, str]:
