@@ -42,7 +42,7 @@ def summarise(
         "seconds": sum(a["duration_s"] for _, _, a in videos),
         "looped": [i for i, _, a in videos if a.get("looped")],
         "damaged": {i: n for i, _, a in videos if (n := a.get("damaged_frames"))},
-        **_seldom(videos, "discontinuities", "guessed_times", "display_angle"),
+        **_seldom(videos, "discontinuities", "guessed_times", "display_angle", "pixel_aspect"),
         "short": {
             i: [a["frames"], a["container_frames"]]
             for i, _, a in videos
@@ -132,6 +132,13 @@ def as_text(summary: dict[str, Any]) -> Text:
     lines += _listed(
         "to be shown at an angle that is no multiple of 90 degrees; they were turned to the nearest one",
         [f"{i}: {angle:.0f} degrees" for i, angle in summary["display_angle"].items()],
+    )
+    lines += _listed(
+        "whose pixels are not square; their frames were not stretched",
+        [
+            f"{i}: {aspect:.4g} times as wide as high"
+            for i, aspect in summary["pixel_aspect"].items()
+        ],
     )
     lines += _listed(
         "shorter than they claim",

@@ -10,6 +10,25 @@
 /.videos           the ids, in order
 /.failures         one row a video that could not be read: path, reason
 
+A video has these attributes only where what they tell occurs:
+
+    discontinuities  how often its timestamps start again, as in two recordings one after the other. Its times go on there
+    guessed_times    how many frames have no time of their own; they got one by the frame rate
+    mirrored         true: left and right were swapped, after turning by `rotation`, as the file asks
+    display_angle    degrees by which the file asks to turn frames, where no multiple of 90; `rotation` is the nearest one
+    pixel_aspect     width of a pixel over its height, as displayed, where not 1. Frames are not stretched by it
+    interlaced       true: a frame consists of two fields. Frames are resized as a whole
+
+`damaged_frames` counts frames that the decoder marks or complains of, packets of which no frame comes, and frames that are
+lost where the file has a hole: chunks of an AVI's index that are not there, and time that passes in Matroska, WebM, FLV and
+MPEG transport streams while bytes are no packet's. Such a count is an estimate. What nothing tells is not counted:
+
+- Noise inside a packet that decodes nevertheless: in HEVC, VP8, VP9, AV1, Theora, WMV, MSMPEG4v3, HuffYUV and FFV1 without
+  checksums it often does; in other codecs seldom. Frames that refer to a damaged one differ, too, and are not counted.
+- Packets that are lost as a whole in Ogg, ASF (WMV), MPEG program streams and streams without a container.
+- The end of a file that is cut between two packets and does not say how long it is: `frames` below `container_frames` shows
+  it, where the container counts its frames (MP4, AVI).
+
 A projected layer keeps its name; `projection` says which it is (layer, dims, from, fitted_on, sha256, ...), and its rows are
 (T, dims). Such a file has format version 2, for readers of version 1 know no projection: they would take its rows for the layer's
 own, and merge the two. For the same reason a file with clips at several scales, or with a second network's rows (`cascade`: name,

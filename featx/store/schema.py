@@ -51,9 +51,15 @@ ATTRIBUTES: dict[str, tuple[str, Callable[[object], bool]]] = {
     "looped": ("true or false", lambda v: isinstance(v, bool)),
     "complete": ("true or false", lambda v: isinstance(v, bool)),
     **dict.fromkeys(
-        ("width", "height", "container_frames", "damaged_frames", "bytes"),
+        (
+            "width", "height", "container_frames", "damaged_frames", "bytes", "discontinuities",
+            "guessed_times",
+        ),
         ("a whole number from 0", _is_count),
     ),
+    **dict.fromkeys(("mirrored", "interlaced"), ("true or false", lambda v: isinstance(v, bool))),
+    "display_angle": ("a number from 0 to 360", lambda v: _is_number(v, 0, 360)),
+    "pixel_aspect": ("a number above 0", lambda v: _is_number(v, 1e-9, 1e9)),
     **dict.fromkeys(("codec", "decoder", "fingerprint", "computed_by"), ("text", is_text)),
 }  # fmt: skip
 REQUIRED = ("path", "frames", "fps", "duration_s")

@@ -26,7 +26,7 @@ class Summary:
 
     clip_frames: (T, 2) int64, [start, end) in source frames; clip_times: (T, 2) float64 seconds.
     discontinuities: how often the timestamps start again; guessed_times: frames without a time of their own.
-    mirrored, display_angle: as in VideoInfo.
+    mirrored, display_angle, pixel_aspect, interlaced: as in VideoInfo.
     Of a part of a video, frames and seconds are those up to the part's end, where decoding stopped.
     """
 
@@ -47,6 +47,8 @@ class Summary:
     guessed_times: int = 0
     mirrored: bool = False
     display_angle: float | None = None
+    pixel_aspect: float | None = None
+    interlaced: bool = False
 
     def attributes(self) -> dict[str, Any]:
         """Return the attributes of the video's group; what is seldom is there only where it occurs."""
@@ -236,6 +238,8 @@ def summarise(video: VideoReader, spec: ClipSpec, *, sampling: Sampling | None =
         guessed_times=video.guessed_times,
         mirrored=info.mirrored,
         display_angle=info.display_angle,
+        pixel_aspect=info.pixel_aspect,
+        interlaced=info.interlaced,
     )
 
 

@@ -47,15 +47,18 @@ class VideoInfo:
     Attributes:
         path: Absolute path of the file.
         format, codec: FFmpeg's names of the container's format and of the codec.
-        height, width: Size in pixels as displayed, rotation applied.
+        height, width: Size in pixels as displayed, rotation applied. Pixels are taken to be square.
         rotation: Degrees counter-clockwise by which frames are turned to be displayed, a multiple of
             90.
         mirrored: Whether left and right are swapped after that.
         display_angle: The angle that the file asks for, where it is no multiple of 90; frames are
             turned by the nearest one, which is `rotation`.
+        pixel_aspect: Width of a pixel over its height, as displayed, where the file says that pixels
+            are not square. Frames are not stretched by it, as in the papers.
+        interlaced: Whether the first frame consists of two fields. Frames are resized as a whole.
         fps: Average frame rate.
         duration_s: Length in seconds as the container claims, 0 if it does not.
-        container_frames: Number of frames as the container claims, 0 if it does not.
+        container_frames: Number of frames to show as the container claims, 0 if it does not.
     """
 
     path: str
@@ -69,6 +72,8 @@ class VideoInfo:
     container_frames: int
     mirrored: bool = False
     display_angle: float | None = None
+    pixel_aspect: float | None = None
+    interlaced: bool = False
 
     def resized(self, frame_size: FrameSize | None) -> tuple[int, int]:
         """Return the (height, width) that frames get by `frame_size`; None keeps theirs."""

@@ -2,7 +2,7 @@
 
 PyAV decodes them, whatever decoder is chosen elsewhere. Where the packets tell when each frame is
 shown, a frame's number and time are known without decoding, and the decoder starts at the keyframe
-before the first. Where they do not (AVI with B-frames, timestamps that restart), or what comes out is not what they told,
+before the first. Where they do not (AVI and MXF with B-frames, timestamps that restart), or what comes out is not what they told,
 frames are counted by decoding from the beginning; none but those asked for is converted to an image.
 """
 
@@ -20,10 +20,11 @@ import numpy.typing as npt
 
 from featx.video.decoders import MAX_PIXELS
 from featx.video.decoders.pyav import (
-    PLACEHOLDER_BYTES,
     Restarts,
     av_errors,
     converter,
+    least_bytes,
+    only_decoding_times,
     open_av,
     packets_of,
     read_info,
@@ -83,11 +84,11 @@ def _from_packets(path: str, max_pixels: int, alive: Callable[[], None]) -> Fram
     """Return the index that the packets give; None where they leave a doubt."""
     with av_errors(), open_av(path) as container:
         stream = stream_of(container, max_pixels)
-        if container.format.name == "avi" and stream.codec_context.has_b_frames:
+        reordered = bool(stream.codec_context.has_b_frames)
+        if container.format.name == "avi" and reordered:
             return None
         base = stream.time_base
-        # MPEG-4 in AVI fills the place of a frame that was dropped with a packet of a few bytes.
-        least = PLACEHOLDER_BYTES if stream.codec_context.name == "mpeg4" else 0
+        least = least_bytes(stream.codec_context.name)
         told = list[tuple[int, int]]()  # not the packets: they hold the whole file
         doubt = base is None
         restarts = Restarts()
@@ -98,6 +99,8 @@ def _from_packets(path: str, max_pixels: int, alive: Callable[[], None]) -> Fram
                 doubt |= packet.pts is None or packet.is_corrupt or packet.is_discard
                 told.append((packet.pts or 0, packet.duration or 0))
     if doubt or base is None or not told:
+        return None
+    if reordered and only_decoding_times(container, [stamp for stamp, _ in told]):
         return None
     stamps, durations = np.array(sorted(told), dtype=np.int64).T.copy()
     if np.any(np.diff(stamps) <= 0):

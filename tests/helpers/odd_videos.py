@@ -36,6 +36,7 @@ class OddVideo:
     reason_contains: words of the reason for a refusal, in lower case; any of them separated by "|".
     frames, size (height, width as displayed), times (of presentation, seconds): where they are known.
     discontinuities: how often the timestamps start again; guessed_times: frames without a time of their own.
+    rgb: the colour of all pixels of every frame, within 3 of 255.
     damaged: part of the content is lost, so that fewer frames come out than went in or some are counted as damaged.
     """
 
@@ -50,6 +51,7 @@ class OddVideo:
     damaged: bool = False
     discontinuities: int = 0
     guessed_times: int = 0
+    rgb: tuple[int, int, int] | None = None
 
 
 Maker = Callable[[Path], Iterator[OddVideo]]
@@ -648,6 +650,164 @@ def oriented(source: Path, target: Path, matrix: Sequence[float]) -> Path:
     return _patched(source, target, patch)
 
 
+# ---------------------------------------------------------------- colours and kinds
+
+COLOUR = (200, 60, 30)
+# Shares of red and blue in luma: Rec. ITU-R BT.601, 709 and 2020.
+MATRICES = {"smpte170m": (0.299, 0.114), "bt709": (0.2126, 0.0722), "bt2020nc": (0.2627, 0.0593)}
+
+
+@_maker
+def _colours(root: Path) -> Iterator[OddVideo]:
+    """Frames of one colour, in the matrices and ranges that files name: what ffmpeg shows is it, within 1."""
+    for matrix in MATRICES:
+        for full in (False, True):
+            for bits in (8, 10):
+                name = f"colour_{matrix}_{'full' if full else 'limited'}_{bits}"
+                path = _one_colour(root / f"{name}.mp4", matrix, full=full, bits=bits)
+                yield OddVideo(name, path, "ok", frames=5, size=(32, 32), rgb=COLOUR)
+
+
+def _one_colour(path: Path, matrix: str, *, full: bool, bits: int) -> Path:
+    red, green, blue = (c / 255 for c in COLOUR)
+    kr, kb = MATRICES[matrix]
+    y = kr * red + (1 - kr - kb) * green + kb * blue
+    chroma = [(blue - y) / (2 - 2 * kb), (red - y) / (2 - 2 * kr)]
+    unit = 1 << (bits - 8)
+    luma = y * (255 if full else 219) + (0 if full else 16)
+    planes = [luma, *(c * (255 if full else 224) + 128 for c in chroma)]
+    levels = [round(unit * plane) for plane in planes]
+    kind = np.uint8 if bits == 8 else np.uint16
+    image = np.full((48, 32), levels[0], kind)
+    image[32:40], image[40:] = levels[1], levels[2]
+    pix_fmt = "yuv420p" if bits == 8 else "yuv420p10le"
+    tags = f"colormatrix={matrix}:fullrange={'on' if full else 'off'}:qp=0"
+    with av.open(str(path), "w") as output:
+        stream: Any = output.add_stream("libx264", rate=RATE, options={"x264-params": tags})
+        stream.width, stream.height, stream.pix_fmt = 32, 32, pix_fmt
+        for number in range(5):
+            frame = av.VideoFrame.from_ndarray(image, format=pix_fmt)
+            frame.pts, frame.time_base = number, Fraction(1, RATE)
+            output.mux(stream.encode(frame))
+        output.mux(stream.encode(None))
+    return path
+
+
+@_maker
+def _kinds(root: Path) -> Iterator[OddVideo]:
+    """Kinds that other readers are reported to get wrong; numbers by ffmpeg and ffprobe 5.1."""
+
+    def kind(name: str, note: str, **how: Any) -> OddVideo:
+        truth = {key: how.pop(key) for key in ("frames", "times", "guessed_times") if key in how}
+        path = write(root / name, **how)
+        return OddVideo(
+            Path(name).stem, path, "ok", note=note, **{"frames": COUNT, "size": SIZE, **truth}
+        )
+
+    yield kind(
+        "reordered.mxf",
+        "FFmpeg takes times of decoding for those of presentation",
+        options={"bf": "2"},
+        times=_times(),
+    )
+    yield kind(
+        "pictures.mjpeg",
+        "JPEG pictures one after the other, without a container",
+        codec="mjpeg",
+        container="mjpeg",
+        pix_fmt="yuvj420p",
+        times=_times(),
+    )
+    delays = [0, 4, 54, 64, 66, 166]
+    hundredths = {"images": pictures(6), "pts": delays, "time_base": Fraction(1, 100)}
+    seconds = {"frames": 6, "times": tuple(d / 100 for d in delays)}
+    yield kind(
+        "gif_delays.mp4",
+        "an animated GIF with other delays",
+        codec="gif",
+        container="gif",
+        pix_fmt="rgb8",
+        **hundredths,
+        **seconds,
+    )
+    yield kind(
+        "png_delays.mp4",
+        "an animated PNG with other delays",
+        codec="apng",
+        container="apng",
+        pix_fmt="rgb24",
+        **hundredths,
+        **seconds,
+    )
+    yield kind(
+        "late_start.mp4",
+        "an empty edit: the first frame is shown after five seconds",
+        options={"bf": "2"},
+        pts=_later(5),
+        times=_times(start=5),
+    )
+    yield kind(
+        "time_lapse.mp4",
+        "a frame a minute",
+        pts=[60 * k for k in range(COUNT)],
+        time_base=Fraction(1, 1),
+        times=tuple(60.0 * k for k in range(COUNT)),
+    )
+    yield kind(
+        "half_empty.avi",
+        "H.264 with B-frames, after each of which an empty chunk comes",
+        options={"bf": "3"},
+        pts=[2 * k for k in range(COUNT)],
+        time_base=Fraction(1, 2 * RATE),
+        times=_times(),
+    )
+    yield kind(
+        "paused_alpha.webm",
+        "an alpha channel beside the frames, and a pause of four seconds",
+        codec="libvpx",
+        pix_fmt="yuva420p",
+        options={"auto-alt-ref": "0"},
+        pts=[k + (k > 20) * 100 for k in range(COUNT)],
+        times=tuple((k + (k > 20) * 100) / RATE for k in range(COUNT)),
+    )
+    yield kind(
+        "wide_pixels.mp4",
+        "pixels twice as wide as high: not stretched",
+        options={"x264-params": "sar=2/1"},
+        times=_times(),
+    )
+    fragments = (root / "fragments.mp4").read_bytes()
+    path = root / "fragments_twice.mp4"
+    path.write_bytes(fragments * 2)
+    yield OddVideo(
+        "fragments_twice",
+        path,
+        "ok",
+        frames=2 * COUNT - 10,
+        size=SIZE,
+        discontinuities=1,
+        note="fragmented MP4 end to end; FFmpeg and ffprobe skip the second's first fragment",
+    )
+    plain = {"container": "h264", "options": {"bf": "0"}}
+    parts = [
+        write(root / f".{n}.h264", pictures(20, size), **plain)
+        for n, size in enumerate((SIZE, (64, 96)))
+    ]
+    path = root / "sizes.h264"
+    path.write_bytes(b"".join(part.read_bytes() for part in parts))
+    for part in parts:
+        part.unlink()
+    yield OddVideo(
+        "sizes",
+        path,
+        "ok",
+        frames=40,
+        size=SIZE,
+        guessed_times=40,
+        note="two sizes one after the other, without a container",
+    )
+
+
 # ---------------------------------------------------------------- time
 
 
@@ -774,6 +934,7 @@ def _time(root: Path) -> Iterator[OddVideo]:
         "ok",
         frames=COUNT,
         size=SIZE,
+        times=_times(),
         note="AVI has no presentation times to reorder by",
     )
     repeated = [k // 2 * 2 for k in range(COUNT)]

@@ -12,6 +12,8 @@ from odd_videos import OddVideo, make_zoo
 from featx.extraction.verify import structure
 from featx.store import info
 from featx.store.reader import FeatureStore
+from featx.video.reader import open_video
+from featx.video.seek import index_video, read_frames
 from featx.video.source import find_videos
 
 
@@ -110,11 +112,33 @@ def test_every_file_is_extracted_right_or_listed_with_a_true_reason(extracted) -
                 wrong.append(
                     f"{animal.name}: {attrs['frames']} frames, of {attrs['container_frames']}, none said to be damaged"
                 )
+            claimed = 0 if animal.name.startswith("claims") else attrs["container_frames"]
+            if not animal.damaged and attrs["frames"] < 0.9 * claimed:
+                wrong.append(f"{animal.name}: sound, but said to be shorter than it claims")
             if not animal.damaged and attrs["damaged_frames"]:
                 wrong.append(
                     f"{animal.name}: sound, but {attrs['damaged_frames']} frames are said to be damaged"
                 )
     assert wrong == []
+
+
+def test_colours_are_those_of_the_matrix_and_range_that_a_file_names(zoo) -> None:
+    found = {}
+    for animal in zoo[0]:
+        if animal.rgb is not None:
+            for frame in open_video(animal.path):
+                away = np.abs(frame.image().astype(int) - animal.rgb).max()
+                found[animal.name] = max(away, found.get(animal.name, 0))
+    assert len(found) == 12
+    assert max(found.values()) <= 3, found
+
+
+def test_single_frames_of_files_without_presentation_times(zoo) -> None:
+    for name in ("reordered.mxf", "half_empty.avi", "bframes_h264.avi", "pictures.mjpeg"):
+        path = zoo[1] / "zoo" / name
+        images = [frame.image() for frame in open_video(path)]
+        for number, frame in read_frames(path, index_video(path), [5, 18, 30]).frames.items():
+            np.testing.assert_array_equal(frame.image(), images[number], err_msg=name)
 
 
 # A Matroska file that is cut between two clusters: no packet is broken, and its header counts no frames.

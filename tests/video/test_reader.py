@@ -6,7 +6,7 @@ import av
 import numpy as np
 import pytest
 from conftest import SHARED, encode, level, needs
-from odd_videos import ORIENTATIONS, late_sound, oriented, write
+from odd_videos import ORIENTATIONS, box, late_sound, oriented, write
 from told import telling
 
 from featx.clips import ClipSpec
@@ -209,6 +209,48 @@ def test_an_angle_between_the_four_is_said(tmp_path: Path, corners: Path) -> Non
     plain = open_video(corners)
     list(clips_of(plain, spec, lambda image: image))
     assert SELDOM.isdisjoint(summarise(plain, spec).attributes())
+
+
+def test_a_frame_of_two_fields_is_resized_as_a_whole(tmp_path: Path) -> None:
+    comb = np.zeros((64, 64, 3), np.uint8)
+    comb[::2] = 255
+    path = write(tmp_path / "a.mp4", [comb] * 3, options={"x264-params": "tff=1:qp=0"})
+    _, images, video = drain(path, frame_size=lambda h, w: (32, 32))
+    with av.open(str(path)) as container:
+        assert next(container.decode(video=0)).interlaced_frame  # the point of this file
+    assert (video.n_frames, video.damaged_frames, video.info.interlaced) == (3, 0, True)
+    inside = images[0][4:-4].astype(int)
+    assert np.abs(inside - 128).max() < 20  # by field, the comb stays: rows of 0 and 255
+    _, whole, _ = drain(path)
+    assert np.abs(whole[0].astype(int) - comb).max() < 20
+
+
+@pytest.mark.parametrize("turned", [False, True])
+def test_pixels_that_are_not_square_are_said_and_not_stretched(
+    tmp_path: Path, turned: bool
+) -> None:
+    path = write(tmp_path / "a.mp4", options={"x264-params": "sar=2/1"})
+    if turned:
+        path = oriented(path, tmp_path / "b.mp4", (0, 1, -1, 0))
+    spec = ClipSpec(frames=1, step=1, stride=1)
+    video = open_video(path)
+    list(clips_of(video, spec, lambda image: image))
+    attributes = summarise(video, spec).attributes()
+    size = (96, 128) if not turned else (128, 96)
+    assert (attributes["height"], attributes["width"]) == size
+    assert attributes["pixel_aspect"] == pytest.approx(0.5 if turned else 2)
+
+
+def test_a_cut_index_is_said(tmp_path: Path) -> None:
+    path = write(tmp_path / "a.mp4", muxer={"movflags": "faststart"})
+    content = path.read_bytes()
+    start, end = box(content, "moov")
+    path.write_bytes(content[: (start + end) // 2])
+    with pytest.raises(VideoError, match=telling("moov", end - start, (start + end) // 2 - start)):
+        open_video(path)
+    path.write_bytes(content[:start] + content[end:])
+    with pytest.raises(VideoError, match=telling("moov")):
+        open_video(path)
 
 
 def test_larger_frames_than_are_allowed_are_not_decoded(tmp_path: Path) -> None:

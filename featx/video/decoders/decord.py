@@ -19,6 +19,7 @@ from featx.video.decoders.pyav import (
     Restarts,
     av_errors,
     first_line,
+    only_decoding_times,
     open_av,
     packets_of,
     read_info,
@@ -83,10 +84,13 @@ def _packet_index(path: str, max_pixels: int) -> tuple[VideoInfo, npt.NDArray[np
             raise NotExact("AVI with B-frames has no presentation times")
         if any(p.pts is None or p.is_corrupt or p.is_discard or not p.size for p in packets):
             raise NotExact("packets without time or marked corrupt")
+        told = [p.pts for p in packets]
+        if stream.codec_context.has_b_frames and only_decoding_times(container, told):
+            raise NotExact("MXF whose packets have no presentation times")
         restarts = Restarts()
         if any(restarts.packet(packet) for packet in packets):
             raise NotExact("its timestamps start again")
-        stamps = np.sort(np.asarray([p.pts for p in packets], dtype=np.int64))
+        stamps = np.sort(np.asarray(told, dtype=np.int64))
         if not len(stamps) or np.any(np.diff(stamps) <= 0):
             raise NotExact("packets share their times")
     with av_errors(), open_av(path) as container:
