@@ -447,9 +447,16 @@ class FeatureStore(Mapping[str, Video]):
             self._checked.add(video_id)
         return Video(group, video_id, self._objects, self.settings.clip)
 
-    def objects(self) -> Iterator[tuple[str, h5py.Group | h5py.Dataset]]:
-        """Yield (name, object) for all that the file holds, listed or not; DamagedFile at what is not the file's own."""
-        return self._objects.all_below(self.file)
+    def marked(self) -> Iterator[str]:
+        """Yield the names of all groups that are marked as whole videos, listed or not.
+
+        Raises DamagedFile at what is not the file's own, wherever in the file it is.
+        """
+        for name, found in self._objects.all_below(self.file):
+            with self._objects.reading(name):
+                whole = isinstance(found, h5py.Group) and "complete" in found.attrs
+            if whole:
+                yield name
 
     @property
     def layers(self) -> list[str]:

@@ -112,6 +112,23 @@ def test_rows_that_are_not_finite_are_refused_by_every_reader(
             READERS[name](out, tmp_path)
 
 
+def test_a_damaged_attribute_is_a_sentence_in_every_reader(tmp_path: Path) -> None:
+    """From nine on they lie apart from their group, which opens; asking whether there is one of a name fails."""
+    about = {f"more{i}": i for i in range(9)}
+    rows = {i: {"pool5": np.ones((3, 4))} for i in IDS}
+    out = write_features(tmp_path / "a.h5", rows, attrs=dict.fromkeys(IDS, about))
+    content = out.read_bytes()
+    at = content.rindex(b"complete\0")
+    out.write_bytes(content[:at] + b"X" + content[at + 1 :])
+    told = []
+    for read in READERS.values():
+        try:
+            read(out, tmp_path)
+        except UsageError as error:
+            told.append(str(error))
+    assert any("attribute" in each for each in told), told
+
+
 def read_rows(path: Path, folder: Path) -> None:
     with FeatureStore(path) as store:
         for video in store.values():
@@ -169,7 +186,10 @@ READERS = {
     "svm": read_svm,
 }
 
-VALUES = [0, -1, 2**62, 1e308, float("nan"), "", "x\udcff", [], [1, 2], True, np.zeros((2, 2))]
+VALUES = [
+    0, -1, 2**62, 1e308, float("nan"), "", [], [1, 2], True, np.zeros((2, 2)),
+    np.array(b"x\xff", h5py.string_dtype()),  # no UTF-8
+]  # fmt: skip
 JSONS = st.recursive(
     st.sampled_from([None, True, -1, 2**70, 1e308, "", "\ud800", "a\0b", "random"]),
     lambda inner: st.lists(inner, max_size=3) | st.dictionaries(st.sampled_from("ab"), inner),
