@@ -19,7 +19,7 @@ import numpy.typing as npt
 
 from featx.datasets import Item, dataset_names, match_ids
 from featx.errors import FeatxError, MissingKey, UsageError
-from featx.store.objects import Objects
+from featx.store.objects import Objects, opened
 from featx.store.reader import FeatureStore, NoFeatureFile
 from featx.store.recorded import Recorded
 from featx.system.files import check_unpacked
@@ -282,7 +282,7 @@ def _another_librarys(path: Path) -> Features:
                 )
             return _matrix(path, archive["ids"], archive["features"])
     with contextlib.ExitStack() as stack:
-        file = stack.enter_context(h5py.File(path, "r"))
+        file = stack.enter_context(opened(path))
         objects = Objects(path, remedy="write it again")
         sets = {
             name: found for name in ("ids", "features") if (found := objects.get(file, name, name))

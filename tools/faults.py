@@ -2,7 +2,7 @@
 
 python tools/faults.py FOLDER [--kills 50] [--interrupts 30] [--videos 2000] [--features 2000] [--checkpoints 300] [--seed 0]
 
-A failure is a traceback, a process that crashes, a wrong exit status, or a row that differs from an undisturbed run's.
+A failure is a traceback, a process that crashes or hangs, a wrong exit status, or a row that differs from an undisturbed run's.
 FOLDER is made, and holds the files that failed. Everything is drawn from --seed; when a signal arrives is chance.
 """
 
@@ -55,6 +55,8 @@ FORKED.set_forkserver_preload(
 )
 # A process that mutated files are read in. What a command needs itself, torch among it, is about a GB.
 MEMORY = 6 << 30
+# Seconds that all commands on one file take at most.
+LONGEST = 180
 
 
 def command(*arguments: object) -> list[str]:
@@ -159,13 +161,16 @@ def _followed(
         process.start()
         send.close()
         with contextlib.suppress(EOFError):
-            while True:
+            while receive.poll(LONGEST):
                 word = receive.recv()
                 found.put((numbers[answered], word))
                 answered += 1
+        hangs = process.is_alive() and not receive.poll()
+        process.kill()
         process.join()
         if answered < len(numbers):
-            found.put((numbers[answered], f"crash: exit status {process.exitcode}"))
+            word = f"hang: {LONGEST} s" if hangs else f"crash: exit status {process.exitcode}"
+            found.put((numbers[answered], word))
             answered += 1
 
 
@@ -293,8 +298,10 @@ def attack_files(mutations: Mutations, folder: Path, number: int, attempt: Try) 
     counts: Counter[str] = Counter({mutations.name: number})
     for i, word in outcomes(mutations, number, attempt, folder):
         kind = word.split(":")[0]
-        counts[{"traceback": "tracebacks", "crash": "crashes"}.get(kind, kind)] += 1
-        if kind in ("traceback", "crash"):
+        counts[
+            {"traceback": "tracebacks", "crash": "crashes", "hang": "hangs"}.get(kind, kind)
+        ] += 1
+        if kind in ("traceback", "crash", "hang"):
             failed = folder / "failed" / mutations.name
             failed.mkdir(parents=True, exist_ok=True)
             click.echo(f"{mutations.write(i, failed)}: {word}")
@@ -394,7 +401,7 @@ def attack_interrupts(folder: Path, videos: Path, number: int) -> Counter[str]:
     return counts
 
 
-FAULTS = ("tracebacks", "crashes", "wrong exit statuses", "differing rows", "lost")
+FAULTS = ("tracebacks", "crashes", "hangs", "wrong exit statuses", "differing rows", "lost")
 
 
 @click.command(help=(__doc__ or "").split("\n\n")[0])

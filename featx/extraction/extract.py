@@ -263,7 +263,7 @@ def _extract(
 
 
 def _check_kept(old: FeatureStore) -> None:
-    """Raise DamagedFile for a file that cannot be gone on with, before hours are spent; its numbers are checked as it is copied."""
+    """Raise DamagedFile for a file that cannot be gone on with, before hours are spent; rows are checked as they are copied."""
     for video in old.values():
         _ = video.clip_frames, video.clip_times
 

@@ -49,7 +49,7 @@ import numpy.typing as npt
 
 from featx.clips import ClipSpec
 from featx.errors import MissingKey, UsageError, nearest
-from featx.store.objects import Objects
+from featx.store.objects import Objects, opened
 from featx.store.recorded import ALL, OF_SOME, PLACES, Recorded
 from featx.store.schema import (
     REQUIRED,
@@ -226,8 +226,10 @@ class Video:
         """Return a layer's rows, (T, D), of which a slice reads just that; MissingKey names the nearest layer."""
         found = None
         told = f"{layer} of {self.id!r}"
-        if layer not in PLACES and "/" not in layer:
-            found = self._objects.get(self.group, layer, told)
+        asked = layer and "\0" not in layer and "/" not in layer and layer not in PLACES
+        if asked and layer in self.group:
+            with self._objects.reading(told):  # checked with its video
+                found = self.group[layer]
         if not isinstance(found, h5py.Dataset):
             raise MissingKey(f"no layer {layer!r} in {self.id!r}{nearest(layer, self.layers)}")
         return Rows(found, told, self._objects)
@@ -266,7 +268,7 @@ class FeatureStore(Mapping[str, Video]):
         if not self.path.is_file():
             raise UsageError(f"{self.path} is no ordinary file: give a feature file")
         try:
-            self.file = h5py.File(self.path, "r")
+            self.file = opened(self.path)
         except PermissionError as error:
             raise UsageError(f"cannot read {self.path}: {os.strerror(errno.EACCES)}") from error
         except OSError as error:
@@ -382,29 +384,33 @@ class FeatureStore(Mapping[str, Video]):
 
     def _check_datasets(self, group: h5py.Group, video_id: str) -> None:
         refused = self._objects.refused
-        opened = {name: self._objects.get(group, name, f"{name} of {video_id!r}") for name in group}
-        found = {n: each for n, each in opened.items() if isinstance(each, h5py.Dataset)}
+        found: dict[str, tuple[np.dtype[Any], tuple[int, ...]]] = {}
+        for key in group.id:
+            name = key.decode()
+            each = self._objects.own(group, key, f"{name} of {video_id!r}")
+            if isinstance(each, h5py.h5d.DatasetID):
+                found[name] = each.dtype, each.shape
         if lacking := [n for n in (*PLACES, *self.layers) if n not in found]:
             raise refused(repr(video_id), f"has no dataset {lacking[0]!r}")
-        clips = found["clip_frames"].shape[0] if found["clip_frames"].ndim == 2 else 0
+        clips = found["clip_frames"][1][0] if len(found["clip_frames"][1]) == 2 else 0
         for name, kind in zip(PLACES, "if", strict=True):
-            each = found.pop(name)
-            right = each.dtype.kind == kind and each.dtype.itemsize == 8
-            if not right or each.shape != (clips, 2) or not clips:
+            stored, shape = found.pop(name)
+            right = stored.kind == kind and stored.itemsize == 8
+            if not right or shape != (clips, 2) or not clips:
                 raise refused(
                     f"{name} of {video_id!r}",
-                    f"is {each.dtype} {each.shape}, not {kind}8 (T, 2), a row a clip",
+                    f"is {stored} {shape}, not {kind}8 (T, 2), a row a clip",
                 )
-        for name, each in found.items():
-            if not is_rows(each, clips):
+        for name, (stored, shape) in found.items():
+            if not is_rows(stored, shape, clips):
                 raise refused(
                     f"{name} of {video_id!r}",
-                    f"is {each.dtype} {each.shape}, not float32 ({clips}, D), a row a clip",
+                    f"is {stored} {shape}, not float32 ({clips}, D), a row a clip",
                 )
-            if self._widths.setdefault(name, each.shape[1]) != each.shape[1]:
+            if self._widths.setdefault(name, shape[1]) != shape[1]:
                 raise refused(
                     f"{name} of {video_id!r}",
-                    f"has {each.shape[1]} numbers a row, {self._widths[name]} in other videos",
+                    f"has {shape[1]} numbers a row, {self._widths[name]} in other videos",
                 )
 
     def _keep_little(self) -> None:

@@ -3,6 +3,8 @@
 import json
 import os
 import shutil
+import subprocess
+import sys
 from collections.abc import Callable
 from pathlib import Path
 
@@ -127,6 +129,29 @@ def test_a_damaged_attribute_is_a_sentence_in_every_reader(tmp_path: Path) -> No
         except UsageError as error:
             told.append(str(error))
     assert any("attribute" in each for each in told), told
+
+
+def test_texts_that_hdf5_would_read_for_ever_are_refused(tmp_path: Path) -> None:
+    """A heap of texts whose second object is free and of no size."""
+    out = features(tmp_path / "a.h5")
+    content = bytearray(out.read_bytes())
+    heap = content.index(b"GCOL")
+    content[heap + 48 : heap + 4096] = bytes(4096 - 48)
+    out.write_bytes(content)
+    for read in READERS.values():
+        with pytest.raises(UsageError, match=telling(out)):
+            read(out, tmp_path)
+
+
+def test_a_file_that_nobody_closes_does_not_crash_the_end_of_python(tmp_path: Path) -> None:
+    program = "import sys; from featx import FeatureStore; v = FeatureStore(sys.argv[1])['k/a']; print(v['pool5'].shape)"
+    done = subprocess.run(
+        [sys.executable, "-c", program, features(tmp_path / "a.h5")],
+        capture_output=True,
+        text=True,
+        timeout=120,
+    )
+    assert (done.returncode, done.stdout, done.stderr) == (0, "(3, 4)\n", "")
 
 
 def read_rows(path: Path, folder: Path) -> None:
