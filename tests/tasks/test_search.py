@@ -336,7 +336,7 @@ def test_a_manifest_cannot_name_files_elsewhere(out: Path) -> None:
     "lie",
     [
         {"id": 3},
-        {"id": "v\\0"},
+        {"id": "v\0"},
         {"path": None},
         {"clips": "1"},
         {"clips": -1},
