@@ -162,20 +162,27 @@ class Video:
     def attrs(self) -> dict[str, Any]:
         """The video's attributes as plain values: path, frames, fps, ..."""
         with self._objects.reading(f"the attributes of {self.id!r}"):
-            names = list(self.group.attrs)
+            stored = self.group.attrs
+            names = list(stored)
         if lacking := [name for name in REQUIRED if name not in names]:
             raise self._objects.refused(repr(self.id), f"has no attribute {lacking[0]!r}")
-        return {name: self.attr(name) for name in names}
+        return {name: self._value(stored, name) for name in names}
 
     def attr(self, name: str) -> Any:
         """Return one attribute as a plain value; MissingKey where the video has none of that name."""
+        with self._objects.reading(f"{name} of {self.id!r}"):
+            stored = self.group.attrs
+            there = name in stored
+        if not there and name in REQUIRED:
+            raise self._objects.refused(repr(self.id), f"has no attribute {name!r}")
+        if not there:
+            raise MissingKey(f"no attribute {name!r} of {self.id!r} in {self._objects.path}")
+        return self._value(stored, name)
+
+    def _value(self, stored: h5py.AttributeManager, name: str) -> Any:
         told = f"{name} of {self.id!r}"
         with self._objects.reading(told):
-            if name not in self.group.attrs:
-                if name in REQUIRED:
-                    raise self._objects.refused(repr(self.id), f"has no attribute {name!r}")
-                raise MissingKey(f"no attribute {name!r} of {self.id!r} in {self._objects.path}")
-            value = plain(self.group.attrs[name])
+            value = plain(stored[name])
         if why := problem_of_attribute(name, value):
             raise self._objects.refused(told, why)
         if name in ("frames", "duration_s") and (

@@ -79,8 +79,9 @@ class _Writer:
         source = video.group
         for key in sorted((*video.layers, *PLACES)):
             source.file.copy(source[key], group, name=key)
+        before, after = source.attrs, group.attrs
         for key in video.attrs:
-            group.attrs[key] = source.attrs[key]
+            after[key] = before[key]
         self._ids.append(video.id)
 
     def add(self, video_id: str, entry: Entry, shapes: Mapping[str, tuple[int, ...]]) -> None:
