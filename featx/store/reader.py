@@ -134,10 +134,12 @@ class Video:
         group: Its HDF5 group.
     """
 
-    def __init__(self, group: h5py.Group, video_id: str, objects: Objects, spec: ClipSpec) -> None:
+    def __init__(
+        self, group: h5py.Group, video_id: str, objects: Objects, spec: ClipSpec, clips: int
+    ) -> None:
         self.group = group
         self.id = video_id
-        self._objects, self._spec = objects, spec
+        self._objects, self._spec, self._clips = objects, spec, clips
 
     def __repr__(self) -> str:
         layers = ", ".join(self.layers)
@@ -227,7 +229,7 @@ class Video:
         return self._objects.array(self.group[name], told).astype(kind, copy=False)
 
     def __len__(self) -> int:
-        return int(self.group["clip_frames"].shape[0])
+        return self._clips
 
     def dataset(self, layer: str) -> Rows:
         """Return a layer's rows, (T, D), of which a slice reads just that; MissingKey names the nearest layer."""
@@ -283,7 +285,8 @@ class FeatureStore(Mapping[str, Video]):
                 f"{self.path} is not a feature file: it cannot be read as HDF5"
             ) from error
         self._objects = Objects(self.path)
-        self._checked: set[str] = set()
+        # Clips of each video that was checked.
+        self._checked: dict[str, int] = {}
         self._folders: set[str] = set()
         # D by layer, as the first video has it.
         self._widths: dict[str, int] = {}
@@ -366,8 +369,8 @@ class FeatureStore(Mapping[str, Video]):
             raise self._objects.refused(name, f"has {text!r} where text belongs")
         return str(text)
 
-    def _check_video(self, video_id: str) -> h5py.Group:
-        """Return a video's group, all of whose datasets are the file's own and of the types and shapes that they should have."""
+    def _check_video(self, video_id: str) -> tuple[h5py.Group, int]:
+        """Return a video's group and its number of clips; its datasets are the file's own and of their types and shapes."""
         *folders, last = video_id.split("/")
         group, path = self.file, ""
         for folder in folders:
@@ -386,10 +389,9 @@ class FeatureStore(Mapping[str, Video]):
         if not isinstance(found, h5py.Group):
             raise self._objects.refused(repr(video_id), "is a dataset, and should be a group")
         with self._objects.reading(repr(video_id)):
-            self._check_datasets(found, video_id)
-        return found
+            return found, self._check_datasets(found, video_id)
 
-    def _check_datasets(self, group: h5py.Group, video_id: str) -> None:
+    def _check_datasets(self, group: h5py.Group, video_id: str) -> int:
         refused = self._objects.refused
         found: dict[str, tuple[np.dtype[Any], tuple[int, ...]]] = {}
         for key in group.id:
@@ -419,6 +421,7 @@ class FeatureStore(Mapping[str, Video]):
                     f"{name} of {video_id!r}",
                     f"has {shape[1]} numbers a row, {self._widths[name]} in other videos",
                 )
+        return int(clips)
 
     def _keep_little(self) -> None:
         """Have HDF5 hold less of what it has read about videos: of 50,000 it held 600 MB otherwise, and was no faster."""
@@ -456,9 +459,9 @@ class FeatureStore(Mapping[str, Video]):
         if video_id in self._checked:
             group = self.file[video_id]
         else:
-            group = self._check_video(video_id)
-            self._checked.add(video_id)
-        return Video(group, video_id, self._objects, self.settings.clip)
+            group, self._checked[video_id] = self._check_video(video_id)
+        clips = self._checked[video_id]
+        return Video(group, video_id, self._objects, self.settings.clip, clips)
 
     def marked(self) -> Iterator[str]:
         """Yield the names of all groups that are marked as whole videos, listed or not.
