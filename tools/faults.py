@@ -166,7 +166,8 @@ def _followed(
                 found.put((numbers[answered], word))
                 answered += 1
         hangs = process.is_alive() and not receive.poll()
-        process.kill()
+        if hangs:
+            process.kill()
         process.join()
         if answered < len(numbers):
             word = f"hang: {LONGEST} s" if hangs else f"crash: exit status {process.exitcode}"
