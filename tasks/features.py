@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import contextlib
 import os
+import tokenize
 import zipfile
 import zlib
 from abc import ABC, abstractmethod
+from collections import Counter
 from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
 from typing import Any
@@ -17,9 +19,10 @@ import numpy.typing as npt
 
 from featx.datasets import Item, dataset_names, match_ids
 from featx.errors import FeatxError, MissingKey, UsageError
-from featx.store.objects import Objects
+from featx.store.objects import Objects, opened
 from featx.store.reader import FeatureStore, NoFeatureFile
 from featx.store.recorded import Recorded
+from featx.system.files import check_unpacked
 
 Rows = npt.NDArray[np.float32]
 # What a task takes: a file's path, or a feature file that is open already.
@@ -36,6 +39,10 @@ _UNREADABLE = (
     EOFError,
     MemoryError,
     RuntimeError,
+    OverflowError,
+    NotImplementedError,
+    SyntaxError,
+    tokenize.TokenError,
     zipfile.BadZipFile,
     zlib.error,
 )
@@ -286,17 +293,17 @@ def _another_librarys(path: Path) -> Features:
                 raise UsageError(
                     f"{path} has the arrays {', '.join(archive.files)}: give one with ids and features"
                 )
-            return _Matrix(path, [_text(each) for each in archive["ids"]], archive["features"])
+            return _matrix(path, archive["ids"], archive["features"])
     with contextlib.ExitStack() as stack:
-        file = stack.enter_context(h5py.File(path, "r"))
+        file = stack.enter_context(opened(path))
         objects = Objects(path, remedy="write it again")
         sets = {
             name: found for name in ("ids", "features") if (found := objects.get(file, name, name))
         }
         if len(sets) == 2 and isinstance(sets["ids"], h5py.Dataset):
             features = objects.dataset(file, "features", "features")
-            ids = [_text(each) for each in objects.array(sets["ids"], "ids")]
-            return _Matrix(path, ids, objects.array(features, "features"))
+            ids = objects.array(sets["ids"], "ids")
+            return _matrix(path, ids, objects.array(features, "features"))
         found = _ByVideo(path, file, objects)
         found._to_close.callback(stack.pop_all().close)
         return found
@@ -388,7 +395,7 @@ class _Matrix(Features):
                 f"{path} has {len(ids)} ids and features {rows.dtype} {rows.shape}: give (N, D) numbers and N ids"
             )
         if len(set(ids)) != len(ids):
-            double = next(i for i in ids if list(ids).count(i) > 1)
+            double = next(i for i, count in Counter(ids).items() if count > 1)
             raise UsageError(f"{path} has the id {double!r} twice: leave one of them out")
         super().__init__(path, layer=None, dims=rows.shape[1], settings=None, title=path.name)
         self._ids, self._rows = list(ids), rows
@@ -431,7 +438,19 @@ class _ByVideo(Features):
         return np.asarray(self._objects.array(self._file[video_id], video_id), np.float64)
 
 
+def _matrix(path: Path, ids: npt.NDArray[Any], rows: npt.NDArray[Any]) -> _Matrix:
+    # Numbers take room in the file: of ids without letters, and of rows without numbers, it may claim any number.
+    if ids.shape != rows.shape[:1] or not rows.nbytes:
+        raise UsageError(
+            f"{path} has ids {ids.shape} and features {rows.dtype} {rows.shape}: give (N, D) numbers and N ids"
+        )
+    return _Matrix(path, [_text(each) for each in ids], rows)
+
+
 def _loaded(path: Path) -> Any:
+    if zipfile.is_zipfile(path):
+        with path.open("rb") as file:
+            check_unpacked(file)
     try:
         return np.load(path, mmap_mode="r", allow_pickle=False)
     except _UNREADABLE as error:

@@ -2,7 +2,7 @@
 
 python tools/faults.py FOLDER [--kills 50] [--interrupts 30] [--videos 2000] [--features 2000] [--checkpoints 300] [--seed 0]
 
-A failure is a traceback, a process that crashes, a wrong exit status, or a row that differs from an undisturbed run's.
+A failure is a traceback, a process that crashes or hangs, a wrong exit status, or a row that differs from an undisturbed run's.
 FOLDER is made, and holds the files that failed. Everything is drawn from --seed; when a signal arrives is chance.
 """
 
@@ -13,6 +13,7 @@ import io
 import json
 import multiprocessing
 import os
+import queue
 import random
 import resource
 import shutil
@@ -23,6 +24,7 @@ import time
 import traceback
 from collections import Counter
 from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from functools import partial
 from multiprocessing.connection import Connection
@@ -42,8 +44,19 @@ CODECS = {
     ".mpg": "mpeg2video",
     ".webm": "libvpx",
 }
+FORKED = multiprocessing.get_context("forkserver")
+FORKED.set_forkserver_preload(
+    [
+        "featx.cli._group",
+        "featx.extraction.backends.eager",
+        "featx.tasks.recognition",
+        "matplotlib.pyplot",
+    ]
+)
 # A process that mutated files are read in. What a command needs itself, torch among it, is about a GB.
 MEMORY = 6 << 30
+# Seconds that all commands on one file take at most.
+LONGEST = 180
 
 
 def command(*arguments: object) -> list[str]:
@@ -112,34 +125,62 @@ class Mutations:
 Try = Callable[[Path, Path], str]
 
 
-def outcomes(mutations: Mutations, number: int, attempt: Try, folder: Path) -> Iterator[str]:
-    """Yield what became of each copy: a word, or "crash" or "traceback" with more.
+def outcomes(
+    mutations: Mutations, number: int, attempt: Try, folder: Path
+) -> Iterator[tuple[int, str]]:
+    """Yield each copy's number and what became of it: a word, or "crash" or "traceback" with more.
 
-    A process that a copy crashes is begun anew after that copy.
+    There is a process a core, and each reads one copy in so many. What a command imports first, the others fork with.
     """
-    context = multiprocessing.get_context("forkserver")
-    context.set_forkserver_preload(["featx.cli", "featx.extraction.backends.eager"])
+    count = min(len(os.sched_getaffinity(0)), number)
+    found: queue.SimpleQueue[tuple[int, str]] = queue.SimpleQueue()
+    with ThreadPoolExecutor(count) as pool:
+        for first in range(count):
+            own = folder / f"process-{first}"
+            own.mkdir(exist_ok=True)
+            numbers = range(first, number, count)
+            pool.submit(_followed, mutations, numbers, attempt, own, found)
+        for _ in range(number):
+            yield found.get()
+
+
+def _followed(
+    mutations: Mutations,
+    numbers: range,
+    attempt: Try,
+    folder: Path,
+    found: queue.SimpleQueue[tuple[int, str]],
+) -> None:
+    """Try copies in a process; one that a copy crashes is begun anew after that copy."""
     answered = 0
-    while answered < number:
-        receive, send = context.Pipe(duplex=False)
-        process = context.Process(
-            target=_try_all, args=(mutations, range(answered, number), attempt, folder, send)
+    while answered < len(numbers):
+        receive, send = FORKED.Pipe(duplex=False)
+        process = FORKED.Process(
+            target=_try_all, args=(mutations, numbers[answered:], attempt, folder, send)
         )
         process.start()
         send.close()
         with contextlib.suppress(EOFError):
-            while True:
-                yield receive.recv()
+            while receive.poll(LONGEST):
+                word = receive.recv()
+                found.put((numbers[answered], word))
                 answered += 1
+        hangs = process.is_alive() and not receive.poll()
+        if hangs:
+            process.kill()
         process.join()
-        if answered < number:
-            yield f"crash: exit status {process.exitcode}"
+        if answered < len(numbers):
+            word = f"hang: {LONGEST} s" if hangs else f"crash: exit status {process.exitcode}"
+            found.put((numbers[answered], word))
             answered += 1
 
 
 def _try_all(
     mutations: Mutations, numbers: range, attempt: Try, folder: Path, send: Connection
 ) -> None:
+    import torch
+
+    torch.set_num_threads(1)
     resource.setrlimit(resource.RLIMIT_AS, (MEMORY, MEMORY))
     os.chdir(folder)
     silence = os.open(os.devnull, os.O_WRONLY)
@@ -169,7 +210,7 @@ def answer(call: Callable[..., object], *given: object) -> str:
     return "done"
 
 
-def read_features(path: Path, folder: Path) -> str:
+def read_features(path: Path, folder: Path, *, videos: Path) -> str:
     """Run each command that reads a feature file on one; return the first fault, else whether all were done."""
     from featx.cli import cli
 
@@ -183,8 +224,8 @@ def read_features(path: Path, folder: Path) -> str:
         ["export", path, out / "export", "--to", "actionformer"],
         ["index", path, "--index", out / "index"],
         ["search", path, video, "--id", "--index", out / "other"],
-        ["svm", "--dataset", folder / "videos", "--features", path, "--folds", "2"],
-        ["compact", "--dataset", folder / "videos", "--features", path, "--dims", "2"],
+        ["svm", "--dataset", videos, "--features", path, "--folds", "2"],
+        ["compact", "--dataset", videos, "--features", path, "--dims", "2"],
     )
     refused = []
     for each in commands:
@@ -256,10 +297,12 @@ def attack_files(mutations: Mutations, folder: Path, number: int, attempt: Try) 
         if (word := attempt(source, folder)) != "done":
             raise SystemExit(f"{source} is a good file, and reading it ended otherwise: {word}")
     counts: Counter[str] = Counter({mutations.name: number})
-    for i, word in enumerate(outcomes(mutations, number, attempt, folder)):
+    for i, word in outcomes(mutations, number, attempt, folder):
         kind = word.split(":")[0]
-        counts[{"traceback": "tracebacks", "crash": "crashes"}.get(kind, kind)] += 1
-        if kind in ("traceback", "crash"):
+        counts[
+            {"traceback": "tracebacks", "crash": "crashes", "hang": "hangs"}.get(kind, kind)
+        ] += 1
+        if kind in ("traceback", "crash", "hang"):
             failed = folder / "failed" / mutations.name
             failed.mkdir(parents=True, exist_ok=True)
             click.echo(f"{mutations.write(i, failed)}: {word}")
@@ -359,7 +402,7 @@ def attack_interrupts(folder: Path, videos: Path, number: int) -> Counter[str]:
     return counts
 
 
-FAULTS = ("tracebacks", "crashes", "wrong exit statuses", "differing rows", "lost")
+FAULTS = ("tracebacks", "crashes", "hangs", "wrong exit statuses", "differing rows", "lost")
 
 
 @click.command(help=(__doc__ or "").split("\n\n")[0])
@@ -403,7 +446,9 @@ def main(
     subprocess.run(command(*EXTRACT, good, folder / "good.h5"), check=True, capture_output=True)
     if features:
         copies = Mutations("features", (folder / "good.h5",), seed)
-        report("features", attack_files(copies, folder, features, read_features))
+        report(
+            "features", attack_files(copies, folder, features, partial(read_features, videos=good))
+        )
     if checkpoints:
         copies = Mutations("checkpoints", write_checkpoints(folder), seed)
         report("checkpoints", attack_files(copies, folder, checkpoints, read_checkpoint))

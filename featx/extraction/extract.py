@@ -227,6 +227,8 @@ def _extract(
         report.done = len(found.sources) - len(jobs)
         if hooks.on_start:
             hooks.on_start(report)
+        if old is not None and jobs:
+            _check_kept(old)
         began = monotonic()
         sink = _JournalSink(journal, prepared, todo)
         if jobs:
@@ -259,6 +261,12 @@ def _extract(
         report.done += report.new
         report.seconds = monotonic() - began
     return report
+
+
+def _check_kept(old: FeatureStore) -> None:
+    """Raise DamagedFile for a file that cannot be gone on with, before hours are spent; rows are checked as they are copied."""
+    for video in old.values():
+        _ = video.clip_frames, video.clip_times
 
 
 def _kept_failures(found: Found, old: FeatureStore | None) -> list[tuple[str, str]]:

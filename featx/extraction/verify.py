@@ -9,7 +9,6 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-import h5py
 import numpy as np
 import numpy.typing as npt
 
@@ -162,8 +161,8 @@ def _unlisted(store: FeatureStore) -> Iterator[str]:
     """Yield what is in the file and is not listed, or is not its own."""
     listed = set(store.ids)
     try:
-        for name, item in store.objects():
-            if isinstance(item, h5py.Group) and "complete" in item.attrs and name not in listed:
+        for name in store.marked():
+            if name not in listed:
                 yield f"{name!r} is there but not listed in .videos"
     except UsageError as error:
         yield str(error)
@@ -226,6 +225,12 @@ class _Compare(Sink):
         video = self._store[self._ids[key]]
         exact = video.attrs.get("computed_by") == self._computed_by
         for layer, new in rows.items():
+            stored = video.dataset(layer).shape[1]
+            if stored != new.shape[1]:
+                self._found.problems.append(
+                    f"{layer} of {video.id!r} has {stored} numbers a row, the model's has {new.shape[1]}"
+                )
+                continue
             for clip, row in zip(clips, new, strict=True):
                 self._note(
                     f"{layer} of clip {clip} of {video.id!r}",
@@ -305,6 +310,8 @@ def _remake(
         attrs = store[ids[key]].attrs
         if not os.path.exists(attrs["path"]):
             found.unread.append((ids[key], f"{attrs['path']} is not there"))
+        elif "decoder" not in attrs:
+            found.unread.append((ids[key], "the file does not say which decoder read it"))
         else:
             jobs.append(Job(key, attrs["path"], attrs["decoder"], wanted=frozenset(numbers)))
     if jobs:

@@ -6,9 +6,14 @@ load code to decode a chunk. A file that is read here does none of it: what it h
 
 from __future__ import annotations
 
+import atexit
 import contextlib
+import functools
+import io
 import math
 import os
+import struct
+import weakref
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -38,8 +43,92 @@ _DAMAGE = (
 )
 
 
+# Of a global heap, which holds texts: its own header and an object's, in bytes.
+_HEAP, _HEADER = b"GCOL", 16
+
+
 class DamagedFile(UsageError):
     """A file of features that is not as its format has it, or that reaches beyond itself."""
+
+
+def opened(path: str | os.PathLike[str]) -> h5py.File:
+    """Open an HDF5 file for reading; OSError where it is none."""
+    source = _Source(path)
+    file = h5py.File(source, "r")
+    _sources().add(source)
+    return file
+
+
+@functools.cache
+def _sources() -> weakref.WeakSet[_Source]:
+    """Return the files that HDF5 has open, which are closed as Python ends: HDF5 ends later, and would crash as it reads one."""
+    found: weakref.WeakSet[_Source] = weakref.WeakSet()
+    atexit.register(_close, found)
+    return found
+
+
+def _close(sources: weakref.WeakSet[_Source]) -> None:
+    names = {repr(each).encode() for each in sources}
+    for each in h5py.h5f.get_obj_ids(h5py.h5f.OBJ_ALL, h5py.h5f.OBJ_FILE):
+        if each.name in names:
+            h5py.File(each).close()
+
+
+class _Source(io.RawIOBase):
+    """A file that HDF5 reads, but for heaps of texts that would keep it for ever: of them it gets the signature wrong.
+
+    HDF5 (2.0 and before) walks a heap from object to object, and stays at one that is free and of no size.
+    """
+
+    def __init__(self, path: str | os.PathLike[str]) -> None:
+        self._descriptor = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
+        self._place, self._end = 0, os.fstat(self._descriptor).st_size
+
+    def close(self) -> None:
+        if not self.closed:
+            os.close(self._descriptor)
+        super().close()
+
+    def readable(self) -> bool:
+        return True
+
+    def seekable(self) -> bool:
+        return True
+
+    def tell(self) -> int:
+        return self._place
+
+    def seek(self, offset: int, whence: int = os.SEEK_SET, /) -> int:
+        start = {os.SEEK_SET: 0, os.SEEK_CUR: self._place, os.SEEK_END: self._end}[whence]
+        self._place = start + offset
+        return self._place
+
+    def readinto(self, buffer: bytearray | memoryview, /) -> int:  # type: ignore[override]
+        view = memoryview(buffer).cast("B")
+        done = 0
+        while done < len(view):
+            n = os.preadv(self._descriptor, [view[done:]], self._place + done)
+            if not n:
+                break
+            done += n
+        self._place += done
+        if view[: len(_HEAP)] == _HEAP and not _is_walkable(view[:done]):
+            view[: len(_HEAP)] = bytes(len(_HEAP))
+        return done
+
+
+def _is_walkable(heap: memoryview) -> bool:
+    """Return whether each object of a global heap, as far as it was read, leads on to another."""
+    if len(heap) < _HEADER:
+        return False
+    (size,) = struct.unpack_from("<Q", heap, 8)
+    at, end = _HEADER, min(size, len(heap))
+    while at + _HEADER <= end:
+        number, length = struct.unpack_from("<H6xQ", heap, at)
+        if not number and not length:
+            return False
+        at += _HEADER + -(-length // 8) * 8 if number else length
+    return True
 
 
 class Objects:
@@ -73,18 +162,25 @@ class Objects:
             key = name.encode()
             if b"\0" in key or not key or not parent.id.links.exists(key):
                 return None
+            found = self.own(parent, key, told)
+            return h5py.Group(found) if isinstance(found, h5py.h5g.GroupID) else h5py.Dataset(found)
+
+    def own(
+        self, parent: h5py.Group, key: bytes, told: str
+    ) -> h5py.h5g.GroupID | h5py.h5d.DatasetID:
+        """Open what a group has under a name, as `get` does, without the objects of h5py that cost more than the checks."""
+        with self.reading(told):
             if parent.id.links.get_info(key).type != h5py.h5l.TYPE_HARD:
                 raise self.refused(told, "is a link to another place, which is not followed")
             found = h5py.h5o.open(parent.id, key)
             # Of a loop one group is linked to twice; and a dataset that is counts as often as its links.
-            if h5py.h5o.get_info(found).rc != 1:
+            if h5py.h5g.get_objinfo(found).nlink != 1:
                 raise self.refused(told, "is in the file under more than one name")
-            if isinstance(found, h5py.h5g.GroupID):
-                return h5py.Group(found)
-            if not isinstance(found, h5py.h5d.DatasetID):
+            if not isinstance(found, h5py.h5g.GroupID | h5py.h5d.DatasetID):
                 raise self.refused(told, "is neither a group nor a dataset")
-            self._check_storage(found, told)
-            return h5py.Dataset(found)
+            if isinstance(found, h5py.h5d.DatasetID):
+                self._check_storage(found, told)
+            return found
 
     def group(self, parent: h5py.Group, name: str, told: str) -> h5py.Group:
         """Open a group of a group."""

@@ -68,7 +68,7 @@ import numpy.typing as npt
 
 from featx.clips import ClipSpec
 from featx.errors import MissingKey, UsageError, nearest
-from featx.store.objects import Objects
+from featx.store.objects import Objects, opened
 from featx.store.recorded import ALL, OF_SOME, PLACES, Recorded
 from featx.store.schema import (
     REQUIRED,
@@ -157,10 +157,12 @@ class Video:
         group: Its HDF5 group.
     """
 
-    def __init__(self, group: h5py.Group, video_id: str, objects: Objects, spec: ClipSpec) -> None:
+    def __init__(
+        self, group: h5py.Group, video_id: str, objects: Objects, spec: ClipSpec, clips: int
+    ) -> None:
         self.group = group
         self.id = video_id
-        self._objects, self._spec = objects, spec
+        self._objects, self._spec, self._clips = objects, spec, clips
 
     def __repr__(self) -> str:
         layers = ", ".join(self.layers)
@@ -185,20 +187,27 @@ class Video:
     def attrs(self) -> dict[str, Any]:
         """The video's attributes as plain values: path, frames, fps, ..."""
         with self._objects.reading(f"the attributes of {self.id!r}"):
-            names = list(self.group.attrs)
+            stored = self.group.attrs
+            names = list(stored)
         if lacking := [name for name in REQUIRED if name not in names]:
             raise self._objects.refused(repr(self.id), f"has no attribute {lacking[0]!r}")
-        return {name: self.attr(name) for name in names}
+        return {name: self._value(stored, name) for name in names}
 
     def attr(self, name: str) -> Any:
         """Return one attribute as a plain value; MissingKey where the video has none of that name."""
+        with self._objects.reading(f"{name} of {self.id!r}"):
+            stored = self.group.attrs
+            there = name in stored
+        if not there and name in REQUIRED:
+            raise self._objects.refused(repr(self.id), f"has no attribute {name!r}")
+        if not there:
+            raise MissingKey(f"no attribute {name!r} of {self.id!r} in {self._objects.path}")
+        return self._value(stored, name)
+
+    def _value(self, stored: h5py.AttributeManager, name: str) -> Any:
         told = f"{name} of {self.id!r}"
         with self._objects.reading(told):
-            if name not in self.group.attrs:
-                if name in REQUIRED:
-                    raise self._objects.refused(repr(self.id), f"has no attribute {name!r}")
-                raise MissingKey(f"no attribute {name!r} of {self.id!r} in {self._objects.path}")
-            value = plain(self.group.attrs[name])
+            value = plain(stored[name])
         if why := problem_of_attribute(name, value):
             raise self._objects.refused(told, why)
         if name in ("frames", "duration_s") and (
@@ -243,14 +252,16 @@ class Video:
         return self._objects.array(self.group[name], told).astype(kind, copy=False)
 
     def __len__(self) -> int:
-        return int(self.group["clip_frames"].shape[0])
+        return self._clips
 
     def dataset(self, layer: str) -> Rows:
         """Return a layer's rows, (T, D), of which a slice reads just that; MissingKey names the nearest layer."""
         found = None
         told = f"{layer} of {self.id!r}"
-        if layer not in PLACES and "/" not in layer:
-            found = self._objects.get(self.group, layer, told)
+        asked = layer and "\0" not in layer and "/" not in layer and layer not in PLACES
+        if asked and layer in self.group:
+            with self._objects.reading(told):  # checked with its video
+                found = self.group[layer]
         if not isinstance(found, h5py.Dataset):
             raise MissingKey(f"no layer {layer!r} in {self.id!r}{nearest(layer, self.layers)}")
         return Rows(found, told, self._objects)
@@ -293,7 +304,7 @@ class FeatureStore(Mapping[str, Video]):
         if not self.path.is_file():
             raise UsageError(f"{self.path} is no ordinary file: give a feature file")
         try:
-            self.file = h5py.File(self.path, "r")
+            self.file = opened(self.path)
         except PermissionError as error:
             raise UsageError(f"cannot read {self.path}: {os.strerror(errno.EACCES)}") from error
         except OSError as error:
@@ -307,7 +318,8 @@ class FeatureStore(Mapping[str, Video]):
                 f"{self.path} is not a feature file: it cannot be read as HDF5"
             ) from error
         self._objects = Objects(self.path)
-        self._checked: set[str] = set()
+        # Clips of each video that was checked.
+        self._checked: dict[str, int] = {}
         self._folders: set[str] = set()
         # D by layer, as the first video has it.
         self._widths: dict[str, int] = {}
@@ -390,8 +402,8 @@ class FeatureStore(Mapping[str, Video]):
             raise self._objects.refused(name, f"has {text!r} where text belongs")
         return str(text)
 
-    def _check_video(self, video_id: str) -> h5py.Group:
-        """Return a video's group, all of whose datasets are the file's own and of the types and shapes that they should have."""
+    def _check_video(self, video_id: str) -> tuple[h5py.Group, int]:
+        """Return a video's group and its number of clips; its datasets are the file's own and of their types and shapes."""
         *folders, last = video_id.split("/")
         group, path = self.file, ""
         for folder in folders:
@@ -410,35 +422,39 @@ class FeatureStore(Mapping[str, Video]):
         if not isinstance(found, h5py.Group):
             raise self._objects.refused(repr(video_id), "is a dataset, and should be a group")
         with self._objects.reading(repr(video_id)):
-            self._check_datasets(found, video_id)
-        return found
+            return found, self._check_datasets(found, video_id)
 
-    def _check_datasets(self, group: h5py.Group, video_id: str) -> None:
+    def _check_datasets(self, group: h5py.Group, video_id: str) -> int:
         refused = self._objects.refused
-        opened = {name: self._objects.get(group, name, f"{name} of {video_id!r}") for name in group}
-        found = {n: each for n, each in opened.items() if isinstance(each, h5py.Dataset)}
+        found: dict[str, tuple[np.dtype[Any], tuple[int, ...]]] = {}
+        for key in group.id:
+            name = key.decode()
+            each = self._objects.own(group, key, f"{name} of {video_id!r}")
+            if isinstance(each, h5py.h5d.DatasetID):
+                found[name] = each.dtype, each.shape
         if lacking := [n for n in (*PLACES, *self.layers) if n not in found]:
             raise refused(repr(video_id), f"has no dataset {lacking[0]!r}")
-        clips = found["clip_frames"].shape[0] if found["clip_frames"].ndim == 2 else 0
+        clips = found["clip_frames"][1][0] if len(found["clip_frames"][1]) == 2 else 0
         for name, kind in zip(PLACES, "if", strict=True):
-            each = found.pop(name)
-            right = each.dtype.kind == kind and each.dtype.itemsize == 8
-            if not right or each.shape != (clips, 2) or not clips:
+            stored, shape = found.pop(name)
+            right = stored.kind == kind and stored.itemsize == 8
+            if not right or shape != (clips, 2) or not clips:
                 raise refused(
                     f"{name} of {video_id!r}",
-                    f"is {each.dtype} {each.shape}, not {kind}8 (T, 2), a row a clip",
+                    f"is {stored} {shape}, not {kind}8 (T, 2), a row a clip",
                 )
-        for name, each in found.items():
-            if not is_rows(each, clips):
+        for name, (stored, shape) in found.items():
+            if not is_rows(stored, shape, clips):
                 raise refused(
                     f"{name} of {video_id!r}",
-                    f"is {each.dtype} {each.shape}, not float32 ({clips}, D), a row a clip",
+                    f"is {stored} {shape}, not float32 ({clips}, D), a row a clip",
                 )
-            if self._widths.setdefault(name, each.shape[1]) != each.shape[1]:
+            if self._widths.setdefault(name, shape[1]) != shape[1]:
                 raise refused(
                     f"{name} of {video_id!r}",
-                    f"has {each.shape[1]} numbers a row, {self._widths[name]} in other videos",
+                    f"has {shape[1]} numbers a row, {self._widths[name]} in other videos",
                 )
+        return int(clips)
 
     def _keep_little(self) -> None:
         """Have HDF5 hold less of what it has read about videos: of 50,000 it held 600 MB otherwise, and was no faster."""
@@ -476,13 +492,20 @@ class FeatureStore(Mapping[str, Video]):
         if video_id in self._checked:
             group = self.file[video_id]
         else:
-            group = self._check_video(video_id)
-            self._checked.add(video_id)
-        return Video(group, video_id, self._objects, self.settings.clip)
+            group, self._checked[video_id] = self._check_video(video_id)
+        clips = self._checked[video_id]
+        return Video(group, video_id, self._objects, self.settings.clip, clips)
 
-    def objects(self) -> Iterator[tuple[str, h5py.Group | h5py.Dataset]]:
-        """Yield (name, object) for all that the file holds, listed or not; DamagedFile at what is not the file's own."""
-        return self._objects.all_below(self.file)
+    def marked(self) -> Iterator[str]:
+        """Yield the names of all groups that are marked as whole videos, listed or not.
+
+        Raises DamagedFile at what is not the file's own, wherever in the file it is.
+        """
+        for name, found in self._objects.all_below(self.file):
+            with self._objects.reading(name):
+                whole = isinstance(found, h5py.Group) and "complete" in found.attrs
+            if whole:
+                yield name
 
     @property
     def layers(self) -> list[str]:

@@ -7,7 +7,6 @@ import math
 from collections.abc import Callable, Mapping
 from typing import Any
 
-import h5py
 import numpy as np
 import numpy.typing as npt
 
@@ -166,16 +165,10 @@ def _check_texts(value: object) -> None:
         _check_texts(inner)
 
 
-def is_rows(dataset: h5py.Dataset, clips: int) -> bool:
+def is_rows(kind: np.dtype[Any], shape: tuple[int, ...], clips: int) -> bool:
     """Return whether a dataset has the type and the shape of a layer's rows: (T, D) float32, or float16."""
-    kind = dataset.dtype
-    return (
-        kind.kind == "f"
-        and kind.itemsize in (2, 4)
-        and dataset.ndim == 2
-        and dataset.shape[0] == clips
-        and dataset.shape[1] >= 1
-    )
+    right = kind.kind == "f" and kind.itemsize in (2, 4)
+    return right and len(shape) == 2 and shape[0] == clips and shape[1] >= 1
 
 
 def _short(value: object) -> str:

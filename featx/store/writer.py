@@ -71,15 +71,17 @@ class _Writer:
         self._ids.append(video_id)
 
     def copy(self, video: Video) -> None:
-        """Copy a video from another feature file."""
+        """Copy a video from another feature file; DamagedFile where its numbers are not what a reader takes."""
+        _check_numbers(video)
         parent, _, name = video.id.rpartition("/")
         into = self.file.require_group(parent) if parent else self.file
         group = into.require_group(name)
         source = video.group
-        for key in (*video.layers, *PLACES):
+        for key in sorted((*video.layers, *PLACES)):
             source.file.copy(source[key], group, name=key)
+        before, after = source.attrs, group.attrs
         for key in video.attrs:
-            group.attrs[key] = source.attrs[key]
+            after[key] = before[key]
         self._ids.append(video.id)
 
     def add(self, video_id: str, entry: Entry, shapes: Mapping[str, tuple[int, ...]]) -> None:
@@ -203,9 +205,9 @@ class FeatureWriter:
             raise UsageError(
                 f"{video_id!r} has clip_frames {places[0].shape} and clip_times {places[1].shape}: give (T, 2) each"
             )
-        about = {"path": path, "frames": frames, "fps": fps, **(attrs or {})}
         duration = float(places[1].max() - places[1].min())
-        about = {**about, "duration_s": about.get("duration_s", duration)}
+        about = {"path": path, "frames": frames, "fps": fps, "duration_s": duration}
+        about.update(attrs or {})
         if why := _problem(about, *places, self._recorded.clip):
             raise UsageError(f"{video_id!r} cannot be stored: {why}")
         tables = {name: np.asarray(each, np.float32) for name, each in rows.items()}
@@ -368,9 +370,7 @@ def merge(
             for number, video_id in enumerate(sorted(owner)):
                 if on_progress:
                     on_progress(number, len(owner))
-                video = owner[video_id][video_id]
-                _check_numbers(video)
-                writer.copy(video)
+                writer.copy(owner[video_id][video_id])
             writer.failures(sorted(failures.items()))
         return len(owner)
 

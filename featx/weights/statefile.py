@@ -130,7 +130,7 @@ def read_state(path: Path, *, check: Callable[[str], None] | None = None) -> Sta
         if path.suffix == ".safetensors":
             state: Any = safetensors.torch.load(data)
             header = json.loads(data[8 : 8 + int.from_bytes(data[:8], "little")])
-            described = json.loads(header.get("__metadata__", {}).get(METADATA_KEY, "{}"))
+            described = json.loads((header.get("__metadata__") or {}).get(METADATA_KEY, "{}"))
         else:
             state = _loaded(data)
     except Exception as error:  # noqa: BLE001  torch's unpickler raises whatever a damaged byte leads it to

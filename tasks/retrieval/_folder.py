@@ -38,7 +38,17 @@ _OURS = re.compile(
 
 
 # What a file that is not what was written makes Python raise.
-_UNSOUND = (KeyError, TypeError, ValueError, AttributeError, EOFError, BadZipFile)
+_UNSOUND = (
+    KeyError,
+    TypeError,
+    ValueError,
+    AttributeError,
+    EOFError,
+    OverflowError,
+    MemoryError,
+    RecursionError,
+    BadZipFile,
+)
 
 
 class Damaged(FeatxError):

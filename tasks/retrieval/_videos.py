@@ -13,6 +13,8 @@ import numpy as np
 import numpy.typing as npt
 
 from featx.store.reader import FeatureStore
+from featx.store.schema import is_text, problem_of_attribute, problem_of_id
+from featx.system.files import check_stored
 
 Ints = npt.NDArray[np.int64]
 Floats = npt.NDArray[np.float64]
@@ -48,6 +50,8 @@ class Table:
     times: Floats
 
     def __post_init__(self) -> None:
+        if not all(isinstance(v.clips, int) and v.clips > 0 for v in self.videos):
+            raise ValueError("it has a video whose clips are no number of clips")
         n = sum(video.clips for video in self.videos)
         if self.frames.shape != (n, 2) or self.times.shape != (n, 2):
             raise ValueError(
@@ -122,9 +126,29 @@ def packed(table: Table) -> bytes:
 
 def unpacked(content: bytes) -> Table:
     """Return the table that `packed` made; ValueError, KeyError or TypeError if it is none."""
-    with np.load(io.BytesIO(content), allow_pickle=False) as arrays:
+    check_stored(file := io.BytesIO(content))
+    with np.load(file, allow_pickle=False) as arrays:
         videos: list[dict[str, Any]] = json.loads(arrays["videos"].tobytes())
-        return Table([Entry(**video) for video in videos], arrays["frames"], arrays["times"])
+        table = Table([Entry(**video) for video in videos], arrays["frames"], arrays["times"])
+    for video in table.videos:
+        _check_entry(video)
+    if len({video.id for video in table.videos}) != len(table.videos):
+        raise ValueError("it has a video twice")
+    for kind, array in ((np.int64, table.frames), (np.float64, table.times)):
+        if array.dtype != kind or not np.isfinite(array).all():
+            raise ValueError(f"its clips' places are {array.dtype}, or not finite")
+    return table
+
+
+def _check_entry(video: Entry) -> None:
+    """Raise ValueError for a video that is none; times of clips are the file's own, and only shown."""
+    texts = video.id, video.path, video.fingerprint, video.digest
+    if not all(map(is_text, texts)) or problem_of_id(video.id):
+        raise ValueError("it has a video whose id or path is no text")
+    for name in ("frames", "duration_s"):
+        value = video.frames if name == "frames" else video.end - video.begin
+        if why := problem_of_attribute(name, value):
+            raise ValueError(f"{name} of {video.id!r} {why}")
 
 
 @dataclass(frozen=True)

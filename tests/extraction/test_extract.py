@@ -231,6 +231,23 @@ def test_a_rerun_does_nothing_and_new_videos_are_added(tmp_path: Path) -> None:
     assert sorted(p.name for p in tmp_path.iterdir()) == ["out.h5", "v"]
 
 
+@pytest.mark.parametrize("name", ["pool5", "clip_times"])
+def test_a_damaged_file_is_not_gone_on_with(tmp_path: Path, name: str) -> None:
+    """Its numbers would be copied: of rows that is seen as they are, and of places before a video is computed."""
+    encode(tmp_path / "v" / "0.mp4", 20)
+    out = tmp_path / "out.h5"
+    extract([tmp_path / "v"], out, settings=SETTINGS)
+    with h5py.File(out, "a") as file:
+        file["0"][name][0, 0] = np.nan
+    before = out.read_bytes()
+    encode(tmp_path / "v" / "1.mp4", 20)
+    with pytest.raises(UsageError, match=telling(out, name, "'0'", "finite")):
+        extract([tmp_path / "v"], out, settings=SETTINGS)
+    assert out.read_bytes() == before
+    out.rename(tmp_path / "damaged.h5")  # what was computed is kept
+    assert extract([tmp_path / "v"], out, settings=SETTINGS).new == (1 if name == "pool5" else 2)
+
+
 def test_a_video_that_was_mended_is_extracted_by_the_next_run(tmp_path: Path) -> None:
     encode(tmp_path / "v" / "good.mp4", 20)
     (tmp_path / "v" / "bad.mp4").write_bytes(b"")

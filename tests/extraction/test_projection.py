@@ -104,7 +104,7 @@ def test_rows_are_brought_to_length_1_then_centred_then_projected() -> None:
         projection(rows[:, :6])
 
 
-def _arrays(**changed: Any) -> bytes:
+def _arrays(*, compressed: bool = False, **changed: Any) -> bytes:
     projection = projection_of(7, 3)
     about = {"format": "featx-projection", "format_version": 1, "layer": "res5a", "settings": {}, "fitted_on": FITTED_ON,
              "explained": 0.5, **changed.pop("about", {})}  # fmt: skip
@@ -115,7 +115,8 @@ def _arrays(**changed: Any) -> bytes:
         **changed,
     }
     content = io.BytesIO()
-    np.savez(content, **{name: value for name, value in arrays.items() if value is not None})
+    write = np.savez_compressed if compressed else np.savez
+    write(content, **{name: value for name, value in arrays.items() if value is not None})
     return content.getvalue()
 
 
@@ -126,6 +127,7 @@ def _arrays(**changed: Any) -> bytes:
         (b"PK not a zip", ()),
         (_arrays()[:-100], ()),
         (pickle.dumps([1]), ()),
+        (_arrays(compressed=True), ()),  # it may be any size unpacked
         (_arrays(mean=None), ()),
         (_arrays(mean=np.array([None])), ()),
         (_arrays(about={"format": "x"}), ()),

@@ -82,6 +82,23 @@ def test_attributes_are_held_against_the_video(out: Path) -> None:
     assert any("damaged_frames is 3 there and 0 now" in problem for problem in verify(out).problems)
 
 
+def test_a_video_of_an_unknown_decoder_is_not_made_again(out: Path) -> None:
+    with h5py.File(out, "a") as file:
+        del file["1"].attrs["decoder"]
+    assert [(video, "decoder" in why) for video, why in verify(out).unread] == [("1", True)]
+
+
+def test_rows_of_another_width_than_the_models_are_a_problem(out: Path) -> None:
+    with h5py.File(out, "a") as file:
+        for i in "012":
+            rows = file[i]["pool5"][:, :7]
+            del file[i]["pool5"]
+            file[i]["pool5"] = rows
+            file[i]["pool5"].attrs["shape"] = (7,)
+    problems = verify(out).problems
+    assert any(tells(problem, "pool5", "'1'", 7, 256) for problem in problems), problems
+
+
 @pytest.mark.parametrize("gone", [".videos", ".failures", "1/clip_frames", "1/pool5"])
 def test_what_is_missing_is_said_in_a_sentence(out: Path, gone: str) -> None:
     with h5py.File(out, "a") as file:

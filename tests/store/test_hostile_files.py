@@ -3,6 +3,8 @@
 import json
 import os
 import shutil
+import subprocess
+import sys
 from collections.abc import Callable
 from pathlib import Path
 
@@ -112,6 +114,46 @@ def test_rows_that_are_not_finite_are_refused_by_every_reader(
             READERS[name](out, tmp_path)
 
 
+def test_a_damaged_attribute_is_a_sentence_in_every_reader(tmp_path: Path) -> None:
+    """From nine on they lie apart from their group, which opens; asking whether there is one of a name fails."""
+    about = {f"more{i}": i for i in range(9)}
+    rows = {i: {"pool5": np.ones((3, 4))} for i in IDS}
+    out = write_features(tmp_path / "a.h5", rows, attrs=dict.fromkeys(IDS, about))
+    content = out.read_bytes()
+    at = content.rindex(b"complete\0")
+    out.write_bytes(content[:at] + b"X" + content[at + 1 :])
+    told = []
+    for read in READERS.values():
+        try:
+            read(out, tmp_path)
+        except UsageError as error:
+            told.append(str(error))
+    assert any("attribute" in each for each in told), told
+
+
+def test_texts_that_hdf5_would_read_for_ever_are_refused(tmp_path: Path) -> None:
+    """A heap of texts whose second object is free and of no size."""
+    out = features(tmp_path / "a.h5")
+    content = bytearray(out.read_bytes())
+    heap = content.index(b"GCOL")
+    content[heap + 48 : heap + 4096] = bytes(4096 - 48)
+    out.write_bytes(content)
+    for read in READERS.values():
+        with pytest.raises(UsageError, match=telling(out)):
+            read(out, tmp_path)
+
+
+def test_a_file_that_nobody_closes_does_not_crash_the_end_of_python(tmp_path: Path) -> None:
+    program = "import sys; from featx import FeatureStore; v = FeatureStore(sys.argv[1])['k/a']; print(v['pool5'].shape)"
+    done = subprocess.run(
+        [sys.executable, "-c", program, features(tmp_path / "a.h5")],
+        capture_output=True,
+        text=True,
+        timeout=120,
+    )
+    assert (done.returncode, done.stdout, done.stderr) == (0, "(3, 4)\n", "")
+
+
 def read_rows(path: Path, folder: Path) -> None:
     with FeatureStore(path) as store:
         for video in store.values():
@@ -169,7 +211,10 @@ READERS = {
     "svm": read_svm,
 }
 
-VALUES = [0, -1, 2**62, 1e308, float("nan"), "", "x\udcff", [], [1, 2], True, np.zeros((2, 2))]
+VALUES = [
+    0, -1, 2**62, 1e308, float("nan"), "", [], [1, 2], True, np.zeros((2, 2)),
+    np.array(b"x\xff", h5py.string_dtype()),  # no UTF-8
+]  # fmt: skip
 JSONS = st.recursive(
     st.sampled_from([None, True, -1, 2**70, 1e308, "", "\ud800", "a\0b", "random"]),
     lambda inner: st.lists(inner, max_size=3) | st.dictionaries(st.sampled_from("ab"), inner),

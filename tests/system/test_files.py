@@ -45,8 +45,18 @@ def write_hdf5(path: Path) -> None:
             file.create_dataset(f"v{i}/rows", data=np.ones((4, 1024), np.float32))
 
 
+def write_torch(path: Path) -> None:
+    """torch.save has an error of its own for a write that failed, which does not say why."""
+    import torch
+
+    state = {f"{i}": torch.ones(1000) for i in range(12)}
+    write_atomically(path, lambda file: torch.save(state, file))
+
+
 @pytest.mark.parametrize(
-    "write", [lambda path: write_atomically(path, bytes(10_000)), write_hdf5], ids=["bytes", "hdf5"]
+    "write",
+    [lambda path: write_atomically(path, bytes(10_000)), write_hdf5, write_torch],
+    ids=["bytes", "hdf5", "torch"],
 )
 def test_without_room_what_was_there_stays_and_nothing_is_left(
     tmp_path: Path, write: Callable[[Path], None], capfd: pytest.CaptureFixture[str]
@@ -59,6 +69,23 @@ def test_without_room_what_was_there_stays_and_nothing_is_left(
         write(tmp_path / "out")
     assert [(p.name, p.read_bytes()) for p in tmp_path.iterdir()] == [("out", b"before")]
     assert capfd.readouterr() == ("", "")
+
+
+def test_without_room_for_its_state_a_training_run_keeps_the_one_before(tmp_path: Path) -> None:
+    import torch
+
+    run = RunFolder(tmp_path / "run")
+    for name in ("steps.csv", "epochs.csv"):
+        run.add(name, [("step",)])
+    run.save({"step": 1})
+    before = {path: path.read_bytes() for path in run.path.iterdir()}
+    with (
+        no_file_larger_than(8192),
+        pytest.raises(FeatxError, match=telling(run.path / "state.pt", "ulimit")),
+    ):
+        run.save({"step": 2, "weights": torch.ones(10_000)})
+    assert {path: path.read_bytes() for path in run.path.iterdir()} == before
+    assert run.state() == {"step": 1}
 
 
 def test_hdf5_is_the_same_as_written_by_its_own_driver(tmp_path: Path) -> None:

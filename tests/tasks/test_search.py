@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import io
 import json
 import os
@@ -329,6 +330,48 @@ def test_a_manifest_cannot_name_files_elsewhere(out: Path) -> None:
     (Path(f"{out}.index") / "pool5" / "manifest.json").write_text(json.dumps(manifest))
     assert "names files that are none of an index" in index(out).why
     assert out.exists()
+
+
+@pytest.mark.parametrize(
+    "lie",
+    [
+        {"id": 3},
+        {"id": "v\0"},
+        {"path": None},
+        {"clips": "1"},
+        {"clips": -1},
+        {"frames": "many"},
+        {"end": "late"},
+        {"more": 1},
+        "compressed",
+        "frames as text",
+        "times not finite",
+    ],
+    ids=str,
+)
+def test_a_table_that_lies_is_built_anew(out: Path, lie: dict | str, many: Rows) -> None:
+    """Whoever made it has written down its digest too."""
+    index(out)
+    folder = Path(f"{out}.index") / "pool5"
+    with np.load(folder / "videos-1.npz") as arrays:
+        parts = dict(arrays)
+    if isinstance(lie, dict):
+        videos = json.loads(parts["videos"].tobytes())
+        videos[1] |= lie
+        parts["videos"] = np.frombuffer(json.dumps(videos).encode(), np.uint8)
+    elif lie == "frames as text":
+        parts["frames"] = parts["frames"].astype(str)
+    elif lie == "times not finite":
+        parts["times"] = parts["times"] * np.nan
+    write = np.savez_compressed if lie == "compressed" else np.savez
+    write(folder / "videos-1.npz", **parts)
+    manifest = _manifest(out)
+    digest = hashlib.sha256((folder / "videos-1.npz").read_bytes()).hexdigest()
+    manifest["segments"][0]["sha256"]["videos-1.npz"] = digest
+    (folder / "manifest.json").write_text(json.dumps(manifest))
+    result = search(out, "v02", at=0, k=5, per_video=0)
+    assert result.indexed is not None
+    same(told(result), brute_force(many, many["v02"][0], "v02", 5))
 
 
 KILLED = """

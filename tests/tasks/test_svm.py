@@ -758,6 +758,9 @@ def test_predict_reads_no_file_that_is_not_a_model(
         np.savez(bad, **parts | change)
         with pytest.raises(UsageError, match=telling(bad, *told)):
             predict(bad, features)
+    np.savez_compressed(bad, **parts)  # it may be any size unpacked
+    with pytest.raises(UsageError, match=telling(bad)):
+        predict(bad, features)
     with pytest.raises(UsageError, match=telling(tmp_path / "none.npz")):
         predict(tmp_path / "none.npz", features)
 

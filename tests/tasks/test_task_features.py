@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import io
+import zipfile
+
 import h5py
 import numpy as np
 import pytest
@@ -196,6 +199,55 @@ def test_arrays_that_are_no_rows_are_a_sentence(tmp_path, name, ids, features):
     arrays_of(tmp_path / name, ids, features)
     with pytest.raises(UsageError, match=telling(name)):
         open_features(tmp_path / name)
+
+
+def claiming(path, *, shape, dtype, content=b""):
+    """Write the two arrays that a file has to have, one of them with another header than its numbers."""
+    with zipfile.ZipFile(path, "w") as archive:
+        for name, kind in (("ids", "|S0"), ("features", dtype)):
+            told = {
+                "descr": kind,
+                "fortran_order": False,
+                "shape": shape[: 1 if name == "ids" else None],
+            }
+            header = io.BytesIO()
+            np.lib.format.write_array_header_1_0(header, told)
+            archive.writestr(f"{name}.npy", header.getvalue() + content)
+
+
+@pytest.mark.parametrize(
+    ("shape", "dtype"),
+    [
+        ((10**12, 0), "<f4"),
+        ((10**12, 4), "|V0"),
+        ((10**12, 4), "<f4"),
+        ((10**18, 10**18), "<f4"),
+        ((2**70, 4), "<f4"),
+    ],
+)  # fmt: skip
+def test_claims_of_rows_that_are_not_there_are_a_sentence(tmp_path, shape, dtype):
+    """A list of so many ids takes more memory than there is."""
+    claiming(tmp_path / "f.npz", shape=shape, dtype=dtype, content=bytes(64))
+    with pytest.raises(UsageError, match=telling("f.npz")):
+        open_features(tmp_path / "f.npz")
+
+
+def test_an_archive_that_unpacks_to_far_more_than_it_is_is_not_unpacked(tmp_path):
+    path = tmp_path / "f.npz"
+    with (
+        zipfile.ZipFile(path, "w", zipfile.ZIP_DEFLATED) as archive,
+        archive.open("ids.npy", "w") as ids,
+    ):
+        for _ in range(70):
+            ids.write(bytes(1 << 20))
+    with pytest.raises(UsageError, match=telling("f.npz", 70 << 20)):
+        open_features(path)
+
+
+def test_a_compressed_archive_is_read(tmp_path):
+    np.savez_compressed(tmp_path / "f.npz", ids=["a", "b"], features=np.eye(2))
+    with open_features(tmp_path / "f.npz") as found:
+        np.testing.assert_array_equal(found.rows([item("b")]), [[0, 1]])
 
 
 def test_ids_as_bytes_and_names_that_mislead_are_read(tmp_path):
