@@ -158,11 +158,19 @@ class Video:
     """
 
     def __init__(
-        self, group: h5py.Group, video_id: str, objects: Objects, spec: ClipSpec, clips: int
+        self,
+        group: h5py.Group,
+        video_id: str,
+        objects: Objects,
+        spec: ClipSpec,
+        clips: int,
+        found: Mapping[str, h5py.h5d.DatasetID],
     ) -> None:
         self.group = group
         self.id = video_id
         self._objects, self._spec, self._clips = objects, spec, clips
+        # Datasets that are open from their check, by name; the others are opened again.
+        self._found = found
 
     def __repr__(self) -> str:
         layers = ", ".join(self.layers)
@@ -249,7 +257,14 @@ class Video:
 
     def _place(self, name: str, kind: np.dtype[Any]) -> npt.NDArray[Any]:
         told = f"{name} of {self.id!r}"
-        return self._objects.array(self.group[name], told).astype(kind, copy=False)
+        with self._objects.reading(told):
+            found = self._opened(name)
+        return self._objects.array(found, told).astype(kind, copy=False)
+
+    def _opened(self, name: str) -> h5py.Dataset | h5py.Group:
+        if name in self._found:
+            return h5py.Dataset(self._found[name])
+        return self.group[name]
 
     def __len__(self) -> int:
         return self._clips
@@ -259,9 +274,9 @@ class Video:
         found = None
         told = f"{layer} of {self.id!r}"
         asked = layer and "\0" not in layer and "/" not in layer and layer not in PLACES
-        if asked and layer in self.group:
+        if asked and (layer in self._found or layer in self.group):
             with self._objects.reading(told):  # checked with its video
-                found = self.group[layer]
+                found = self._opened(layer)
         if not isinstance(found, h5py.Dataset):
             raise MissingKey(f"no layer {layer!r} in {self.id!r}{nearest(layer, self.layers)}")
         return Rows(found, told, self._objects)
@@ -402,8 +417,8 @@ class FeatureStore(Mapping[str, Video]):
             raise self._objects.refused(name, f"has {text!r} where text belongs")
         return str(text)
 
-    def _check_video(self, video_id: str) -> tuple[h5py.Group, int]:
-        """Return a video's group and its number of clips; its datasets are the file's own and of their types and shapes."""
+    def _check_video(self, video_id: str) -> tuple[h5py.Group, int, dict[str, h5py.h5d.DatasetID]]:
+        """Return a video's group, its number of clips and its datasets, which are the file's own, of their types and shapes."""
         *folders, last = video_id.split("/")
         group, path = self.file, ""
         for folder in folders:
@@ -422,39 +437,43 @@ class FeatureStore(Mapping[str, Video]):
         if not isinstance(found, h5py.Group):
             raise self._objects.refused(repr(video_id), "is a dataset, and should be a group")
         with self._objects.reading(repr(video_id)):
-            return found, self._check_datasets(found, video_id)
+            return found, *self._check_datasets(found, video_id)
 
-    def _check_datasets(self, group: h5py.Group, video_id: str) -> int:
+    def _check_datasets(
+        self, group: h5py.Group, video_id: str
+    ) -> tuple[int, dict[str, h5py.h5d.DatasetID]]:
         refused = self._objects.refused
-        found: dict[str, tuple[np.dtype[Any], tuple[int, ...]]] = {}
+        found: dict[str, h5py.h5d.DatasetID] = {}
         for key in group.id:
             name = key.decode()
             each = self._objects.own(group, key, f"{name} of {video_id!r}")
             if isinstance(each, h5py.h5d.DatasetID):
-                found[name] = each.dtype, each.shape
+                found[name] = each
         if lacking := [n for n in (*PLACES, *self.layers) if n not in found]:
             raise refused(repr(video_id), f"has no dataset {lacking[0]!r}")
-        clips = found["clip_frames"][1][0] if len(found["clip_frames"][1]) == 2 else 0
-        for name, kind in zip(PLACES, "if", strict=True):
-            stored, shape = found.pop(name)
-            right = stored.kind == kind and stored.itemsize == 8
-            if not right or shape != (clips, 2) or not clips:
-                raise refused(
-                    f"{name} of {video_id!r}",
-                    f"is {stored} {shape}, not {kind}8 (T, 2), a row a clip",
-                )
-        for name, (stored, shape) in found.items():
-            if not is_rows(stored, shape, clips):
+        places = found["clip_frames"].shape
+        clips = int(places[0]) if len(places) == 2 else 0
+        for name in sorted(found, key=lambda name: name not in PLACES):
+            stored, shape = found[name].dtype, found[name].shape
+            if name in PLACES:
+                kind = "if"[PLACES.index(name)]
+                right = stored.kind == kind and stored.itemsize == 8
+                if not right or shape != (clips, 2) or not clips:
+                    raise refused(
+                        f"{name} of {video_id!r}",
+                        f"is {stored} {shape}, not {kind}8 (T, 2), a row a clip",
+                    )
+            elif not is_rows(stored, shape, clips):
                 raise refused(
                     f"{name} of {video_id!r}",
                     f"is {stored} {shape}, not float32 ({clips}, D), a row a clip",
                 )
-            if self._widths.setdefault(name, shape[1]) != shape[1]:
+            elif self._widths.setdefault(name, shape[1]) != shape[1]:
                 raise refused(
                     f"{name} of {video_id!r}",
                     f"has {shape[1]} numbers a row, {self._widths[name]} in other videos",
                 )
-        return int(clips)
+        return clips, found
 
     def _keep_little(self) -> None:
         """Have HDF5 hold less of what it has read about videos: of 50,000 it held 600 MB otherwise, and was no faster."""
@@ -490,11 +509,11 @@ class FeatureStore(Mapping[str, Video]):
             near = nearest(str(video_id), self.ids) if len(self.ids) < 10_000 else ""
             raise MissingKey(f"no video {video_id!r} in {self.path}{near}")
         if video_id in self._checked:
-            group = self.file[video_id]
+            group, found = self.file[video_id], dict[str, h5py.h5d.DatasetID]()
         else:
-            group, self._checked[video_id] = self._check_video(video_id)
+            group, self._checked[video_id], found = self._check_video(video_id)
         clips = self._checked[video_id]
-        return Video(group, video_id, self._objects, self.settings.clip, clips)
+        return Video(group, video_id, self._objects, self.settings.clip, clips, found)
 
     def marked(self) -> Iterator[str]:
         """Yield the names of all groups that are marked as whole videos, listed or not.
