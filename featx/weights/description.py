@@ -9,6 +9,7 @@ from typing import Any
 
 from featx.clips import ClipSpec
 from featx.errors import FeatxError, UsageError
+from featx.system.text import visible
 from featx.transforms import Transform
 from featx.weights import manifest
 from featx.weights.manifest import Checkpoint
@@ -109,7 +110,8 @@ def in_words(weights: Mapping[str, Any]) -> str:
         )
     else:
         what = str(weights.get("source") or "it is not told what they were trained on")
-    return f"{weights['name']}: {what}; licence: {weights.get('licence') or 'not told'}"
+    # A file may call itself anything, and a repr goes to terminals.
+    return visible(f"{weights['name']}: {what}; licence: {weights.get('licence') or 'not told'}")
 
 
 def describe(path: str | Path) -> Checkpoint:

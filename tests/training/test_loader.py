@@ -222,7 +222,7 @@ def test_a_video_that_cannot_be_read_is_replaced_and_counted(
     assert len(shown) == 20
     ((video, reason),) = told
     assert video == "bad"
-    assert "cannot be read" in reason
+    assert "text, not a video" in reason
     # 20 clips are four epochs of five, in each of which it comes once; it may be drawn in its own place, too.
     assert told[video, reason] >= 4
     again = batches(stream, AUGMENTATIONS["tran2017"], 7, workers=1)

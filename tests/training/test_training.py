@@ -245,7 +245,7 @@ def test_a_corrupt_video_is_replaced_counted_and_told(videos: Path, tmp_path: Pa
     assert report is not None
     ((video, reason, times),) = report.replaced
     assert "grow_g01_c01" in video
-    assert "cannot be read as video" in reason
+    assert "moov" in reason
     assert times >= 3
     assert (
         read_state(tmp_path / "run" / "last.safetensors").described["info"]["training"]["replaced"]
