@@ -44,7 +44,7 @@ A feature file is checked, for anybody may have made it. What breaks a rule is r
 - `.videos` are texts, each once; `.failures` are pairs of texts.
 - A video has a dataset for every recorded layer: (T, D) float32, or float16, with one D in the whole file; clip_frames and
   clip_times are (T, 2) of T >= 1. Frames are intervals from 0 on. Times are finite, no clip ends before it begins, and none
-  both begins and ends before the one in front of it: clips of several scales may begin together, or a longer one earlier.
+  begins or ends before the one in front of it; where clips have several scales, `featx verify` looks at each scale.
 - Rows are finite numbers: NaN and infinity are refused when they are read. (`Rows`)
 
 The file's own part is checked when it is opened; a video when it is first asked for, before its numbers are read: a file of
